@@ -1,0 +1,4 @@
+//! The autodiff engine: shapes, ops, the tape, the plan, parameters and random numbers.
+
+pub mod rng;
+pub mod shape;

@@ -1,0 +1,1 @@
+//! Pictures, masks, forgeries and data sets.

@@ -1,0 +1,53 @@
+//! One error type for the whole crate. Every variant says what failed, where, and (in `why`) what to do about it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Shapes that do not fit together; found when an op is recorded, before any memory is touched.
+    #[error("{}{op}: {why}", prefix(at))]
+    Shape { op: &'static str, at: String, why: String },
+    /// A file or folder that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A configuration key or command line argument with an impossible value.
+    #[error("{key}: {why}")]
+    Config { key: String, why: String },
+    /// A picture, mask, data set or checkpoint whose content cannot be used.
+    #[error("{}: {why}", file.display())]
+    Data { file: PathBuf, why: String },
+    /// A device that was asked for and is not there.
+    #[error("device {device} is not available: {why}")]
+    Unavailable { device: String, why: String },
+    /// A loss that is no longer a finite number.
+    #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate (train.lr)")]
+    Diverged { step: u64, what: String, value: f64 },
+}
+
+fn prefix(at: &str) -> String {
+    if at.is_empty() { String::new() } else { format!("{at}: ") }
+}
+
+impl Error {
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Error {
+        Error::Io { path: path.as_ref().to_path_buf(), source }
+    }
+    pub fn config(key: impl Into<String>, why: impl fmt::Display) -> Error {
+        Error::Config { key: key.into(), why: why.to_string() }
+    }
+    pub fn data(file: impl AsRef<Path>, why: impl fmt::Display) -> Error {
+        Error::Data { file: file.as_ref().to_path_buf(), why: why.to_string() }
+    }
+    /// An op adds the layer that it was recorded in: `lae.encoder.2: conv2d: …`.
+    pub fn at(mut self, layer: &str) -> Error {
+        if let Error::Shape { at, .. } = &mut self
+            && at.is_empty()
+        {
+            *at = layer.to_string();
+        }
+        self
+    }
+}

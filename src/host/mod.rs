@@ -1,0 +1,1 @@
+//! Host (CPU) convolution kernels, f32.

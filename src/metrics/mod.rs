@@ -1,0 +1,1 @@
+//! Detection and localisation metrics with bootstrap intervals.

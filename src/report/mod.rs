@@ -1,0 +1,1 @@
+//! What a run leaves behind: metrics.jsonl, TensorBoard events, report.html.
