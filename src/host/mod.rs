@@ -1,1 +1,3 @@
-//! Host (CPU) convolution kernels, f32.
+//! Host (CPU) convolutions. `plain` is the generic oracle (obviously right), `conv` the blocked f32 kernels (fast).
+
+pub mod sizes;
