@@ -2,9 +2,11 @@
 
 pub mod core;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod host;
 pub mod metrics;
+pub mod ops;
 pub mod report;
 
 pub use error::{Error, Result};

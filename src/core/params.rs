@@ -1,0 +1,189 @@
+//! All parameters of all networks in a few flat arenas: one optimiser step, one checkpoint and one gradient norm cover them.
+
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::real::Real;
+use super::rng::{Rng, stream};
+use super::shape::Shape;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct ParamId(pub u32);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Has a gradient and optimiser state.
+    Trained,
+    /// Read only: the comparator's filters.
+    Frozen,
+    /// Written by the forward pass: batch norm's running statistics.
+    Running,
+}
+
+/// The arenas, as indices. A parameter lies in `Weights`, `Frozen` or `Running`; `Grads`, `M` and `V` mirror `Weights`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(usize)]
+pub enum Arena {
+    Weights = 0,
+    Grads = 1,
+    M = 2,
+    V = 3,
+    Frozen = 4,
+    Running = 5,
+}
+pub const ARENAS: usize = 6;
+
+/// How a parameter is written to a checkpoint: torch's axes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// `{n, h, w, c}` here, `[n, c, h, w]` in torch: `[out, in, kh, kw]`, and `[in, out, kh, kw]` of a transposed convolution.
+    Filter,
+    /// `{n, 1, 1, c}` here, `[out, in]` in torch.
+    Matrix,
+    /// `{1, 1, 1, c}` here, `[c]` in torch.
+    Vector,
+}
+
+#[derive(Clone, Debug)]
+pub struct Param {
+    pub name: String,
+    pub shape: Shape,
+    pub kind: Kind,
+    pub form: Form,
+    pub offset: usize,
+}
+
+impl Param {
+    pub fn arena(&self) -> Arena {
+        match self.kind {
+            Kind::Trained => Arena::Weights,
+            Kind::Frozen => Arena::Frozen,
+            Kind::Running => Arena::Running,
+        }
+    }
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.shape.len()
+    }
+}
+
+/// Initial values. Draws depend on the seed and the parameter's own name only, so adding a layer changes no other layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    Constant(f64),
+    /// N(mean, std).
+    Normal {
+        mean: f64,
+        std: f64,
+    },
+    /// U(-bound, bound).
+    Uniform {
+        bound: f64,
+    },
+}
+
+impl Init {
+    /// Kaiming normal for ReLU (He et al. 2015): std = √(2 / fan).
+    pub fn kaiming(fan: usize) -> Init {
+        Init::Normal { mean: 0.0, std: (2.0 / fan as f64).sqrt() }
+    }
+    /// PyTorch's default of convolutions and linear layers: U(±1/√fan_in), for weights and biases alike.
+    pub fn torch_default(fan_in: usize) -> Init {
+        Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }
+    }
+    pub fn fill<T: Real>(self, seed: u64, name: &str, out: &mut [T]) {
+        let mut rng = Rng::new(seed, stream(name), 0);
+        out.iter_mut().for_each(|x| {
+            *x = T::of(match self {
+                Init::Constant(c) => c,
+                Init::Normal { mean, std } => mean + std * rng.normal() as f64,
+                Init::Uniform { bound } => bound * (2.0 * rng.unit() as f64 - 1.0),
+            })
+        });
+    }
+}
+
+/// Names, shapes and memory of every parameter.
+#[derive(Clone)]
+pub struct ParamStore<T = f32> {
+    pub seed: u64,
+    params: Vec<Param>,
+    pub(crate) arenas: [Buffer<T>; ARENAS],
+}
+
+impl<T: Real> ParamStore<T> {
+    pub fn new(seed: u64) -> Self {
+        ParamStore { seed, params: Vec::new(), arenas: Default::default() }
+    }
+
+    /// Add a parameter. Panics if the name is taken: names are written by our own builders.
+    pub fn add(&mut self, name: &str, shape: Shape, kind: Kind, form: Form, init: Init) -> ParamId {
+        assert!(self.find(name).is_none(), "parameter {name} exists");
+        let mut p = Param { name: name.to_string(), shape, kind, form, offset: 0 };
+        let arena = p.arena() as usize;
+        p.offset = self.arenas[arena].len();
+        // Every parameter starts on a cache line; the padding stays zero under every optimiser.
+        let len = p.offset + shape.len().next_multiple_of(64 / size_of::<f32>());
+        self.arenas[arena].resize(len);
+        if kind == Kind::Trained {
+            [Arena::Grads, Arena::M, Arena::V].iter().for_each(|&a| self.arenas[a as usize].resize(len));
+        }
+        init.fill(self.seed, name, &mut self.arenas[arena][p.range()]);
+        self.params.push(p);
+        ParamId(self.params.len() as u32 - 1)
+    }
+
+    pub fn get(&self, id: ParamId) -> &Param {
+        &self.params[id.0 as usize]
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Param)> {
+        self.params.iter().enumerate().map(|(i, p)| (ParamId(i as u32), p))
+    }
+    pub fn find(&self, name: &str) -> Option<ParamId> {
+        self.params.iter().position(|p| p.name == name).map(|i| ParamId(i as u32))
+    }
+    pub fn value(&self, id: ParamId) -> &[T] {
+        let p = self.get(id);
+        &self.arenas[p.arena() as usize][p.range()]
+    }
+    pub fn value_mut(&mut self, id: ParamId) -> &mut [T] {
+        let (arena, range) = (self.get(id).arena() as usize, self.get(id).range());
+        &mut self.arenas[arena][range]
+    }
+    /// The gradient of a trained parameter, after a plan with a backward pass has run.
+    pub fn grad(&self, id: ParamId) -> &[T] {
+        let p = self.get(id);
+        assert_eq!(p.kind, Kind::Trained, "{} has no gradient", p.name);
+        &self.arenas[Arena::Grads as usize][p.range()]
+    }
+    pub fn arena(&self, a: Arena) -> &[T] {
+        &self.arenas[a as usize]
+    }
+    pub fn arena_mut(&mut self, a: Arena) -> &mut [T] {
+        &mut self.arenas[a as usize]
+    }
+
+    /// The part of the weight arena that holds the trained parameters whose names start with `prefix`.
+    pub fn group(&self, prefix: &str) -> Range<usize> {
+        let of = |p: &&Param| p.kind == Kind::Trained && p.name.starts_with(prefix);
+        let lo = self.params.iter().filter(of).map(|p| p.offset).min().unwrap_or(0);
+        let hi = self.params.iter().filter(of).map(|p| p.range().end.next_multiple_of(16)).max().unwrap_or(0);
+        let others = self.params.iter().filter(|p| p.kind == Kind::Trained && !p.name.starts_with(prefix));
+        others.for_each(|p| assert!(p.offset >= hi || p.offset < lo, "{} lies inside group {prefix}", p.name));
+        lo..hi
+    }
+
+    /// Number of values in parameters of `kind` whose names start with `prefix`.
+    pub fn count(&self, prefix: &str, kind: Kind) -> usize {
+        self.params.iter().filter(|p| p.kind == kind && p.name.starts_with(prefix)).map(|p| p.shape.len()).sum()
+    }
+
+    /// The same store in another number type.
+    pub fn cast<U: Real>(&self) -> ParamStore<U> {
+        let arenas = std::array::from_fn(|i| {
+            let mut b = Buffer::new(self.arenas[i].len());
+            b.iter_mut().zip(self.arenas[i].iter()).for_each(|(y, x)| *y = U::of(x.f64()));
+            b
+        });
+        ParamStore { seed: self.seed, params: self.params.clone(), arenas }
+    }
+}

@@ -1,0 +1,93 @@
+//! Activations: one value in, one value out. Each derivative is written in terms of the output, so the input can be forgotten.
+//!
+//! | | y | dy/dx |
+//! |---|---|---|
+//! | ReLU | max(x, 0) | y > 0 |
+//! | LeakyReLU(s) | x > 0 ? x : s·x | y > 0 ? 1 : s |
+//! | Tanh | tanh x | 1 − y² |
+//! | Sigmoid | 1 / (1 + e⁻ˣ) | y (1 − y) |
+
+use super::{Case, Fill, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::par;
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    Relu,
+    /// Slope of the negative side.
+    LeakyRelu(f64),
+    Tanh,
+    Sigmoid,
+}
+
+pub fn relu(t: &mut Tape, x: Var) -> Result<Var> {
+    t.apply(Activation::Relu, &[x])
+}
+pub fn leaky_relu(t: &mut Tape, x: Var, slope: f64) -> Result<Var> {
+    t.apply(Activation::LeakyRelu(slope), &[x])
+}
+pub fn tanh(t: &mut Tape, x: Var) -> Result<Var> {
+    t.apply(Activation::Tanh, &[x])
+}
+pub fn sigmoid(t: &mut Tape, x: Var) -> Result<Var> {
+    t.apply(Activation::Sigmoid, &[x])
+}
+
+impl Op for Activation {
+    fn name(&self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::LeakyRelu(_) => "leaky_relu",
+            Activation::Tanh => "tanh",
+            Activation::Sigmoid => "sigmoid",
+        }
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        match x {
+            [x] => Ok(vec![*x]),
+            _ => Err(format!("needs one input, got {}", x.len())),
+        }
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::y(Set::of(0))
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let ([y, ..], x) = (m.out, m.x[0]);
+        match *self {
+            Activation::Relu => par::map(y, x, |x| x.max(T::ZERO)),
+            Activation::LeakyRelu(s) => {
+                let s = T::of(s);
+                par::map(y, x, |x| if x > T::ZERO { x } else { s * x })
+            }
+            Activation::Tanh => par::map(y, x, |x| x.tanh()),
+            Activation::Sigmoid => par::map(y, x, |x| T::ONE / (T::ONE + (-x).exp())),
+        }
+    }
+    fn backward<T: Real>(&self, m: Host<T>) {
+        let ([dx, ..], y, dy) = (m.out, m.y[0], m.dy);
+        match *self {
+            Activation::Relu => par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { T::ZERO }),
+            Activation::LeakyRelu(s) => {
+                let s = T::of(s);
+                par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { s * d })
+            }
+            Activation::Tanh => par::map2(dx, y, dy, |y, d| (T::ONE - y * y) * d),
+            Activation::Sigmoid => par::map2(dx, y, dy, |y, d| y * (T::ONE - y) * d),
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let all = [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid];
+    let small = all.iter().map(|&a| case(format!("{a:?}"), a, &[(shape(2, 5, 7, 3), Fill::OffZero)]));
+    let large = [
+        case("Relu", Activation::Relu, &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("encoder.1"),
+        case("LeakyRelu", Activation::LeakyRelu(0.2), &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("dcgan.1"),
+        case("Tanh", Activation::Tanh, &[(shape(32, 64, 64, 3), Fill::OffZero)]).bench("decoder.13"),
+    ];
+    small.chain(large).collect()
+}

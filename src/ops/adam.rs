@@ -1,0 +1,83 @@
+//! Adam (Kingma & Ba 2015) over one flat range of the parameter arena, in place; PyTorch's order of operations.
+//!
+//! ```text
+//! m ← β₁m + (1−β₁)g     v ← β₂v + (1−β₂)g²     w ← w − rate · m / (√v · root + ε)
+//! rate = lr / (1−β₁ᵗ)   root = 1 / √(1−β₂ᵗ)     fed per step, so that the recorded step is the same every time
+//! ```
+
+use rayon::prelude::*;
+
+use super::{Case, Fill, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::par;
+use crate::core::params::{Arena, ParamStore};
+use crate::core::real::Real;
+use crate::core::shape::Shape;
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct Adam {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+}
+
+impl Adam {
+    /// `[rate, root]` for learning rate `lr` at step `t` = 1, 2, …
+    pub fn hyper(&self, lr: f64, t: u64) -> [f32; 2] {
+        let t = t as i32;
+        [(lr / (1.0 - self.beta1.powi(t))) as f32, (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32]
+    }
+}
+
+/// Record one update of the trained parameters under `prefix`. `hyper` is a vector of two, see [`Adam::hyper`].
+pub fn adam<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, adam: Adam, hyper: Var) -> Result<()> {
+    let range = store.group(prefix);
+    let [g, w, m, v] = [Arena::Grads, Arena::Weights, Arena::M, Arena::V].map(|a| t.arena(a, range.clone()));
+    t.apply_all(adam, &[g, hyper, w, m, v]).map(|_| ())
+}
+
+impl Op for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        match x {
+            [g, hyper, w, m, v] if g == w && g == m && g == v && hyper.len() == 2 => Ok(vec![]),
+            _ => Err(format!("needs gradient, two numbers, weights and two moments of one shape, got {x:?}")),
+        }
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::NOTHING
+    }
+    fn differentiable(&self) -> Set {
+        Set::NONE
+    }
+    fn updates(&self) -> &'static [usize] {
+        &[2, 3, 4]
+    }
+    fn forward<T: Real>(&self, x: Host<T>) {
+        let ([w, m, v, ..], g, [rate, root]) = (x.out, x.x[0], [x.x[1][0], x.x[1][1]]);
+        let (b1, b2, eps) = (T::of(self.beta1), T::of(self.beta2), T::of(self.eps));
+        let (c1, c2) = (T::of(1.0 - self.beta1), T::of(1.0 - self.beta2));
+        let chunks = w.par_chunks_mut(par::GRAIN).zip(m.par_chunks_mut(par::GRAIN));
+        chunks.zip(v.par_chunks_mut(par::GRAIN)).zip(g.par_chunks(par::GRAIN)).for_each(|(((w, m), v), g)| {
+            for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+                *m = b1 * *m + c1 * g;
+                *v = b2 * *v + c2 * g * g;
+                *w -= rate * *m / (v.sqrt() * root + eps);
+            }
+        });
+    }
+    fn backward<T: Real>(&self, _: Host<T>) {}
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |n| {
+        let (s, adam) = (Shape::vector(n), Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 });
+        let hyper = (Shape::vector(2), Fill::Positive);
+        case(format!("{n}"), adam, &[(s, Fill::Normal), hyper, (s, Fill::Normal), (s, Fill::Normal), (s, Fill::Positive)])
+    };
+    vec![row(37), row(5_183_808).bench("lae.encoder")]
+}

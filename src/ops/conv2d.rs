@@ -1,0 +1,209 @@
+//! 2-D convolution, any kernel, stride, padding, dilation and groups; NHWC, filters K×R×S×(C/groups).
+//!
+//! ```text
+//! fprop  y[n,p,q,k] = Σ_rsc x[n, p·stride−pad+r·dil, q·stride−pad+s·dil, c] · w[k,r,s,c] + b[k]
+//! dgrad  dx = the transposed convolution of dy     wgrad  dw[k,r,s,c] = Σ_npq dy[n,p,q,k] · x[…]     db[k] = Σ_npq dy
+//! ```
+//! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
+
+use super::{Case, Fill, case};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+use crate::host::sizes::ConvSizes;
+use crate::host::{conv, plain};
+
+/// How filters move over a picture: `(vertical, horizontal)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2d {
+    pub stride: (usize, usize),
+    pub pad: (usize, usize),
+    pub dilation: (usize, usize),
+    pub groups: usize,
+}
+
+impl Conv2d {
+    pub const fn new(stride: usize, pad: usize) -> Conv2d {
+        Conv2d { stride: (stride, stride), pad: (pad, pad), dilation: (1, 1), groups: 1 }
+    }
+}
+
+/// `x` N×H×W×C, `w` K×R×S×(C/groups), `bias` a vector of K.
+pub fn conv2d(t: &mut Tape, x: Var, w: Var, bias: Option<Var>, op: Conv2d) -> Result<Var> {
+    match bias {
+        Some(b) => t.apply(op, &[x, w, b]),
+        None => t.apply(op, &[x, w]),
+    }
+}
+
+impl Conv2d {
+    /// Sizes of the convolution of `x` with `w`, or why there is none.
+    pub fn sizes(&self, x: Shape, w: Shape) -> Result<ConvSizes, String> {
+        let ((sh, sw), (ph, pw), (dh, dw), g) = (self.stride, self.pad, self.dilation, self.groups);
+        if sh == 0 || sw == 0 || dh == 0 || dw == 0 || g == 0 {
+            return Err("stride, dilation and groups must be positive".to_string());
+        }
+        if !(x.c as usize).is_multiple_of(g) || !(w.n as usize).is_multiple_of(g) {
+            return Err(format!("{g} groups divide neither {} input channels nor {} filters (x {x}, w {w})", x.c, w.n));
+        }
+        if x.c as usize != w.c as usize * g {
+            return Err(format!("input has {} channels, filter expects {} (x {x}, w {w})", x.c, w.c as usize * g));
+        }
+        let out = |len: u32, kernel: u32, stride: usize, pad: usize, dil: usize| {
+            let span = (len as usize + 2 * pad).checked_sub(dil * (kernel as usize - 1) + 1)?;
+            Some((span / stride + 1) as u32)
+        };
+        let (Some(p), Some(q)) = (out(x.h, w.h, sh, ph, dh), out(x.w, w.w, sw, pw, dw)) else {
+            return Err(format!("the filter is larger than the padded picture (x {x}, w {w}, padding {ph}, {pw})"));
+        };
+        Ok(ConvSizes {
+            n: x.n,
+            h: x.h,
+            w: x.w,
+            c: x.c,
+            k: w.n,
+            r: w.h,
+            s: w.w,
+            p,
+            q,
+            stride_h: sh as u32,
+            stride_w: sw as u32,
+            pad_h: ph as u32,
+            pad_w: pw as u32,
+            dil_h: dh as u32,
+            dil_w: dw as u32,
+            groups: g as u32,
+        })
+    }
+}
+
+/// Which of the three products a pass needs, f32 or plain: shared with the transposed convolution and the linear layer.
+pub(super) fn fprop<T: Real>(z: &ConvSizes, x: &[T], w: &[T], bias: &[T], y: &mut [T], scratch: &mut [T]) {
+    let bias = (!bias.is_empty()).then_some(bias);
+    match (T::as_f32(x), T::as_f32(w), bias.map(T::as_f32), T::as_f32_mut(y)) {
+        (Some(x), Some(w), b, Some(y)) => conv::fprop(z, x, w, b.flatten(), y, T::as_f32_mut(scratch).unwrap_or_default()),
+        (.., Some(_)) => unreachable!("all operands have one type"),
+        (.., None) => plain::fprop(z, x, w, bias, y),
+    }
+}
+pub(super) fn dgrad<T: Real>(z: &ConvSizes, dy: &[T], w: &[T], bias: &[T], dx: &mut [T], scratch: &mut [T]) {
+    let bias = (!bias.is_empty()).then_some(bias);
+    match (T::as_f32(dy), T::as_f32(w), bias.map(T::as_f32), T::as_f32_mut(dx)) {
+        (Some(dy), Some(w), b, Some(dx)) => conv::dgrad(z, dy, w, b.flatten(), dx, T::as_f32_mut(scratch).unwrap_or_default()),
+        (.., Some(_)) => unreachable!("all operands have one type"),
+        (.., None) => plain::dgrad(z, dy, w, bias, dx),
+    }
+}
+pub(super) fn wgrad<T: Real>(z: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T]) {
+    match (T::as_f32(x), T::as_f32(dy), T::as_f32_mut(dw)) {
+        (Some(x), Some(dy), Some(dw)) => conv::wgrad(z, x, dy, dw, T::as_f32_mut(scratch).unwrap_or_default()),
+        (.., Some(_)) => unreachable!("all operands have one type"),
+        (.., None) => plain::wgrad(z, x, dy, dw),
+    }
+}
+pub(super) fn bias_grad<T: Real>(k: usize, dy: &[T], db: &mut [T], scratch: &mut [T]) {
+    match (T::as_f32(dy), T::as_f32_mut(db)) {
+        (Some(dy), Some(db)) => conv::bias_grad(k, dy, db, T::as_f32_mut(scratch).unwrap_or_default()),
+        (.., Some(_)) => unreachable!("all operands have one type"),
+        (.., None) => plain::bias_grad(k, dy, db),
+    }
+}
+
+/// Workspace of the gradients in `wants` (0 input, 1 filter, 2 bias of `k` channels over `rows` pixels).
+pub(super) fn backward_scratch(wants: Set, dx: usize, dw: usize, k: usize, rows: usize) -> usize {
+    let db = conv::bias_grad_scratch(k, rows);
+    [dx, dw, db].into_iter().enumerate().filter(|&(i, _)| wants.has(i)).map(|(_, n)| n).max().unwrap_or(0)
+}
+
+pub(super) fn check_bias(bias: Option<&Shape>, k: u32) -> Result<(), String> {
+    match bias {
+        Some(b) if b.len() != k as usize => Err(format!("bias has {} values for {k} filters", b.len())),
+        _ => Ok(()),
+    }
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        let (x, w, b) = match x {
+            [x, w] => (x, w, None),
+            [x, w, b] => (x, w, Some(b)),
+            _ => return Err(format!("needs input, filter and perhaps bias, got {x:?}")),
+        };
+        check_bias(b, w.n)?;
+        Ok(vec![self.sizes(*x, *w)?.y()])
+    }
+    fn keeps(&self, wants: Set) -> Keeps {
+        Keeps::x(Set::of(1).when(wants.has(0)).union(Set::of(0).when(wants.has(1))))
+    }
+    fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set) -> usize {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        match pass {
+            Pass::Forward => conv::fprop_scratch(&z),
+            Pass::Backward => {
+                let (dx, dw) = (conv::dgrad_scratch(&z), conv::wgrad_scratch(&z));
+                backward_scratch(wants, dx, dw, z.k as usize, z.y().pixels())
+            }
+        }
+    }
+    fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        let bytes = 4 * (xs[0].len() + xs[1].len() + ys[0].len()) as u64;
+        match pass {
+            Pass::Forward => Cost { macs: z.macs(), bytes },
+            Pass::Backward => Cost { macs: 2 * z.macs(), bytes: 2 * bytes },
+        }
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let [y, ..] = m.out;
+        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
+        fprop(&z, m.x[0], m.x[1], m.x[2], y, m.scratch);
+    }
+    fn backward<T: Real>(&self, m: Host<T>) {
+        let [dx, dw, db, ..] = m.out;
+        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
+        if !dx.is_empty() {
+            dgrad(&z, m.dy, m.x[1], &[], dx, m.scratch);
+        }
+        if !dw.is_empty() {
+            wgrad(&z, m.x[0], m.dy, dw, m.scratch);
+        }
+        if !db.is_empty() {
+            bias_grad(z.k as usize, m.dy, db, m.scratch);
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |label: &str, op: Conv2d, x: Shape, k: usize, (r, s): (usize, usize), bias: bool| {
+        let w = shape(k, r, s, x.c as usize / op.groups);
+        let mut inputs = vec![(x, Fill::Normal), (w, Fill::Normal)];
+        if bias {
+            inputs.push((Shape::vector(k), Fill::Normal));
+        }
+        case(label, op, &inputs)
+    };
+    let wide = |stride, pad, dilation, groups| Conv2d { stride, pad, dilation, groups };
+    vec![
+        row("k4s2p1", Conv2d::new(2, 1), shape(2, 8, 6, 3), 5, (4, 4), true),
+        row("k3s1p1", Conv2d::new(1, 1), shape(1, 5, 7, 4), 6, (3, 3), true),
+        row("k3s2p1 odd", Conv2d::new(2, 1), shape(2, 7, 9, 17), 33, (3, 3), false),
+        row("k1s1p0", Conv2d::new(1, 0), shape(2, 3, 3, 5), 4, (1, 1), true),
+        row("k4s1p0 to one pixel", Conv2d::new(1, 0), shape(3, 4, 4, 8), 1, (4, 4), true),
+        row("rectangular 1x7", wide((1, 1), (0, 3), (1, 1), 1), shape(1, 4, 9, 1), 4, (1, 7), false),
+        row("dilation 2", wide((1, 1), (2, 2), (2, 2), 1), shape(1, 7, 8, 3), 4, (3, 3), true),
+        row("stride 3, dilation 2, mixed", wide((3, 2), (2, 1), (1, 2), 1), shape(1, 10, 11, 2), 3, (5, 3), true),
+        row("groups 2", wide((1, 1), (1, 1), (1, 1), 2), shape(2, 5, 5, 4), 6, (3, 3), true),
+        row("depthwise", wide((2, 2), (1, 1), (1, 1), 6), shape(2, 7, 6, 6), 6, (3, 3), false),
+        row("padding beyond the kernel", wide((1, 1), (3, 3), (1, 1), 1), shape(1, 2, 2, 3), 2, (2, 2), true),
+        row("tile edges", Conv2d::new(1, 1), shape(1, 6, 5, 16), 65, (3, 3), true),
+        row("64 px", Conv2d::new(2, 1), shape(32, 64, 64, 3), 64, (4, 4), true).bench("encoder.0"),
+        row("64 px", Conv2d::new(2, 1), shape(32, 32, 32, 64), 128, (4, 4), true).bench("encoder.2"),
+        row("16 px", Conv2d::new(1, 1), shape(32, 16, 16, 256), 256, (3, 3), true).bench("encoder.12"),
+        row("64 px", Conv2d::new(1, 1), shape(8, 64, 64, 64), 64, (3, 3), true).bench("vgg.2"),
+    ]
+}

@@ -1,0 +1,119 @@
+//! Transposed 2-D convolution: the adjoint of [`super::conv2d`], so its fprop is that op's dgrad and the other way round.
+//!
+//! `x` N×H×W×K, `w` K×R×S×C, y N×H'×W'×C with H' = (H−1)·stride − 2·pad + R. Torch writes the filter [K, C, R, S] = [in, out, kh, kw].
+//!
+//! ```text
+//! y[n,h,w,c] = Σ x[n,p,q,k] · w[k,r,s,c] + b[c]   over  h = p·stride − pad + r,  w = q·stride − pad + s
+//! ```
+
+use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
+use super::{Case, Fill, case};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+use crate::host::conv;
+use crate::host::sizes::ConvSizes;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvTranspose2d {
+    pub stride: usize,
+    pub pad: usize,
+}
+
+/// `bias` is a vector of C.
+pub fn conv_transpose2d(t: &mut Tape, x: Var, w: Var, bias: Option<Var>, op: ConvTranspose2d) -> Result<Var> {
+    match bias {
+        Some(b) => t.apply(op, &[x, w, b]),
+        None => t.apply(op, &[x, w]),
+    }
+}
+
+impl ConvTranspose2d {
+    /// The convolution that this op is the adjoint of: from y to x.
+    fn sizes(&self, x: Shape, w: Shape) -> Result<ConvSizes, String> {
+        if x.c != w.n {
+            return Err(format!("input has {} channels, filter expects {} (x {x}, w {w})", x.c, w.n));
+        }
+        let out = |len: u32, kernel: u32| {
+            (((len as usize).checked_sub(1)?) * self.stride + kernel as usize).checked_sub(2 * self.pad).filter(|&o| o > 0)
+        };
+        let (Some(h), Some(wd)) = (out(x.h, w.h), out(x.w, w.w)) else {
+            return Err(format!("padding {} leaves no picture (x {x}, w {w})", self.pad));
+        };
+        let y = shape(x.n as usize, h, wd, w.c as usize);
+        Conv2d::new(self.stride, self.pad).sizes(y, w)
+    }
+}
+
+impl Op for ConvTranspose2d {
+    fn name(&self) -> &'static str {
+        "conv_transpose2d"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        let (x, w, b) = match x {
+            [x, w] => (x, w, None),
+            [x, w, b] => (x, w, Some(b)),
+            _ => return Err(format!("needs input, filter and perhaps bias, got {x:?}")),
+        };
+        check_bias(b, w.c)?;
+        Ok(vec![self.sizes(*x, *w)?.x()])
+    }
+    fn keeps(&self, wants: Set) -> Keeps {
+        Keeps::x(Set::of(1).when(wants.has(0)).union(Set::of(0).when(wants.has(1))))
+    }
+    fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set) -> usize {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        match pass {
+            Pass::Forward => conv::dgrad_scratch(&z),
+            Pass::Backward => {
+                let (dx, dw) = (conv::fprop_scratch(&z), conv::wgrad_scratch(&z));
+                backward_scratch(wants, dx, dw, z.c as usize, z.x().pixels())
+            }
+        }
+    }
+    fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        let bytes = 4 * (xs[0].len() + xs[1].len() + ys[0].len()) as u64;
+        match pass {
+            Pass::Forward => Cost { macs: z.macs(), bytes },
+            Pass::Backward => Cost { macs: 2 * z.macs(), bytes: 2 * bytes },
+        }
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let [y, ..] = m.out;
+        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
+        dgrad(&z, m.x[0], m.x[1], m.x[2], y, m.scratch);
+    }
+    fn backward<T: Real>(&self, m: Host<T>) {
+        let [dx, dw, db, ..] = m.out;
+        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
+        if !dx.is_empty() {
+            fprop(&z, m.dy, m.x[1], &[], dx, m.scratch);
+        }
+        if !dw.is_empty() {
+            wgrad(&z, m.dy, m.x[0], dw, m.scratch);
+        }
+        if !db.is_empty() {
+            bias_grad(z.c as usize, m.dy, db, m.scratch);
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |stride, pad, x: Shape, c: usize, r: usize| {
+        let w = (shape(x.c as usize, r, r, c), Fill::Normal);
+        let label = format!("k{r}s{stride}p{pad} {x} to {c}");
+        case(label, ConvTranspose2d { stride, pad }, &[(x, Fill::Normal), w, (Shape::vector(c), Fill::Normal)])
+    };
+    vec![
+        row(1, 0, shape(2, 1, 1, 7), 5, 4),
+        row(2, 1, shape(2, 3, 4, 5), 3, 4),
+        row(2, 1, shape(1, 4, 4, 17), 8, 4),
+        row(3, 2, shape(1, 3, 3, 2), 4, 5),
+        row(1, 0, shape(32, 1, 1, 128), 256, 4).bench("decoder.0"),
+        row(2, 1, shape(32, 8, 8, 128), 64, 4).bench("decoder.4"),
+        row(2, 1, shape(32, 32, 32, 32), 3, 4).bench("decoder.12"),
+    ]
+}

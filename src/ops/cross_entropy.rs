@@ -1,0 +1,66 @@
+//! Softmax cross entropy: L = mean over rows of ( log Σ_j e^{x_j} − x_label ). dx = (softmax(x) − onehot)/N.
+
+use super::{Case, Fill, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct CrossEntropy;
+
+/// `x`: N×1×1×C logits; `label`: N×1×1×1 class numbers (whole numbers below C).
+pub fn cross_entropy(t: &mut Tape, x: Var, label: Var) -> Result<Var> {
+    t.apply(CrossEntropy, &[x, label])
+}
+
+/// log Σ e^{x_j}, shifted by the largest.
+fn log_sum_exp<T: Real>(row: &[T]) -> T {
+    let top = row.iter().fold(row[0], |a, &b| a.max(b));
+    top + row.iter().map(|&x| (x - top).exp()).sum::<T>().ln()
+}
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        match x {
+            [x, l] if x.h == 1 && x.w == 1 && *l == (Shape { c: 1, ..*x }) => Ok(vec![Shape::SCALAR]),
+            _ => Err(format!("needs logits N×1×1×C and class numbers N×1×1×1, got {x:?}")),
+        }
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::x(Set::first(2))
+    }
+    fn differentiable(&self) -> Set {
+        Set::of(0)
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let ([y, ..], c) = (m.out, m.xs[0].c as usize);
+        let rows = m.x[0].chunks(c).zip(m.x[1]);
+        let sum: f64 = rows.map(|(row, l)| (log_sum_exp(row) - row[class(*l, c)]).f64()).sum();
+        y[0] = T::of(sum / m.xs[0].n as f64);
+    }
+    fn backward<T: Real>(&self, m: Host<T>) {
+        let ([dx, ..], c) = (m.out, m.xs[0].c as usize);
+        let k = T::of(m.dy[0].f64() / m.xs[0].n as f64);
+        for ((dx, row), l) in dx.chunks_mut(c).zip(m.x[0].chunks(c)).zip(m.x[1]) {
+            let lse = log_sum_exp(row);
+            dx.iter_mut().zip(row).for_each(|(d, &x)| *d = (x - lse).exp() * k);
+            dx[class(*l, c)] -= k;
+        }
+    }
+}
+
+fn class<T: Real>(l: T, c: usize) -> usize {
+    let i = l.f64() as usize;
+    assert!(i < c, "class {i} of {c}");
+    i
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |n, c| case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Fill::Normal), (shape(n, 1, 1, 1), Fill::Class(c))]);
+    vec![row(5, 2), row(3, 7), row(64, 2).bench("baseline head")]
+}

@@ -1,0 +1,87 @@
+//! Distances between two values of one shape: L1 (mean absolute error), MSE, SSE (squared error summed within an image, mean over
+//! the batch). Equation 5 prints SSE and its text says L1: both are here (`rec.pixel`, `rec.perc`).
+//!
+//! With d = a − b and n values (N images): L1 = Σ|d|/n, MSE = Σd²/n, SSE = Σd²/N. ∂/∂a = sign(d)/n, 2d/n, 2d/N; ∂/∂b = −∂/∂a.
+
+use super::{Case, Fill, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::par;
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Difference {
+    L1,
+    Mse,
+    Sse,
+}
+
+pub fn l1(t: &mut Tape, a: Var, b: Var) -> Result<Var> {
+    t.apply(Difference::L1, &[a, b])
+}
+pub fn mse(t: &mut Tape, a: Var, b: Var) -> Result<Var> {
+    t.apply(Difference::Mse, &[a, b])
+}
+
+impl Difference {
+    /// What the sum is divided by.
+    fn divisor(&self, x: Shape) -> f64 {
+        match self {
+            Difference::L1 | Difference::Mse => x.len() as f64,
+            Difference::Sse => x.n as f64,
+        }
+    }
+}
+
+impl Op for Difference {
+    fn name(&self) -> &'static str {
+        match self {
+            Difference::L1 => "l1",
+            Difference::Mse => "mse",
+            Difference::Sse => "sse",
+        }
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        match x {
+            [a, b] if a == b => Ok(vec![Shape::SCALAR]),
+            _ => Err(format!("needs two values of one shape, got {x:?}")),
+        }
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::x(Set::first(2))
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let [y, ..] = m.out;
+        let sum = match self {
+            Difference::L1 => par::sum2(m.x[0], m.x[1], |a, b| (a - b).abs()),
+            Difference::Mse | Difference::Sse => par::sum2(m.x[0], m.x[1], |a, b| (a - b) * (a - b)),
+        };
+        y[0] = T::of(sum / self.divisor(m.xs[0]));
+    }
+    fn backward<T: Real>(&self, m: Host<T>) {
+        let [da, db, ..] = m.out;
+        let k = m.dy[0].f64() / self.divisor(m.xs[0]);
+        for (dx, k) in [(da, T::of(k)), (db, T::of(-k))] {
+            if dx.is_empty() {
+                continue;
+            }
+            match self {
+                Difference::L1 => par::map2(dx, m.x[0], m.x[1], |a, b| (a - b).sign() * k),
+                Difference::Mse | Difference::Sse => {
+                    let k = k + k;
+                    par::map2(dx, m.x[0], m.x[1], |a, b| (a - b) * k)
+                }
+            }
+        }
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |d: Difference, s| case(format!("{d:?}"), d, &[(s, Fill::Distinct), (s, Fill::Normal)]);
+    let all = [Difference::L1, Difference::Mse, Difference::Sse];
+    let mut rows: Vec<Case> = all.iter().map(|&d| row(d, shape(2, 5, 7, 3))).collect();
+    rows.push(row(Difference::L1, shape(32, 64, 64, 3)).bench("pixel loss"));
+    rows
+}

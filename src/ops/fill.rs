@@ -1,0 +1,36 @@
+//! Fill: y = value everywhere. The seed of every backward pass (1) and the gradient of parameters that a loss ignores (0).
+
+use super::{Case, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+
+#[derive(Debug, Clone)]
+pub struct Fill {
+    pub shape: Shape,
+    pub value: f64,
+}
+
+impl Op for Fill {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+    fn infer(&self, _: &[Shape]) -> Result<Vec<Shape>, String> {
+        Ok(vec![self.shape])
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::NOTHING
+    }
+    fn differentiable(&self) -> Set {
+        Set::NONE
+    }
+    fn forward<T: Real>(&self, m: Host<T>) {
+        let [y, ..] = m.out;
+        y.fill(T::of(self.value));
+    }
+    fn backward<T: Real>(&self, _: Host<T>) {}
+}
+
+pub fn cases() -> Vec<Case> {
+    vec![case("1.5", Fill { shape: shape(2, 3, 5, 7), value: 1.5 }, &[])]
+}

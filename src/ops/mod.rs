@@ -1,0 +1,92 @@
+//! The operations: one file each, forward and backward side by side.
+//!
+//! To add one: write `src/ops/NAME.rs` with an [`Op`](crate::core::op::Op), a recording function and `cases()`, and add the word
+//! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
+
+use std::sync::Arc;
+
+use crate::core::op::{DynOp, Op, Set};
+use crate::core::shape::Shape;
+
+/// One row of an op's table: sizes that a test (and, if named, a benchmark) runs.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub op: Arc<dyn DynOp + Send + Sync>,
+    pub inputs: Vec<(Shape, Fill)>,
+    /// The layer that this row stands for, if it is a benchmark row. Such rows are too large for gradient checks.
+    pub bench: Option<&'static str>,
+    /// A word that tells this row from its neighbours.
+    pub label: String,
+    /// The inputs whose gradients are checked.
+    pub wants: Set,
+    /// The op withholds a part of its gradient on purpose, so difference quotients must not agree.
+    pub withholds: bool,
+}
+
+/// How a test fills an input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// Standard normal.
+    Normal,
+    /// Normal, but at least 0.1 away from zero: clear of the kink of |x| and ReLU.
+    OffZero,
+    /// All values distinct by at least 0.05 (max pooling).
+    Distinct,
+    /// Positive, in [0.5, 1.5].
+    Positive,
+    /// 0 or 1.
+    Binary,
+    /// Class numbers below n.
+    Class(usize),
+    /// A rectangle of ones in zeros: a mask.
+    Mask,
+    /// Small whole numbers: a step counter.
+    Counter,
+}
+
+pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shape, Fill)]) -> Case {
+    let wants = op.differentiable();
+    Case { op: Arc::new(op), inputs: inputs.to_vec(), bench: None, label: label.into(), wants, withholds: false }
+}
+
+impl Case {
+    pub fn withholds(mut self) -> Case {
+        self.withholds = true;
+        self
+    }
+    pub fn bench(mut self, layer: &'static str) -> Case {
+        self.bench = Some(layer);
+        self
+    }
+}
+
+macro_rules! ops {
+    ($($name:ident),* $(,)?) => {
+        $(pub mod $name;)*
+        /// Every op with its cases, in the order of the list.
+        pub const OPS: &[(&str, fn() -> Vec<Case>)] = &[$((stringify!($name), $name::cases)),*];
+    };
+}
+
+ops! {
+    activation,
+    adam,
+    add,
+    affine,
+    batch_norm,
+    bce_logits,
+    bilinear,
+    cam_attention,
+    conv2d,
+    conv_transpose2d,
+    cross_entropy,
+    difference,
+    dot,
+    fill,
+    global_avg_pool,
+    latent,
+    linear,
+    max_pool,
+    noise,
+    sgd,
+}

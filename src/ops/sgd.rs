@@ -1,0 +1,64 @@
+//! Stochastic gradient descent with momentum and weight decay, in place, over a flat range of the parameter arena:
+//! u ← μu + g + λw;  w ← w − lr·u.
+
+use super::{Case, Fill, case};
+use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::params::{Arena, ParamStore};
+use crate::core::real::Real;
+use crate::core::shape::Shape;
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct Sgd {
+    /// μ, 0 for plain descent.
+    pub momentum: f64,
+    /// λ.
+    pub weight_decay: f64,
+}
+
+/// Record one update of the trained parameters under `prefix`; `lr` is one number, fed per step.
+pub fn sgd<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, sgd: Sgd, lr: Var) -> Result<()> {
+    let range = store.group(prefix);
+    let [g, w, u] = [Arena::Grads, Arena::Weights, Arena::M].map(|a| t.arena(a, range.clone()));
+    t.apply_all(sgd, &[g, lr, w, u]).map(|_| ())
+}
+
+impl Op for Sgd {
+    fn name(&self) -> &'static str {
+        "sgd"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+        match x {
+            [g, lr, w, u] if g == w && g == u && lr.len() == 1 => Ok(vec![]),
+            _ => Err(format!("needs gradient, one number, weights and momentum of one shape, got {x:?}")),
+        }
+    }
+    fn keeps(&self, _: Set) -> Keeps {
+        Keeps::NOTHING
+    }
+    fn differentiable(&self) -> Set {
+        Set::NONE
+    }
+    fn updates(&self) -> &'static [usize] {
+        &[2, 3]
+    }
+    fn forward<T: Real>(&self, x: Host<T>) {
+        let ([w, u, ..], g, lr) = (x.out, x.x[0], x.x[1][0]);
+        let (mu, decay) = (T::of(self.momentum), T::of(self.weight_decay));
+        for ((w, u), &g) in w.iter_mut().zip(u).zip(g) {
+            *u = mu * *u + g + decay * *w;
+            *w -= lr * *u;
+        }
+    }
+    fn backward<T: Real>(&self, _: Host<T>) {}
+}
+
+pub fn cases() -> Vec<Case> {
+    let row = |n| {
+        let (s, lr) = (Shape::vector(n), (Shape::SCALAR, Fill::Positive));
+        let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4 };
+        case(format!("{n}"), sgd, &[(s, Fill::Normal), lr, (s, Fill::Normal), (s, Fill::Normal)])
+    };
+    vec![row(37), row(512).bench("linear model")]
+}
