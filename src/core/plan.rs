@@ -26,6 +26,21 @@ struct Place {
     len: usize,
 }
 
+/// A buffer that a step writes, and its parts in order of offset.
+#[derive(Debug)]
+struct Write {
+    buffer: usize,
+    parts: Vec<Part>,
+}
+
+/// Operand `out[operand]` is `len` values from `offset`.
+#[derive(Debug)]
+struct Part {
+    operand: usize,
+    offset: usize,
+    len: usize,
+}
+
 #[derive(Debug)]
 struct Prepared {
     xs: Vec<Shape>,
@@ -33,8 +48,7 @@ struct Prepared {
     x: Vec<Option<Place>>,
     y: Vec<Option<Place>>,
     dy: Option<Place>,
-    /// Buffers that are written, each with its parts `(operand, offset, len)` in order of offset.
-    writes: Vec<(usize, Vec<(usize, usize, usize)>)>,
+    writes: Vec<Write>,
     scratch: usize,
 }
 
@@ -120,19 +134,20 @@ impl<T: Element> Plan<T> {
                 let x: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| s.reads_x(i).then(|| at(v)).flatten()).collect();
                 let y: Vec<_> = s.y.iter().enumerate().map(|(i, &v)| s.reads_y(i).then(|| at(v)).flatten()).collect();
                 let dy = s.dy.and_then(at);
-                let mut writes: Vec<(usize, Vec<(usize, usize, usize)>)> = Vec::new();
+                let mut writes: Vec<Write> = Vec::new();
                 for (i, v) in s.out.iter().enumerate() {
                     let Some(p) = v.and_then(at) else { continue };
-                    match writes.iter_mut().find(|w| w.0 == p.buffer) {
-                        Some(w) => w.1.push((i, p.offset, p.len)),
-                        None => writes.push((p.buffer, vec![(i, p.offset, p.len)])),
+                    let part = Part { operand: i, offset: p.offset, len: p.len };
+                    match writes.iter_mut().find(|w| w.buffer == p.buffer) {
+                        Some(w) => w.parts.push(part),
+                        None => writes.push(Write { buffer: p.buffer, parts: vec![part] }),
                     }
                 }
-                writes.iter_mut().for_each(|w| w.1.sort_by_key(|part| part.1));
+                writes.iter_mut().for_each(|w| w.parts.sort_by_key(|part| part.offset));
                 let read = x.iter().chain(&y).chain([&dy]).flatten();
                 for r in read {
                     assert!(
-                        writes.iter().all(|w| w.0 != r.buffer),
+                        writes.iter().all(|w| w.buffer != r.buffer),
                         "{}: {} reads and writes buffer {}",
                         s.at,
                         s.op.name(),
@@ -201,7 +216,7 @@ impl<T: Element> Plan<T> {
     fn exec(&mut self, i: usize, store: &mut ParamStore<T>) {
         let (step, prepared) = (&self.tape.steps[i], &self.steps[i]);
         let mut taken: [Buffer<T>; MAX] = Default::default();
-        for ((buffer, _), t) in prepared.writes.iter().zip(&mut taken) {
+        for (Write { buffer, .. }, t) in prepared.writes.iter().zip(&mut taken) {
             *t = match buffer.checked_sub(ARENAS) {
                 Some(slot) => std::mem::take(&mut self.pool[slot]),
                 None => std::mem::take(&mut store.arenas[*buffer]),
@@ -218,9 +233,9 @@ impl<T: Element> Plan<T> {
                 &b[p.offset..p.offset + p.len]
             };
             let mut out: [&mut [T]; MAX] = Default::default();
-            for ((_, parts), buffer) in prepared.writes.iter().zip(&mut taken) {
+            for (Write { parts, .. }, buffer) in prepared.writes.iter().zip(&mut taken) {
                 let (mut rest, mut base) = (&mut buffer[..], 0);
-                for &(operand, offset, len) in parts {
+                for &Part { operand, offset, len } in parts {
                     let (_, tail) = rest.split_at_mut(offset - base);
                     let (mine, tail) = tail.split_at_mut(len);
                     out[operand] = mine;
@@ -239,7 +254,7 @@ impl<T: Element> Plan<T> {
             };
             T::run(&*step.op, step.pass, host);
         }
-        for ((buffer, _), t) in prepared.writes.iter().zip(&mut taken) {
+        for (Write { buffer, .. }, t) in prepared.writes.iter().zip(&mut taken) {
             let home = match buffer.checked_sub(ARENAS) {
                 Some(slot) => &mut self.pool[slot],
                 None => &mut store.arenas[*buffer],

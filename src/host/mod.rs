@@ -1,5 +1,24 @@
 //! Host (CPU) convolutions. `plain` is the generic oracle (obviously right), `conv` the blocked f32 kernels (fast).
+//!
+//! The fast passes are implicit matrix products, blocked for registers and caches:
+//!
+//! ```text
+//! filters → panels of `lanes` columns × depth, once per call, in the caller's scratch            gather
+//! for each task: a fixed range of output pixels, one disjoint slice of the output
+//!   for each phase, for each block of ≤ 256 pixels                                               blocks
+//!     for each ≤ 256 of the reduction: copy what the pixels read into rows, 256 × 256, L2        taps
+//!       for each panel: 256 × 32 filters, L1
+//!         for each tile of ≤ 14 pixels × 32 filters: registers                                   simd
+//! ```
+//! `wgrad` turns the roles: rows are filters, columns the taps × channels of one filter, the reduction runs over pixels.
+//!
+//! Work is split by sizes only and every sum is taken in one order, so the number of threads never shows in the result.
 
+mod blocks;
 pub mod conv;
+mod gather;
 pub mod plain;
+pub mod simd;
 pub mod sizes;
+mod taps;
+mod wgrad;

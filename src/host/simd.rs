@@ -1,0 +1,551 @@
+//! Microkernels: the innermost loops, written once over [`Vector`] and compiled for every instruction set that a machine may
+//! turn out to have. All `unsafe` of the host lives in this file. Each safe function checks its slices once, at the door, and
+//! the loops behind it use pointers.
+//!
+//! A [`Tile`] is a small matrix product held in registers, `M` rows × `lanes` columns:
+//!
+//! ```text
+//! for k in 0..depth { for i in 0..M { acc[i][..] += a[i, k] * b[k, ..] } }        a: broadcast, b: vector loads
+//! ```
+//! With AVX-512 a full tile is 14 × 32: 28 accumulators, two vectors of b and one broadcast fill 31 of the 32 registers, and
+//! 28 multiply-adds per step hide 16 loads.
+
+/// What the machine can do. Only detection makes one, so holding an [`Level`] proves that its instructions exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(Isa);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isa {
+    /// Plain arrays, left to the compiler.
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// Longest reduction of one tile when `a` lies in rows: its rows are [`ROW`] apart, which is known at compile time, so that
+/// one register addresses them all. The 16 spare floats put neighbouring rows in different sets of the L1 cache.
+pub const DEPTH: usize = 256;
+pub const ROW: usize = DEPTH + 16;
+
+/// How `a` lies in memory.
+#[derive(Clone, Copy)]
+pub enum Layout<'a> {
+    /// `a[i, k] = a[i·ROW + k]`: packed pixels, a row each.
+    Rows(&'a [f32]),
+    /// `a[i, k] = a[k·M + i]`: a strip of M columns.
+    Strip(&'a [f32]),
+}
+
+/// One tile: `c[rows[i] + j] = Σ_k a[i,k]·b[k,j] + start`, for `j < width`.
+pub struct Tile<'a> {
+    pub a: Layout<'a>,
+    /// `depth × lanes`, packed.
+    pub b: &'a [f32],
+    pub depth: usize,
+    pub c: &'a mut [f32],
+    /// Where each row begins in `c`; as many as the tile has rows.
+    pub rows: &'a [usize],
+    pub width: usize,
+    pub start: Start<'a>,
+}
+
+/// What a tile adds its product to.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    Zero,
+    /// One value per column, `width` of them.
+    Bias(&'a [f32]),
+    /// What `c` holds.
+    Sum,
+}
+
+/// The tiles of one width.
+pub struct Kernel {
+    /// Columns of a tile, and of a packed panel of `b`.
+    pub lanes: usize,
+    /// Most rows of a tile.
+    pub rows: usize,
+    by_rows: &'static [TileFn],
+    by_strip: &'static [TileFn],
+}
+
+type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &mut Out);
+
+/// The checked output of a tile, for the code behind the door.
+struct Out<'a> {
+    c: *mut f32,
+    rows: &'a [usize],
+    width: usize,
+    start: Start<'a>,
+}
+
+impl Kernel {
+    /// Multiplies one tile.
+    #[inline]
+    pub fn run(&self, t: Tile) {
+        let m = t.rows.len();
+        assert!(m > 0 && m <= self.rows && t.width <= self.lanes, "tile of {m} rows, {} columns", t.width);
+        assert!(t.b.len() >= t.depth * self.lanes, "tile: b is too short");
+        assert!(t.rows.iter().all(|&r| r < t.c.len() && t.c.len() - r >= t.width), "tile: a row of c leaves the slice");
+        if let Start::Bias(b) = t.start {
+            assert!(b.len() >= t.width, "tile: bias is too short");
+        }
+        let mut out = Out { c: t.c.as_mut_ptr(), rows: t.rows, width: t.width, start: t.start };
+        match t.a {
+            Layout::Rows(a) => {
+                assert!(t.depth <= ROW && a.len() >= (m - 1) * ROW + t.depth, "tile: a is too short");
+                // SAFETY: the asserts above cover every address a tile of m rows touches, and a Kernel comes only from a Level
+                // that was detected.
+                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+            }
+            Layout::Strip(a) => {
+                assert!(a.len() >= m * t.depth, "tile: a is too short");
+                // SAFETY: as above.
+                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+            }
+        }
+    }
+}
+
+impl Level {
+    /// The best of this machine; detection is cached by the standard library.
+    pub fn best() -> Level {
+        Level::all().last().expect("the portable level always exists")
+    }
+
+    /// Every level that this machine can run, slowest first.
+    pub fn all() -> impl Iterator<Item = Level> {
+        #[cfg(target_arch = "x86_64")]
+        let isas = {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+            [Some(Isa::Portable), avx2.then_some(Isa::Avx2), avx512.then_some(Isa::Avx512)]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let isas = [Some(Isa::Portable)];
+        isas.into_iter().flatten().map(Level)
+    }
+
+    /// The kernel for the next panel when `left` columns remain: the narrowest that holds them, else the widest.
+    pub fn kernel(self, left: usize) -> &'static Kernel {
+        let kernels: &'static [Kernel] = match self.0 {
+            Isa::Portable => PORTABLE,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::AVX2,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::AVX512,
+        };
+        kernels.iter().find(|k| k.lanes >= left).unwrap_or(&kernels[kernels.len() - 1])
+    }
+
+    /// Copies `rows` rows of `len` floats between two pitches.
+    #[inline]
+    pub fn copy_rows(self, src: &[f32], src_step: usize, dst: &mut [f32], dst_step: usize, rows: usize, len: usize) {
+        if rows == 0 || len == 0 {
+            return;
+        }
+        assert!(src.len() >= (rows - 1) * src_step + len, "copy_rows: source is too short");
+        assert!(dst.len() >= (rows - 1) * dst_step + len, "copy_rows: destination is too short");
+        let (s, d) = (src.as_ptr(), dst.as_mut_ptr());
+        // SAFETY: both slices hold the last element of the last row; the level was detected.
+        unsafe {
+            match self.0 {
+                Isa::Portable => copy_rows::<Lanes>(s, src_step, d, dst_step, rows, len),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::copy_rows_256(s, src_step, d, dst_step, rows, len),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::copy_rows_512(s, src_step, d, dst_step, rows, len),
+            }
+        }
+    }
+}
+
+impl Level {
+    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`: rows become columns.
+    pub fn transpose(self, src: &[f32], depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
+        for (k, row) in dst.chunks_exact_mut(lanes).enumerate().take(depth) {
+            for (j, v) in row[..width].iter_mut().enumerate() {
+                *v = src[j * depth + k];
+            }
+        }
+    }
+}
+
+/// A register of floats. Implementations are `inline(always)`, so that they become part of the function that switches the
+/// instruction set on.
+trait Vector: Copy {
+    const LANES: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(p: *const f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    /// The first `n < LANES` lanes; the others read as zero.
+    unsafe fn load_part(p: *const f32, n: usize) -> Self;
+    unsafe fn store_part(self, p: *mut f32, n: usize);
+    unsafe fn add(self, o: Self) -> Self;
+    /// self + a·b
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+}
+
+/// The tile: `ROWS` or a strip, `M` rows of `NV` vectors.
+///
+/// # Safety
+/// `a`, `b` and `out` must cover the tile (checked by [`Kernel::run`]); V's instructions must exist.
+#[inline(always)]
+unsafe fn tile<V: Vector, const M: usize, const NV: usize, const STRIP: bool>(
+    mut a: *const f32,
+    mut b: *const f32,
+    depth: usize,
+    out: &mut Out,
+) {
+    let (row, step) = if STRIP { (1, M) } else { (ROW, 1) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut acc = [[V::zero(); NV]; M];
+        for _ in 0..depth {
+            let mut bs = [V::zero(); NV];
+            for (j, v) in bs.iter_mut().enumerate() {
+                *v = V::load(b.add(j * V::LANES));
+            }
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let x = V::splat(a.add(i * row));
+                for (acc, &v) in acc.iter_mut().zip(&bs) {
+                    *acc = acc.fma(x, v);
+                }
+            }
+            a = a.add(step);
+            b = b.add(NV * V::LANES);
+        }
+        for (acc, &row) in acc.iter().zip(out.rows) {
+            for (j, &v) in acc.iter().enumerate() {
+                let at = j * V::LANES;
+                let c = out.c.add(row + at);
+                if at + V::LANES <= out.width {
+                    let v = match out.start {
+                        Start::Zero => v,
+                        Start::Bias(b) => v.add(V::load(b.as_ptr().add(at))),
+                        Start::Sum => v.add(V::load(c)),
+                    };
+                    v.store(c);
+                } else if at < out.width {
+                    let n = out.width - at;
+                    let v = match out.start {
+                        Start::Zero => v,
+                        Start::Bias(b) => v.add(V::load_part(b.as_ptr().add(at), n)),
+                        Start::Sum => v.add(V::load_part(c, n)),
+                    };
+                    v.store_part(c, n);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Level::copy_rows`] checks; V's instructions must exist.
+#[inline(always)]
+unsafe fn copy_rows<V: Vector>(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
+    let whole = len / V::LANES * V::LANES;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for i in 0..rows {
+            let (s, d) = (s.add(i * s_step), d.add(i * d_step));
+            let mut j = 0;
+            while j < whole {
+                V::load(s.add(j)).store(d.add(j));
+                j += V::LANES;
+            }
+            if whole < len {
+                V::load_part(s.add(whole), len - whole).store_part(d.add(whole), len - whole);
+            }
+        }
+    }
+}
+
+/// The fallback: eight floats in an array. No fused multiply-add, which would be a library call where hardware has none.
+#[derive(Clone, Copy)]
+struct Lanes([f32; 8]);
+
+impl Vector for Lanes {
+    const LANES: usize = 8;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Lanes([0.0; 8])
+    }
+    #[inline(always)]
+    unsafe fn splat(p: *const f32) -> Self {
+        // SAFETY: the caller may read one float at p.
+        Lanes([unsafe { *p }; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller may read eight floats at p; an array of f32 needs no more alignment than f32.
+        Lanes(unsafe { p.cast::<[f32; 8]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as for load.
+        unsafe { p.cast::<[f32; 8]>().write(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> Self {
+        // SAFETY: the caller may read n floats at p.
+        Lanes(std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { 0.0 }))
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, n: usize) {
+        for (i, &v) in self.0.iter().enumerate().take(n) {
+            // SAFETY: the caller may write n floats at p.
+            unsafe { *p.add(i) = v }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, o: Self) -> Self {
+        Lanes(std::array::from_fn(|i| self.0[i] + o.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        Lanes(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+    }
+}
+
+/// A table of tiles with 1, 2, … rows: `tiles!(function, vectors, strip; rows…)`.
+macro_rules! tiles {
+    ($f:ident, $nv:literal, $strip:literal; $($m:literal)*) => { &[$($f::<$m, $nv, $strip>),*] };
+}
+/// A [`Kernel`] of both layouts.
+macro_rules! kernel {
+    ($f:ident, $lanes:literal, $nv:literal; $($m:literal)*) => {
+        Kernel {
+            lanes: $lanes,
+            rows: [$($m),*].len(),
+            by_rows: tiles!($f, $nv, false; $($m)*),
+            by_strip: tiles!($f, $nv, true; $($m)*),
+        }
+    };
+}
+
+/// # Safety
+/// As [`tile`].
+unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(
+    a: *const f32,
+    b: *const f32,
+    depth: usize,
+    out: &mut Out,
+) {
+    // SAFETY: the caller's promise; arrays exist everywhere.
+    unsafe { tile::<Lanes, M, NV, STRIP>(a, b, depth, out) }
+}
+
+static PORTABLE: &[Kernel] = &[kernel!(portable, 8, 1; 1 2 3 4)];
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Kernel, Out, Vector, copy_rows, tile};
+
+    pub static AVX2: &[Kernel] = &[
+        kernel!(avx2_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
+        kernel!(avx2, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
+        kernel!(avx2, 16, 2; 1 2 3 4 5 6),
+    ];
+    pub static AVX512: &[Kernel] = &[
+        kernel!(avx512_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(avx512_8, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(avx512, 16, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(avx512, 32, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+    ];
+
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx512f")]
+    unsafe fn avx512<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &mut Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<__m512, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &mut Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2_4<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &mut Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx512f,avx512vl")]
+    unsafe fn avx512_8<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &mut Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx512f,avx512vl")]
+    unsafe fn avx512_4<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &mut Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`copy_rows`].
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn copy_rows_512(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_rows::<__m512>(s, s_step, d, d_step, rows, len) }
+    }
+    /// # Safety
+    /// As [`copy_rows`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
+    }
+
+    impl Vector for __m512 {
+        const LANES: usize = 16;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: here and below, only functions that enable the instructions use this type, and pointers are the
+            // caller's promise.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> Self {
+            unsafe { _mm512_set1_ps(*p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> Self {
+            unsafe { _mm512_maskz_loadu_ps((1u16 << n) - 1, p) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, n: usize) {
+            unsafe { _mm512_mask_storeu_ps(p, (1u16 << n) - 1, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, o: Self) -> Self {
+            unsafe { _mm512_add_ps(self, o) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+    }
+
+    /// The first n lanes of a masked load or store are on: read from `LANES - n`.
+    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    impl Vector for __m256 {
+        const LANES: usize = 8;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as for __m512.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> Self {
+            unsafe { _mm256_set1_ps(*p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm256_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> Self {
+            unsafe { _mm256_maskload_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, n: usize) {
+            unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()), self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, o: Self) -> Self {
+            unsafe { _mm256_add_ps(self, o) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+    }
+
+    impl Vector for __m128 {
+        const LANES: usize = 4;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as for __m512.
+            unsafe { _mm_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> Self {
+            unsafe { _mm_set1_ps(*p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> Self {
+            unsafe { _mm_maskload_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, n: usize) {
+            unsafe { _mm_maskstore_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast()), self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, o: Self) -> Self {
+            unsafe { _mm_add_ps(self, o) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { _mm_fmadd_ps(a, b, self) }
+        }
+    }
+}
