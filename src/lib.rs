@@ -6,6 +6,8 @@ pub mod device;
 pub mod error;
 pub mod host;
 pub mod metrics;
+pub mod models;
+pub mod nn;
 pub mod ops;
 pub mod report;
 
