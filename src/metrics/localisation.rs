@@ -167,15 +167,6 @@ pub struct Localisation {
     pub by_photograph: bool,
 }
 
-/// A model's map beside the constant map (or beside another model's): `gain` is model minus baseline per picture, resampled in
-/// pairs. For `mae` and `mse` below zero is better.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    pub model: Localisation,
-    pub baseline: Localisation,
-    pub gain: Localisation,
-}
-
 /// Per-picture figures on their way to a mean.
 #[derive(Clone, Debug, Default)]
 pub struct LocalisationSet {
@@ -252,14 +243,15 @@ impl LocalisationSet {
         self.mean_of(&rows, how)
     }
 
-    /// This model beside `baseline` on the same pictures in the same order.
-    pub fn compare(&self, baseline: &LocalisationSet, how: &Bootstrap) -> Result<Comparison> {
+    /// This map minus `baseline`, picture by picture, resampled in pairs; both sets must hold the same pictures in the same order.
+    /// Above zero is better, but for `mae` and `mse` below zero is.
+    pub fn gain_over(&self, baseline: &LocalisationSet, how: &Bootstrap) -> Result<Localisation> {
         if self.len() != baseline.len() || self.group != baseline.group {
             return Err(Error::data("paired comparison", "the two maps were not scored on the same pictures in the same order"));
         }
         let pairs = self.rows.iter().zip(&baseline.rows);
         let rows: Vec<_> = pairs.map(|(a, b)| std::array::from_fn(|k| a.row()[k] - b.row()[k])).collect();
-        Ok(Comparison { model: self.summary(how)?, baseline: baseline.summary(how)?, gain: self.mean_of(&rows, how)? })
+        self.mean_of(&rows, how)
     }
 
     fn mean_of(&self, rows: &[[f64; FIGURES]], how: &Bootstrap) -> Result<Localisation> {
@@ -356,13 +348,14 @@ mod tests {
             // A model that sees the hole, blurred.
             let maps: Vec<Vec<f32>> = test.iter().map(|(m, _)| m.iter().map(|&g| if g { 0.9 } else { 0.1 }).collect()).collect();
             let pictures: Vec<(&[f32], &[bool], _)> = maps.iter().zip(&test).map(|(a, &(m, g))| (&a[..], m, g)).collect();
-            LocalisationSet::of(&pictures).unwrap().compare(&base, &HOW).unwrap()
+            let model = LocalisationSet::of(&pictures).unwrap();
+            (base.summary(&HOW).unwrap(), model.gain_over(&base, &HOW).unwrap())
         };
         let (central, random) = (at(true), at(false));
-        assert_eq!((central.baseline.iou_half.value, central.gain.iou_half.value), (1.0, 0.0));
-        assert!(random.baseline.iou_half.value < 0.4 && random.gain.iou_half.lo > 0.5, "{:?}", random.gain);
-        assert!(random.gain.mse.hi < 0.0, "an error gains by falling");
-        assert_eq!((random.model.units, random.model.by_photograph), (30, true));
+        assert_eq!((central.0.iou_half.value, central.1.iou_half.value), (1.0, 0.0));
+        assert!(random.0.iou_half.value < 0.4 && random.1.iou_half.lo > 0.5, "{:?}", random.1);
+        assert!(random.1.mse.hi < 0.0, "an error gains by falling");
+        assert_eq!((random.1.units, random.1.by_photograph), (30, true));
     }
 
     #[test]
@@ -376,7 +369,7 @@ mod tests {
         assert_eq!(one.rows(), LocalisationSet::of(&all).unwrap().rows());
         let mut more = LocalisationSet::of(&all).unwrap();
         more.push(&maps[0], &masks[0], None).unwrap();
-        assert!(one.compare(&more, &HOW).is_err());
+        assert!(one.gain_over(&more, &HOW).is_err());
     }
 
     #[test]

@@ -12,4 +12,4 @@ pub mod rank;
 pub use bootstrap::{Bootstrap, Resampled, paired_accuracy};
 pub use detection::{Change, Detection, Scored};
 pub use interval::Interval;
-pub use localisation::{Comparison, ConstantMap, Localisation, LocalisationSet, PixelScores, RankedMap};
+pub use localisation::{ConstantMap, Localisation, LocalisationSet, PixelScores, RankedMap};
