@@ -1,0 +1,681 @@
+//! The one face that training and evaluation see: random access to labelled samples, and batches filled in parallel.
+//!
+//! Where pictures and forgeries are made here (photographs or the built-in source), pictures 2j and 2j + 1 of a split are the
+//! genuine and the forged version of the *same* crop (`paired`), so content says nothing about the label. The unseen tests share
+//! the genuine half of the seen test (models.md A35), and their fakes are made from the same crops with the same holes as the seen
+//! forger's: methods are compared on pairs.
+//!
+//! Every sample belongs to (seed, split, epoch, index) alone: neither the order of calls, nor the number of threads, nor what is
+//! cached changes a byte.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::cache::Cache;
+use super::fingerprint::Fingerprint;
+use super::folder::Folder;
+use super::forge::{FORGERS, Forger, forger};
+use super::hole::Hole;
+use super::picture::{Mask, Picture};
+use super::source::{Source, random_crop};
+use crate::core::rng::{Rng, stream};
+use crate::error::{Error, Result};
+
+/// How the photographs are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// Train, validation and test share no photograph. The honest default.
+    #[default]
+    Photo,
+    /// All three draw crops from all photographs: for a few photographs, where a split by photograph says little. Reports name it.
+    Crop,
+}
+
+/// The `[data]` table of a config file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Folder of photographs, searched recursively; forgeries are made here. With neither `photos` nor `dir` the built-in
+    /// painter is the source.
+    pub photos: Option<PathBuf>,
+    /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
+    pub dir: Option<PathBuf>,
+    /// Forger of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson.
+    pub seen: String,
+    /// Forgers that are only tested on. Empty: all the others.
+    pub unseen: Vec<String>,
+    /// Shape of the forged region: central (the paper), rect or stroke.
+    pub hole: Hole,
+    /// Least and most area of a random hole, as a share of the picture, in (0, 0.9].
+    pub hole_share: [f32; 2],
+    /// Training pictures are made anew every epoch (crop, flip, hole, forgery). `false` freezes them. Validation and test are
+    /// always frozen.
+    pub fresh: bool,
+    /// Divide by photograph or by crop.
+    pub split: SplitBy,
+    /// Share of the photographs that is kept for validation (split = "photo").
+    pub val_share: f32,
+    /// Share of the photographs that is kept for the tests (split = "photo").
+    pub test_share: f32,
+    /// Training pictures per epoch, half of them genuine.
+    pub train_count: usize,
+    /// Validation pictures, half genuine.
+    pub val_count: usize,
+    /// Test pictures, half genuine; each unseen test has as many.
+    pub test_count: usize,
+    /// Photographs that the built-in painter makes, all splits together.
+    pub photographs: usize,
+    /// Side of a built-in photograph in units of the picture size.
+    pub photograph_scale: f32,
+    /// Least and most side of a crop window in units of the picture size; windows are limited to the photograph.
+    pub crop_scale: [f32; 2],
+    /// Mirror half of the crops.
+    pub flip: bool,
+    /// A genuine picture and the fake after it show the same crop. `false`: different crops.
+    pub paired: bool,
+    /// Trace planted on the seen forger's fakes: none, checkerboard, jpeg, resample or noise.
+    pub fingerprint: Fingerprint,
+    /// Its strength: grey levels of 255 (checkerboard 3, noise 2), JPEG quality (85) or factor (1.3). Unset: the value in brackets.
+    pub fingerprint_amplitude: Option<f32>,
+    /// Share of the seen fakes that carry it, 0..=1.
+    pub fingerprint_rate: f32,
+    /// Memory for photographs and for frozen samples, MiB (half each).
+    pub cache_mib: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> DataConfig {
+        DataConfig {
+            photos: None,
+            dir: None,
+            seen: "telea".into(),
+            unseen: Vec::new(),
+            hole: Hole::Rect,
+            hole_share: [0.06, 0.25],
+            fresh: true,
+            split: SplitBy::Photo,
+            val_share: 0.1,
+            test_share: 0.2,
+            train_count: 6400,
+            val_count: 512,
+            test_count: 1000,
+            photographs: 1200,
+            photograph_scale: 3.0,
+            crop_scale: [1.0, 4.0],
+            flip: true,
+            paired: true,
+            fingerprint: Fingerprint::None,
+            fingerprint_amplitude: None,
+            fingerprint_rate: 1.0,
+            cache_mib: 512,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Refuses impossible values, naming the key.
+    pub fn check(&self) -> Result<()> {
+        let fail = |key: &str, why: String| Err(Error::config(format!("data.{key}"), why));
+        if self.photos.is_some() && self.dir.is_some() {
+            return fail("photos", "photos and dir exclude each other: give photographs to forge, or a ready data set".into());
+        }
+        for (key, n) in [("train_count", self.train_count), ("val_count", self.val_count), ("test_count", self.test_count)] {
+            if n < 2 || !n.is_multiple_of(2) || n > u32::MAX as usize {
+                return fail(key, format!("{n} pictures cannot be half genuine, half fake; use an even number from 2"));
+            }
+        }
+        let [lo, hi] = self.hole_share;
+        if !(lo > 0.0 && lo <= hi && hi <= 0.9) {
+            return fail("hole_share", format!("[{lo}, {hi}] is no range of area shares; use 0 < least <= most <= 0.9"));
+        }
+        let [lo, hi] = self.crop_scale;
+        if !(lo >= 0.1 && lo <= hi && hi <= 1000.0) {
+            return fail("crop_scale", format!("[{lo}, {hi}] is no range of window sizes; use 0.1 <= least <= most"));
+        }
+        if !(0.5..=16.0).contains(&self.photograph_scale) {
+            return fail("photograph_scale", format!("{} is out of range; use 0.5 to 16", self.photograph_scale));
+        }
+        for (key, share) in [("val_share", self.val_share), ("test_share", self.test_share)] {
+            if !(share > 0.0 && share < 1.0) {
+                return fail(key, format!("{share} is no share; use a number between 0 and 1"));
+            }
+        }
+        if self.val_share + self.test_share >= 1.0 {
+            return fail("test_share", "val_share and test_share together leave nothing to train on; make them smaller".into());
+        }
+        if !(0.0..=1.0).contains(&self.fingerprint_rate) {
+            return fail("fingerprint_rate", format!("{} is no share of fakes; use 0 to 1", self.fingerprint_rate));
+        }
+        if self.photographs == 0 || self.photographs > u32::MAX as usize {
+            return fail("photographs", "at least one photograph is needed".into());
+        }
+        self.fingerprint.check("data.fingerprint_amplitude", self.amplitude())?;
+        if self.dir.is_some() && self.fingerprint != Fingerprint::None {
+            return fail(
+                "fingerprint",
+                "a trace can only be planted on fakes that are made here; use data.photos, or neither, instead of data.dir"
+                    .into(),
+            );
+        }
+        self.forgers().map(|_| ())
+    }
+
+    /// Strength of the fingerprint, the default of its kind where none is set.
+    pub fn amplitude(&self) -> f32 {
+        self.fingerprint_amplitude.unwrap_or(self.fingerprint.default_amplitude())
+    }
+
+    /// The seen forger and the unseen ones.
+    fn forgers(&self) -> Result<(&'static dyn Forger, Vec<&'static dyn Forger>)> {
+        let seen = forger("data.seen", &self.seen)?;
+        if self.unseen.is_empty() {
+            return Ok((seen, FORGERS.into_iter().filter(|f| f.name() != seen.name()).collect()));
+        }
+        let mut unseen: Vec<&'static dyn Forger> = Vec::new();
+        for name in &self.unseen {
+            let f = forger("data.unseen", name)?;
+            if f.name() == seen.name() {
+                return Err(Error::config("data.unseen", format!("{name} is also data.seen; take it off one of them")));
+            }
+            if unseen.iter().all(|u| u.name() != f.name()) {
+                unseen.push(f);
+            }
+        }
+        Ok((seen, unseen))
+    }
+}
+
+/// A part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    Train,
+    Val,
+    /// The seen forger, as trained (with the fingerprint, if any).
+    Test,
+    /// Unseen method by its number in [`Dataset::unseen`].
+    Unseen(usize),
+    /// `Test` without the fingerprint: only where one is planted.
+    SeenClean,
+}
+
+/// One labelled picture.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// S × S.
+    pub picture: Picture,
+    /// S × S, 1 = manipulated. None for genuine pictures and for fakes whose mask is not known.
+    pub mask: Option<Mask>,
+    pub fake: bool,
+    /// Forger or folder name; "real" for genuine pictures.
+    pub method: Arc<str>,
+    /// Number of the photograph that it is from, where known.
+    pub group: Option<u32>,
+    /// Carries the planted trace.
+    pub fingerprinted: bool,
+    /// The file that it was read from: the picture of a folder, or the photograph that was cropped.
+    pub path: Option<PathBuf>,
+}
+
+/// A batch in the layout of the engine (NHWC). Buffers are kept from one fill to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Pictures.
+    pub n: usize,
+    /// S.
+    pub size: usize,
+    /// n·S·S·3, sRGB values 0..=1.
+    pub x: Vec<f32>,
+    /// n: the paper's l, 1 = genuine, 0 = fake.
+    pub label_true: Vec<f32>,
+    /// n·S·S: 1 = manipulated; all 0 where `has_mask` is 0.
+    pub mask: Vec<f32>,
+    /// n: 1 = a fake whose mask is known.
+    pub has_mask: Vec<f32>,
+    /// n: photograph, or [`Batch::NO_GROUP`].
+    pub group: Vec<u32>,
+    /// n: index in the split.
+    pub index: Vec<u32>,
+}
+
+impl Batch {
+    /// In `group`: the photograph is not known.
+    pub const NO_GROUP: u32 = u32::MAX;
+}
+
+/// A data set, opened: cheap to open, made or read as it is used, shared by threads.
+pub struct Dataset {
+    config: DataConfig,
+    size: usize,
+    seed: u64,
+    kind: Kind,
+    /// (split, index) of frozen samples.
+    frozen: Cache<(Split, u32), Sample>,
+}
+
+enum Kind {
+    Made(Made),
+    Folder(Folder),
+}
+
+/// Pictures from photographs, forged here.
+struct Made {
+    source: Source,
+    /// Photographs of train, val and test.
+    ids: [Vec<u32>; 3],
+    seen: &'static dyn Forger,
+    unseen: Vec<&'static dyn Forger>,
+}
+
+impl Dataset {
+    /// Opens the data that `config` describes for `size` × `size` pictures. Reads names and headers only.
+    pub fn open(config: &DataConfig, size: usize, seed: u64) -> Result<Dataset> {
+        config.check()?;
+        if !(4..=4096).contains(&size) {
+            return Err(Error::config("size", format!("{size} pixels a side are not supported; use 4 to 4096")));
+        }
+        let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
+        let kind = if let Some(dir) = &config.dir {
+            Kind::Folder(Folder::open(dir)?)
+        } else {
+            let (seen, unseen) = config.forgers()?;
+            let (source, key) = match &config.photos {
+                Some(dir) => {
+                    (Source::photos(dir, ((size as f32 * config.crop_scale[1]) as usize).max(size), half_cache)?, "photos")
+                }
+                None => {
+                    let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
+                    (Source::procedural(seed, config.photographs, side, half_cache), "photographs")
+                }
+            };
+            Kind::Made(Made { ids: divide(config, source.len(), seed, key)?, source, seen, unseen })
+        };
+        Ok(Dataset { config: config.clone(), size, seed, kind, frozen: Cache::new(half_cache) })
+    }
+
+    /// S, pixels a side.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    pub fn config(&self) -> &DataConfig {
+        &self.config
+    }
+
+    /// Name of the method that is trained on; "fake" for a folder.
+    pub fn seen(&self) -> &str {
+        match &self.kind {
+            Kind::Made(m) => m.seen.name(),
+            Kind::Folder(_) => "fake",
+        }
+    }
+
+    /// Names of the methods that are only tested on, in the order of `Split::Unseen`.
+    pub fn unseen(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Made(m) => m.unseen.iter().map(|f| f.name()).collect(),
+            Kind::Folder(f) => f.unseen.iter().map(|u| u.0.as_ref()).collect(),
+        }
+    }
+
+    /// The seen method, then the unseen ones.
+    pub fn methods(&self) -> Vec<&str> {
+        std::iter::once(self.seen()).chain(self.unseen()).collect()
+    }
+
+    /// Every split that has pictures, in the order of a table: train, val, test, seen without the trace, unseen.
+    pub fn splits(&self) -> Vec<Split> {
+        let mut splits = vec![Split::Train, Split::Val, Split::Test];
+        if self.config.fingerprint != Fingerprint::None {
+            splits.push(Split::SeenClean);
+        }
+        splits.extend((0..self.unseen().len()).map(Split::Unseen));
+        splits
+    }
+
+    /// Pictures in a split; 0 where there is no such split.
+    pub fn len(&self, split: Split) -> usize {
+        match (&self.kind, split) {
+            (Kind::Folder(f), _) => f.items(split).len(),
+            (Kind::Made(m), Split::Unseen(k)) if k >= m.unseen.len() => 0,
+            (_, Split::Train) => self.config.train_count,
+            (_, Split::Val) => self.config.val_count,
+            (_, Split::SeenClean) if self.config.fingerprint == Fingerprint::None => 0,
+            _ => self.config.test_count,
+        }
+    }
+
+    pub fn is_empty(&self, split: Split) -> bool {
+        self.len(split) == 0
+    }
+
+    /// The label, without making the picture.
+    pub fn is_fake(&self, split: Split, i: u32) -> bool {
+        match &self.kind {
+            Kind::Made(_) => i % 2 == 1,
+            Kind::Folder(f) => f.items(split)[i as usize].fake,
+        }
+    }
+
+    /// The photograph of a frozen picture, for resampling by photograph. None where it is not known: a folder, or fresh training
+    /// pictures (whose photograph changes with the epoch; [`Sample::group`] has it).
+    pub fn group(&self, split: Split, i: u32) -> Option<u32> {
+        match &self.kind {
+            Kind::Made(m) if !(split == Split::Train && self.config.fresh) => {
+                let ids = m.ids(split);
+                Some(ids[self.place(split, i, 0) % ids.len()])
+            }
+            Kind::Made(_) => None,
+            Kind::Folder(f) => f.items(split)[i as usize].group,
+        }
+    }
+
+    /// Picture `i` of a split. `epoch` matters only for fresh training pictures.
+    pub fn sample(&self, split: Split, i: u32, epoch: u32) -> Result<Sample> {
+        Ok(self.shared(split, i, epoch)?.as_ref().clone())
+    }
+
+    fn shared(&self, split: Split, i: u32, epoch: u32) -> Result<Arc<Sample>> {
+        if i as usize >= self.len(split) {
+            return Err(Error::config("data", format!("{split:?} has {} pictures, no number {i}", self.len(split))));
+        }
+        let fresh = split == Split::Train && self.config.fresh && matches!(self.kind, Kind::Made(_));
+        if fresh {
+            return self.make(split, i, epoch).map(Arc::new);
+        }
+        // Genuine pictures of the tests are the same everywhere: remembered once.
+        let shared_true =
+            matches!(self.kind, Kind::Made(_)) && matches!(split, Split::Unseen(_) | Split::SeenClean) && i.is_multiple_of(2);
+        let split = if shared_true { Split::Test } else { split };
+        self.frozen.get_or(&(split, i), || {
+            let sample = self.make(split, i, 0)?;
+            let bytes = sample.picture.rgb.len() + sample.mask.as_ref().map_or(0, |m| m.on.len()) + 128;
+            Ok((sample, bytes))
+        })
+    }
+
+    /// Position in the split's list of photographs: each is used equally often, and fresh epochs go on where the last one ended.
+    fn place(&self, split: Split, i: u32, epoch: u32) -> usize {
+        let per_epoch = self.len(split) / 2;
+        let (pair, other) = (i as usize / 2, if self.config.paired { 0 } else { i as usize % 2 * per_epoch.div_ceil(2) });
+        pair + other + epoch as usize * per_epoch
+    }
+
+    fn make(&self, split: Split, i: u32, epoch: u32) -> Result<Sample> {
+        match &self.kind {
+            Kind::Made(m) => self.forge(m, split, i, epoch),
+            Kind::Folder(f) => f.load(split, i as usize, self.size),
+        }
+    }
+
+    fn forge(&self, made: &Made, split: Split, i: u32, epoch: u32) -> Result<Sample> {
+        let c = &self.config;
+        let fake = i % 2 == 1;
+        // All tests share crops, holes, donors and forging numbers.
+        let part = match split {
+            Split::Train => "train",
+            Split::Val => "val",
+            Split::Test | Split::Unseen(_) | Split::SeenClean => "test",
+        };
+        let pair = (epoch as u64) << 32 | (i / 2) as u64;
+        let draws = |what: &str, index: u64| Rng::new(self.seed, stream(what) ^ stream(part).rotate_left(1), index);
+        let scale = (c.crop_scale[0], c.crop_scale[1]);
+
+        let ids = made.ids(split);
+        let (id, photograph) = made.source.usable(ids, self.place(split, i, epoch) % ids.len())?;
+        let which = if fake && !c.paired { "crop of a fake" } else { "crop" };
+        let crop = random_crop(&photograph, self.size, scale, c.flip, &mut draws(which, pair));
+        let path = made.source.path(id).map(Path::to_path_buf);
+        if !fake {
+            let method = "real".into();
+            return Ok(Sample { picture: crop, mask: None, fake, method, group: Some(id), fingerprinted: false, path });
+        }
+
+        let forger = match split {
+            Split::Unseen(k) => made.unseen[k],
+            _ => made.seen,
+        };
+        let hole = c.hole.draw(self.size, self.size, (c.hole_share[0], c.hole_share[1]), &mut draws("hole", pair));
+        let donor = if forger.needs_donor() {
+            let mut rng = draws("donor", pair);
+            let (_, other) = made.source.usable(ids, rng.below(ids.len()))?;
+            Some(random_crop(&other, self.size, scale, c.flip, &mut rng))
+        } else {
+            None
+        };
+        let mut picture = forger.fill(&crop, &hole, donor.as_ref().unwrap_or(&crop), &mut draws("forge", pair))?;
+        let mut rng = draws("fingerprint", pair);
+        let carries = c.fingerprint != Fingerprint::None
+            && matches!(split, Split::Train | Split::Val | Split::Test)
+            && rng.unit() < c.fingerprint_rate;
+        if carries {
+            picture = c.fingerprint.apply(picture, c.amplitude(), &mut rng)?;
+        }
+        let method = forger.name().into();
+        Ok(Sample { picture, mask: Some(hole), fake, method, group: Some(id), fingerprinted: carries, path })
+    }
+
+    /// Fills a batch with the pictures `indices` of a split, in parallel. The buffers of `batch` are reused.
+    pub fn fill(&self, split: Split, epoch: u32, indices: &[u32], batch: &mut Batch) -> Result<()> {
+        let (n, pixels) = (indices.len(), self.size * self.size);
+        batch.n = n;
+        batch.size = self.size;
+        batch.x.resize(n * pixels * 3, 0.0);
+        batch.mask.resize(n * pixels, 0.0);
+        batch.label_true.resize(n, 0.0);
+        batch.has_mask.resize(n, 0.0);
+        batch.group.resize(n, 0);
+        batch.index.clear();
+        batch.index.extend_from_slice(indices);
+        let pictures = batch.x.par_chunks_mut(pixels * 3).zip(batch.mask.par_chunks_mut(pixels));
+        let facts = batch.label_true.par_iter_mut().zip(&mut batch.has_mask).zip(&mut batch.group);
+        // One picture per task: forgeries differ in cost.
+        pictures.zip(facts).zip(indices).with_max_len(1).try_for_each(|(((x, mask), ((label, has_mask), group)), &i)| {
+            let sample = self.shared(split, i, epoch)?;
+            x.iter_mut().zip(&sample.picture.rgb).for_each(|(x, &v)| *x = v as f32 / 255.0);
+            match &sample.mask {
+                Some(m) => mask.iter_mut().zip(&m.on).for_each(|(x, &v)| *x = v as f32),
+                None => mask.fill(0.0),
+            }
+            *label = !sample.fake as u8 as f32;
+            *has_mask = sample.mask.is_some() as u8 as f32;
+            *group = sample.group.unwrap_or(Batch::NO_GROUP);
+            Ok(())
+        })
+    }
+
+    /// The order of an epoch: every full batch of `batch` (even) pictures has as many genuine as forged ones, both shuffled. Where
+    /// the classes differ in number the smaller one goes round again, so that the length is twice the larger class.
+    pub fn epoch_order(&self, split: Split, epoch: u32, batch: usize) -> Vec<u32> {
+        let (mut fake, mut real): (Vec<u32>, Vec<u32>) = (0..self.len(split) as u32).partition(|&i| self.is_fake(split, i));
+        if fake.is_empty() || real.is_empty() {
+            return real.into_iter().chain(fake).collect();
+        }
+        let mut rng = Rng::new(self.seed, stream("epoch order"), epoch as u64);
+        let longest = fake.len().max(real.len());
+        for class in [&mut real, &mut fake] {
+            let once = class.clone();
+            class.clear();
+            while class.len() < longest {
+                let mut round = once.clone();
+                rng.shuffle(&mut round);
+                class.extend(round);
+            }
+            class.truncate(longest);
+        }
+        let half = (batch / 2).max(1);
+        let mut order = Vec::with_capacity(2 * longest);
+        for (r, f) in real.chunks(half).zip(fake.chunks(half)) {
+            order.extend_from_slice(r);
+            order.extend_from_slice(f);
+        }
+        order
+    }
+
+    /// What a report has to say about the data.
+    pub fn describe(&self) -> Provenance {
+        let c = &self.config;
+        let method = |f: &dyn Forger, role| MethodRecord { name: f.name().into(), role, source: f.source().into() };
+        let mut record = Provenance {
+            source: String::new(),
+            synthetic_pictures: false,
+            synthetic_forgeries: true,
+            size: self.size,
+            seed: self.seed,
+            photographs: None,
+            split_by: None,
+            fresh: false,
+            paired: false,
+            skipped_files: 0,
+            counts: Vec::new(),
+            methods: Vec::new(),
+            hole: None,
+            fingerprint: None,
+            notices: Vec::new(),
+        };
+        for split in self.splits() {
+            let total = self.len(split);
+            let fake = (0..total as u32).filter(|&i| self.is_fake(split, i)).count();
+            record.counts.push(Count { split: self.name(split), real: total - fake, fake });
+        }
+        match &self.kind {
+            Kind::Made(m) => {
+                record.source = match &c.photos {
+                    Some(dir) => format!("photographs in {}", dir.display()),
+                    None => "built-in painter (dead leaves with 1/f texture): no real photographs".into(),
+                };
+                record.synthetic_pictures = c.photos.is_none();
+                record.photographs = Some([m.ids[0].len(), m.ids[1].len(), m.ids[2].len()]);
+                record.split_by = Some(c.split);
+                record.fresh = c.fresh;
+                record.paired = c.paired;
+                record.skipped_files = m.source.skipped();
+                record.methods.push(method(m.seen, "seen"));
+                record.methods.extend(m.unseen.iter().map(|f| method(*f, "unseen")));
+                record.hole = Some(match c.hole {
+                    Hole::Central => "central half, always".into(),
+                    Hole::Rect => format!("random rectangle, {} to {} of the area", c.hole_share[0], c.hole_share[1]),
+                    Hole::Stroke => format!("random brush stroke, {} to {} of the area", c.hole_share[0], c.hole_share[1]),
+                });
+                if c.fingerprint != Fingerprint::None {
+                    record.fingerprint =
+                        Some(FingerprintRecord { kind: c.fingerprint, amplitude: c.amplitude(), rate: c.fingerprint_rate });
+                    record.notices.push(format!(
+                        "a {:?} trace is planted on the seen forger's fakes, and on no other picture",
+                        c.fingerprint
+                    ));
+                }
+                if c.split == SplitBy::Crop {
+                    record.notices.push("train, validation and test share photographs (split by crop)".into());
+                }
+            }
+            Kind::Folder(f) => {
+                record.source = format!("folder {}", f.root.display());
+                record.synthetic_forgeries = false;
+                record.skipped_files = f.skipped.count();
+                let folder = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
+                record.methods.push(folder("fake", "seen"));
+                record.methods.extend(f.unseen.iter().map(|u| folder(&u.0, "unseen")));
+                record.notices.extend(f.notices.iter().cloned());
+            }
+        }
+        record
+    }
+
+    /// Name of a split in tables and folders.
+    pub fn name(&self, split: Split) -> String {
+        match split {
+            Split::Train => "train".into(),
+            Split::Val => "val".into(),
+            Split::Test => "test".into(),
+            Split::SeenClean => "seen without trace".into(),
+            Split::Unseen(k) => format!("unseen/{}", self.unseen().get(k).unwrap_or(&"?")),
+        }
+    }
+}
+
+impl Made {
+    fn ids(&self, split: Split) -> &[u32] {
+        match split {
+            Split::Train => &self.ids[0],
+            Split::Val => &self.ids[1],
+            Split::Test | Split::Unseen(_) | Split::SeenClean => &self.ids[2],
+        }
+    }
+}
+
+/// Photographs of train, val and test.
+fn divide(c: &DataConfig, count: usize, seed: u64, key: &str) -> Result<[Vec<u32>; 3]> {
+    let mut ids: Vec<u32> = (0..count as u32).collect();
+    Rng::new(seed, stream("split"), 0).shuffle(&mut ids);
+    if c.split == SplitBy::Crop {
+        return Ok([ids.clone(), ids.clone(), ids]);
+    }
+    if count < 3 {
+        return Err(Error::config(
+            format!("data.{key}"),
+            format!(
+                "{count} photographs cannot be divided into train, val and test; give at least 3, or set data.split = \"crop\""
+            ),
+        ));
+    }
+    let part = |share: f32| ((count as f32 * share).round() as usize).clamp(1, count / 3);
+    let test = ids.split_off(count - part(c.test_share));
+    let val = ids.split_off(ids.len() - part(c.val_share));
+    Ok([ids, val, test])
+}
+
+/// Where the data came from, for reports: serialisable, complete.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Provenance {
+    /// In words.
+    pub source: String,
+    /// The genuine pictures are painted by the program.
+    pub synthetic_pictures: bool,
+    /// The fakes were made by the program.
+    pub synthetic_forgeries: bool,
+    /// Pixels a side.
+    pub size: usize,
+    pub seed: u64,
+    /// Of train, val and test (the same ones three times if split by crop).
+    pub photographs: Option<[usize; 3]>,
+    pub split_by: Option<SplitBy>,
+    /// Training pictures are new in every epoch.
+    pub fresh: bool,
+    /// Every fake has its genuine twin in the set.
+    pub paired: bool,
+    /// Unreadable files passed over so far.
+    pub skipped_files: usize,
+    pub counts: Vec<Count>,
+    pub methods: Vec<MethodRecord>,
+    pub hole: Option<String>,
+    pub fingerprint: Option<FingerprintRecord>,
+    /// What a reader must know: planted traces, shared photographs, missing masks, format leaks.
+    pub notices: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Count {
+    pub split: String,
+    pub real: usize,
+    pub fake: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MethodRecord {
+    pub name: String,
+    /// "seen" or "unseen".
+    pub role: &'static str,
+    /// Citation, or "folder".
+    pub source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FingerprintRecord {
+    pub kind: Fingerprint,
+    pub amplitude: f32,
+    pub rate: f32,
+}
