@@ -136,6 +136,8 @@ pub struct Lae {
 pub struct Code {
     /// N×grid×grid×K, after the last ReLU.
     pub f: Var,
+    /// N×1×1×K: the mean of `f` over its positions, the features u of the linear concept model.
+    pub g: Var,
     /// N×1×1×latent.
     pub z: Var,
     /// Encoder outputs for the decoder's skip connections.
@@ -186,8 +188,8 @@ impl Lae {
     pub fn encode(&self, t: &mut Tape, x: Var, mode: Mode) -> Result<Code> {
         let rows = self.encoder.run_all(t, x, mode, &[])?;
         // The last two rows are the head: GAP and Linear.
-        let (f, z) = (rows[rows.len() - 3], rows[rows.len() - 1]);
-        Ok(Code { f, z, skips: self.skips.iter().map(|&i| rows[i]).collect() })
+        let (f, g, z) = (rows[rows.len() - 3], rows[rows.len() - 2], rows[rows.len() - 1]);
+        Ok(Code { f, g, z, skips: self.skips.iter().map(|&i| rows[i]).collect() })
     }
 
     /// Reconstruction in (-1, 1).
