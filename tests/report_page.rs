@@ -202,7 +202,7 @@ fn the_page_is_whole_and_stands_alone() {
     // The table shows the figures that the data hold, with their intervals.
     let d = data.detection[0].stage1.as_ref().unwrap();
     at(&format!("<td>{}<small>{}</small></td>", d.auc.percent_value(), d.auc.percent_bounds()));
-    at(&format!("<td>300<small>150 real + 150 fake</small></td>"));
+    at("<td>300<small>150 + 150</small></td>");
     at("5\u{202f}183\u{202f}808");
     at("3 min 07 s");
 }
@@ -217,7 +217,7 @@ fn a_map_that_does_not_beat_the_constant_is_called_so() {
     let page = html::render(&data);
     assert!(page.contains("not better than a constant map"));
     let text = table::summary(&data);
-    assert!(text.contains("warning: unseen fakes (patchmatch), after stage 2"), "{text}");
+    assert!(text.contains("warning: Unseen fakes (patchmatch), after stage 2"), "{text}");
 }
 
 #[test]
@@ -226,6 +226,7 @@ fn sentences_say_when_it_is_guessing() {
     assert!(s[0].starts_with("On the forger seen in training (telea), 9") && !s[0].contains("guessing"), "{s:?}");
     assert!(s[2].contains("cannot be told from guessing") && s[2].contains("did not clearly change it"), "{s:?}");
     assert!(s[1].contains("Stage 2 raised it by"), "{s:?}");
+    assert!(s[3].contains("on telea, but not on patchmatch and central holes"), "{s:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use maud::{Markup, html};
 
-use super::data::{Chart, DetectionRow, Series, Split};
+use super::data::{Chart, DetectionRow, Series};
 use crate::metrics::{Detection, Interval, interval::fixed};
 
 /// Colours that the page defines; a chart with more lines uses them again with other dashes.
@@ -65,7 +65,7 @@ impl Axis {
         let a = v.abs();
         match a {
             _ if a == 0.0 => "0".to_string(),
-            _ if a >= 1e6 || a < 1e-4 => {
+            _ if !(1e-4..1e6).contains(&a) => {
                 let e = a.log10().floor() as i32;
                 let m = v / 10f64.powi(e);
                 format!("{}e{}", trim(fixed(m, 2)), fixed(e as f64, 0))
@@ -100,6 +100,25 @@ fn thin(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     out
 }
 
+/// From this many points on a line is drawn twice: thin as logged, thick as its running mean.
+const NOISY: usize = 120;
+
+/// Mean over the stretch around each point, a twentieth of the line on either side; shorter at the ends, where it stays centred.
+fn running_mean(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let sums: Vec<f64> = std::iter::once(0.0)
+        .chain(points.iter().scan(0.0, |sum, p| {
+            *sum += p[1];
+            Some(*sum)
+        }))
+        .collect();
+    let (n, half) = (points.len(), points.len() / 20);
+    let at = |i: usize| {
+        let h = half.min(i).min(n - 1 - i);
+        [points[i][0], (sums[i + h + 1] - sums[i - h]) / (2 * h + 1) as f64]
+    };
+    (0..n).step_by((n / BUCKETS).max(1)).chain(std::iter::once(n - 1)).map(at).collect()
+}
+
 /// The chart in a `figure` with legend and caption; a sentence instead if there is nothing to draw.
 pub fn lines(chart: &Chart) -> Markup {
     let usable = |s: &Series| -> Vec<[f64; 2]> { s.points().iter().copied().filter(|p| !chart.log_y || p[1] > 0.0).collect() };
@@ -132,6 +151,7 @@ pub fn lines(chart: &Chart) -> Markup {
                 @let x = if x1 > x0 { Axis { lo: x0, hi: x1, ..x } } else { x };
                 (plot(chart, &series, &x, &y))
             }
+            @if series.iter().any(|(_, _, p)| p.len() >= NOISY) { p.note { "Thin: as logged; thick: running mean." } }
             @if !chart.note.is_empty() { p.note { (chart.note) } }
         }
     }
@@ -145,6 +165,8 @@ fn plot(chart: &Chart, series: &[(usize, &Series, Vec<[f64; 2]>)], x: &Axis, y: 
     let px = |v: f64| LEFT + x.at(v) * (W - LEFT - RIGHT);
     let py = |v: f64| H - BOTTOM - y.at(v) * (H - TOP - BOTTOM);
     let inside = |t: &&f64| **t >= x.lo && **t <= x.hi;
+    let path =
+        |points: &[[f64; 2]]| points.iter().map(|p| format!("{},{}", px1(px(p[0])), px1(py(p[1])))).collect::<Vec<_>>().join(" ");
     html! {
         svg.plot viewBox={ "0 0 " (W) " " (H) } role="img" aria-label=(describe(chart, series)) {
             @for &t in &y.ticks {
@@ -159,12 +181,13 @@ fn plot(chart: &Chart, series: &[(usize, &Series, Vec<[f64; 2]>)], x: &Axis, y: 
             text.axis-label x=(W - RIGHT) y=(H - 4.0) text-anchor="end" { (chart.x_label) }
             text.axis-label x="0" y="12" { (chart.y_label) @if chart.log_y { " (log scale)" } }
             @for (i, _, points) in series {
-                @let drawn = thin(points);
-                @if let [one] = drawn[..] {
+                @if let [one] = points[..] {
                     circle class={ "dot s" (i % COLOURS) } cx=(px1(px(one[0]))) cy=(px1(py(one[1]))) r="3.5" {}
+                } @else if points.len() < NOISY {
+                    polyline class={ "line s" (i % COLOURS) } stroke-dasharray=(dash(*i)) points=(path(points)) {}
                 } @else {
-                    @let path = drawn.iter().map(|p| format!("{},{}", px1(px(p[0])), px1(py(p[1])))).collect::<Vec<_>>().join(" ");
-                    polyline class={ "line s" (i % COLOURS) } stroke-dasharray=(dash(*i)) points=(path) {}
+                    polyline class={ "line raw s" (i % COLOURS) } points=(path(&thin(points))) {}
+                    polyline class={ "line s" (i % COLOURS) } stroke-dasharray=(dash(*i)) points=(path(&running_mean(points))) {}
                 }
             }
         }
@@ -194,7 +217,7 @@ pub fn forest(rows: &[DetectionRow]) -> Markup {
         let one = |k, name, d: &Option<Detection>| d.as_ref().map(|d| (k, name, d.balanced));
         [one(0, "stage 1", &r.stage1), one(1, "stage 2", &r.stage2)].into_iter().flatten().collect()
     };
-    let lowest = rows.iter().flat_map(|r| stages(r)).map(|(_, _, i)| i.lo).fold(1.0, f64::min);
+    let lowest = rows.iter().flat_map(stages).map(|(_, _, i)| i.lo).fold(1.0, f64::min);
     let lo = if lowest >= 0.42 { 0.4 } else { 0.0 };
     let ticks = if lo > 0.0 { vec![0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] } else { vec![0.0, 0.25, 0.5, 0.75, 1.0] };
     let px = |v: f64| px1(PLOT.0 + (v - lo) / (1.0 - lo) * (PLOT.1 - PLOT.0));
@@ -221,7 +244,7 @@ pub fn forest(rows: &[DetectionRow]) -> Markup {
                 }
                 @for (row, top) in rows.iter().zip(&tops) {
                     text.row-label x=(PLOT.0) y=(top + 15.0) {
-                        (if row.split == Split::Seen { "Seen: " } else { "Unseen: " }) (row.method)
+                        (row.split.title()) ": " (row.method)
                     }
                     @for (k, (colour, _, i)) in stages(row).into_iter().enumerate() {
                         @let y = px1(top + HEAD + ROW * k as f64 + 8.0);
@@ -272,6 +295,17 @@ mod tests {
         let t = thin(&points);
         assert!(t.len() <= 2 * BUCKETS && t.contains(&[5_003.0, 9.0]));
         assert!(t.windows(2).all(|w| w[0][0] <= w[1][0]));
+    }
+
+    #[test]
+    fn the_running_mean_keeps_straight_lines_and_removes_noise() {
+        let straight: Vec<[f64; 2]> = (0..1000).map(|i| [i as f64, 3.0 * i as f64]).collect();
+        let m = running_mean(&straight);
+        assert!(m.iter().all(|p| (p[1] - 3.0 * p[0]).abs() < 1e-6) && m.len() <= 2 * BUCKETS);
+        assert_eq!((m[0][0], m[m.len() - 1][0]), (0.0, 999.0));
+        let noise: Vec<[f64; 2]> = (0..200).map(|i| [i as f64, if i % 2 == 0 { 1.0 } else { -1.0 }]).collect();
+        assert!(running_mean(&noise).iter().filter(|p| (20.0..180.0).contains(&p[0])).all(|p| p[1].abs() < 0.06));
+        assert_eq!(running_mean(&noise[..2]).len(), 3);
     }
 
     #[test]

@@ -59,8 +59,13 @@ pub fn render(data: &ReportData) -> String {
                             ul { @for n in &data.notices { li { (n) } } }
                         }
                     }
-                    @for sentence in &headline { p.headline { (sentence) } }
-                    @if data.detection.is_empty() { p.none { "This run has no test figures yet." } }
+                    div.outcome {
+                        div {
+                            @for sentence in &headline { p.headline { (together(sentence)) } }
+                            @if data.detection.is_empty() { p.none { "This run has no test figures yet." } }
+                        }
+                        @if data.detection.iter().any(|r| r.last().is_some()) { (chart::forest(&data.detection)) }
+                    }
                     nav aria-label="Contents" { @for (id, heading, _) in &sections { a href={ "#" (id) } { (heading) } } }
                     @for (id, heading, body) in &sections {
                         section id=(id) aria-labelledby={ (id) "-h" } { h2 id={ (id) "-h" } { (heading) } (body) }
@@ -71,6 +76,16 @@ pub fn render(data: &ReportData) -> String {
         }
     }
     .into_string()
+}
+
+/// No line break within a percentage or an interval.
+fn together(sentence: &str) -> String {
+    let mut inside = false;
+    let glued = sentence.chars().map(|c| {
+        inside = (inside || c == '[') && c != ']';
+        if inside && c == ' ' { '\u{a0}' } else { c }
+    });
+    glued.collect::<String>().replace(" %", "\u{a0}%")
 }
 
 fn facts(data: &ReportData) -> Markup {
@@ -134,7 +149,7 @@ fn detection(rows: &[DetectionRow]) -> Markup {
     let figures = |name: &str, d: &Detection| {
         html! {
             th.stage scope="row" { (name) }
-            td { (d.real + d.fake) small { (d.real) " real + " (d.fake) " fake" } }
+            td { (d.real + d.fake) small { (d.real) " + " (d.fake) } }
             (rate(&d.accuracy)) (rate(&d.recall_real)) (rate(&d.recall_fake)) (rate(&d.balanced))
             (rate(&d.auc)) (rate(&d.ap)) (rate(&d.eer))
         }
@@ -148,17 +163,16 @@ fn detection(rows: &[DetectionRow]) -> Markup {
         }
     };
     html! {
-        (chart::forest(rows))
         (scroll("Detection figures", html! {
             table {
                 thead {
                     tr {
                         th.set scope="col" { "Test set" }
                         th.stage scope="col" { "Model" }
-                        th scope="col" { "Pictures" }
+                        th scope="col" { "Pictures" small { "real + fake" } }
                         th scope="col" { "Accuracy" }
-                        th scope="col" { "…on real" }
-                        th scope="col" { "…on fake" }
+                        th scope="col" { "On real" small { "accuracy" } }
+                        th scope="col" { "On fake" small { "accuracy" } }
                         th scope="col" { "Balanced" }
                         th scope="col" { "AUC" }
                         th scope="col" { "AP" }
@@ -232,15 +246,13 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
     let figures = |name: &str, small: &str, l: &Localisation| {
         html! {
             th.stage scope="row" { (name) @if !small.is_empty() { small { (small) } } }
-            td { (l.pictures) }
             (rate(&l.auc)) (rate(&l.ap)) (rate(&l.iou_half)) (rate(&l.iou_best)) (rate(&l.energy)) (rate(&l.pointing))
             (error(&l.mae)) (error(&l.mse))
         }
     };
     let differences = |name: &str, l: &Localisation| {
         html! {
-            th.stage scope="row" { (name) small { "points" } }
-            td {}
+            th.stage scope="row" { (name) small { "difference" } }
             (points(&l.auc, true)) (points(&l.ap, true)) (points(&l.iou_half, true)) (points(&l.iou_best, true))
             (points(&l.energy, true)) (points(&l.pointing, true)) (error_points(&l.mae)) (error_points(&l.mse))
         }
@@ -253,7 +265,7 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
             "one that has learned where holes usually are need not look at the picture at all."
         }
         @if !warnings.is_empty() {
-            div.warning role="note" { @for w in warnings { p { "⚠ " (w) } } }
+            div.warning role="note" { @for w in warnings { p { "⚠ " (together(w)) } } }
         }
         (scroll("Localisation figures", html! {
             table {
@@ -261,7 +273,6 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
                     tr {
                         th.set scope="col" { "Fakes" }
                         th.stage scope="col" { "Map" }
-                        th scope="col" { "Pictures" }
                         th scope="col" { "Pixel AUC" }
                         th scope="col" { "Pixel AP" }
                         th scope="col" { "IoU at 0.5" }
@@ -282,7 +293,9 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
                         gain(&row.stage2).map(|l| ("change", differences("stage 2 − constant", &l))),
                         row.change.as_ref().map(|l| ("change", differences("stage 2 − stage 1", l))),
                     ].into_iter().flatten().collect();
-                    (group(row.split.name(), &row.method, &row.note, &lines))
+                    @let count = row.last().map(|(_, m)| &m.model).or(row.constant.as_ref()).map_or(String::new(), |l| format!("{} fakes", l.pictures));
+                    @let note = [count.as_str(), &row.note].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
+                    (group(row.split.name(), &row.method, &note, &lines))
                 }
             }
         }))
@@ -395,5 +408,24 @@ fn terms() -> Markup {
             summary { "Definitions" }
             dl.terms { @for (term, meaning) in all { dt { (term) } dd { (meaning) } } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_not_torn_apart() {
+        assert_eq!(together("is 5.0 % [4.0, 6.0] of all [1, 2]."), "is 5.0\u{a0}% [4.0,\u{a0}6.0] of all [1,\u{a0}2].");
+    }
+
+    #[test]
+    fn only_what_excludes_zero_is_called_better_or_worse() {
+        let cell = |value: f64, lo, hi, up| points(&Interval { value, lo, hi }, up).into_string();
+        assert!(cell(0.1, 0.05, 0.2, true).contains("\"good\"") && cell(0.1, 0.05, 0.2, true).contains("▲ +10.0"));
+        assert!(cell(-0.1, -0.2, -0.05, false).contains("\"good\"") && cell(-0.1, -0.2, -0.05, true).contains("\"bad\""));
+        let unclear = cell(0.1, -0.05, 0.2, true);
+        assert!(!unclear.contains("class") && !unclear.contains('▲'));
     }
 }

@@ -194,3 +194,26 @@ pub fn summary(data: &ReportData) -> String {
     }
     parts.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_on_screen() {
+        let mut t = Table::new(&[("set", Left), ("n", Right)]);
+        t.row(["画像 seen".to_string(), "7".to_string()]);
+        t.row(["ete\u{301}".to_string(), "1234".to_string()]);
+        let text = t.render();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["set           n", "画像 seen     7", "ete\u{301}        1234"]);
+        assert!(lines.iter().all(|l| width(l) == 15));
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        let mut t = Table::new(&[("set", Left)]);
+        t.row(["a\u{1b}[31m\nb".to_string()]);
+        assert_eq!(t.render(), "set\na\u{fffd}[31m\u{fffd}b\n");
+    }
+}
