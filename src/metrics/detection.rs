@@ -122,7 +122,8 @@ pub struct Detection {
     /// Independent units behind the intervals, and whether they are photographs (else pictures).
     pub units: usize,
     pub by_photograph: bool,
-    /// One-class resamples that were left out.
+    /// Resamples made, and how many of them held one class only and were left out.
+    pub resamples: usize,
     pub skipped: usize,
 }
 
@@ -202,6 +203,7 @@ impl Detection {
             ece,
             units,
             by_photograph,
+            resamples: how.resamples,
             skipped,
         })
     }

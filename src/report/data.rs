@@ -71,6 +71,13 @@ impl Split {
             Split::Unseen => "unseen",
         }
     }
+    /// To begin a line with.
+    pub fn title(self) -> &'static str {
+        match self {
+            Split::Seen => "Seen",
+            Split::Unseen => "Unseen",
+        }
+    }
 }
 
 /// Detection on one test set, after stage 1 and after stage 2 (either may be missing).
@@ -130,12 +137,9 @@ pub struct LocalisationRow {
 }
 
 /// The four figures that decide whether a map beats the constant one.
-const JUDGED: [(&str, fn(&Localisation) -> &Interval); 4] = [
-    ("pixel AUC", |l| &l.auc),
-    ("IoU at 0.5", |l| &l.iou_half),
-    ("best IoU", |l| &l.iou_best),
-    ("energy in mask", |l| &l.energy),
-];
+fn judged(l: &Localisation) -> [(&'static str, &Interval); 4] {
+    [("pixel AUC", &l.auc), ("IoU at 0.5", &l.iou_half), ("best IoU", &l.iou_best), ("energy in mask", &l.energy)]
+}
 
 /// From this IoU on the holes of a set lie in so much the same place that finding them proves little.
 const CONSTANT_IOU_TOO_GOOD: f64 = 0.6;
@@ -173,14 +177,14 @@ impl LocalisationRow {
     }
 
     /// Plain words where the figures of the model must not be taken at face value; `None` where it clearly beats the constant map
-    /// in all four of [`JUDGED`] and the constant map is poor.
+    /// in all of pixel AUC, both IoU and energy in mask, and the constant map is poor.
     pub fn warning(&self) -> Option<String> {
         let (stage, figures) = self.last()?;
-        let place = format!("{} fakes ({}), {stage}", self.split.name(), self.method);
+        let place = format!("{} fakes ({}), {stage}", self.split.title(), self.method);
         let (Some(gain), Some(constant)) = (&figures.gain, &self.constant) else {
             return Some(format!("{place}: there is no constant map to compare with, so these figures cannot be judged."));
         };
-        let not: Vec<&str> = JUDGED.iter().filter(|(_, f)| f(gain).lo <= 0.0).map(|(name, _)| *name).collect();
+        let not: Vec<&str> = judged(gain).iter().filter(|(_, i)| i.lo <= 0.0).map(|(name, _)| *name).collect();
         let mut text = match not.len() {
             0 => String::new(),
             4 => format!(
@@ -399,7 +403,22 @@ impl ReportData {
                 d.real + d.fake
             ));
         }
+        out.extend(self.map_sentence());
         out
+    }
+
+    /// On which sets the attention map clearly beats the constant map, by pixel AUC.
+    fn map_sentence(&self) -> Option<String> {
+        let judged: Vec<(&str, bool)> =
+            self.localisation.iter().filter_map(|r| Some((r.method.as_str(), r.last()?.1.gain.as_ref()?.auc.lo > 0.0))).collect();
+        let names = |won: bool| list(&judged.iter().filter(|(_, w)| *w == won).map(|(name, _)| *name).collect::<Vec<_>>());
+        let claim = "By pixel AUC the attention map clearly beats a constant map that never looks at the picture";
+        match (names(true), names(false)) {
+            (won, lost) if won.is_empty() && lost.is_empty() => None,
+            (won, lost) if lost.is_empty() => Some(format!("{claim} ({won}).")),
+            (won, _) if won.is_empty() => Some(format!("{claim} on none of the test sets.")),
+            (won, lost) => Some(format!("{claim} on {won}, but not on {lost}.")),
+        }
     }
 
     /// All localisation warnings in plain words.
@@ -428,5 +447,32 @@ pub fn duration(seconds: f64) -> String {
         s if s < 59.95 => format!("{s:.1} s"),
         s if s < 3599.5 => format!("{} min {:02} s", s.round() as u64 / 60, s.round() as u64 % 60),
         s => format!("{} h {:02} min", (s / 60.0).round() as u64 / 60, (s / 60.0).round() as u64 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(7_635_264), "7\u{202f}635\u{202f}264");
+        assert_eq!(duration(0.35), "350 ms");
+        assert_eq!(duration(0.9999), "1.0 s");
+        assert_eq!(duration(59.97), "1 min 00 s");
+        assert_eq!(duration(3599.9), "1 h 00 min");
+        assert_eq!(duration(7620.0), "2 h 07 min");
+    }
+
+    #[test]
+    fn a_series_holds_finite_points_only() {
+        let s = Series::from_points("a", [(0.0, 1.0), (1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 2.0)]);
+        assert_eq!(s.points(), [[0.0, 1.0], [3.0, 2.0]]);
+    }
+
+    #[test]
+    fn words_are_listed_as_people_do() {
+        assert_eq!((list(&[]), list(&["a"]), list(&["a", "b", "c"])), ("".into(), "a".into(), "a, b and c".into()));
     }
 }
