@@ -1,5 +1,6 @@
 //! lae-engine: a minimal autodiff engine and the Locality-Aware AutoEncoder built on it.
 
+pub mod cli;
 pub mod core;
 pub mod data;
 pub mod device;
@@ -10,5 +11,6 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod report;
+pub mod train;
 
 pub use error::{Error, Result};

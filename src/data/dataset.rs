@@ -244,6 +244,23 @@ pub struct Batch {
 impl Batch {
     /// In `group`: the photograph is not known.
     pub const NO_GROUP: u32 = u32::MAX;
+
+    /// Become the pictures of `a`, then those of `b`.
+    pub fn set_concatenation(&mut self, a: &Batch, b: &Batch) {
+        fn join<T: Copy>(to: &mut Vec<T>, a: &[T], b: &[T]) {
+            to.clear();
+            to.extend_from_slice(a);
+            to.extend_from_slice(b);
+        }
+        self.n = a.n + b.n;
+        self.size = a.size;
+        join(&mut self.x, &a.x, &b.x);
+        join(&mut self.label_true, &a.label_true, &b.label_true);
+        join(&mut self.mask, &a.mask, &b.mask);
+        join(&mut self.has_mask, &a.has_mask, &b.has_mask);
+        join(&mut self.group, &a.group, &b.group);
+        join(&mut self.index, &a.index, &b.index);
+    }
 }
 
 /// A data set, opened: cheap to open, made or read as it is used, shared by threads.
@@ -357,6 +374,14 @@ impl Dataset {
         match &self.kind {
             Kind::Made(_) => i % 2 == 1,
             Kind::Folder(f) => f.items(split)[i as usize].fake,
+        }
+    }
+
+    /// Whether picture `i` is a fake whose mask is known.
+    pub fn has_mask(&self, split: Split, i: u32) -> bool {
+        match &self.kind {
+            Kind::Made(_) => i % 2 == 1,
+            Kind::Folder(f) => f.items(split)[i as usize].mask.is_some(),
         }
     }
 

@@ -42,7 +42,10 @@ const LRELU: Layer = LeakyRelu(0.2);
 /// Layers for pictures of `size` pixels a side.
 pub fn layers(arch: Arch, size: usize, base: usize) -> Result<Vec<Layer>> {
     if size < 16 || !size.is_power_of_two() {
-        return Err(Error::config("size", format!("{size} pixels: the discriminator halves down to 4, so give a power of two from 16 up")));
+        return Err(Error::config(
+            "size",
+            format!("{size} pixels: the discriminator halves down to 4, so give a power of two from 16 up"),
+        ));
     }
     let (size, base, cap) = match arch {
         Arch::Extended => (size, base, 8 * base),

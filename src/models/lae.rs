@@ -23,23 +23,45 @@ const fn up(out: usize) -> Layer {
 
 /// Table 2, left, for 256×256×3. The kernel sizes are ours (`lae.enc_kernel`): the paper gives outputs only.
 pub const ENCODER: &[Layer] = &[
-    down(64), Relu,                                        // 128×128×64
-    down(128), Bn, Relu,                                   //  64×64×128
-    down(256), Bn, Relu,                                   //  32×32×256
-    down(512), Bn, Relu,                                   //  16×16×512
-    Conv { out: 512, k: 3, s: 1, p: 1, bias: true }, Relu, //  16×16×512 = f
-    Gap, Linear(128),                                      //     512, 128 = z
+    down(64),
+    Relu, // 128×128×64
+    down(128),
+    Bn,
+    Relu, //  64×64×128
+    down(256),
+    Bn,
+    Relu, //  32×32×256
+    down(512),
+    Bn,
+    Relu, //  16×16×512
+    Conv { out: 512, k: 3, s: 1, p: 1, bias: true },
+    Relu, //  16×16×512 = f
+    Gap,
+    Linear(128), //     512, 128 = z
 ];
 
 /// Table 2, right: from z as 1×1×128.
 pub const DECODER: &[Layer] = &[
-    Up { out: 256, k: 4, s: 1, p: 0, bias: true }, Bn, Relu, //   4×4×256
-    up(128), Bn, Relu,                                       //   8×8×128
-    up(64), Bn, Relu,                                        //  16×16×64
-    up(32), Bn, Relu,                                        //  32×32×32
-    up(16), Bn, Relu,                                        //  64×64×16
-    up(8), Bn, Relu,                                         // 128×128×8
-    up(3), Tanh,                                             // 256×256×3
+    Up { out: 256, k: 4, s: 1, p: 0, bias: true },
+    Bn,
+    Relu, //   4×4×256
+    up(128),
+    Bn,
+    Relu, //   8×8×128
+    up(64),
+    Bn,
+    Relu, //  16×16×64
+    up(32),
+    Bn,
+    Relu, //  32×32×32
+    up(16),
+    Bn,
+    Relu, //  64×64×16
+    up(8),
+    Bn,
+    Relu, // 128×128×8
+    up(3),
+    Tanh, // 256×256×3
 ];
 
 /// Sizes of the network, and what Table 2 leaves open.
@@ -84,10 +106,16 @@ pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
     let halvings = (size / c.grid.max(1)).checked_ilog2().unwrap_or(0) as usize;
     if c.grid == 0 || size != c.grid << halvings || halvings > 4 {
         let fit: Vec<String> = (0..=4).map(|i| size >> i).filter(|&g| g >= 4 && size % g == 0).map(|g| g.to_string()).collect();
-        return Err(Error::config("lae.grid", format!("{} does not divide {size} by 1, 2, 4, 8 or 16; try one of {}", c.grid, fit.join(", "))));
+        return Err(Error::config(
+            "lae.grid",
+            format!("{} does not divide {size} by 1, 2, 4, 8 or 16; try one of {}", c.grid, fit.join(", ")),
+        ));
     }
     if c.enc_kernel != 3 && c.enc_kernel != 4 {
-        return Err(Error::config("lae.enc_kernel", format!("{} is not possible; 3 and 4 halve a picture exactly", c.enc_kernel)));
+        return Err(Error::config(
+            "lae.enc_kernel",
+            format!("{} is not possible; 3 and 4 halve a picture exactly", c.enc_kernel),
+        ));
     }
     let mut layers = Vec::new();
     for (i, times) in [1, 2, 4, 8, 8].into_iter().enumerate() {
@@ -104,7 +132,10 @@ pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
 /// The decoder: 1 → 4, then doubling up to `size`; widths 4·width, halving, at least 8.
 pub fn decoder(c: &LaeConfig, size: usize, skips: &[Shape]) -> Result<Vec<Layer>> {
     if size < 16 || !size.is_power_of_two() {
-        return Err(Error::config("size", format!("{size} pixels: the decoder doubles from 4, so give a power of two from 16 up")));
+        return Err(Error::config(
+            "size",
+            format!("{size} pixels: the decoder doubles from 4, so give a power of two from 16 up"),
+        ));
     }
     let (mut width, mut side) = (4 * c.width, 4);
     let mut layers = vec![Up { out: width, k: 4, s: 1, p: 0, bias: c.bias_before_bn }, Bn, Relu];

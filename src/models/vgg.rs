@@ -18,10 +18,29 @@ const fn conv(out: usize) -> Layer {
 
 /// Features 0 to 22; sizes for 256×256×3.
 pub const FEATURES: &[Layer] = &[
-    conv(64), Relu, conv(64), Relu, MaxPool(2),                // 128×128×64
-    conv(128), Relu, conv(128), Relu, MaxPool(2),              //  64×64×128
-    conv(256), Relu, conv(256), Relu, conv(256), Relu, MaxPool(2), // 32×32×256
-    conv(512), Relu, conv(512), Relu, conv(512), Relu,         //  32×32×512
+    conv(64),
+    Relu,
+    conv(64),
+    Relu,
+    MaxPool(2), // 128×128×64
+    conv(128),
+    Relu,
+    conv(128),
+    Relu,
+    MaxPool(2), //  64×64×128
+    conv(256),
+    Relu,
+    conv(256),
+    Relu,
+    conv(256),
+    Relu,
+    MaxPool(2), // 32×32×256
+    conv(512),
+    Relu,
+    conv(512),
+    Relu,
+    conv(512),
+    Relu, //  32×32×512
 ];
 
 /// Where the comparator may be cut, and the row of its ReLU.
@@ -39,7 +58,10 @@ impl Vgg {
     pub fn build<T: Real>(store: &mut ParamStore<T>, size: usize, cut: &str, post_relu: bool, width: f64) -> Result<Vgg> {
         let Some(&(_, last)) = CUTS.iter().find(|c| c.0 == cut) else {
             let names: Vec<&str> = CUTS.iter().map(|c| c.0).collect();
-            return Err(Error::config("comp.layer", format!("{cut:?} is not a layer of the comparator; one of {}", names.join(", "))));
+            return Err(Error::config(
+                "comp.layer",
+                format!("{cut:?} is not a layer of the comparator; one of {}", names.join(", ")),
+            ));
         };
         let rows = &FEATURES[..if post_relu { last + 1 } else { last }];
         let scaled: Vec<Layer> = rows
@@ -62,7 +84,9 @@ impl Vgg {
         for id in ids {
             let p = store.get(id).clone();
             let name = p.name.trim_start_matches(Self::GROUP);
-            let t = tensors.tensor(name).map_err(|_| Error::data(file, format!("has no tensor {name:?}; torchvision's vgg16 has")))?;
+            let t = tensors
+                .tensor(name)
+                .map_err(|_| Error::data(file, format!("has no tensor {name:?}; torchvision's vgg16 has")))?;
             crate::train::checkpoint::read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
         }
         Ok(())

@@ -19,9 +19,21 @@ use crate::ops::max_pool::max_pool;
 /// One row of a table. `k`/`s`/`p`: kernel, stride, padding.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Layer {
-    Conv { out: usize, k: usize, s: usize, p: usize, bias: bool },
+    Conv {
+        out: usize,
+        k: usize,
+        s: usize,
+        p: usize,
+        bias: bool,
+    },
     /// Transposed convolution.
-    Up { out: usize, k: usize, s: usize, p: usize, bias: bool },
+    Up {
+        out: usize,
+        k: usize,
+        s: usize,
+        p: usize,
+        bias: bool,
+    },
     Bn,
     Relu,
     LeakyRelu(f64),

@@ -103,6 +103,7 @@ pub fn load(store: &mut ParamStore, file: &Path, what: What) -> Result<HashMap<S
     let broken = |e: String| Error::data(file, format!("not a checkpoint of this program ({e})"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(e.to_string()))?;
+    // Tensors of networks that this store does not hold are passed over: a detector needs no discriminator.
     let ids: Vec<ParamId> = store.iter().filter(|(_, p)| p.kind != Kind::Frozen).map(|(id, _)| id).collect();
     for id in ids {
         let name = store.get(id).name.clone();

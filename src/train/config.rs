@@ -481,7 +481,10 @@ impl TrainConfig {
             return bad("comp.width", "pretrained weights have their own width; leave it at 1".into());
         }
         if self.comp.input != 0 && self.comp.input < 8 {
-            return bad("comp.input", format!("{} pixels: the comparator pools three times; give 0 or 8 and more", self.comp.input));
+            return bad(
+                "comp.input",
+                format!("{} pixels: the comparator pools three times; give 0 or 8 and more", self.comp.input),
+            );
         }
         if self.ft.decay_epochs == 0 {
             return bad("ft.decay_epochs", "0: give 1 or more".into());
