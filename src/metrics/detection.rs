@@ -269,6 +269,21 @@ mod tests {
         assert!(d.skipped > 250 && d.skipped < 450, "{}", d.skipped);
     }
 
+    /// Ten copies of each picture tell nothing new: resampled by photograph the interval stays as wide as without them.
+    #[test]
+    fn intervals_are_those_of_photographs() {
+        let one = noisy(200, 0.05, 9);
+        let mut copies = Scored::new();
+        for i in 0..2000 {
+            let (k, g) = (i / 10, one.photographs()[i / 10]);
+            copies.push(one.scores()[k], one.labels()[k], one.verdicts()[k], Some(g));
+        }
+        let how = Bootstrap::default();
+        let (a, b) = (Detection::of(&one, &how).unwrap(), Detection::of(&copies, &how).unwrap());
+        assert_eq!((a.units, b.units, b.by_photograph), (100, 100, true));
+        assert_eq!((a.accuracy, a.eer), (b.accuracy, b.eer));
+    }
+
     #[test]
     fn a_passed_verdict_overrules_the_threshold() {
         let set = Scored::from_columns(&[0.5 - 1e-9, 0.2], &[true, false], Some(&[true, false]), &[]).unwrap();

@@ -36,5 +36,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(write_whole(dir.path().join("none/a.html"), b"x").is_err());
         assert!(write_whole("/", b"x").is_err());
+        // A folder of that name is in the way: nothing is lost and nothing is left behind.
+        std::fs::create_dir_all(dir.path().join("b.html/full")).unwrap();
+        assert!(write_whole(dir.path().join("b.html"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }
