@@ -3,11 +3,12 @@
 //! Dead leaves (G. Matheron 1968; A. B. Lee, D. Mumford, J. Huang, "Occlusion Models for Natural Images", IJCV 41, 2001): opaque
 //! objects with sizes ∝ r⁻³ that hide one another have the scale invariance, the edges and the heavy-tailed gradients of natural
 //! images. Each leaf has a 1/f texture, shading and its own defocus; a camera then adds vignetting, lens blur, a Bayer mosaic with
-//! shot and read noise, bilinear demosaicing and the sRGB curve, because forensic detectors live on what a camera leaves behind.
+//! shot and read noise, demosaicing, the sRGB curve and sharpening, because forensic detectors live on what a camera leaves behind.
 //! Everything is drawn from (seed, index): no two pictures alike, the same two numbers always the same picture.
 
 use std::sync::LazyLock;
 
+use super::forge::to_u8;
 use super::picture::Picture;
 use crate::core::rng::{Rng, stream};
 
@@ -85,16 +86,32 @@ struct Leaf {
     bulge: f32,
 }
 
+/// Radii with density ∝ r^-steepness between two bounds, pixels. 3 is scale-invariant; below it large things dominate, as where a
+/// photograph has sky, walls or water.
+struct Sizes {
+    smallest: f32,
+    largest: f32,
+    steepness: f32,
+}
+
+impl Sizes {
+    /// Inverse of the distribution function.
+    fn draw(&self, rng: &mut Rng) -> f32 {
+        let k = 1.0 - self.steepness;
+        let (a, b) = (self.smallest.powf(k), self.largest.powf(k));
+        (a + rng.unit() * (b - a)).powf(1.0 / k)
+    }
+}
+
 /// Front to back, until nothing shows through: the exact ("perfect") simulation of the model, without painting what is hidden.
 fn leaves(side: usize, rng: &mut Rng) -> Vec<[f32; 3]> {
     let s = side as f32;
     // Sharp and defocused version of each grain.
     let tiles: [Vec<f32>; 4] =
-        [texture(0, TILE / 2, rng), texture(0, TILE / 8, rng), texture(2, TILE / 2, rng), texture(0, TILE, rng)];
+        [texture(0, TILE / 2, rng), texture(0, TILE / 8, rng), texture(2, TILE / 2, rng), texture(1, TILE / 4, rng)];
     let palette: Vec<[f32; 3]> = (0..3 + rng.below(5)).map(|_| reflectance(rng)).collect();
     let sun = rng.range(0.0, std::f32::consts::TAU).sin_cos();
-    let smallest = s * rng.range(0.01, 0.03);
-    let largest = s * rng.range(0.3, 0.8);
+    let sizes = Sizes { smallest: s * rng.range(0.01, 0.05), largest: s * rng.range(0.4, 1.2), steepness: rng.range(1.8, 3.0) };
     let depth_of_field = rng.range(0.0, 2.5);
     let roughness = rng.range(0.1, 0.45);
     let boxy = rng.unit(); // share of man-made shapes
@@ -107,14 +124,14 @@ fn leaves(side: usize, rng: &mut Rng) -> Vec<[f32; 3]> {
         if open * 500 < side * side {
             break;
         }
-        let leaf = draw_leaf(s, (smallest, largest), &palette, sun, depth_of_field, roughness, boxy, rng);
+        let leaf = draw_leaf(s, &sizes, &palette, sun, depth_of_field, roughness, boxy, rng);
         open -= paint(&leaf, side, &tiles, &mut colour, &mut through, &mut lit);
     }
     // What is left shows a last leaf that is everywhere.
     let back = Leaf {
         at: (s / 2.0, s / 2.0),
         radius: (4.0 * s, 4.0 * s),
-        ..draw_leaf(s, (smallest, largest), &palette, sun, 0.0, roughness, 0.0, rng)
+        ..draw_leaf(s, &sizes, &palette, sun, 0.0, roughness, 0.0, rng)
     };
     paint(&back, side, &tiles, &mut colour, &mut through, &mut lit);
     colour
@@ -123,7 +140,7 @@ fn leaves(side: usize, rng: &mut Rng) -> Vec<[f32; 3]> {
 #[allow(clippy::too_many_arguments)] // the parameters of one photograph, used here only
 fn draw_leaf(
     s: f32,
-    (smallest, largest): (f32, f32),
+    sizes: &Sizes,
     palette: &[[f32; 3]],
     sun: (f32, f32),
     depth_of_field: f32,
@@ -131,14 +148,12 @@ fn draw_leaf(
     boxy: f32,
     rng: &mut Rng,
 ) -> Leaf {
-    // Density ∝ r⁻³ between the two: inverse of its distribution function.
-    let (a, b) = (smallest.powi(-2), largest.powi(-2));
-    let r = (a + rng.unit() * (b - a)).powf(-0.5);
+    let r = sizes.draw(rng);
     let aspect = 2f32.powf(rng.range(-0.5, 0.5) * 2.0 * rng.unit());
     let margin = r.min(0.5 * s);
     let square = if rng.unit() < boxy * 0.6 { rng.range(0.6, 1.0) } else { 0.3 * rng.unit() };
     let (sin, cos) = rng.range(0.0, std::f32::consts::TAU).sin_cos();
-    let soft = 0.7 + depth_of_field * rng.unit() * rng.unit() * 2.0;
+    let soft = 0.5 + depth_of_field * rng.unit() * rng.unit() * 2.0;
     let tint = palette[rng.below(palette.len())];
     let gain = 2f32.powf(0.5 * rng.normal());
     let shade = rng.range(0.0, 0.35);
@@ -210,13 +225,13 @@ fn paint(
     closed
 }
 
-/// sRGB of linear light: 4096 steps of 8-bit values, in float so that the rounding comes last.
-static CURVE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+/// sRGB values 0..=255 of linear light in 4096 steps, in float: rounding comes last.
+static CURVE: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..4096)
         .map(|i| {
             let x = i as f64 / 4095.0;
             let y = if x <= 0.003_130_8 { 12.92 * x } else { 1.055 * x.powf(1.0 / 2.4) - 0.055 };
-            (y * 255.0 + 0.5) as u8
+            (y * 255.0) as f32
         })
         .collect()
 });
@@ -228,7 +243,7 @@ fn camera(scene: Vec<[f32; 3]>, side: usize, rng: &mut Rng) -> Picture {
     let gain = 0.18 / mean.max(1e-3) * 2f32.powf(0.4 * rng.normal());
     let white: [f32; 3] = [gain * rng.range(0.9, 1.1), gain, gain * rng.range(0.9, 1.1)];
     let falloff = rng.range(0.0, 0.35) / (0.5 * (side * side) as f32);
-    let lens = rng.range(0.0, 0.22); // weight of each neighbour in a 3-tap kernel: deviation up to 0.66 pixels
+    let lens = rng.range(0.0, 0.14); // weight of each neighbour in a 3-tap kernel: deviation up to 0.53 pixels
     let shot = rng.range(0.002, 0.014); // noise at full light
     let read = rng.range(0.0005, 0.003);
 
@@ -249,12 +264,14 @@ fn camera(scene: Vec<[f32; 3]>, side: usize, rng: &mut Rng) -> Picture {
             mosaic[y * side + x] = v + rng.normal() * (shot * shot * v.max(0.0) + read * read).sqrt();
         }
     }
-    demosaic(&mosaic, side)
+    let sharpening = rng.range(0.2, 1.0);
+    develop(&demosaic(&mosaic, side), side, sharpening)
 }
 
-/// Bilinear: the missing colours of a pixel are the means of the neighbours that have them. The border mirrors, which keeps the
-/// parity of the mosaic.
-fn demosaic(mosaic: &[f32], side: usize) -> Picture {
+/// Edge-directed interpolation after J. F. Adams, J. E. Hamilton (US patent 5,652,621, 1997; expired), the ancestor of what cameras
+/// do: green along the direction that changes less, corrected by the second difference of the pixel's own colour; then red and
+/// blue as smooth differences from green. The border mirrors, which keeps the parity of the mosaic.
+fn demosaic(mosaic: &[f32], side: usize) -> Vec<[f32; 3]> {
     let mirror = |i: usize, d: isize| {
         let j = i as isize + d;
         (if j < 0 {
@@ -266,27 +283,61 @@ fn demosaic(mosaic: &[f32], side: usize) -> Picture {
         })
         .clamp(0, side as isize - 1) as usize
     };
-    let curve = &*CURVE;
-    let encode = |v: f32| curve[(v.clamp(0.0, 1.0) * 4095.0 + 0.5) as usize];
-    let mut out = Picture::new(side, side);
+    let mut green = mosaic.to_vec();
+    for y in 0..side {
+        let rows = [-2, -1, 1, 2].map(|d| mirror(y, d) * side);
+        for x in (0..side).filter(|x| (x + y).is_multiple_of(2)) {
+            let own = mosaic[y * side + x];
+            let [l2, l, r, r2] = [-2, -1, 1, 2].map(|d| mosaic[y * side + mirror(x, d)]);
+            let [u2, u, d, d2] = rows.map(|row| mosaic[row + x]);
+            let (bend_across, bend_along) = (2.0 * own - l2 - r2, 2.0 * own - u2 - d2);
+            let (across, along) = ((l - r).abs() + bend_across.abs(), (u - d).abs() + bend_along.abs());
+            let (g_across, g_along) = (0.5 * (l + r) + 0.25 * bend_across, 0.5 * (u + d) + 0.25 * bend_along);
+            green[y * side + x] = match across.total_cmp(&along) {
+                std::cmp::Ordering::Less => g_across,
+                std::cmp::Ordering::Greater => g_along,
+                std::cmp::Ordering::Equal => 0.5 * (g_across + g_along),
+            };
+        }
+    }
+    let mut out = Vec::with_capacity(side * side);
     for y in 0..side {
         let (up, row, down) = (mirror(y, -1) * side, y * side, mirror(y, 1) * side);
         for x in 0..side {
             let (left, right) = (mirror(x, -1), mirror(x, 1));
-            let own = mosaic[row + x];
-            let across = 0.5 * (mosaic[row + left] + mosaic[row + right]);
-            let along = 0.5 * (mosaic[up + x] + mosaic[down + x]);
-            let rgb = match (x & 1, y & 1) {
-                (1, 0) => [across, own, along],
-                (0, 1) => [along, own, across],
-                (own_is_blue, _) => {
-                    let far = 0.25 * (mosaic[up + left] + mosaic[up + right] + mosaic[down + left] + mosaic[down + right]);
-                    let green = 0.5 * (across + along);
-                    if own_is_blue == 1 { [far, green, own] } else { [own, green, far] }
-                }
-            };
-            let i = (row + x) * 3;
-            (0..3).for_each(|c| out.rgb[i + c] = encode(rgb[c]));
+            let (own, g) = (mosaic[row + x], green[row + x]);
+            let difference = |p: usize| mosaic[p] - green[p];
+            let across = || g + 0.5 * (difference(row + left) + difference(row + right));
+            let along = || g + 0.5 * (difference(up + x) + difference(down + x));
+            let diagonal = || g + 0.25 * [up + left, up + right, down + left, down + right].map(difference).iter().sum::<f32>();
+            out.push(match (x & 1, y & 1) {
+                (0, 0) => [own, g, diagonal()],
+                (1, 0) => [across(), g, along()],
+                (0, _) => [along(), g, across()],
+                _ => [diagonal(), g, own],
+            });
+        }
+    }
+    out
+}
+
+/// The sRGB curve, then the sharpening that makes up for lens and demosaicing: `amount` times the difference of each pixel's
+/// luminance from the mean of its four neighbours'.
+fn develop(linear: &[[f32; 3]], side: usize, amount: f32) -> Picture {
+    let curve = &*CURVE;
+    let encoded: Vec<[f32; 3]> = linear.iter().map(|p| p.map(|v| curve[(v.clamp(0.0, 1.0) * 4095.0 + 0.5) as usize])).collect();
+    let luminance: Vec<f32> = encoded.iter().map(|p| 0.25 * p[0] + 0.5 * p[1] + 0.25 * p[2]).collect();
+    let mut out = Picture::new(side, side);
+    for y in 0..side {
+        let (up, row, down) = (y.saturating_sub(1) * side, y * side, (y + 1).min(side - 1) * side);
+        for x in 0..side {
+            let around = luminance[up + x]
+                + luminance[down + x]
+                + luminance[row + x.saturating_sub(1)]
+                + luminance[row + (x + 1).min(side - 1)];
+            let detail = amount * (luminance[row + x] - 0.25 * around);
+            let i = row + x;
+            (0..3).for_each(|c| out.rgb[i * 3 + c] = to_u8(encoded[i][c] + detail));
         }
     }
     out
