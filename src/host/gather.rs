@@ -128,7 +128,11 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                     None => Start::Zero,
                 };
                 let b = &filters[col * depth + k0 * kernel.lanes..][..(k1 - k0) * kernel.lanes];
+                // The next panel comes from far away: fetch a share of it with every tile.
                 let tiles = block.pixels().div_ceil(kernel.rows);
+                let next = &filters[((col + width) * depth + k0 * kernel.lanes).min(filters.len())..];
+                let next = &next[..b.len().min(next.len())];
+                let share = |t: usize| t * next.len() / tiles;
                 for t in 0..tiles {
                     let (r0, r1) = (t * block.pixels() / tiles, (t + 1) * block.pixels() / tiles);
                     kernel.run(Tile {
@@ -139,6 +143,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                         rows: &block.outputs()[r0..r1],
                         width,
                         start,
+                        ahead: &next[share(t)..share(t + 1)],
                     });
                 }
                 col += width;

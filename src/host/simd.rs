@@ -49,6 +49,8 @@ pub struct Tile<'a> {
     pub rows: &'a [usize],
     pub width: usize,
     pub start: Start<'a>,
+    /// Memory that a later tile will read, to be fetched into L2 meanwhile; may be empty.
+    pub ahead: &'a [f32],
 }
 
 /// What a tile adds its product to.
@@ -71,15 +73,20 @@ pub struct Kernel {
     by_strip: &'static [TileFn],
 }
 
-type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &mut Out);
+type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &Out);
 
 /// The checked output of a tile, for the code behind the door.
-struct Out<'a> {
+struct Out {
     c: *mut f32,
-    rows: &'a [usize],
+    rows: *const usize,
     width: usize,
-    start: Start<'a>,
+    /// What every row starts from, or null: from what `c` holds.
+    start: *const f32,
+    ahead: *const f32,
+    ahead_step: usize,
 }
+
+static ZEROS: [f32; 32] = [0.0; 32];
 
 impl Kernel {
     /// Multiplies one tile.
@@ -89,21 +96,27 @@ impl Kernel {
         assert!(m > 0 && m <= self.rows && t.width <= self.lanes, "tile of {m} rows, {} columns", t.width);
         assert!(t.b.len() >= t.depth * self.lanes, "tile: b is too short");
         assert!(t.rows.iter().all(|&r| r < t.c.len() && t.c.len() - r >= t.width), "tile: a row of c leaves the slice");
-        if let Start::Bias(b) = t.start {
-            assert!(b.len() >= t.width, "tile: bias is too short");
-        }
-        let mut out = Out { c: t.c.as_mut_ptr(), rows: t.rows, width: t.width, start: t.start };
+        let start = match t.start {
+            Start::Zero => ZEROS.as_ptr(),
+            Start::Sum => std::ptr::null(),
+            Start::Bias(b) => {
+                assert!(b.len() >= t.width, "tile: bias is too short");
+                b.as_ptr()
+            }
+        };
+        let ahead_step = t.ahead.len().div_ceil(t.depth.max(1));
+        let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead: t.ahead.as_ptr(), ahead_step };
         match t.a {
             Layout::Rows(a) => {
                 assert!(t.depth <= ROW && a.len() >= (m - 1) * ROW + t.depth, "tile: a is too short");
                 // SAFETY: the asserts above cover every address a tile of m rows touches, and a Kernel comes only from a Level
                 // that was detected.
-                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &out) }
             }
             Layout::Strip(a) => {
                 assert!(a.len() >= m * t.depth, "tile: a is too short");
                 // SAFETY: as above.
-                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &out) }
             }
         }
     }
@@ -160,13 +173,31 @@ impl Level {
             }
         }
     }
-}
 
-impl Level {
-    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`: rows become columns.
+    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`, `k < depth`: rows become columns.
     pub fn transpose(self, src: &[f32], depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
-        for (k, row) in dst.chunks_exact_mut(lanes).enumerate().take(depth) {
-            for (j, v) in row[..width].iter_mut().enumerate() {
+        if depth == 0 || width == 0 {
+            return;
+        }
+        assert!(src.len() >= width * depth && dst.len() >= (depth - 1) * lanes + width, "transpose: a slice is too short");
+        // Blocks of 16 × 16 in registers where the machine can, else element by element.
+        let (mut wide, mut deep) = (0, 0);
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Isa::Avx512 {
+            (wide, deep) = (width / 16 * 16, depth / 16 * 16);
+            for j in (0..wide).step_by(16) {
+                for k in (0..deep).step_by(16) {
+                    // SAFETY: 16 rows from j and 16 columns from k lie within both slices; the level was detected.
+                    unsafe {
+                        let (s, d) = (src.as_ptr().add(j * depth + k), dst.as_mut_ptr().add(k * lanes + j));
+                        x86::transpose_16(s, depth, d, lanes);
+                    }
+                }
+            }
+        }
+        for k in 0..depth {
+            let from = if k < deep { wide } else { 0 };
+            for (j, v) in dst[k * lanes..][..width].iter_mut().enumerate().skip(from) {
                 *v = src[j * depth + k];
             }
         }
@@ -185,58 +216,55 @@ trait Vector: Copy {
     unsafe fn load_part(p: *const f32, n: usize) -> Self;
     unsafe fn store_part(self, p: *mut f32, n: usize);
     unsafe fn add(self, o: Self) -> Self;
+    /// A hint to fetch a line into L2; any address will do.
+    unsafe fn prefetch(_: *const f32) {}
     /// self + a·b
     unsafe fn fma(self, a: Self, b: Self) -> Self;
 }
 
-/// The tile: `ROWS` or a strip, `M` rows of `NV` vectors.
+/// The tile: `M` rows of `NV` vectors. Every index of `acc` is known at compile time, which keeps it in registers.
 ///
 /// # Safety
 /// `a`, `b` and `out` must cover the tile (checked by [`Kernel::run`]); V's instructions must exist.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn tile<V: Vector, const M: usize, const NV: usize, const STRIP: bool>(
     mut a: *const f32,
     mut b: *const f32,
     depth: usize,
-    out: &mut Out,
+    out: &Out,
 ) {
     let (row, step) = if STRIP { (1, M) } else { (ROW, 1) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[V::zero(); NV]; M];
+        let mut ahead = out.ahead;
         for _ in 0..depth {
             let mut bs = [V::zero(); NV];
-            for (j, v) in bs.iter_mut().enumerate() {
-                *v = V::load(b.add(j * V::LANES));
+            for j in 0..NV {
+                bs[j] = V::load(b.add(j * V::LANES));
             }
-            for (i, acc) in acc.iter_mut().enumerate() {
+            for i in 0..M {
                 let x = V::splat(a.add(i * row));
-                for (acc, &v) in acc.iter_mut().zip(&bs) {
-                    *acc = acc.fma(x, v);
+                for j in 0..NV {
+                    acc[i][j] = acc[i][j].fma(x, bs[j]);
                 }
             }
+            V::prefetch(ahead);
+            ahead = ahead.wrapping_add(out.ahead_step);
             a = a.add(step);
             b = b.add(NV * V::LANES);
         }
-        for (acc, &row) in acc.iter().zip(out.rows) {
-            for (j, &v) in acc.iter().enumerate() {
+        for i in 0..M {
+            let c = out.c.add(*out.rows.add(i));
+            let start = if out.start.is_null() { c.cast_const() } else { out.start };
+            for j in 0..NV {
                 let at = j * V::LANES;
-                let c = out.c.add(row + at);
                 if at + V::LANES <= out.width {
-                    let v = match out.start {
-                        Start::Zero => v,
-                        Start::Bias(b) => v.add(V::load(b.as_ptr().add(at))),
-                        Start::Sum => v.add(V::load(c)),
-                    };
-                    v.store(c);
+                    acc[i][j].add(V::load(start.add(at))).store(c.add(at));
                 } else if at < out.width {
                     let n = out.width - at;
-                    let v = match out.start {
-                        Start::Zero => v,
-                        Start::Bias(b) => v.add(V::load_part(b.as_ptr().add(at), n)),
-                        Start::Sum => v.add(V::load_part(c, n)),
-                    };
-                    v.store_part(c, n);
+                    acc[i][j].add(V::load_part(start.add(at), n)).store_part(c.add(at), n);
                 }
             }
         }
@@ -329,12 +357,7 @@ macro_rules! kernel {
 
 /// # Safety
 /// As [`tile`].
-unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(
-    a: *const f32,
-    b: *const f32,
-    depth: usize,
-    out: &mut Out,
-) {
+unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
     // SAFETY: the caller's promise; arrays exist everywhere.
     unsafe { tile::<Lanes, M, NV, STRIP>(a, b, depth, out) }
 }
@@ -362,36 +385,21 @@ mod x86 {
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
+    unsafe fn avx512<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m512, M, NV, STRIP>(a, b, depth, out) }
     }
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
+    unsafe fn avx2<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
     }
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2_4<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
+    unsafe fn avx2_4<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
     }
@@ -402,7 +410,7 @@ mod x86 {
         a: *const f32,
         b: *const f32,
         depth: usize,
-        out: &mut Out,
+        out: &Out,
     ) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
@@ -414,7 +422,7 @@ mod x86 {
         a: *const f32,
         b: *const f32,
         depth: usize,
-        out: &mut Out,
+        out: &Out,
     ) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
@@ -432,6 +440,43 @@ mod x86 {
     pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
+    }
+
+    /// Transposes 16 × 16 floats: pairs, quads, then 128-bit lanes change places.
+    ///
+    /// # Safety
+    /// 16 rows of 16 floats at either pointer, `s_step` and `d_step` apart.
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn transpose_16(s: *const f32, s_step: usize, d: *mut f32, d_step: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let rows: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(s.add(i * s_step)));
+            let mut pairs = [_mm512_setzero_ps(); 16];
+            for i in 0..8 {
+                pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+            }
+            // quads[4·i + c] holds columns c, c + 4, c + 8, c + 12 of rows 4·i..4·i + 4.
+            let mut quads = [_mm512_setzero_ps(); 16];
+            for i in 0..4 {
+                for c in 0..4 {
+                    let (a, b) = (pairs[4 * i + c / 2], pairs[4 * i + 2 + c / 2]);
+                    quads[4 * i + c] = if c % 2 == 0 { _mm512_shuffle_ps::<0x44>(a, b) } else { _mm512_shuffle_ps::<0xee>(a, b) };
+                }
+            }
+            for c in 0..4 {
+                let (lo, hi) =
+                    (_mm512_shuffle_f32x4::<0x88>(quads[c], quads[4 + c]), _mm512_shuffle_f32x4::<0xdd>(quads[c], quads[4 + c]));
+                let (lo2, hi2) = (
+                    _mm512_shuffle_f32x4::<0x88>(quads[8 + c], quads[12 + c]),
+                    _mm512_shuffle_f32x4::<0xdd>(quads[8 + c], quads[12 + c]),
+                );
+                _mm512_storeu_ps(d.add(c * d_step), _mm512_shuffle_f32x4::<0x88>(lo, lo2));
+                _mm512_storeu_ps(d.add((c + 4) * d_step), _mm512_shuffle_f32x4::<0x88>(hi, hi2));
+                _mm512_storeu_ps(d.add((c + 8) * d_step), _mm512_shuffle_f32x4::<0xdd>(lo, lo2));
+                _mm512_storeu_ps(d.add((c + 12) * d_step), _mm512_shuffle_f32x4::<0xdd>(hi, hi2));
+            }
+        }
     }
 
     impl Vector for __m512 {
@@ -465,6 +510,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn add(self, o: Self) -> Self {
             unsafe { _mm512_add_ps(self, o) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
@@ -507,6 +556,10 @@ mod x86 {
             unsafe { _mm256_add_ps(self, o) }
         }
         #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
+        #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             unsafe { _mm256_fmadd_ps(a, b, self) }
         }
@@ -542,6 +595,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn add(self, o: Self) -> Self {
             unsafe { _mm_add_ps(self, o) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {

@@ -137,6 +137,7 @@ fn filters(
                             rows: &at[..r1 - r0],
                             width,
                             start,
+                            ahead: &[],
                         });
                     }
                     col += width;
