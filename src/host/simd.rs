@@ -69,6 +69,8 @@ pub struct Kernel {
     pub lanes: usize,
     /// Most rows of a tile.
     pub rows: usize,
+    /// How many steps of the reduction lie side by side in a panel when `a` lies in rows: see [`Kernel::interleave`].
+    pub step: usize,
     by_rows: &'static [TileFn],
     by_strip: &'static [TileFn],
 }
@@ -89,12 +91,31 @@ struct Out {
 static ZEROS: [f32; 32] = [0.0; 32];
 
 impl Kernel {
+    /// Makes a panel, `b[k, j]` row by row, ready for [`Layout::Rows`].
+    ///
+    /// Few columns would leave most of a register empty. So a narrow kernel keeps `step` partial sums per column: its panels
+    /// hold `step` consecutive k of column 0, then of column 1 …, which meet `step` consecutive floats of a row of `a`, repeated
+    /// for each column by a broadcast load. The partial sums are added at the end. The panel must hold a multiple of `step`
+    /// rows, and so must `a` columns: those beyond the depth as zeros.
+    pub fn interleave(&self, panel: &mut [f32]) {
+        if self.step == 1 {
+            return;
+        }
+        let mut group = [0.0; 16];
+        for rows in panel.chunks_exact_mut(self.step * self.lanes) {
+            let group = &mut group[..rows.len()];
+            for (i, v) in group.iter_mut().enumerate() {
+                *v = rows[i % self.step * self.lanes + i / self.step];
+            }
+            rows.copy_from_slice(group);
+        }
+    }
+
     /// Multiplies one tile.
     #[inline]
     pub fn run(&self, t: Tile) {
         let m = t.rows.len();
         assert!(m > 0 && m <= self.rows && t.width <= self.lanes, "tile of {m} rows, {} columns", t.width);
-        assert!(t.b.len() >= t.depth * self.lanes, "tile: b is too short");
         assert!(t.rows.iter().all(|&r| r < t.c.len() && t.c.len() - r >= t.width), "tile: a row of c leaves the slice");
         let start = match t.start {
             Start::Zero => ZEROS.as_ptr(),
@@ -104,19 +125,21 @@ impl Kernel {
                 b.as_ptr()
             }
         };
-        let ahead_step = t.ahead.len().div_ceil(t.depth.max(1));
+        let depth = if let Layout::Rows(_) = t.a { t.depth.next_multiple_of(self.step) } else { t.depth };
+        assert!(t.b.len() >= depth * self.lanes, "tile: b is too short");
+        let ahead_step = t.ahead.len().div_ceil(depth.max(1));
         let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead: t.ahead.as_ptr(), ahead_step };
         match t.a {
             Layout::Rows(a) => {
-                assert!(t.depth <= ROW && a.len() >= (m - 1) * ROW + t.depth, "tile: a is too short");
+                assert!(depth <= ROW && a.len() >= (m - 1) * ROW + depth, "tile: a is too short");
                 // SAFETY: the asserts above cover every address a tile of m rows touches, and a Kernel comes only from a Level
                 // that was detected.
-                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &out) }
+                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), depth, &out) }
             }
             Layout::Strip(a) => {
-                assert!(a.len() >= m * t.depth, "tile: a is too short");
+                assert!(a.len() >= m * depth, "tile: a is too short");
                 // SAFETY: as above.
-                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &out) }
+                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), depth, &out) }
             }
         }
     }
@@ -207,8 +230,11 @@ impl Level {
 /// A register of floats. Implementations are `inline(always)`, so that they become part of the function that switches the
 /// instruction set on.
 trait Vector: Copy {
+    /// Columns, and steps of the reduction side by side within a column.
     const LANES: usize;
+    const STEP: usize = 1;
     unsafe fn zero() -> Self;
+    /// `STEP` floats, repeated.
     unsafe fn splat(p: *const f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn store(self, p: *mut f32);
@@ -216,6 +242,11 @@ trait Vector: Copy {
     unsafe fn load_part(p: *const f32, n: usize) -> Self;
     unsafe fn store_part(self, p: *mut f32, n: usize);
     unsafe fn add(self, o: Self) -> Self;
+    /// The sum over the steps of each column, in the first `LANES` lanes.
+    #[inline(always)]
+    unsafe fn fold(self) -> Self {
+        self
+    }
     /// A hint to fetch a line into L2; any address will do.
     unsafe fn prefetch(_: *const f32) {}
     /// self + a·b
@@ -234,15 +265,22 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize, const STRIP: bool>(
     depth: usize,
     out: &Out,
 ) {
-    let (row, step) = if STRIP { (1, M) } else { (ROW, 1) };
+    let (row, step) = if STRIP { (1, M) } else { (ROW, V::STEP) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[V::zero(); NV]; M];
         let mut ahead = out.ahead;
-        for _ in 0..depth {
+        // Rows of c are far apart: fetch them while the loop runs.
+        for i in 0..M {
+            let c = out.c.add(*out.rows.add(i));
+            for j in 0..NV {
+                V::prefetch(c.wrapping_add(j * V::LANES));
+            }
+        }
+        for _ in 0..depth / V::STEP {
             let mut bs = [V::zero(); NV];
             for j in 0..NV {
-                bs[j] = V::load(b.add(j * V::LANES));
+                bs[j] = V::load(b.add(j * V::LANES * V::STEP));
             }
             for i in 0..M {
                 let x = V::splat(a.add(i * row));
@@ -253,18 +291,18 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize, const STRIP: bool>(
             V::prefetch(ahead);
             ahead = ahead.wrapping_add(out.ahead_step);
             a = a.add(step);
-            b = b.add(NV * V::LANES);
+            b = b.add(NV * V::LANES * V::STEP);
         }
         for i in 0..M {
             let c = out.c.add(*out.rows.add(i));
             let start = if out.start.is_null() { c.cast_const() } else { out.start };
             for j in 0..NV {
-                let at = j * V::LANES;
-                if at + V::LANES <= out.width {
-                    acc[i][j].add(V::load(start.add(at))).store(c.add(at));
+                let (at, v) = (j * V::LANES, acc[i][j].fold());
+                if V::STEP == 1 && at + V::LANES <= out.width {
+                    v.add(V::load(start.add(at))).store(c.add(at));
                 } else if at < out.width {
-                    let n = out.width - at;
-                    acc[i][j].add(V::load_part(start.add(at), n)).store_part(c.add(at), n);
+                    let n = (out.width - at).min(V::LANES);
+                    v.add(V::load_part(start.add(at), n)).store_part(c.add(at), n);
                 }
             }
         }
@@ -278,6 +316,15 @@ unsafe fn copy_rows<V: Vector>(s: *const f32, s_step: usize, d: *mut f32, d_step
     let whole = len / V::LANES * V::LANES;
     // SAFETY: the caller's promise.
     unsafe {
+        // The channels of one panel, the commonest case by far.
+        if len == 2 * V::LANES {
+            for i in 0..rows {
+                let (s, d) = (s.add(i * s_step), d.add(i * d_step));
+                V::load(s).store(d);
+                V::load(s.add(V::LANES)).store(d.add(V::LANES));
+            }
+            return;
+        }
         for i in 0..rows {
             let (s, d) = (s.add(i * s_step), d.add(i * d_step));
             let mut j = 0;
@@ -343,14 +390,15 @@ impl Vector for Lanes {
 macro_rules! tiles {
     ($f:ident, $nv:literal, $strip:literal; $($m:literal)*) => { &[$($f::<$m, $nv, $strip>),*] };
 }
-/// A [`Kernel`] of both layouts.
+/// A [`Kernel`] of both layouts: lanes, step, and the function and number of vectors of each.
 macro_rules! kernel {
-    ($f:ident, $lanes:literal, $nv:literal; $($m:literal)*) => {
+    ($lanes:literal, $step:literal, $f:ident, $g:ident, $nv:literal; $($m:literal)*) => {
         Kernel {
             lanes: $lanes,
             rows: [$($m),*].len(),
+            step: $step,
             by_rows: tiles!($f, $nv, false; $($m)*),
-            by_strip: tiles!($f, $nv, true; $($m)*),
+            by_strip: tiles!($g, $nv, true; $($m)*),
         }
     };
 }
@@ -362,7 +410,7 @@ unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(a: *const
     unsafe { tile::<Lanes, M, NV, STRIP>(a, b, depth, out) }
 }
 
-static PORTABLE: &[Kernel] = &[kernel!(portable, 8, 1; 1 2 3 4)];
+static PORTABLE: &[Kernel] = &[kernel!(8, 1, portable, portable, 1; 1 2 3 4)];
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -371,15 +419,15 @@ mod x86 {
     use super::{Kernel, Out, Vector, copy_rows, tile};
 
     pub static AVX2: &[Kernel] = &[
-        kernel!(avx2_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(avx2, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(avx2, 16, 2; 1 2 3 4 5 6),
+        kernel!(4, 1, avx2_4, avx2_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
+        kernel!(8, 1, avx2, avx2, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
+        kernel!(16, 1, avx2, avx2, 2; 1 2 3 4 5 6),
     ];
     pub static AVX512: &[Kernel] = &[
-        kernel!(avx512_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512_8, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512, 16, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512, 32, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(4, 4, avx512_quads, avx512_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(8, 2, avx512_pairs, avx512_8, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(16, 1, avx512, avx512, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        kernel!(32, 1, avx512, avx512, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
     ];
 
     /// # Safety
@@ -426,6 +474,30 @@ mod x86 {
     ) {
         // SAFETY: the caller's promise.
         unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx512f,avx512vl")]
+    unsafe fn avx512_pairs<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<Pairs, M, NV, STRIP>(a, b, depth, out) }
+    }
+    /// # Safety
+    /// As [`tile`].
+    #[target_feature(enable = "avx512f,avx512vl")]
+    unsafe fn avx512_quads<const M: usize, const NV: usize, const STRIP: bool>(
+        a: *const f32,
+        b: *const f32,
+        depth: usize,
+        out: &Out,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<Quads, M, NV, STRIP>(a, b, depth, out) }
     }
     /// # Safety
     /// As [`copy_rows`].
@@ -518,6 +590,105 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+    }
+
+    /// Eight columns, two steps each.
+    #[derive(Clone, Copy)]
+    struct Pairs(__m512);
+
+    impl Vector for Pairs {
+        const LANES: usize = 8;
+        const STEP: usize = 2;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as for __m512.
+            Pairs(unsafe { _mm512_setzero_ps() })
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> Self {
+            Pairs(unsafe { _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned())) })
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            Pairs(unsafe { _mm512_loadu_ps(p) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> Self {
+            Pairs(unsafe { __m512::load_part(p, n) })
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, n: usize) {
+            unsafe { self.0.store_part(p, n) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, o: Self) -> Self {
+            Pairs(unsafe { _mm512_add_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            Pairs(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+        }
+        #[inline(always)]
+        unsafe fn fold(self) -> Self {
+            unsafe {
+                let sum = _mm512_add_ps(self.0, _mm512_permute_ps::<0b10_11_00_01>(self.0));
+                Pairs(_mm512_maskz_compress_ps(0x5555, sum))
+            }
+        }
+    }
+
+    /// Four columns, four steps each.
+    #[derive(Clone, Copy)]
+    struct Quads(__m512);
+
+    impl Vector for Quads {
+        const LANES: usize = 4;
+        const STEP: usize = 4;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as for __m512.
+            Quads(unsafe { _mm512_setzero_ps() })
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> Self {
+            Quads(unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(p)) })
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            Quads(unsafe { _mm512_loadu_ps(p) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> Self {
+            Quads(unsafe { __m512::load_part(p, n) })
+        }
+        #[inline(always)]
+        unsafe fn store_part(self, p: *mut f32, n: usize) {
+            unsafe { self.0.store_part(p, n) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, o: Self) -> Self {
+            Quads(unsafe { _mm512_add_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            Quads(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+        }
+        #[inline(always)]
+        unsafe fn fold(self) -> Self {
+            unsafe {
+                let sum = _mm512_add_ps(self.0, _mm512_permute_ps::<0b10_11_00_01>(self.0));
+                let sum = _mm512_add_ps(sum, _mm512_permute_ps::<0b01_00_11_10>(sum));
+                Quads(_mm512_maskz_compress_ps(0x1111, sum))
+            }
         }
     }
 
