@@ -102,8 +102,11 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 let begin = task * pixels;
                 let end = begin + y.len() / c;
                 let mut filters = filters;
+                // Rows that only one panel reads need not outlive L1.
+                let kernel = self.level.kernel(self.columns());
+                let most = if self.columns() <= kernel.lanes { 2 * kernel.rows } else { PIXELS };
                 for (group, taps, a, b) in self.parts() {
-                    let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end);
+                    let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end, most);
                     while walk.next(block) {
                         self.block(x, &taps, filters, group, block, rows, y);
                     }
@@ -125,7 +128,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
             let rounded = (k1 - k0).next_multiple_of(STEP);
             let mut row = 0;
             for seg in block.segments() {
-                taps.fill(self.level, x, seg, k0, k1, &mut rows[row * ROW..], ROW);
+                taps.fill(self.level, x, seg, (k0, k1), &mut rows[row * ROW..], ROW);
                 row += seg.j1 - seg.j0;
             }
             if rounded > k1 - k0 {
@@ -168,7 +171,10 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     /// Pixels of a task: a block for each phase, less where that would leave threads idle. A function of sizes only.
     fn task_pixels(&self) -> usize {
         let phases = self.phases.0 * self.phases.1;
-        let per_phase = (self.out.pixels() / phases / 16).next_multiple_of(32).clamp(64, PIXELS);
+        let pixels = self.out.pixels() / phases;
+        // Every task streams all filters: 64 pixels pay for that. A handful of pixels is shared out all the same.
+        let least = (pixels / 4).next_multiple_of(16).clamp(16, 64);
+        let per_phase = (pixels / 16).next_multiple_of(32).clamp(least, PIXELS);
         if phases == 1 {
             return per_phase;
         }

@@ -126,7 +126,7 @@ impl Kernel {
             }
         };
         let depth = if let Layout::Rows(_) = t.a { t.depth.next_multiple_of(self.step) } else { t.depth };
-        assert!(t.b.len() >= depth * self.lanes, "tile: b is too short");
+        assert!(t.b.len() / self.lanes >= depth, "tile: b is too short");
         let ahead_step = t.ahead.len().div_ceil(depth.max(1));
         let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead: t.ahead.as_ptr(), ahead_step };
         match t.a {
@@ -182,8 +182,8 @@ impl Level {
         if rows == 0 || len == 0 {
             return;
         }
-        assert!(src.len() >= (rows - 1) * src_step + len, "copy_rows: source is too short");
-        assert!(dst.len() >= (rows - 1) * dst_step + len, "copy_rows: destination is too short");
+        assert!(covers(src, rows, src_step, len), "copy_rows: source is too short");
+        assert!(covers(dst, rows, dst_step, len), "copy_rows: destination is too short");
         let (s, d) = (src.as_ptr(), dst.as_mut_ptr());
         // SAFETY: both slices hold the last element of the last row; the level was detected.
         unsafe {
@@ -197,17 +197,26 @@ impl Level {
         }
     }
 
+    /// Whether registers hold 16 floats.
+    fn has_16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => true,
+            _ => false,
+        }
+    }
+
     /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`, `k < depth`: rows become columns.
     pub fn transpose(self, src: &[f32], depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
         if depth == 0 || width == 0 {
             return;
         }
-        assert!(src.len() >= width * depth && dst.len() >= (depth - 1) * lanes + width, "transpose: a slice is too short");
+        assert!(covers(src, width, depth, depth), "transpose: source is too short");
+        assert!(covers(dst, depth, lanes, width), "transpose: destination is too short");
         // Blocks of 16 × 16 in registers where the machine can, else element by element.
-        let (mut wide, mut deep) = (0, 0);
+        let (wide, deep) = if self.has_16() { (width / 16 * 16, depth / 16 * 16) } else { (0, 0) };
         #[cfg(target_arch = "x86_64")]
-        if self.0 == Isa::Avx512 {
-            (wide, deep) = (width / 16 * 16, depth / 16 * 16);
+        {
             for j in (0..wide).step_by(16) {
                 for k in (0..deep).step_by(16) {
                     // SAFETY: 16 rows from j and 16 columns from k lie within both slices; the level was detected.
@@ -225,6 +234,11 @@ impl Level {
             }
         }
     }
+}
+
+/// Whether `rows` rows of `len` floats, `step` apart, lie within the slice.
+fn covers(x: &[f32], rows: usize, step: usize, len: usize) -> bool {
+    (rows - 1).checked_mul(step).and_then(|last| last.checked_add(len)).is_some_and(|end| end <= x.len())
 }
 
 /// A register of floats. Implementations are `inline(always)`, so that they become part of the function that switches the

@@ -119,7 +119,7 @@ impl Taps {
 
     /// Writes elements `k0..k1` of the reduction for every pixel of a segment: a row of `dst` each, zero where a tap reads
     /// padding.
-    pub fn fill(&self, level: Level, x: &[f32], seg: &Segment, k0: usize, k1: usize, dst: &mut [f32], dst_step: usize) {
+    pub fn fill(&self, level: Level, x: &[f32], seg: &Segment, (k0, k1): (usize, usize), dst: &mut [f32], dst_step: usize) {
         let (rows, cols, pitch) = (&self.rows, &self.cols, self.pitch);
         let line = cols.len * pitch;
         // Taps that lie side by side are one run of memory.

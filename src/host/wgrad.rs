@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::blocks::{Walk, with_buffers};
-use super::simd::{Layout, Level, ROW, Start, Tile};
+use super::simd::{DEPTH, Layout, Level, ROW, Start, Tile};
 use super::sizes::ConvSizes;
 use super::taps::Taps;
 
@@ -105,7 +105,7 @@ fn filters(
             let count = most.min(k1 - f0);
             let tiles = count.div_ceil(tile_rows);
             let cut = |t: usize| t * count / tiles;
-            let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end);
+            let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, DEPTH);
             let mut start = Start::Zero;
             while walk.next(block) {
                 let pixels = block.pixels();
@@ -120,7 +120,7 @@ fn filters(
                     let width = kernel.lanes.min(one - col);
                     let mut row = 0;
                     for seg in block.segments() {
-                        taps.fill(level, x, seg, col, col + width, &mut panel[row * kernel.lanes..], kernel.lanes);
+                        taps.fill(level, x, seg, (col, col + width), &mut panel[row * kernel.lanes..], kernel.lanes);
                         row += seg.j1 - seg.j0;
                     }
                     for t in 0..tiles {
