@@ -3,9 +3,11 @@
 //! ```text
 //! cargo bench --bench conv                 every row
 //! cargo bench --bench conv -- vgg wgrad    rows whose name holds every word
-//! cargo bench --bench conv -- batch=1      short calls, for a machine that others use too
+//! cargo bench --bench conv -- batch=1      another batch
+//! cargo bench --bench conv -- cpu          one thread, timed by the CPU it had, for a machine that others use too (Linux)
 //! ```
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use lae_engine::host::conv;
@@ -55,26 +57,42 @@ fn rows() -> Vec<(&'static str, ConvSizes)> {
 }
 
 /// Seconds of one call: the best of a few, after one to warm up.
-fn seconds(mut f: impl FnMut()) -> f64 {
+fn seconds(clock: Clock, mut f: impl FnMut()) -> f64 {
     f();
     let (begin, mut best) = (Instant::now(), f64::MAX);
-    while begin.elapsed() < Duration::from_millis(60) {
-        let t = Instant::now();
+    while begin.elapsed() < Duration::from_millis(80) {
+        let t = clock();
         f();
-        best = best.min(t.elapsed().as_secs_f64());
+        best = best.min(clock() - t);
     }
     best
 }
 
+/// Seconds since some moment.
+type Clock = fn() -> f64;
+
+fn wall() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64()
+}
+
+/// Seconds that this thread has run, for a machine that others use too. The kernel brings its count up to date when the
+/// thread offers to yield.
+fn on_cpu() -> f64 {
+    std::thread::yield_now();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat exists on Linux");
+    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("schedstat begins with nanoseconds") * 1e-9
+}
+
 /// FLOP/s of full tiles on L1 data, on every thread at once: what the convolutions could reach.
-fn peak(level: Level) -> f64 {
+fn peak(level: Level, clock: Clock) -> f64 {
     let kernel = level.kernel(usize::MAX);
     let (depth, times) = (128, 4000);
     let per_thread = rayon::broadcast(|_| {
         let (a, b) = (vec![1.0; kernel.rows * ROW], vec![1.0; depth * kernel.lanes]);
         let mut c = vec![0.0; kernel.rows * kernel.lanes];
         let rows: Vec<_> = (0..kernel.rows).map(|i| i * kernel.lanes).collect();
-        let s = seconds(|| {
+        let s = seconds(clock, || {
             for _ in 0..times {
                 let (a, start, width) = (Layout::Rows(&a), Start::Zero, kernel.lanes);
                 kernel.run(Tile { a, b: &b, depth, c: &mut c, rows: &rows, width, start, ahead: &[] });
@@ -87,10 +105,15 @@ fn peak(level: Level) -> f64 {
 
 fn main() {
     let (options, words): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).filter(|a| !a.starts_with('-')).partition(|a| a.starts_with("batch="));
-    let batch = options.first().and_then(|o| o["batch=".len()..].parse().ok());
+        std::env::args().skip(1).filter(|a| !a.starts_with('-')).partition(|a| a.starts_with("batch=") || a == "cpu");
+    let batch = options.iter().find_map(|o| o.strip_prefix("batch=")?.parse().ok());
+    let mut clock: Clock = wall;
+    if options.iter().any(|o| o == "cpu") {
+        clock = on_cpu;
+        rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("the first pool");
+    }
     let level = Level::best();
-    let peak = peak(level);
+    let peak = peak(level, clock);
     println!("{level:?}, {} threads, peak {:.0} GFLOP/s", rayon::current_num_threads(), peak / 1e9);
     for (name, mut z) in rows() {
         z.n = batch.unwrap_or(z.n);
@@ -107,7 +130,7 @@ fn main() {
             if words.iter().any(other) {
                 continue;
             }
-            let s = seconds(|| match pass {
+            let s = seconds(clock, || match pass {
                 "fprop" => conv::fprop(&z, &x, &w, None, &mut y, &mut scratch),
                 "dgrad" => conv::dgrad(&z, &y, &w, None, &mut x, &mut scratch),
                 _ => conv::wgrad(&z, &x, &y, &mut w, &mut scratch),
