@@ -52,6 +52,9 @@ fn rows() -> Vec<(&'static str, ConvSizes)> {
     for (i, (k, c)) in [(256, 128), (128, 64), (64, 32), (32, 16), (16, 8), (8, 3)].into_iter().enumerate() {
         rows.push(("decoder", layer(if i < 4 { 32 } else { 4 }, c, k, down, 8 << i)));
     }
+    for groups in [4, 64] {
+        rows.push(("groups", ConvSizes { groups, ..layer(4, 64, 64, same, 64) }));
+    }
     rows.push(("linear", layer(64, 512, 128, (1, 1, 0), 1)));
     rows
 }
