@@ -91,6 +91,7 @@ const CASES: &[Case] = &[
     case(2, (32, 32),   5, 20, (3, 3), (1, 1), (1, 1), (1, 1), 1), // several parts of wgrad
     case(2, (20, 20),   3, 300, (3, 3), (1, 1), (1, 1), (1, 1), 1), // several blocks of filters
     case(1, (12, 12),   2, 300, (3, 3), (1, 1), (1, 1), (1, 1), 2),
+    case(1, (6, 6),     8, 300, (3, 3), (1, 1), (1, 1), (1, 1), 4), // blocks of filters that end within a group
     case(3, (6, 6),    16,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1), // a decoder's last layers
     case(3, (6, 6),     3,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1),
 ];

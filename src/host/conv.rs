@@ -43,6 +43,7 @@ pub fn wgrad_scratch(z: &ConvSizes) -> usize {
 /// [`fprop`] at a chosen level.
 pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
     check(z, x, w, y);
+    assert!(bias.is_none_or(|b| b.len() == z.k as usize), "{z:?}: length of the bias");
     let z = canonical(z);
     let pass = Gather { level, taps: |_, _| Taps::fprop(&z), phases: (1, 1), out: z.y(), groups: z.groups as usize, bias };
     let filters = pass.pack(scratch, |panel, _, depth| {
@@ -56,6 +57,7 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
 /// [`dgrad`] at a chosen level.
 pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option<&[f32]>, dx: &mut [f32], scratch: &mut [f32]) {
     check(z, dx, w, dy);
+    assert!(bias.is_none_or(|b| b.len() == z.c as usize), "{z:?}: length of the bias");
     let z = canonical(z);
     // Where a picture became one pixel, the bias repeats for each of its pixels.
     let (repeated, scratch) = scratch.split_at_mut(z.c as usize);
@@ -128,7 +130,10 @@ pub fn bias_grad(k: usize, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
 }
 
 fn check(z: &ConvSizes, x: &[f32], w: &[f32], y: &[f32]) {
-    assert!(z.groups > 0 && z.c % z.groups == 0 && z.k % z.groups == 0, "{z:?}: groups do not divide the channels");
+    assert!(
+        z.groups > 0 && z.c.is_multiple_of(z.groups) && z.k.is_multiple_of(z.groups),
+        "{z:?}: groups do not divide the channels"
+    );
     assert!(z.stride_h > 0 && z.stride_w > 0, "{z:?}: a stride is zero");
     assert_eq!(x.len(), z.x().len(), "{z:?}: length of x");
     assert_eq!(w.len(), z.filters().len(), "{z:?}: length of the filters");
