@@ -102,10 +102,12 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 let begin = task * pixels;
                 let end = begin + y.len() / c;
                 let mut filters = filters;
-                // Rows that only one panel reads need not outlive L1.
-                let kernel = self.level.kernel(self.columns());
-                let most = if self.columns() <= kernel.lanes { 2 * kernel.rows } else { PIXELS };
+                let columns = self.columns();
+                let kernel = self.level.kernel(columns);
                 for (group, taps, a, b) in self.parts() {
+                    // Where L1 holds all filters, or one panel reads the rows, let the rows stay in L1 too.
+                    let near = columns <= kernel.lanes || columns * taps.depth() <= 4096;
+                    let most = if near { 2 * kernel.rows } else { PIXELS };
                     let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end, most);
                     while walk.next(block) {
                         self.block(x, &taps, filters, group, block, rows, y);
