@@ -16,6 +16,7 @@
 
 mod blocks;
 pub mod conv;
+mod depthwise;
 mod gather;
 pub mod plain;
 pub mod simd;
