@@ -90,7 +90,7 @@ fn on_cpu() -> f64 {
 
 /// FLOP/s of full tiles on L1 data, on every thread at once: what the convolutions could reach.
 fn peak(level: Level, clock: Clock) -> f64 {
-    let kernel = level.kernel(usize::MAX);
+    let kernel = level.widest();
     let (depth, times) = (128, 4000);
     let per_thread = rayon::broadcast(|_| {
         let (a, b) = (vec![1.0; kernel.rows * ROW], vec![1.0; depth * kernel.lanes]);

@@ -30,7 +30,7 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
         return depthwise::scratch(z);
     }
     let z = canonical(z);
-    gather::scratch(z.filters().per_image(), (z.k / z.groups) as usize, z.groups as usize)
+    gather::scratch(z.filters().per_image(), 1, (z.k / z.groups) as usize, z.groups as usize)
 }
 
 /// Floats of scratch that [`dgrad`] needs: its bias, and its packed filters, shared out among the phases.
@@ -39,7 +39,8 @@ pub fn dgrad_scratch(z: &ConvSizes) -> usize {
         return depthwise::scratch(z);
     }
     let z = canonical(z);
-    z.c as usize + gather::scratch((z.r * z.s * (z.k / z.groups)) as usize, (z.c / z.groups) as usize, z.groups as usize)
+    let (depth, phases) = (z.r * z.s * (z.k / z.groups), z.stride_h * z.stride_w);
+    z.c as usize + gather::scratch(depth as usize, phases as usize, (z.c / z.groups) as usize, z.groups as usize)
 }
 
 /// Floats of scratch that [`wgrad`] needs: its partial sums.

@@ -166,6 +166,11 @@ impl Level {
         isas.into_iter().flatten().map(Level)
     }
 
+    /// The kernel of all panels but the last.
+    pub fn widest(self) -> &'static Kernel {
+        self.kernel(usize::MAX)
+    }
+
     /// The kernel for the next panel when `left` columns remain: the narrowest that holds them, else the widest.
     pub fn kernel(self, left: usize) -> &'static Kernel {
         let kernels: &'static [Kernel] = match self.0 {

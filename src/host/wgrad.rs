@@ -106,7 +106,7 @@ fn add_up(
     let count = k1 - k0;
     // The buffer holds a strip for each of ROW filters.
     const { assert!(FILTERS <= ROW) };
-    let tiles = count.div_ceil(level.kernel(usize::MAX).rows);
+    let tiles = count.div_ceil(level.widest().rows);
     let cut = |t: usize| t * count / tiles;
     with_buffers(|strips, panel, block| {
         let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, PIXELS);
