@@ -1,4 +1,4 @@
-//! Fast f32 convolutions with the same bits at any number of threads. See the module's story in [`super`].
+//! Fast f32 convolutions with the same bits at any number of threads. The module above tells how.
 
 use rayon::prelude::*;
 
@@ -19,7 +19,7 @@ pub fn dgrad(z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option<&[f32]>, dx: &mu
     dgrad_at(Level::best(), z, dy, w, bias, dx, scratch);
 }
 
-/// dw[k,r,s,c] = Σ dy[·,k]·x[·,c] over all pixels.
+/// `dw[k,r,s,c] = Σ dy[·,k]·x[·,c]` over all pixels.
 pub fn wgrad(z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
     wgrad_at(Level::best(), z, x, dy, dw, scratch);
 }
@@ -129,7 +129,7 @@ fn bias_width(k: usize) -> usize {
     k * BIAS_WIDTH.div_ceil(k)
 }
 
-/// db[k] = Σ over all pixels of dy[·,k]: partial sums of 1024 pixels, added in order.
+/// `db[k] = Σ dy[·,k]` over all pixels: partial sums of 1024 pixels, added in order.
 pub fn bias_grad(k: usize, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
     let width = bias_width(k);
     let partial = &mut scratch[..bias_grad_scratch(k, dy.len() / k)];

@@ -1,4 +1,4 @@
-//! Microkernels: the innermost loops, written once over [`Vector`] and compiled for every instruction set that a machine may
+//! Microkernels: the innermost loops, written once over a trait `Vector` and compiled for every instruction set that a machine may
 //! turn out to have. All `unsafe` of the host lives here. Each safe function checks its slices once, at the door, and
 //! the loops behind it use pointers.
 //!
