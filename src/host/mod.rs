@@ -16,7 +16,8 @@
 //!
 //! Work is split by sizes only and every sum is taken in one order, so the number of threads never shows in the result. (The
 //! SIMD level does: levels differ in the order of a sum's terms and in fused multiply-adds.) Nothing is allocated per call:
-//! what a call needs is the caller's scratch, what a thread needs is made once.
+//! what a call needs is the caller's scratch, what a thread needs is made once. `cargo bench --bench conv` measures every layer
+//! of the networks here beside the machine's peak.
 
 mod blocks;
 pub mod conv;
