@@ -4,6 +4,7 @@
 //! cargo bench --bench conv                 every row
 //! cargo bench --bench conv -- vgg wgrad    rows whose name holds every word
 //! cargo bench --bench conv -- batch=1      another batch
+//! cargo bench --bench conv -- level=0      the portable level; 1: AVX2
 //! cargo bench --bench conv -- cpu          one thread, timed by the CPU it had, for a machine that others use too (Linux)
 //! ```
 
@@ -89,7 +90,7 @@ fn on_cpu() -> f64 {
 
 /// FLOP/s of full tiles on L1 data, on every thread at once: what the convolutions could reach.
 fn peak(level: Level, clock: Clock) -> f64 {
-    let kernel = level.kernel(usize::MAX);
+    let kernel = level.widest();
     let (depth, times) = (128, 4000);
     let per_thread = rayon::broadcast(|_| {
         let (a, b) = (vec![1.0; kernel.rows * ROW], vec![1.0; depth * kernel.lanes]);
@@ -108,14 +109,15 @@ fn peak(level: Level, clock: Clock) -> f64 {
 
 fn main() {
     let (options, words): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).filter(|a| !a.starts_with('-')).partition(|a| a.starts_with("batch=") || a == "cpu");
+        std::env::args().skip(1).filter(|a| !a.starts_with('-')).partition(|a| a.contains('=') || a == "cpu");
     let batch = options.iter().find_map(|o| o.strip_prefix("batch=")?.parse().ok());
     let mut clock: Clock = wall;
     if options.iter().any(|o| o == "cpu") {
         clock = on_cpu;
         rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("the first pool");
     }
-    let level = Level::best();
+    let slowest_first = |o: &String| Level::all().nth(o.strip_prefix("level=")?.parse().ok()?);
+    let level = options.iter().find_map(slowest_first).unwrap_or(Level::best());
     let peak = peak(level, clock);
     println!("{level:?}, {} threads, peak {:.0} GFLOP/s", rayon::current_num_threads(), peak / 1e9);
     for (name, mut z) in rows() {
@@ -134,9 +136,9 @@ fn main() {
                 continue;
             }
             let s = seconds(clock, || match pass {
-                "fprop" => conv::fprop(&z, &x, &w, None, &mut y, &mut scratch),
-                "dgrad" => conv::dgrad(&z, &y, &w, None, &mut x, &mut scratch),
-                _ => conv::wgrad(&z, &x, &y, &mut w, &mut scratch),
+                "fprop" => conv::fprop_at(level, &z, &x, &w, None, &mut y, &mut scratch),
+                "dgrad" => conv::dgrad_at(level, &z, &y, &w, None, &mut x, &mut scratch),
+                _ => conv::wgrad_at(level, &z, &x, &y, &mut w, &mut scratch),
             });
             let rate = 2.0 * z.macs() as f64 / s;
             line += &format!("  {pass} {:8.3} ms {:4.0} GFLOP/s {:3.0} %", s * 1e3, rate / 1e9, 100.0 * rate / peak);

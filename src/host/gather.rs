@@ -38,9 +38,10 @@ fn padded_depth(taps: &Taps) -> usize {
     taps.depth().next_multiple_of(STEP)
 }
 
-/// Floats of packed filters for `groups` groups of `columns` filters with `depth` taps × channels.
-pub fn scratch(depth: usize, columns: usize, groups: usize) -> usize {
-    groups * depth.next_multiple_of(STEP) * columns.next_multiple_of(LANES) + LINE
+/// Floats of packed filters for `groups` groups of `columns` filters with `depth` taps × channels, which `phases` phases share
+/// out among them.
+pub fn scratch(depth: usize, phases: usize, columns: usize, groups: usize) -> usize {
+    groups * (depth + phases * (STEP - 1)) * columns.next_multiple_of(LANES) + LINE
 }
 
 impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
@@ -51,7 +52,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
 
     /// Columns of all panels of a group.
     fn padded(&self) -> usize {
-        let (columns, wide) = (self.columns(), self.level.kernel(usize::MAX).lanes);
+        let (columns, wide) = (self.columns(), self.level.widest().lanes);
         let rest = columns % wide;
         columns - rest + if rest == 0 { 0 } else { self.level.kernel(rest).lanes }
     }
@@ -72,7 +73,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     pub fn pack<'s>(&self, scratch: &'s mut [f32], fill: impl Fn(Panel, &Taps, usize) + Sync) -> &'s [f32] {
         let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
         let filters = &mut scratch[skip..];
-        let (columns, padded, wide) = (self.columns(), self.padded(), self.level.kernel(usize::MAX).lanes);
+        let (columns, padded, wide) = (self.columns(), self.padded(), self.level.widest().lanes);
         let mut rest = &mut *filters;
         for (group, taps, ..) in self.parts() {
             let (depth, deep) = (taps.depth(), padded_depth(&taps));
@@ -102,10 +103,12 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 let begin = task * pixels;
                 let end = begin + y.len() / c;
                 let mut filters = filters;
-                // Rows that only one panel reads need not outlive L1.
-                let kernel = self.level.kernel(self.columns());
-                let most = if self.columns() <= kernel.lanes { 2 * kernel.rows } else { PIXELS };
+                let columns = self.columns();
+                let kernel = self.level.kernel(columns);
                 for (group, taps, a, b) in self.parts() {
+                    // Where L1 holds all filters, or one panel reads the rows, let the rows stay in L1 too.
+                    let near = columns <= kernel.lanes || columns * taps.depth() <= 4096;
+                    let most = if near { 2 * kernel.rows } else { PIXELS };
                     let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end, most);
                     while walk.next(block) {
                         self.block(x, &taps, filters, group, block, rows, y);

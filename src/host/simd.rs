@@ -1,5 +1,5 @@
-//! Microkernels: the innermost loops, written once over [`Vector`] and compiled for every instruction set that a machine may
-//! turn out to have. All `unsafe` of the host lives in this file. Each safe function checks its slices once, at the door, and
+//! Microkernels: the innermost loops, written once over a trait `Vector` and compiled for every instruction set that a machine may
+//! turn out to have. All `unsafe` of the host lives here. Each safe function checks its slices once, at the door, and
 //! the loops behind it use pointers.
 //!
 //! A [`Tile`] is a small matrix product held in registers, `M` rows × `lanes` columns:
@@ -10,7 +10,7 @@
 //! With AVX-512 a full tile is 14 × 32: 28 accumulators, two vectors of b and one broadcast fill 31 of the 32 registers, and
 //! 28 multiply-adds per step hide 16 loads.
 
-/// What the machine can do. Only detection makes one, so holding an [`Level`] proves that its instructions exist.
+/// What the machine can do. Only detection makes one, so holding a [`Level`] proves that its instructions exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(Isa);
 
@@ -128,7 +128,9 @@ impl Kernel {
         let depth = if let Layout::Rows(_) = t.a { t.depth.next_multiple_of(self.step) } else { t.depth };
         assert!(t.b.len() / self.lanes >= depth, "tile: b is too short");
         let ahead_step = t.ahead.len().div_ceil(depth.max(1));
-        let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead: t.ahead.as_ptr(), ahead_step };
+        // Fetching from nowhere would walk the page tables at every step.
+        let ahead = if t.ahead.is_empty() { t.b.as_ptr() } else { t.ahead.as_ptr() };
+        let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead, ahead_step };
         match t.a {
             Layout::Rows(a) => {
                 assert!(depth <= ROW && a.len() >= (m - 1) * ROW + depth, "tile: a is too short");
@@ -162,6 +164,11 @@ impl Level {
         #[cfg(not(target_arch = "x86_64"))]
         let isas = [Some(Isa::Portable)];
         isas.into_iter().flatten().map(Level)
+    }
+
+    /// The kernel of all panels but the last.
+    pub fn widest(self) -> &'static Kernel {
+        self.kernel(usize::MAX)
     }
 
     /// The kernel for the next panel when `left` columns remain: the narrowest that holds them, else the widest.
@@ -256,15 +263,16 @@ trait Vector: Copy {
     unsafe fn load_part(p: *const f32, n: usize) -> Self;
     unsafe fn store_part(self, p: *mut f32, n: usize);
     unsafe fn add(self, o: Self) -> Self;
+    /// self + a·b
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
     /// The sum over the steps of each column, in the first `LANES` lanes.
     #[inline(always)]
     unsafe fn fold(self) -> Self {
         self
     }
     /// A hint to fetch a line into L2; any address will do.
+    #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
-    /// self + a·b
-    unsafe fn fma(self, a: Self, b: Self) -> Self;
 }
 
 /// The tile: `M` rows of `NV` vectors. Every index of `acc` is known at compile time, which keeps it in registers.
@@ -417,6 +425,9 @@ macro_rules! kernel {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// # Safety
 /// As [`tile`].
 unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
@@ -425,369 +436,3 @@ unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(a: *const
 }
 
 static PORTABLE: &[Kernel] = &[kernel!(8, 1, portable, portable, 1; 1 2 3 4)];
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Kernel, Out, Vector, copy_rows, tile};
-
-    pub static AVX2: &[Kernel] = &[
-        kernel!(4, 1, avx2_4, avx2_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(8, 1, avx2, avx2, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(16, 1, avx2, avx2, 2; 1 2 3 4 5 6),
-    ];
-    pub static AVX512: &[Kernel] = &[
-        kernel!(4, 4, avx512_quads, avx512_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(8, 2, avx512_pairs, avx512_8, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(16, 1, avx512, avx512, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(32, 1, avx512, avx512, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    ];
-
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m512, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2_4<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_8<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_4<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_pairs<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<Pairs, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_quads<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<Quads, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`copy_rows`].
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn copy_rows_512(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_rows::<__m512>(s, s_step, d, d_step, rows, len) }
-    }
-    /// # Safety
-    /// As [`copy_rows`].
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
-    }
-
-    /// Transposes 16 × 16 floats: pairs, quads, then 128-bit lanes change places.
-    ///
-    /// # Safety
-    /// 16 rows of 16 floats at either pointer, `s_step` and `d_step` apart.
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn transpose_16(s: *const f32, s_step: usize, d: *mut f32, d_step: usize) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let rows: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(s.add(i * s_step)));
-            let mut pairs = [_mm512_setzero_ps(); 16];
-            for i in 0..8 {
-                pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
-                pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
-            }
-            // quads[4·i + c] holds columns c, c + 4, c + 8, c + 12 of rows 4·i..4·i + 4.
-            let mut quads = [_mm512_setzero_ps(); 16];
-            for i in 0..4 {
-                for c in 0..4 {
-                    let (a, b) = (pairs[4 * i + c / 2], pairs[4 * i + 2 + c / 2]);
-                    quads[4 * i + c] = if c % 2 == 0 { _mm512_shuffle_ps::<0x44>(a, b) } else { _mm512_shuffle_ps::<0xee>(a, b) };
-                }
-            }
-            for c in 0..4 {
-                let (lo, hi) =
-                    (_mm512_shuffle_f32x4::<0x88>(quads[c], quads[4 + c]), _mm512_shuffle_f32x4::<0xdd>(quads[c], quads[4 + c]));
-                let (lo2, hi2) = (
-                    _mm512_shuffle_f32x4::<0x88>(quads[8 + c], quads[12 + c]),
-                    _mm512_shuffle_f32x4::<0xdd>(quads[8 + c], quads[12 + c]),
-                );
-                _mm512_storeu_ps(d.add(c * d_step), _mm512_shuffle_f32x4::<0x88>(lo, lo2));
-                _mm512_storeu_ps(d.add((c + 4) * d_step), _mm512_shuffle_f32x4::<0x88>(hi, hi2));
-                _mm512_storeu_ps(d.add((c + 8) * d_step), _mm512_shuffle_f32x4::<0xdd>(lo, lo2));
-                _mm512_storeu_ps(d.add((c + 12) * d_step), _mm512_shuffle_f32x4::<0xdd>(hi, hi2));
-            }
-        }
-    }
-
-    impl Vector for __m512 {
-        const LANES: usize = 16;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: here and below, only functions that enable the instructions use this type, and pointers are the
-            // caller's promise.
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm512_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm512_maskz_loadu_ps((1u16 << n) - 1, p) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm512_mask_storeu_ps(p, (1u16 << n) - 1, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm512_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-    }
-
-    /// Eight columns, two steps each.
-    #[derive(Clone, Copy)]
-    struct Pairs(__m512);
-
-    impl Vector for Pairs {
-        const LANES: usize = 8;
-        const STEP: usize = 2;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            Pairs(unsafe { _mm512_setzero_ps() })
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            Pairs(unsafe { _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned())) })
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            Pairs(unsafe { _mm512_loadu_ps(p) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            Pairs(unsafe { __m512::load_part(p, n) })
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { self.0.store_part(p, n) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            Pairs(unsafe { _mm512_add_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            Pairs(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
-        }
-        #[inline(always)]
-        unsafe fn fold(self) -> Self {
-            unsafe {
-                let sum = _mm512_add_ps(self.0, _mm512_permute_ps::<0b10_11_00_01>(self.0));
-                Pairs(_mm512_maskz_compress_ps(0x5555, sum))
-            }
-        }
-    }
-
-    /// Four columns, four steps each.
-    #[derive(Clone, Copy)]
-    struct Quads(__m512);
-
-    impl Vector for Quads {
-        const LANES: usize = 4;
-        const STEP: usize = 4;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            Quads(unsafe { _mm512_setzero_ps() })
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            Quads(unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(p)) })
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            Quads(unsafe { _mm512_loadu_ps(p) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            Quads(unsafe { __m512::load_part(p, n) })
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { self.0.store_part(p, n) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            Quads(unsafe { _mm512_add_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            Quads(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
-        }
-        #[inline(always)]
-        unsafe fn fold(self) -> Self {
-            unsafe {
-                let sum = _mm512_add_ps(self.0, _mm512_permute_ps::<0b10_11_00_01>(self.0));
-                let sum = _mm512_add_ps(sum, _mm512_permute_ps::<0b01_00_11_10>(sum));
-                Quads(_mm512_maskz_compress_ps(0x1111, sum))
-            }
-        }
-    }
-
-    /// The first n lanes of a masked load or store are on: read from `LANES - n`.
-    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    impl Vector for __m256 {
-        const LANES: usize = 8;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm256_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm256_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm256_maskload_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast())) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()), self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm256_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-    }
-
-    impl Vector for __m128 {
-        const LANES: usize = 4;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            unsafe { _mm_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm_maskload_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast())) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm_maskstore_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast()), self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm_fmadd_ps(a, b, self) }
-        }
-    }
-}

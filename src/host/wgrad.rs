@@ -38,7 +38,7 @@ impl Split {
         let padded = one.next_multiple_of(32);
         let most = (PARTIALS / (k * padded).max(1)).min(pixels / PART_PIXELS).clamp(1, TASKS);
         // Where pixels do not make enough tasks, filters do.
-        let blocks = k.div_ceil(FILTERS).max((TASKS / 4).div_ceil(most).min(k / 64)).max(1);
+        let blocks = k.div_ceil(FILTERS).max((TASKS / 4).div_ceil(most).min(k / 128)).max(1);
         let rows = k.div_ceil(blocks);
         let blocks = k.div_ceil(rows.max(1));
         let parts = TASKS.div_ceil(blocks.max(1)).min(most);
@@ -106,7 +106,7 @@ fn add_up(
     let count = k1 - k0;
     // The buffer holds a strip for each of ROW filters.
     const { assert!(FILTERS <= ROW) };
-    let tiles = count.div_ceil(level.kernel(usize::MAX).rows);
+    let tiles = count.div_ceil(level.widest().rows);
     let cut = |t: usize| t * count / tiles;
     with_buffers(|strips, panel, block| {
         let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, PIXELS);
