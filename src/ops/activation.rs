@@ -59,9 +59,10 @@ impl Op for Activation {
         let ([y, ..], x) = (m.out, m.x[0]);
         match *self {
             Activation::Relu => par::map(y, x, |x| x.max(T::ZERO)),
+            // A choice of factors, not of results: a branch on random signs costs more than all the rest.
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map(y, x, |x| if x > T::ZERO { x } else { s * x })
+                par::map(y, x, |x| x * if x > T::ZERO { T::ONE } else { s })
             }
             Activation::Tanh => par::map(y, x, |x| x.tanh()),
             Activation::Sigmoid => par::map(y, x, |x| T::ONE / (T::ONE + (-x).exp())),
@@ -73,7 +74,7 @@ impl Op for Activation {
             Activation::Relu => par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { T::ZERO }),
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { s * d })
+                par::map2(dx, y, dy, |y, d| d * if y > T::ZERO { T::ONE } else { s })
             }
             Activation::Tanh => par::map2(dx, y, dy, |y, d| (T::ONE - y * y) * d),
             Activation::Sigmoid => par::map2(dx, y, dy, |y, d| y * (T::ONE - y) * d),
