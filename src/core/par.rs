@@ -8,17 +8,21 @@ use super::real::Real;
 /// Values per task: 64 KiB of f32, small enough to balance, large enough to hide the cost of a task.
 pub const GRAIN: usize = 16 * 1024;
 
-/// `y[i] = f(x[i])`.
-pub fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T + Sync) {
-    y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+/// `y[i] = f(x[i])`. `f` is copied into each task (write `move |x| …`): what it holds then stays in registers, and the loop
+/// becomes SIMD, which loads through a reference may prevent.
+pub fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T + Sync + Send + Copy) {
+    y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(move |(y, x)| {
+        let f = f;
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
+    });
 }
 
-/// `y[i] = f(a[i], b[i])`.
-pub fn map2<T: Real>(y: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) {
-    y.par_chunks_mut(GRAIN)
-        .zip(a.par_chunks(GRAIN))
-        .zip(b.par_chunks(GRAIN))
-        .for_each(|((y, a), b)| y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)));
+/// `y[i] = f(a[i], b[i])`, as [`map`].
+pub fn map2<T: Real>(y: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send + Copy) {
+    y.par_chunks_mut(GRAIN).zip(a.par_chunks(GRAIN)).zip(b.par_chunks(GRAIN)).for_each(move |((y, a), b)| {
+        let f = f;
+        y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+    });
 }
 
 /// Σ f(i) over `0..n`, pairwise: leaves of `leaf` terms are summed by `f(start, end)`, then added up a fixed binary tree.

@@ -58,25 +58,26 @@ impl Op for Activation {
     fn forward<T: Real>(&self, m: Host<T>) {
         let ([y, ..], x) = (m.out, m.x[0]);
         match *self {
-            Activation::Relu => par::map(y, x, |x| x.max(T::ZERO)),
+            Activation::Relu => par::map(y, x, move |x| x.max(T::ZERO)),
+            // A choice of factors, not of results: a branch on random signs costs more than all the rest.
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map(y, x, |x| if x > T::ZERO { x } else { s * x })
+                par::map(y, x, move |x| x * if x > T::ZERO { T::ONE } else { s })
             }
-            Activation::Tanh => par::map(y, x, |x| x.tanh()),
-            Activation::Sigmoid => par::map(y, x, |x| T::ONE / (T::ONE + (-x).exp())),
+            Activation::Tanh => par::map(y, x, move |x| x.tanh()),
+            Activation::Sigmoid => par::map(y, x, move |x| T::ONE / (T::ONE + (-x).exp())),
         }
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let ([dx, ..], y, dy) = (m.out, m.y[0], m.dy);
         match *self {
-            Activation::Relu => par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { T::ZERO }),
+            Activation::Relu => par::map2(dx, y, dy, move |y, d| if y > T::ZERO { d } else { T::ZERO }),
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map2(dx, y, dy, |y, d| if y > T::ZERO { d } else { s * d })
+                par::map2(dx, y, dy, move |y, d| d * if y > T::ZERO { T::ONE } else { s })
             }
-            Activation::Tanh => par::map2(dx, y, dy, |y, d| (T::ONE - y * y) * d),
-            Activation::Sigmoid => par::map2(dx, y, dy, |y, d| y * (T::ONE - y) * d),
+            Activation::Tanh => par::map2(dx, y, dy, move |y, d| (T::ONE - y * y) * d),
+            Activation::Sigmoid => par::map2(dx, y, dy, move |y, d| y * (T::ONE - y) * d),
         }
     }
 }

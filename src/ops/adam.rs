@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::params::{Arena, ParamStore};
 use crate::core::real::Real;
@@ -56,6 +56,11 @@ impl Op for Adam {
     }
     fn updates(&self) -> &'static [usize] {
         &[2, 3, 4]
+    }
+    /// Gradient, weights and both moments are read, the last three written.
+    fn cost(&self, _: Pass, xs: &[Shape], _: &[Shape]) -> Cost {
+        let n = xs[0].len() as u64;
+        Cost { macs: 5 * n, bytes: 7 * 4 * n }
     }
     fn forward<T: Real>(&self, x: Host<T>) {
         let ([w, m, v, ..], g, [rate, root]) = (x.out, x.x[0], [x.x[1][0], x.x[1][1]]);

@@ -30,13 +30,13 @@ impl Op for Add {
     }
     fn forward<T: Real>(&self, m: Host<T>) {
         let [y, ..] = m.out;
-        par::map2(y, m.x[0], m.x[1], |a, b| a + b);
+        par::map2(y, m.x[0], m.x[1], move |a, b| a + b);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let [da, db, ..] = m.out;
         for dx in [da, db] {
             if !dx.is_empty() {
-                par::map(dx, m.dy, |d| d);
+                par::map(dx, m.dy, move |d| d);
             }
         }
     }

@@ -63,8 +63,8 @@ impl Op for BceLogits {
         let ([dx, ..], x) = (m.out, m.x[0]);
         let k = T::of(m.dy[0].f64() / x.len() as f64);
         match self.target {
-            Some(t) => par::map(dx, x, |x| (sigmoid(x) - T::of(t)) * k),
-            None => par::map2(dx, x, m.x[1], |x, t| (sigmoid(x) - t) * k),
+            Some(t) => par::map(dx, x, move |x| (sigmoid(x) - T::of(t)) * k),
+            None => par::map2(dx, x, m.x[1], move |x, t| (sigmoid(x) - t) * k),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Bilinear resize. Output row o reads input rows i0 and i1 with weights 1 − λ and λ (columns likewise); [`tap`] gives them.
-//! Backward is a gather: every input pixel sums what it gave, so no two threads meet and the result is deterministic.
+//! Backward is a gather over rows: every input row sums what it gave, so no two threads meet and the result is deterministic.
 
 use rayon::prelude::*;
 
 use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -65,42 +65,52 @@ impl Op for Bilinear {
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
     }
+    fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set) -> usize {
+        let (n, h, w, c) = xs[0].dims();
+        match pass {
+            Pass::Forward => n * self.h * w * c,
+            Pass::Backward => n * h * self.w * c,
+        }
+    }
     fn forward<T: Real>(&self, m: Host<T>) {
         let ([y, ..], x, (_, h, w, c)) = (m.out, m.x[0], m.xs[0].dims());
-        y.par_chunks_mut(self.w * c).enumerate().for_each(|(row, y)| {
+        let rows = y.par_chunks_mut(self.w * c).zip(m.scratch.par_chunks_mut(w * c));
+        rows.enumerate().for_each(|(row, (y, line))| {
             let image = &x[row / self.h * h * w * c..][..h * w * c];
+            // First down, then across: the first is a plain loop over a line.
             let (r0, r1, l) = tap(row % self.h, h, self.h, self.align_corners);
             let l = T::of(l);
+            let (top, bottom) = (&image[r0 * w * c..][..w * c], &image[r1 * w * c..][..w * c]);
+            line.iter_mut().zip(top).zip(bottom).for_each(|((o, &a), &b)| *o = (T::ONE - l) * a + l * b);
             for (q, y) in y.chunks_mut(c).enumerate() {
                 let (c0, c1, k) = tap(q, w, self.w, self.align_corners);
                 let k = T::of(k);
-                let at = |r: usize, q: usize, i: usize| image[(r * w + q) * c + i];
-                for (i, y) in y.iter_mut().enumerate() {
-                    let top = (T::ONE - k) * at(r0, c0, i) + k * at(r0, c1, i);
-                    let bottom = (T::ONE - k) * at(r1, c0, i) + k * at(r1, c1, i);
-                    *y = (T::ONE - l) * top + l * bottom;
-                }
+                let (left, right) = (&line[c0 * c..][..c], &line[c1 * c..][..c]);
+                y.iter_mut().zip(left).zip(right).for_each(|((y, &a), &b)| *y = (T::ONE - k) * a + k * b);
             }
         });
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let ([dx, ..], dy, (_, h, w, c)) = (m.out, m.dy, m.xs[0].dims());
-        dx.par_chunks_mut(w * c).enumerate().for_each(|(row, dx)| {
-            let image = &dy[row / h * self.h * self.w * c..][..self.h * self.w * c];
+        let wide = self.w * c;
+        let rows = dx.par_chunks_mut(w * c).zip(m.scratch.par_chunks_mut(wide));
+        rows.enumerate().for_each(|(row, (dx, line))| {
+            let image = &dy[row / h * self.h * wide..][..self.h * wide];
             let i = row % h;
-            dx.fill(T::ZERO);
+            // Gather what the row gave to rows of dy, then deal it out along the row, which one thread owns.
+            line.fill(T::ZERO);
             for p in readers(i, h, self.h, self.align_corners) {
-                let a = weight(p, i, h, self.h, self.align_corners);
-                if a == 0.0 {
-                    continue;
+                let a = T::of(weight(p, i, h, self.h, self.align_corners));
+                if a != T::ZERO {
+                    line.iter_mut().zip(&image[p * wide..]).for_each(|(o, &d)| *o += a * d);
                 }
-                for (j, dx) in dx.chunks_mut(c).enumerate() {
-                    for q in readers(j, w, self.w, self.align_corners) {
-                        let b = T::of(a * weight(q, j, w, self.w, self.align_corners));
-                        let dy = &image[(p * self.w + q) * c..][..c];
-                        dx.iter_mut().zip(dy).for_each(|(dx, &d)| *dx += b * d);
-                    }
-                }
+            }
+            dx.fill(T::ZERO);
+            for (q, d) in line.chunks(c).enumerate() {
+                let (c0, c1, k) = tap(q, w, self.w, self.align_corners);
+                let k = T::of(k);
+                dx[c0 * c..][..c].iter_mut().zip(d).for_each(|(dx, &d)| *dx += (T::ONE - k) * d);
+                dx[c1 * c..][..c].iter_mut().zip(d).for_each(|(dx, &d)| *dx += k * d);
             }
         });
     }

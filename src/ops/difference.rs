@@ -68,10 +68,10 @@ impl Op for Difference {
                 continue;
             }
             match self {
-                Difference::L1 => par::map2(dx, m.x[0], m.x[1], |a, b| (a - b).sign() * k),
+                Difference::L1 => par::map2(dx, m.x[0], m.x[1], move |a, b| (a - b).sign() * k),
                 Difference::Mse | Difference::Sse => {
                     let k = k + k;
-                    par::map2(dx, m.x[0], m.x[1], |a, b| (a - b) * k)
+                    par::map2(dx, m.x[0], m.x[1], move |a, b| (a - b) * k)
                 }
             }
         }

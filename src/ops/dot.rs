@@ -36,7 +36,7 @@ impl Op for Dot {
         let ([da, db, ..], d) = (m.out, m.dy[0]);
         for (dx, other) in [(da, m.x[1]), (db, m.x[0])] {
             if !dx.is_empty() {
-                par::map(dx, other, |o| d * o);
+                par::map(dx, other, move |o| d * o);
             }
         }
     }

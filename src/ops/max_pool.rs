@@ -87,11 +87,11 @@ impl Op for MaxPool {
                 for p in down {
                     for q in across.clone() {
                         let at = (p * w + q) * c;
-                        let (dx, x) = (&mut dx[at..at + c], &x[at..at + c]);
-                        for i in 0..c {
-                            let wins = x[i] == y[i];
-                            dx[i] += if wins { left[i] } else { T::ZERO };
-                            left[i] = if wins { T::ZERO } else { left[i] };
+                        let (dx, x) = (dx[at..at + c].iter_mut(), &x[at..at + c]);
+                        for (((dx, left), &x), &y) in dx.zip(&mut *left).zip(x).zip(y) {
+                            let take = if x == y { *left } else { T::ZERO };
+                            *dx += take;
+                            *left -= take;
                         }
                     }
                 }

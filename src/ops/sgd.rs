@@ -2,7 +2,7 @@
 //! u ← μu + g + λw;  w ← w − lr·u.
 
 use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::params::{Arena, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
@@ -42,6 +42,11 @@ impl Op for Sgd {
     }
     fn updates(&self) -> &'static [usize] {
         &[2, 3]
+    }
+    /// Gradient, weights and momentum are read, the last two written.
+    fn cost(&self, _: Pass, xs: &[Shape], _: &[Shape]) -> Cost {
+        let n = xs[0].len() as u64;
+        Cost { macs: 3 * n, bytes: 5 * 4 * n }
     }
     fn forward<T: Real>(&self, x: Host<T>) {
         let ([w, u, ..], g, lr) = (x.out, x.x[0], x.x[1][0]);

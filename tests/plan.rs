@@ -1,0 +1,277 @@
+//! A small network with everything that makes memory planning hard: weights used twice, gradients that meet, an optimiser on the
+//! same tape, parameters that the loss does not reach. Planned memory must give the bits of plain memory.
+
+use lae_engine::Error;
+use lae_engine::core::op::Element;
+use lae_engine::core::params::{Arena, Form, Init, Kind, ParamId, ParamStore};
+use lae_engine::core::plan::{Memory, Plan};
+use lae_engine::core::rng::{Rng, stream};
+use lae_engine::core::shape::{Shape, shape};
+use lae_engine::core::tape::{Grads, Tape, Var};
+use lae_engine::ops::activation::{leaky_relu, relu, tanh};
+use lae_engine::ops::adam::{Adam, adam};
+use lae_engine::ops::add::add;
+use lae_engine::ops::affine::scale;
+use lae_engine::ops::batch_norm::{BatchNormParams, batch_norm_train};
+use lae_engine::ops::conv_transpose2d::{ConvTranspose2d, conv_transpose2d};
+use lae_engine::ops::conv2d::{Conv2d, conv2d};
+use lae_engine::ops::difference::{l1, mse};
+use lae_engine::ops::linear::linear;
+
+const ADAM: Adam = Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+
+struct Net {
+    store: ParamStore<f64>,
+    ids: Vec<ParamId>,
+    unused: ParamId,
+}
+
+fn net() -> Net {
+    let mut store = ParamStore::new(5);
+    let normal = Init::Normal { mean: 0.0, std: 0.3 };
+    let mut ids = vec![];
+    let mut p = |name: &str, s, kind, form, init| ids.push(store.add(name, s, kind, form, init));
+    p("net.0.weight", shape(6, 3, 3, 3), Kind::Trained, Form::Filter, normal);
+    p("net.0.bias", Shape::vector(6), Kind::Trained, Form::Vector, normal);
+    p("net.1.weight", Shape::vector(6), Kind::Trained, Form::Vector, Init::Constant(1.0));
+    p("net.1.bias", Shape::vector(6), Kind::Trained, Form::Vector, normal);
+    p("net.1.mean", Shape::vector(6), Kind::Running, Form::Vector, Init::Constant(0.0));
+    p("net.1.var", Shape::vector(6), Kind::Running, Form::Vector, Init::Constant(1.0));
+    p("net.2.weight", shape(6, 3, 3, 6), Kind::Trained, Form::Filter, normal);
+    p("net.3.weight", shape(6, 4, 4, 3), Kind::Trained, Form::Filter, normal);
+    p("net.unused.weight", Shape::vector(7), Kind::Trained, Form::Vector, normal);
+    let unused = ids[8];
+    Net { store, ids, unused }
+}
+
+/// What the tests look at.
+struct Step {
+    x: Var,
+    target: Var,
+    hyper: Var,
+    loss: Var,
+    /// Values that are read once and then dead.
+    early: Vec<Var>,
+    grads: Grads,
+}
+
+/// Two passes through one shared 3×3 convolution, batch norm twice with the same parameters, a residual sum, a decoder, two losses.
+fn record(t: &mut Tape, net: &Net) -> Step {
+    let p: Vec<Var> = net.ids.iter().map(|&id| t.param(id)).collect();
+    let (x, target, hyper) = (t.input(shape(2, 8, 10, 3)), t.input(shape(2, 8, 10, 3)), t.input(Shape::vector(2)));
+    let bn = BatchNormParams { gamma: p[2], beta: p[3], mean: p[4], var: p[5] };
+    let down = conv2d(t, x, p[0], Some(p[1]), Conv2d::new(2, 1)).unwrap();
+    let first = batch_norm_train(t, down, bn).unwrap();
+    let a = relu(t, first).unwrap();
+    let b = conv2d(t, a, p[6], None, Conv2d::new(1, 1)).unwrap();
+    let second = batch_norm_train(t, b, bn).unwrap();
+    let c = leaky_relu(t, second, 0.2).unwrap();
+    // The same filters again, and `a` a second time: three gradients meet in them.
+    let d = conv2d(t, c, p[6], None, Conv2d::new(1, 1)).unwrap();
+    let e = add(t, a, d).unwrap();
+    let e = add(t, e, a).unwrap();
+    let up = conv_transpose2d(t, e, p[7], None, ConvTranspose2d { stride: 2, pad: 1 }).unwrap();
+    let y = tanh(t, up).unwrap();
+    let (one, two) = (l1(t, y, target).unwrap(), mse(t, y, target).unwrap());
+    let two = scale(t, two, 0.5).unwrap();
+    let loss = add(t, one, two).unwrap();
+    let wrt = t.trained("net.");
+    let grads = t.backward(loss, &wrt).unwrap();
+    adam(t, &net.store, "net.", ADAM, hyper).unwrap();
+    Step { x, target, hyper, loss, early: vec![first, second, d, up], grads }
+}
+
+fn feed<T: Element>(plan: &mut Plan<T>, v: Var, seed: u64) {
+    let mut r = Rng::new(seed, stream("plan"), 0);
+    plan.feed(v).iter_mut().for_each(|x| *x = T::of(r.normal() as f64));
+}
+
+/// Losses of three steps, and all arenas after them.
+fn train<T: Element>(memory: Memory) -> (Vec<f64>, ParamStore<T>, usize) {
+    let net = net();
+    let mut store: ParamStore<T> = net.store.cast();
+    let mut t = Tape::new(&store);
+    let s = record(&mut t, &net);
+    let mut plan = Plan::<T>::new(t, &[s.loss], memory);
+    plan.audit(&[s.loss]).unwrap();
+    let losses = (1..=3).map(|step| {
+        feed(&mut plan, s.x, step);
+        feed(&mut plan, s.target, step + 100);
+        plan.feed(s.hyper).iter_mut().zip(ADAM.hyper(0.01, step)).for_each(|(d, h)| *d = T::of(h as f64));
+        plan.run(&mut store);
+        plan.scalar(s.loss)
+    });
+    (losses.collect(), store, plan.bytes())
+}
+
+const ALL: [Arena; 6] = [Arena::Weights, Arena::Grads, Arena::M, Arena::V, Arena::Frozen, Arena::Running];
+
+#[test]
+fn planned_memory_gives_the_bits_of_plain_memory() {
+    let (a, b) = (train::<f32>(Memory::Planned), train::<f32>(Memory::Eager));
+    assert_eq!(a.0, b.0);
+    assert!(a.0.iter().all(|l| l.is_finite()) && a.0[0] != a.0[1]);
+    for arena in ALL {
+        let bits = |s: &ParamStore<f32>| s.arena(arena).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&a.1), bits(&b.1), "{arena:?}");
+    }
+    let (a, b) = (train::<f64>(Memory::Planned), train::<f64>(Memory::Eager));
+    assert_eq!(a.0, b.0);
+    ALL.iter().for_each(|&arena| assert_eq!(a.1.arena(arena), b.1.arena(arena), "{arena:?}"));
+}
+
+#[test]
+fn thread_count_does_not_change_a_bit() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train::<f32>(Memory::Planned))
+    };
+    let one = run(1);
+    for threads in 2..=4 {
+        let other = run(threads);
+        assert_eq!(one.0, other.0, "{threads} threads");
+        ALL.iter().for_each(|&a| assert_eq!(one.1.arena(a), other.1.arena(a), "{threads} threads, {a:?}"));
+    }
+}
+
+#[test]
+fn planning_reuses_memory() {
+    let (planned, plain) = (train::<f32>(Memory::Planned).2, train::<f32>(Memory::Eager).2);
+    assert!(planned * 10 < plain * 6, "planned {planned} bytes, plain {plain}");
+}
+
+/// The whole step against difference quotients: shared filters, shared normalisation and the residual sum add up.
+#[test]
+fn gradients_of_shared_parameters_add_up() {
+    let mut net = net();
+    let mut t = Tape::new(&net.store);
+    let s = record(&mut t, &net);
+    let mut plan = Plan::<f64>::new(t, &[s.loss], Memory::Planned);
+    feed(&mut plan, s.x, 1);
+    feed(&mut plan, s.target, 2);
+    // A rate of zero: gradients are left in the arena and the weights stay.
+    plan.feed(s.hyper).copy_from_slice(&[0.0, 1.0]);
+    plan.run(&mut net.store);
+    for &id in &net.ids {
+        let p = net.store.get(id).clone();
+        if p.kind != Kind::Trained {
+            continue;
+        }
+        let grad = net.store.grad(id).to_vec();
+        let size = grad.iter().fold(0.0f64, |a, g| a.max(g.abs()));
+        for i in (0..grad.len()).step_by(grad.len().div_ceil(12)) {
+            const H: f64 = 1e-7;
+            let mut loss = |h: f64| {
+                let old = net.store.value(id)[i];
+                net.store.value_mut(id)[i] = old + h;
+                plan.run(&mut net.store);
+                net.store.value_mut(id)[i] = old;
+                plan.scalar(s.loss)
+            };
+            let numeric = (loss(H) - loss(-H)) / (2.0 * H);
+            assert!((grad[i] - numeric).abs() < 1e-6 * (size + 1e-2), "{}[{i}]: {} against {numeric}", p.name, grad[i]);
+        }
+    }
+}
+
+#[test]
+fn parameters_that_the_loss_ignores_get_a_zero_gradient() {
+    let net = net();
+    let mut store = net.store.cast::<f32>();
+    store.arena_mut(Arena::Grads).fill(f32::NAN);
+    // Padding between parameters holds no gradient; it stays as it is born.
+    let mut t = Tape::new(&store);
+    let s = record(&mut t, &net);
+    let unused = t.param(net.unused);
+    assert!(s.grads.of(unused).is_some());
+    let mut plan = Plan::<f32>::new(t, &[s.loss], Memory::Planned);
+    plan.run(&mut store);
+    assert!(store.grad(net.unused).iter().all(|&g| g == 0.0));
+    net.ids.iter().filter(|&&id| store.get(id).kind == Kind::Trained).for_each(|&id| {
+        assert!(store.grad(id).iter().all(|g| g.is_finite()), "{} was not written", store.get(id).name);
+    });
+}
+
+/// A value that must live to the end, in a plan that was not told so: its slot is used again, and the audit sees it.
+#[test]
+fn audit_sees_a_shared_slot() {
+    let net = net();
+    let mut t = Tape::new(&net.store);
+    let s = record(&mut t, &net);
+    let plan = Plan::<f32>::new(t.clone(), &[s.loss], Memory::Planned);
+    plan.audit(&[s.loss]).unwrap();
+    for early in &s.early {
+        let why = plan.audit(&[s.loss, *early]).unwrap_err();
+        assert!(why.contains("share buffer"), "{why}");
+    }
+    // Told in time, the plan keeps them.
+    let keep: Vec<Var> = s.early.iter().copied().chain([s.loss]).collect();
+    Plan::<f32>::new(t.clone(), &keep, Memory::Planned).audit(&keep).unwrap();
+    Plan::<f32>::new(t, &[], Memory::Eager).audit(&keep).unwrap();
+}
+
+/// Reading a gradient does not disturb the others, and an input's gradient is there when asked for.
+#[test]
+fn gradients_of_inputs_can_be_fetched() {
+    let net = net();
+    let mut t = Tape::new(&net.store);
+    let w = t.param(net.ids[0]);
+    let x = t.input(shape(1, 4, 4, 3));
+    let y = conv2d(&mut t, x, w, None, Conv2d::new(1, 1)).unwrap();
+    let zero = t.input(shape(1, 4, 4, 6));
+    let loss = mse(&mut t, y, zero).unwrap();
+    let g = t.backward(loss, &[x]).unwrap();
+    assert!(g.of(w).is_none(), "nobody asked for the filters");
+    let dx = g.of(x).unwrap();
+    let mut store = net.store;
+    let mut plan = Plan::<f64>::new(t, &[dx], Memory::Planned);
+    feed(&mut plan, x, 1);
+    plan.run(&mut store);
+    assert!(plan.fetch(dx).iter().any(|&g| g != 0.0));
+}
+
+fn shape_error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    let e = result.unwrap_err();
+    assert!(matches!(e, Error::Shape { .. }), "{e:?}");
+    e.to_string()
+}
+
+#[test]
+fn backward_of_a_picture_is_an_error_that_names_the_layer() {
+    let store = ParamStore::<f32>::new(0);
+    let mut t = Tape::new(&store);
+    let x = t.input(shape(2, 4, 4, 3));
+    let y = relu(&mut t, x).unwrap();
+    let e = t.scope("lae", |t| t.scope("stage1", |t| shape_error(t.backward(y, &[x]))));
+    assert_eq!(e, "lae.stage1: backward: the loss must be one number, not 2×4×4×3");
+    assert_eq!(shape_error(t.backward(y, &[x])), "backward: the loss must be one number, not 2×4×4×3");
+}
+
+#[test]
+fn shape_errors_name_op_layer_and_both_shapes() {
+    let store = ParamStore::<f32>::new(0);
+    let mut t = Tape::new(&store);
+    let x = t.input(shape(32, 32, 32, 64));
+    let w = t.input(shape(128, 4, 4, 128));
+    let bias = t.input(Shape::vector(7));
+    let picture = t.input(shape(32, 64, 64, 3));
+    let matrix = t.input(shape(128, 1, 1, 512));
+    let in_layer = |t: &mut Tape, f: &dyn Fn(&mut Tape) -> Result<Var, Error>| {
+        t.scope("lae", |t| t.scope("encoder", |t| t.scope("2", |t| shape_error(f(t)))))
+    };
+    let conv = in_layer(&mut t, &|t| conv2d(t, x, w, None, Conv2d::new(2, 1)));
+    assert_eq!(conv, "lae.encoder.2: conv2d: input has 64 channels, filter expects 128 (x 32×32×32×64, w 128×4×4×128)");
+    let up = in_layer(&mut t, &|t| conv_transpose2d(t, picture, w, None, ConvTranspose2d { stride: 2, pad: 1 }));
+    assert_eq!(up, "lae.encoder.2: conv_transpose2d: input has 3 channels, filter expects 128 (x 32×64×64×3, w 128×4×4×128)");
+    let lin = in_layer(&mut t, &|t| linear(t, x, matrix, None));
+    assert!(lin.starts_with("lae.encoder.2: linear: input has 65536 values per picture, matrix expects 512"), "{lin}");
+    assert!(lin.contains("32×32×32×64") && lin.contains("128×1×1×512"), "{lin}");
+    let sum = in_layer(&mut t, &|t| add(t, x, picture));
+    assert!(sum.starts_with("lae.encoder.2: add:") && sum.contains("32×32×32×64") && sum.contains("32×64×64×3"), "{sum}");
+    let loss = in_layer(&mut t, &|t| l1(t, x, picture));
+    assert!(loss.starts_with("lae.encoder.2: l1:") && loss.contains("32×32×32×64") && loss.contains("32×64×64×3"), "{loss}");
+    let b = in_layer(&mut t, &|t| conv2d(t, w, w, Some(bias), Conv2d::new(1, 1)));
+    assert_eq!(b, "lae.encoder.2: conv2d: bias has 7 values for 128 filters");
+    // Nothing was recorded.
+    assert!(t.cost().is_empty());
+}
