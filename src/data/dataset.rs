@@ -67,7 +67,8 @@ pub struct DataConfig {
     pub val_count: usize,
     /// Test pictures, half genuine; each unseen test has as many.
     pub test_count: usize,
-    /// Photographs that the built-in painter makes, all splits together.
+    /// Photographs that the built-in painter makes, all splits together. 0: as many as its half of `cache_mib` holds, 60 to 1200
+    /// (1200 at 64 pixels, 151 at 256); more are painted again each time that they are needed.
     pub photographs: usize,
     /// Side of a built-in photograph in units of the picture size.
     pub photograph_scale: f32,
@@ -103,7 +104,7 @@ impl Default for DataConfig {
             train_count: 6400,
             val_count: 512,
             test_count: 1000,
-            photographs: 1200,
+            photographs: 0,
             photograph_scale: 3.0,
             crop_scale: [1.0, 4.0],
             flip: true,
@@ -150,8 +151,8 @@ impl DataConfig {
         if !(0.0..=1.0).contains(&self.fingerprint_rate) {
             return fail("fingerprint_rate", format!("{} is no share of fakes; use 0 to 1", self.fingerprint_rate));
         }
-        if self.photographs == 0 || self.photographs > u32::MAX as usize {
-            return fail("photographs", "at least one photograph is needed".into());
+        if self.photographs > u32::MAX as usize {
+            return fail("photographs", format!("{} are too many; use at most {}", self.photographs, u32::MAX));
         }
         self.fingerprint.check("data.fingerprint_amplitude", self.amplitude())?;
         if self.dir.is_some() && self.fingerprint != Fingerprint::None {
@@ -284,11 +285,15 @@ impl Dataset {
             let (seen, unseen) = config.forgers()?;
             let (source, key) = match &config.photos {
                 Some(dir) => {
-                    (Source::photos(dir, ((size as f32 * config.crop_scale[1]) as usize).max(size), half_cache)?, "photos")
+                    (Source::photos(dir, size, ((size as f32 * config.crop_scale[1]) as usize).max(size), half_cache)?, "photos")
                 }
                 None => {
                     let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
-                    (Source::procedural(seed, config.photographs, side, half_cache), "photographs")
+                    let count = match config.photographs {
+                        0 => (half_cache / (side * side * 3)).clamp(60, 1200),
+                        n => n,
+                    };
+                    (Source::procedural(seed, count, side, half_cache), "photographs")
                 }
             };
             Kind::Made(Box::new(Made { ids: divide(config, source.len(), seed, key)?, source, seen, unseen }))
@@ -361,7 +366,8 @@ impl Dataset {
     }
 
     /// The photograph of a frozen picture, for resampling by photograph. None where it is not known: a folder, or fresh training
-    /// pictures (whose photograph changes with the epoch; [`Sample::group`] has it).
+    /// pictures (whose photograph changes with the epoch; [`Sample::group`] has it). Should a photograph turn out unreadable,
+    /// another takes its place, and only [`Sample::group`] knows.
     pub fn group(&self, split: Split, i: u32) -> Option<u32> {
         match &self.kind {
             Kind::Made(m) if !(split == Split::Train && self.config.fresh) => {
@@ -568,6 +574,15 @@ impl Dataset {
                         "a {:?} trace is planted on the seen forger's fakes, and on no other picture",
                         c.fingerprint
                     ));
+                }
+                if m.source.small() > 0 {
+                    let small = m.source.small();
+                    record
+                        .notices
+                        .push(format!("{small} photographs are smaller than {0} x {0} pixels and are enlarged", self.size));
+                }
+                if c.split == SplitBy::Photo && m.ids[2].len() < 10 {
+                    record.notices.push(format!("only {} photographs are in the tests: the figures say little", m.ids[2].len()));
                 }
                 if c.split == SplitBy::Crop {
                     record.notices.push("train, validation and test share photographs (split by crop)".into());

@@ -64,7 +64,7 @@ fn shrink(picture: &Picture, hole: &Mask) -> Option<(Picture, Mask)> {
         return None;
     }
     let small = Picture::from_fn(w, h, |x, y| {
-        std::array::from_fn(|c| (block(x, y).iter().map(|&(x, y)| picture.at(x, y)[c] as u32).sum::<u32>().div_ceil(4)) as u8)
+        std::array::from_fn(|c| ((block(x, y).iter().map(|&(x, y)| picture.at(x, y)[c] as u32).sum::<u32>() + 2) / 4) as u8)
     });
     Some((small, mask))
 }
