@@ -67,7 +67,8 @@ pub struct DataConfig {
     pub val_count: usize,
     /// Test pictures, half genuine; each unseen test has as many.
     pub test_count: usize,
-    /// Photographs that the built-in painter makes, all splits together.
+    /// Photographs that the built-in painter makes, all splits together. 0: as many as its half of `cache_mib` holds, 60 to 1200
+    /// (1200 at 64 pixels, 151 at 256); more are painted again each time that they are needed.
     pub photographs: usize,
     /// Side of a built-in photograph in units of the picture size.
     pub photograph_scale: f32,
@@ -103,7 +104,7 @@ impl Default for DataConfig {
             train_count: 6400,
             val_count: 512,
             test_count: 1000,
-            photographs: 1200,
+            photographs: 0,
             photograph_scale: 3.0,
             crop_scale: [1.0, 4.0],
             flip: true,
@@ -150,8 +151,8 @@ impl DataConfig {
         if !(0.0..=1.0).contains(&self.fingerprint_rate) {
             return fail("fingerprint_rate", format!("{} is no share of fakes; use 0 to 1", self.fingerprint_rate));
         }
-        if self.photographs == 0 || self.photographs > u32::MAX as usize {
-            return fail("photographs", "at least one photograph is needed".into());
+        if self.photographs > u32::MAX as usize {
+            return fail("photographs", format!("{} are too many; use at most {}", self.photographs, u32::MAX));
         }
         self.fingerprint.check("data.fingerprint_amplitude", self.amplitude())?;
         if self.dir.is_some() && self.fingerprint != Fingerprint::None {
@@ -274,8 +275,8 @@ pub struct Dataset {
 }
 
 enum Kind {
-    Made(Made),
-    Folder(Folder),
+    Made(Box<Made>),
+    Folder(Box<Folder>),
 }
 
 /// Pictures from photographs, forged here.
@@ -296,19 +297,23 @@ impl Dataset {
         }
         let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
         let kind = if let Some(dir) = &config.dir {
-            Kind::Folder(Folder::open(dir)?)
+            Kind::Folder(Box::new(Folder::open(dir)?))
         } else {
             let (seen, unseen) = config.forgers()?;
             let (source, key) = match &config.photos {
                 Some(dir) => {
-                    (Source::photos(dir, ((size as f32 * config.crop_scale[1]) as usize).max(size), half_cache)?, "photos")
+                    (Source::photos(dir, size, ((size as f32 * config.crop_scale[1]) as usize).max(size), half_cache)?, "photos")
                 }
                 None => {
                     let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
-                    (Source::procedural(seed, config.photographs, side, half_cache), "photographs")
+                    let count = match config.photographs {
+                        0 => (half_cache / (side * side * 3)).clamp(60, 1200),
+                        n => n,
+                    };
+                    (Source::procedural(seed, count, side, half_cache), "photographs")
                 }
             };
-            Kind::Made(Made { ids: divide(config, source.len(), seed, key)?, source, seen, unseen })
+            Kind::Made(Box::new(Made { ids: divide(config, source.len(), seed, key)?, source, seen, unseen }))
         };
         Ok(Dataset { config: config.clone(), size, seed, kind, frozen: Cache::new(half_cache) })
     }
@@ -322,11 +327,11 @@ impl Dataset {
         &self.config
     }
 
-    /// Name of the method that is trained on; "fake" for a folder.
+    /// Name of the method that is trained on; "fake" for a folder that does not tell.
     pub fn seen(&self) -> &str {
         match &self.kind {
             Kind::Made(m) => m.seen.name(),
-            Kind::Folder(_) => "fake",
+            Kind::Folder(f) => f.seen(),
         }
     }
 
@@ -334,7 +339,7 @@ impl Dataset {
     pub fn unseen(&self) -> Vec<&str> {
         match &self.kind {
             Kind::Made(m) => m.unseen.iter().map(|f| f.name()).collect(),
-            Kind::Folder(f) => f.unseen.iter().map(|u| u.0.as_ref()).collect(),
+            Kind::Folder(f) => f.unseen(),
         }
     }
 
@@ -356,7 +361,7 @@ impl Dataset {
     /// Pictures in a split; 0 where there is no such split.
     pub fn len(&self, split: Split) -> usize {
         match (&self.kind, split) {
-            (Kind::Folder(f), _) => f.items(split).len(),
+            (Kind::Folder(f), _) => f.counts(split).0 + f.counts(split).1,
             (Kind::Made(m), Split::Unseen(k)) if k >= m.unseen.len() => 0,
             (_, Split::Train) => self.config.train_count,
             (_, Split::Val) => self.config.val_count,
@@ -373,7 +378,7 @@ impl Dataset {
     pub fn is_fake(&self, split: Split, i: u32) -> bool {
         match &self.kind {
             Kind::Made(_) => i % 2 == 1,
-            Kind::Folder(f) => f.items(split)[i as usize].fake,
+            Kind::Folder(f) => f.is_fake(split, i as usize),
         }
     }
 
@@ -386,7 +391,8 @@ impl Dataset {
     }
 
     /// The photograph of a frozen picture, for resampling by photograph. None where it is not known: a folder, or fresh training
-    /// pictures (whose photograph changes with the epoch; [`Sample::group`] has it).
+    /// pictures (whose photograph changes with the epoch; [`Sample::group`] has it). Should a photograph turn out unreadable,
+    /// another takes its place, and only [`Sample::group`] knows.
     pub fn group(&self, split: Split, i: u32) -> Option<u32> {
         match &self.kind {
             Kind::Made(m) if !(split == Split::Train && self.config.fresh) => {
@@ -394,7 +400,7 @@ impl Dataset {
                 Some(ids[self.place(split, i, 0) % ids.len()])
             }
             Kind::Made(_) => None,
-            Kind::Folder(f) => f.items(split)[i as usize].group,
+            Kind::Folder(f) => f.group(split, i as usize),
         }
     }
 
@@ -555,6 +561,7 @@ impl Dataset {
             fresh: false,
             paired: false,
             skipped_files: 0,
+            formats: Vec::new(),
             counts: Vec::new(),
             methods: Vec::new(),
             hole: None,
@@ -593,6 +600,15 @@ impl Dataset {
                         c.fingerprint
                     ));
                 }
+                if m.source.small() > 0 {
+                    let small = m.source.small();
+                    record
+                        .notices
+                        .push(format!("{small} photographs are smaller than {0} x {0} pixels and are enlarged", self.size));
+                }
+                if c.split == SplitBy::Photo && m.ids[2].len() < 10 {
+                    record.notices.push(format!("only {} photographs are in the tests: the figures say little", m.ids[2].len()));
+                }
                 if c.split == SplitBy::Crop {
                     record.notices.push("train, validation and test share photographs (split by crop)".into());
                 }
@@ -600,10 +616,11 @@ impl Dataset {
             Kind::Folder(f) => {
                 record.source = format!("folder {}", f.root.display());
                 record.synthetic_forgeries = false;
-                record.skipped_files = f.skipped.count();
+                record.skipped_files = f.skipped();
                 let folder = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
-                record.methods.push(folder("fake", "seen"));
-                record.methods.extend(f.unseen.iter().map(|u| folder(&u.0, "unseen")));
+                record.methods.push(folder(f.seen(), "seen"));
+                record.methods.extend(f.unseen().iter().map(|u| folder(u, "unseen")));
+                record.formats = f.formats();
                 record.notices.extend(f.notices.iter().cloned());
             }
         }
@@ -674,6 +691,8 @@ pub struct Provenance {
     pub paired: bool,
     /// Unreadable files passed over so far.
     pub skipped_files: usize,
+    /// Of a folder: (class folder, file format, files).
+    pub formats: Vec<(String, String, usize)>,
     pub counts: Vec<Count>,
     pub methods: Vec<MethodRecord>,
     pub hole: Option<String>,
@@ -703,4 +722,196 @@ pub struct FingerprintRecord {
     pub kind: Fingerprint,
     pub amplitude: f32,
     pub rate: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::procedural;
+
+    fn small() -> DataConfig {
+        DataConfig { train_count: 40, val_count: 12, test_count: 20, photographs: 15, ..DataConfig::default() }
+    }
+
+    fn threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
+        rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(f)
+    }
+
+    #[test]
+    fn a_batch_is_what_its_samples_are_at_any_thread_count() {
+        for split in [Split::Train, Split::Test, Split::Unseen(2)] {
+            let order: Vec<u32> = vec![5, 0, 3, 12, 1, 7];
+            let fill = |n| {
+                threads(n, || {
+                    let mut batch = Batch::default();
+                    Dataset::open(&small(), 32, 9).unwrap().fill(split, 3, &order, &mut batch).unwrap();
+                    batch
+                })
+            };
+            let (a, b) = (fill(1), fill(2));
+            assert_eq!((&a.x, &a.mask, &a.label_true, &a.group), (&b.x, &b.mask, &b.label_true, &b.group));
+            let data = Dataset::open(&small(), 32, 9).unwrap();
+            for (k, &i) in order.iter().enumerate() {
+                let s = data.sample(split, i, 3).unwrap();
+                assert_eq!((s.fake, a.label_true[k]), (i % 2 == 1, (i % 2 == 0) as u8 as f32));
+                assert_eq!(data.is_fake(split, i), s.fake);
+                assert_eq!((a.group[k], a.index[k]), (s.group.unwrap(), i));
+                let x: Vec<f32> = s.picture.rgb.iter().map(|&v| v as f32 / 255.0).collect();
+                assert_eq!(&a.x[k * 32 * 32 * 3..][..32 * 32 * 3], &x);
+                let area: f32 = a.mask[k * 32 * 32..][..32 * 32].iter().sum();
+                assert_eq!(area as usize, s.mask.as_ref().map_or(0, Mask::area));
+                assert_eq!(a.has_mask[k], s.fake as u8 as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fake_differs_from_its_genuine_twin_inside_the_mask_only() {
+        let data = Dataset::open(&small(), 32, 1).unwrap();
+        for split in data.splits() {
+            for i in (0..12).step_by(2) {
+                let (real, fake) = (data.sample(split, i, 0).unwrap(), data.sample(split, i + 1, 0).unwrap());
+                assert_eq!((real.method.as_ref(), real.mask.is_none(), real.group), ("real", true, fake.group));
+                let mask = fake.mask.unwrap();
+                let changed = |p: usize| real.picture.rgb[p * 3..][..3] != fake.picture.rgb[p * 3..][..3];
+                assert!((0..32 * 32).all(|p| mask.on[p] != 0 || !changed(p)));
+                assert!((0..32 * 32).any(changed), "{split:?} {i}: {} changed nothing", fake.method);
+            }
+        }
+        let apart = Dataset::open(&DataConfig { paired: false, ..small() }, 32, 1).unwrap();
+        let (real, fake) = (apart.sample(Split::Test, 0, 0).unwrap(), apart.sample(Split::Test, 1, 0).unwrap());
+        assert_ne!(real.group, fake.group);
+    }
+
+    #[test]
+    fn only_training_is_fresh() {
+        let data = Dataset::open(&small(), 32, 1).unwrap();
+        let at = |d: &Dataset, split, epoch| d.sample(split, 3, epoch).unwrap().picture;
+        assert_ne!(at(&data, Split::Train, 0), at(&data, Split::Train, 1));
+        assert_eq!(at(&data, Split::Train, 1), at(&data, Split::Train, 1));
+        for split in [Split::Val, Split::Test, Split::Unseen(0)] {
+            assert_eq!(at(&data, split, 0), at(&data, split, 1));
+        }
+        let frozen = Dataset::open(&DataConfig { fresh: false, ..small() }, 32, 1).unwrap();
+        assert_eq!(at(&frozen, Split::Train, 0), at(&frozen, Split::Train, 5));
+        assert_eq!(at(&frozen, Split::Train, 0), at(&data, Split::Train, 0));
+        assert_ne!(at(&Dataset::open(&small(), 32, 2).unwrap(), Split::Val, 0), at(&data, Split::Val, 0));
+        // What is remembered changes nothing.
+        let forgetful = Dataset::open(&DataConfig { cache_mib: 0, ..small() }, 32, 1).unwrap();
+        assert_eq!(at(&forgetful, Split::Test, 0), at(&data, Split::Test, 0));
+    }
+
+    #[test]
+    fn splits_share_no_photograph_and_tests_share_their_genuine_half() {
+        let data = Dataset::open(&DataConfig { fresh: false, ..small() }, 16, 4).unwrap();
+        let groups = |split| -> std::collections::HashSet<u32> {
+            (0..data.len(split) as u32).map(|i| data.group(split, i).unwrap()).collect()
+        };
+        let (train, val, test) = (groups(Split::Train), groups(Split::Val), groups(Split::Test));
+        assert!(train.is_disjoint(&val) && train.is_disjoint(&test) && val.is_disjoint(&test));
+        assert_eq!(groups(Split::Unseen(1)), test);
+        for i in 0..6 {
+            let (seen, other) = (data.sample(Split::Test, i, 0).unwrap(), data.sample(Split::Unseen(1), i, 0).unwrap());
+            assert_eq!(seen.group, data.group(Split::Test, i));
+            assert_eq!(seen.mask, other.mask, "same holes");
+            assert_eq!(seen.picture == other.picture, i % 2 == 0);
+        }
+        let by_crop = Dataset::open(&DataConfig { split: SplitBy::Crop, fresh: false, ..small() }, 16, 4).unwrap();
+        let train: Vec<_> = (0..40).filter_map(|i| by_crop.group(Split::Train, i)).collect();
+        assert!((0..20).any(|i| train.contains(&by_crop.group(Split::Test, i).unwrap())));
+        assert_ne!(by_crop.sample(Split::Train, 0, 0).unwrap().picture, by_crop.sample(Split::Test, 0, 0).unwrap().picture);
+    }
+
+    #[test]
+    fn the_trace_is_on_seen_fakes_only() {
+        let c = DataConfig { fingerprint: Fingerprint::Checkerboard, fingerprint_rate: 0.5, test_count: 200, ..small() };
+        let data = Dataset::open(&c, 16, 4).unwrap();
+        assert_eq!(data.splits().len(), 8);
+        let mut carried = 0;
+        for i in 0..200 {
+            let (with, without) = (data.sample(Split::Test, i, 0).unwrap(), data.sample(Split::SeenClean, i, 0).unwrap());
+            assert!(!without.fingerprinted && !data.sample(Split::Unseen(0), i, 0).unwrap().fingerprinted);
+            assert_eq!(with.picture != without.picture, with.fingerprinted);
+            assert!(with.fake || !with.fingerprinted);
+            carried += with.fingerprinted as usize;
+        }
+        assert!((30..70).contains(&carried), "{carried} of 100");
+        let record = data.describe();
+        assert!(record.notices[0].contains("Checkerboard") && record.fingerprint.unwrap().amplitude == 3.0);
+        assert_eq!(Dataset::open(&small(), 16, 4).unwrap().len(Split::SeenClean), 0);
+    }
+
+    #[test]
+    fn an_epoch_is_balanced_complete_and_new_every_time() {
+        let data = Dataset::open(&small(), 16, 4).unwrap();
+        let order = data.epoch_order(Split::Train, 0, 8);
+        for batch in order.chunks(8) {
+            assert_eq!(batch.iter().filter(|&&i| data.is_fake(Split::Train, i)).count(), 4);
+        }
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(sorted, (0..40).collect::<Vec<_>>());
+        assert_eq!(order, data.epoch_order(Split::Train, 0, 8));
+        assert_ne!(order, data.epoch_order(Split::Train, 1, 8));
+    }
+
+    #[test]
+    fn photographs_of_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..6 {
+            procedural::photograph(8, i, 50 + 10 * i as usize).save(dir.path().join(format!("{i}.png"))).unwrap();
+        }
+        let data = Dataset::open(&DataConfig { photos: Some(dir.path().into()), ..small() }, 32, 1).unwrap();
+        let s = data.sample(Split::Test, 1, 0).unwrap();
+        assert!(s.path.unwrap().starts_with(dir.path()) && s.group.unwrap() < 6);
+        assert!(!data.describe().synthetic_pictures && data.describe().synthetic_forgeries);
+        // Two photographs cannot be divided.
+        (2..6).for_each(|i| std::fs::remove_file(dir.path().join(format!("{i}.png"))).unwrap());
+        let c = DataConfig { photos: Some(dir.path().into()), ..small() };
+        let e = Dataset::open(&c, 32, 1).err().unwrap().to_string();
+        assert!(e.contains("data.photos") && e.contains("data.split"), "{e}");
+        Dataset::open(&DataConfig { split: SplitBy::Crop, ..c }, 32, 1).unwrap();
+    }
+
+    #[test]
+    fn impossible_configurations_name_their_key() {
+        let path = Some(PathBuf::from("/nowhere"));
+        let cases: Vec<(&str, DataConfig)> = vec![
+            ("data.photos", DataConfig { photos: path.clone(), dir: path.clone(), ..small() }),
+            ("/nowhere", DataConfig { photos: path.clone(), ..small() }),
+            ("/nowhere", DataConfig { dir: path.clone(), ..small() }),
+            ("data.fingerprint", DataConfig { dir: path, fingerprint: Fingerprint::Noise, ..small() }),
+            ("data.train_count", DataConfig { train_count: 7, ..small() }),
+            ("data.test_count", DataConfig { test_count: 0, ..small() }),
+            ("data.hole_share", DataConfig { hole_share: [0.5, 0.2], ..small() }),
+            ("data.hole_share", DataConfig { hole_share: [f32::NAN, 0.2], ..small() }),
+            ("data.crop_scale", DataConfig { crop_scale: [0.0, 1.0], ..small() }),
+            ("data.test_share", DataConfig { test_share: 0.95, ..small() }),
+            ("data.photographs", DataConfig { photographs: 2, ..small() }),
+            ("data.seen", DataConfig { seen: "telly".into(), ..small() }),
+            ("data.unseen", DataConfig { unseen: vec!["telea".into()], ..small() }),
+            ("data.fingerprint_rate", DataConfig { fingerprint_rate: 1.5, ..small() }),
+            (
+                "data.fingerprint_amplitude",
+                DataConfig { fingerprint: Fingerprint::Jpeg, fingerprint_amplitude: Some(0.0), ..small() },
+            ),
+        ];
+        for (key, config) in cases {
+            let e = Dataset::open(&config, 32, 1).err().unwrap_or_else(|| panic!("{key} accepted")).to_string();
+            assert!(e.contains(key), "{key}: {e}");
+        }
+        assert!(Dataset::open(&small(), 3, 1).is_err());
+        let data = Dataset::open(&small(), 32, 1).unwrap();
+        assert!(data.sample(Split::Test, 20, 0).is_err() && data.sample(Split::Unseen(9), 0, 0).is_err());
+    }
+
+    #[test]
+    fn the_configuration_survives_toml_and_refuses_unknown_keys() {
+        let c = DataConfig { hole: Hole::Stroke, fingerprint: Fingerprint::Jpeg, split: SplitBy::Crop, ..small() };
+        let text = toml::to_string(&c).unwrap();
+        assert!(text.contains("hole = \"stroke\"") && text.contains("split = \"crop\""), "{text}");
+        assert_eq!(toml::from_str::<DataConfig>(&text).unwrap(), c);
+        assert_eq!(toml::from_str::<DataConfig>("").unwrap(), DataConfig::default());
+        assert!(toml::from_str::<DataConfig>("sene = \"telea\"").unwrap_err().to_string().contains("sene"));
+    }
 }

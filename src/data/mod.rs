@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod dataset;
+pub mod export;
 pub mod fingerprint;
 pub mod folder;
 pub mod forge;

@@ -73,12 +73,14 @@ impl Picture {
         Ok(Picture { w, h, rgb })
     }
 
-    /// Size from the header alone: (w, h) in pixels as stored, before EXIF orientation. Fast, and finds most broken files.
+    /// Size from the header alone: (w, h) in pixels as [`open`](Self::open) would return it. Fast, and finds most broken files.
     pub fn probe(path: impl AsRef<Path>) -> Result<(usize, usize)> {
         let path = path.as_ref();
         let (mut decoder, _) = open_decoder(path)?;
         let (w, h) = checked_size(path, &mut decoder)?;
-        Ok((w as usize, h as usize))
+        use image::metadata::Orientation::*;
+        let turned = matches!(decoder.orientation(), Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH));
+        Ok(if turned { (h as usize, w as usize) } else { (w as usize, h as usize) })
     }
 
     /// The shorter side, pixels.
@@ -214,19 +216,23 @@ impl Mask {
                  white, or remove the picture",
             ));
         }
-        // One pixel of rounding on either side is the same aspect.
-        let (cross_a, cross_b) = (mask.w * h, mask.h * w);
-        if cross_a.abs_diff(cross_b) > mask.w.max(mask.h).max(w).max(h) {
-            return Err(Error::data(
-                path,
-                format!(
-                    "the mask is {} x {} pixels, its picture {w} x {h}: another shape. Make the mask from the same picture \
-                     (same crop and orientation); another resolution of the same shape is fine",
-                    mask.w, mask.h
-                ),
-            ));
-        }
+        Mask::check_shape(path, (mask.w, mask.h), (w, h))?;
         Ok(mask.resize_to(w, h))
+    }
+
+    /// Whether a mask of one size can belong to a picture of another: same aspect, within a pixel of rounding.
+    pub fn check_shape(path: &Path, mask: (usize, usize), picture: (usize, usize)) -> Result<()> {
+        let (across, down) = (mask.0 * picture.1, mask.1 * picture.0);
+        let pixel = mask.0.max(mask.1).max(picture.0).max(picture.1);
+        if across.abs_diff(down) <= pixel {
+            return Ok(());
+        }
+        let why = format!(
+            "the mask is {} x {} pixels, its picture {} x {}: another shape. Make the mask from the same picture (same crop and \
+             orientation); another resolution of the same shape is fine",
+            mask.0, mask.1, picture.0, picture.1
+        );
+        Err(Error::data(path, why))
     }
 
     /// Nearest neighbour, pixel centres aligned.
@@ -367,5 +373,194 @@ fn explain(path: &Path, error: ImageError) -> Error {
         ImageError::IoError(e) => Error::io(path, e),
         ImageError::Unsupported(e) => Error::data(path, format!("{e}; convert it to 8-bit PNG or JPEG")),
         e => Error::data(path, format!("damaged or truncated ({e}); copy it again or remove it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use image::{ExtendedColorType, ImageEncoder};
+
+    fn written(dir: &tempfile::TempDir, name: &str, data: &[u8], size: (u32, u32), color: ExtendedColorType) -> PathBuf {
+        let path = dir.path().join(name);
+        let format = ImageFormat::from_path(&path).unwrap();
+        image::save_buffer_with_format(&path, data, size.0, size.1, color, format).unwrap();
+        path
+    }
+
+    fn why(result: Result<impl Sized>) -> String {
+        result.err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn every_format_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = Picture::from_fn(21, 13, |x, y| [(x * 12) as u8, (y * 19) as u8, 90]);
+        for name in ["a.png", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.jpg"] {
+            let path = written(&dir, name, &p.rgb, (21, 13), ExtendedColorType::Rgb8);
+            let q = Picture::open(&path).unwrap();
+            assert_eq!((q.w, q.h), (21, 13), "{name}");
+            assert_eq!(Picture::probe(&path).unwrap(), (21, 13));
+            let worst = p.rgb.iter().zip(&q.rgb).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(
+                worst
+                    <= match name {
+                        "a.jpg" => 40,
+                        "a.gif" => 60,
+                        _ => 0,
+                    },
+                "{name}: {worst}"
+            );
+        }
+        // The content decides, not the name.
+        fs::copy(dir.path().join("a.png"), dir.path().join("b.jpg")).unwrap();
+        assert_eq!(Picture::open(dir.path().join("b.jpg")).unwrap(), p);
+    }
+
+    #[test]
+    fn depths_channels_and_alpha() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep: Vec<u8> = [0u16, 0x80FF, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        let q = Picture::open(written(&dir, "deep.png", &deep, (3, 1), ExtendedColorType::L16)).unwrap();
+        assert_eq!(q.rgb, [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+        let q = Picture::open(written(&dir, "grey.png", &[7, 9], (2, 1), ExtendedColorType::L8)).unwrap();
+        assert_eq!(q.rgb, [7, 7, 7, 9, 9, 9]);
+        let q =
+            Picture::open(written(&dir, "a.png", &[10, 20, 30, 255, 10, 20, 30, 0], (2, 1), ExtendedColorType::Rgba8)).unwrap();
+        assert_eq!(q.rgb, [10, 20, 30, 255, 255, 255]);
+        let q = Picture::open(written(&dir, "one.png", &[1, 2, 3], (1, 1), ExtendedColorType::Rgb8)).unwrap();
+        assert_eq!((q.resize(8).at(7, 7), q.crop(5, 5, 9, 9).w), ([1, 2, 3], 1));
+    }
+
+    /// Red and cyan halves, made by Pillow: `Image.fromarray(a, "CMYK").save(..., quality=90)`.
+    #[test]
+    fn cmyk_jpeg() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cmyk.jpg");
+        fs::write(&path, base64::prelude::BASE64_STANDARD.decode(CMYK).unwrap()).unwrap();
+        let p = Picture::open(&path).unwrap();
+        let (left, right) = (p.at(1, 4), p.at(14, 4));
+        assert!(left[0] > 200 && left[1] < 60 && left[2] < 60, "{left:?}");
+        assert!(right[0] < 60 && right[1] > 200 && right[2] > 200, "{right:?}");
+    }
+
+    const CMYK: &str = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUVFQwP\
+        FxgWFBgSFBUU/8AAFAgACAAQBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAkKAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/\
+        2gAOBEMATQBZAEsAAD8AVMVQqippV1VCqhn/2Q==";
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = Picture::from_fn(16, 8, |x, _| if x < 8 { [255; 3] } else { [0; 3] });
+        // TIFF header, one entry: tag 0x0112 (orientation), SHORT, 1 value, 6 = turn by 90 degrees clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let path = dir.path().join("turned.jpg");
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&p.rgb, 16, 8, ExtendedColorType::Rgb8).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let q = Picture::open(&path).unwrap();
+        assert_eq!((q.w, q.h), (8, 16));
+        assert_eq!(Picture::probe(&path).unwrap(), (8, 16));
+        assert!(q.at(4, 2)[0] > 200 && q.at(4, 13)[0] < 50);
+    }
+
+    #[test]
+    fn truncated_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = crate::data::procedural::photograph(1, 1, 64);
+        for name in ["t.png", "t.jpg", "t.webp", "t.bmp", "t.tif", "t.ppm", "t.gif"] {
+            let path = written(&dir, name, &p.rgb, (64, 64), ExtendedColorType::Rgb8);
+            let bytes = fs::read(&path).unwrap();
+            for keep in [0, 1, 10, 40, bytes.len() / 2, bytes.len() - 9] {
+                fs::write(&path, &bytes[..keep]).unwrap();
+                // A GIF that lacks its last bytes is complete but for the trailer; everything else must be refused.
+                if let Ok(q) = Picture::open(&path) {
+                    assert!(
+                        keep == bytes.len() - 9 && matches!(name, "t.gif" | "t.tif"),
+                        "{name} cut to {keep} of {}",
+                        bytes.len()
+                    );
+                    assert_eq!((q.w, q.h), (64, 64));
+                } else {
+                    let e = why(Picture::open(&path));
+                    assert!(e.contains(name) && e.contains(['c', 'p', 'y']), "{e}");
+                }
+            }
+        }
+        assert!(why(Picture::open(dir.path().join("none.png"))).contains("none.png"));
+        fs::write(dir.path().join("words.png"), "these are words, not pixels").unwrap();
+        assert!(why(Picture::open(dir.path().join("words.png"))).contains("known format"));
+    }
+
+    #[test]
+    fn wide_pictures_work_and_bombs_are_refused_before_allocation() {
+        let dir = tempfile::tempdir().unwrap();
+        let wide = written(&dir, "wide.png", &vec![200; 20_000 * 3], (20_000, 3), ExtendedColorType::L8);
+        let p = Picture::open(wide).unwrap();
+        assert_eq!((p.w, p.h, p.resize_to(100, 3).at(50, 1)), (20_000, 3, [200; 3]));
+        // Headers that promise far more than the file holds.
+        let ppm = dir.path().join("bomb.ppm");
+        for size in ["60000 60000", "29999 29999", "40000 2"] {
+            fs::write(&ppm, format!("P6 {size} 255\n12")).unwrap();
+            let e = why(Picture::open(&ppm));
+            assert!(e.contains("bomb.ppm") && e.contains("too large") && e.contains("shrink"), "{e}");
+            assert!(why(Picture::probe(&ppm)).contains("too large"));
+        }
+    }
+
+    #[test]
+    fn resizing_does_not_alias_and_windows_are_windows() {
+        // Columns of 0 and 255 average out.
+        let stripes = Picture::from_fn(128, 128, |x, _| [255 * (x % 2) as u8; 3]);
+        assert!(stripes.resize(16).crop(1, 0, 14, 16).rgb.iter().all(|v| v.abs_diff(127) <= 1));
+        let p = crate::data::procedural::photograph(1, 2, 40);
+        assert_eq!(p.resize(40), p);
+        assert_eq!(p.resize_window((3.0, 5.0, 20.0, 20.0), 20, 20), p.crop(3, 5, 20, 20));
+        assert_eq!(p.flip().flip(), p);
+        assert_eq!(p.flip().at(0, 7), p.at(39, 7));
+    }
+
+    #[test]
+    fn masks_of_any_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let m = Mask::open(written(&dir, "m8.png", &[0, 127, 128, 255], (2, 2), ExtendedColorType::L8)).unwrap();
+        assert_eq!(m.on, [0, 0, 1, 1]);
+        let deep: Vec<u8> = [0u16, 0x7F00, 0x8100, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        assert_eq!(Mask::open(written(&dir, "m16.png", &deep, (2, 2), ExtendedColorType::L16)).unwrap().on, [0, 0, 1, 1]);
+        fs::write(dir.path().join("m1.pbm"), "P1 2 2\n0 1\n1 0\n").unwrap(); // in PBM 1 is black
+        assert_eq!(Mask::open(dir.path().join("m1.pbm")).unwrap().on, [1, 0, 0, 1]);
+        let rgba = [255, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0];
+        assert_eq!(Mask::open(written(&dir, "ma.png", &rgba, (2, 2), ExtendedColorType::Rgba8)).unwrap().on, [1, 0, 0, 0]);
+        m.save(dir.path().join("saved.png")).unwrap();
+        assert_eq!(Mask::open(dir.path().join("saved.png")).unwrap(), m);
+    }
+
+    #[test]
+    fn masks_must_fit_their_pictures() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = written(&dir, "empty.png", &[9; 16], (4, 4), ExtendedColorType::L8);
+        let e = why(Mask::open_for(&empty, 4, 4));
+        assert!(e.contains("empty.png") && e.contains("draw"), "{e}");
+        let wide = written(&dir, "wide.png", &[255; 32], (8, 4), ExtendedColorType::L8);
+        let e = why(Mask::open_for(&wide, 64, 64));
+        assert!(e.contains("wide.png") && e.contains("8 x 4") && e.contains("64 x 64"), "{e}");
+        let m = Mask::open_for(&wide, 33, 16).unwrap();
+        assert_eq!((m.w, m.h, m.area()), (33, 16, 33 * 16));
+        let quarter = Mask::from_fn(4, 4, |x, y| x < 2 && y < 2);
+        assert_eq!(quarter.resize_to(64, 64), Mask::from_fn(64, 64, |x, y| x < 32 && y < 32));
+        assert_eq!(quarter.resize_to(2, 2).on, [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_left_beside_a_written_file() {
+        let dir = tempfile::tempdir().unwrap();
+        Picture::new(2, 2).save(dir.path().join("a.png")).unwrap();
+        Picture::new(2, 2).save(dir.path().join("a.jpg")).unwrap();
+        assert!(why(Picture::new(2, 2).save(dir.path().join("a.xyz"))).contains(".png or .jpg"));
+        assert!(why(Picture::new(2, 2).save(dir.path().join("no/such/a.png"))).contains("a.png"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -20,7 +20,7 @@ pub struct Source {
 }
 
 enum Kind {
-    Photos { files: Vec<PathBuf>, keep: usize, skipped: Skipped },
+    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped },
     Procedural { seed: u64, count: usize, side: usize },
 }
 
@@ -74,8 +74,8 @@ impl Source {
 
     /// A folder of photographs, searched recursively. Only headers are read here; what is unreadable is skipped, printed and
     /// counted, and none readable is an error. Photographs are kept with a short side of at most `keep` pixels, since a crop is
-    /// never larger than that.
-    pub fn photos(dir: &Path, keep: usize, cache_bytes: usize) -> Result<Source> {
+    /// never larger than that; those with a short side below `size` are counted.
+    pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize) -> Result<Source> {
         if !dir.is_dir() {
             return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
         }
@@ -83,9 +83,13 @@ impl Source {
         let skipped = Skipped::default();
         let probed: Vec<Result<(usize, usize)>> = found.par_iter().map(Picture::probe).collect();
         let mut files = Vec::new();
+        let mut small = 0;
         for (file, probe) in found.into_iter().zip(probed) {
             match probe {
-                Ok(_) => files.push(file),
+                Ok((w, h)) => {
+                    small += (w.min(h) < size) as usize;
+                    files.push(file);
+                }
                 Err(e) => skipped.report(&file, &e),
             }
         }
@@ -98,7 +102,7 @@ impl Source {
                 ),
             ));
         }
-        Ok(Source { kind: Kind::Photos { files, keep, skipped }, cache: Cache::new(cache_bytes) })
+        Ok(Source { kind: Kind::Photos { files, keep, small, skipped }, cache: Cache::new(cache_bytes) })
     }
 
     /// Number of photographs, at least 1.
@@ -117,6 +121,14 @@ impl Source {
     pub fn skipped(&self) -> usize {
         match &self.kind {
             Kind::Photos { skipped, .. } => skipped.count(),
+            Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// Photographs with a short side below the picture size: their crops are enlarged.
+    pub fn small(&self) -> usize {
+        match &self.kind {
+            Kind::Photos { small, .. } => *small,
             Kind::Procedural { .. } => 0,
         }
     }
@@ -215,15 +227,16 @@ mod tests {
         // A sound header with half of its data: found when it is read.
         let bytes = procedural::photograph(1, 9, 40).to_png().unwrap();
         fs::write(dir.path().join("aaa.png"), &bytes[..bytes.len() / 2]).unwrap();
-        let source = Source::photos(dir.path(), 32, 1 << 20).unwrap();
+        let source = Source::photos(dir.path(), 41, 32, 1 << 20).unwrap();
         assert_eq!((source.len(), source.skipped()), (4, 1));
+        assert_eq!(source.small(), 4);
         let ids: Vec<u32> = (0..4).collect();
         let (id, picture) = source.usable(&ids, 0).unwrap();
         assert_eq!((id, picture.short_side(), source.skipped()), (1, 32, 2));
 
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("broken.jpg"), b"x").unwrap();
-        let e = Source::photos(empty.path(), 32, 0).err().unwrap().to_string();
+        let e = Source::photos(empty.path(), 32, 32, 0).err().unwrap().to_string();
         assert!(e.contains("no readable photograph") && e.contains("1 skipped"), "{e}");
     }
 }

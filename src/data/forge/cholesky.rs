@@ -119,11 +119,11 @@ mod tests {
         let (n, band) = (60, 9);
         let mut rng = Rng::new(1, 2, 3);
         let mut a = vec![vec![0.0f64; n]; n];
-        for i in 0..n {
-            for j in i.saturating_sub(rng.below(band + 1))..i {
-                a[i][j] = rng.normal() as f64;
-                a[j][i] = a[i][j];
-            }
+        let pairs: Vec<(usize, usize)> =
+            (0..n).flat_map(|i| (i.saturating_sub(rng.below(band + 1))..i).map(move |j| (i, j))).collect();
+        for (i, j) in pairs {
+            a[i][j] = rng.normal() as f64;
+            a[j][i] = a[i][j];
         }
         (0..n).for_each(|i| a[i][i] = 1.0 + a[i].iter().map(|v| v.abs()).sum::<f64>());
         let x: Vec<[f64; 3]> = (0..n).map(|_| [rng.normal() as f64, rng.normal() as f64, 1.0]).collect();

@@ -16,6 +16,8 @@ pub use patchmatch::PatchMatch;
 pub use poisson::Poisson;
 pub use telea::Telea;
 
+pub use super::export::export;
+
 use super::picture::{Mask, Picture};
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
