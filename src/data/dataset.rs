@@ -386,7 +386,7 @@ impl Dataset {
     pub fn has_mask(&self, split: Split, i: u32) -> bool {
         match &self.kind {
             Kind::Made(_) => i % 2 == 1,
-            Kind::Folder(f) => f.items(split)[i as usize].mask.is_some(),
+            Kind::Folder(f) => f.has_mask(split, i as usize),
         }
     }
 
