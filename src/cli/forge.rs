@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use indicatif::ProgressBar;
 
 use super::DataArgs;
+use crate::data::dataset::Dataset;
+use crate::data::forge::export;
 use crate::error::Result;
 use crate::train::config::TrainConfig;
 
@@ -36,7 +39,23 @@ impl ForgeArgs {
         set.push(format!("data.val_count={quarter}"));
         set.push(format!("data.test_count={quarter}"));
         set.extend(self.set);
-        let _config = TrainConfig::resolve("small", None, &set)?;
-        todo!()
+        let config = TrainConfig::resolve("small", None, &set)?;
+        let data = Dataset::open(&config.data, config.size, config.seed)?;
+        let bar = ProgressBar::new(0);
+        let written = export(&data, &self.out, |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })?;
+        bar.finish_and_clear();
+        let p = data.describe();
+        println!("{written} files in {}, {}×{} pixels, from {}", self.out.display(), p.size, p.size, p.source);
+        for m in &p.methods {
+            println!("  {:<6} {:<11} {}", m.role, m.name, m.source);
+        }
+        for n in &p.notices {
+            println!("  note: {n}");
+        }
+        println!("train on it: lae-engine train --data {}", self.out.display());
+        Ok(0)
     }
 }
