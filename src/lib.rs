@@ -1,12 +1,16 @@
 //! lae-engine: a minimal autodiff engine and the Locality-Aware AutoEncoder built on it.
 
+pub mod cli;
 pub mod core;
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod host;
 pub mod metrics;
+pub mod models;
+pub mod nn;
 pub mod ops;
 pub mod report;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: all of it is in [`lae_engine::cli`].
+
+fn main() {
+    std::process::exit(lae_engine::cli::main());
+}

@@ -82,6 +82,7 @@ const CASES: &[Case] = &[
     case(2, (7, 7),    66, 34, (3, 3), (2, 2), (1, 1), (1, 1), 2),
     case(1, (7, 7),     6, 12, (3, 3), (2, 1), (1, 1), (1, 2), 6), // depthwise, two filters per channel
     case(1, (9, 5),    20, 20, (3, 3), (1, 1), (1, 1), (1, 1), 20),
+    case(2, (9, 8),     7,  7, (3, 4), (2, 3), (2, 1), (2, 1), 7),
     case(1, (4, 40),  130, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1), // a reduction in several cuts
     case(1, (3, 300),   2,  3, (3, 3), (1, 1), (1, 1), (1, 1), 1), // rows longer than a block
     case(1, (4, 600),   3,  2, (4, 4), (2, 2), (1, 1), (1, 1), 1),
@@ -91,8 +92,10 @@ const CASES: &[Case] = &[
     case(2, (32, 32),   5, 20, (3, 3), (1, 1), (1, 1), (1, 1), 1), // several parts of wgrad
     case(2, (20, 20),   3, 300, (3, 3), (1, 1), (1, 1), (1, 1), 1), // several blocks of filters
     case(1, (12, 12),   2, 300, (3, 3), (1, 1), (1, 1), (1, 1), 2),
+    case(1, (6, 6),     8, 300, (3, 3), (1, 1), (1, 1), (1, 1), 4), // blocks of filters that end within a group
     case(3, (6, 6),    16,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1), // a decoder's last layers
     case(3, (6, 6),     3,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1),
+    case(1, (6, 6),    32,  9, (3, 3), (2, 2), (1, 1), (1, 1), 1), // phases of odd depth, full panels
 ];
 
 fn random(len: usize, what: &str) -> Vec<f32> {
@@ -160,29 +163,55 @@ fn fast(level: Level, z: &ConvSizes, d: &Data) -> [Vec<f32>; 6] {
 
 #[test]
 fn every_level_agrees_with_the_oracle() {
-    for case in CASES {
-        let z = case.sizes();
-        let d = Data::of(&z);
-        let (x, w, dy, over_k, over_c) = (wide(&d.x), wide(&d.w), wide(&d.dy), wide(&d.over_k), wide(&d.over_c));
-        let mut want = [z.y(), z.y(), z.x(), z.x(), z.filters()].map(|s| vec![f64::NAN; s.len()]);
-        plain::fprop(&z, &x, &w, None, &mut want[0]);
-        plain::fprop(&z, &x, &w, Some(&over_k), &mut want[1]);
-        plain::dgrad(&z, &dy, &w, None, &mut want[2]);
-        plain::dgrad(&z, &dy, &w, Some(&over_c), &mut want[3]);
-        plain::wgrad(&z, &x, &dy, &mut want[4]);
-        let mut db = vec![f64::NAN; z.k as usize];
-        plain::bias_grad(z.k as usize, &dy, &mut db);
+    CASES.iter().for_each(|case| agrees_with_the_oracle(&case.sizes()));
+}
 
-        let area = (z.r * z.s) as usize;
-        let pixels = z.y().pixels();
-        let (forward, backward) = (area * (z.c / z.groups) as usize + 1, area * (z.k / z.groups) as usize + 1);
-        for level in Level::all() {
-            let got = fast(level, &z, &d);
-            let names = ["fprop", "fprop + bias", "dgrad", "dgrad + bias", "wgrad", "bias_grad"];
-            let terms = [forward, forward, backward, backward, pixels, pixels];
-            for (i, want) in want.iter().chain([&db]).enumerate() {
-                assert_close(&got[i], want, terms[i], &format!("{} of {z:?} at {level:?}", names[i]));
-            }
+/// What no table thinks of.
+#[test]
+fn random_sizes_agree_with_the_oracle() {
+    let mut rng = Rng::new(1, stream("sizes"), 0);
+    for _ in 0..300 {
+        let mut up_to = |n: usize| 1 + rng.below(n) as u32;
+        let groups = if up_to(3) == 1 { up_to(4) } else { 1 };
+        let mut case = case(
+            up_to(3),
+            (up_to(12), up_to(12)),
+            groups * up_to(40),
+            groups * up_to(40),
+            (up_to(4), up_to(4)),
+            (up_to(3), up_to(3)),
+            (up_to(4) - 1, up_to(4) - 1),
+            (up_to(2), up_to(2)),
+            groups,
+        );
+        // The padded picture holds at least one filter.
+        case.hw.0 = case.hw.0.max(1 + case.dil.0 * (case.rs.0 - 1));
+        case.hw.1 = case.hw.1.max(1 + case.dil.1 * (case.rs.1 - 1));
+        agrees_with_the_oracle(&case.sizes());
+    }
+}
+
+fn agrees_with_the_oracle(z: &ConvSizes) {
+    let d = Data::of(z);
+    let (x, w, dy, over_k, over_c) = (wide(&d.x), wide(&d.w), wide(&d.dy), wide(&d.over_k), wide(&d.over_c));
+    let mut want = [z.y(), z.y(), z.x(), z.x(), z.filters()].map(|s| vec![f64::NAN; s.len()]);
+    plain::fprop(z, &x, &w, None, &mut want[0]);
+    plain::fprop(z, &x, &w, Some(&over_k), &mut want[1]);
+    plain::dgrad(z, &dy, &w, None, &mut want[2]);
+    plain::dgrad(z, &dy, &w, Some(&over_c), &mut want[3]);
+    plain::wgrad(z, &x, &dy, &mut want[4]);
+    let mut db = vec![f64::NAN; z.k as usize];
+    plain::bias_grad(z.k as usize, &dy, &mut db);
+
+    let area = (z.r * z.s) as usize;
+    let pixels = z.y().pixels();
+    let (forward, backward) = (area * (z.c / z.groups) as usize + 1, area * (z.k / z.groups) as usize + 1);
+    for level in Level::all() {
+        let got = fast(level, z, &d);
+        let names = ["fprop", "fprop + bias", "dgrad", "dgrad + bias", "wgrad", "bias_grad"];
+        let terms = [forward, forward, backward, backward, pixels, pixels];
+        for (i, want) in want.iter().chain([&db]).enumerate() {
+            assert_close(&got[i], want, terms[i], &format!("{} of {z:?} at {level:?}", names[i]));
         }
     }
 }

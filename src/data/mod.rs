@@ -1,1 +1,19 @@
 //! Pictures, masks, forgeries and data sets.
+//!
+//! Everything here is 8-bit sRGB until a batch is filled: a genuine picture and a forged one go through the same crop, the same
+//! antialiased resize and the same rounding, so that a detector can only learn from the forgery itself (and from the planted
+//! trace of [`fingerprint`], if one was asked for).
+
+pub mod cache;
+pub mod dataset;
+pub mod export;
+pub mod fingerprint;
+pub mod folder;
+pub mod forge;
+pub mod hole;
+pub mod picture;
+pub mod procedural;
+pub mod source;
+
+pub use dataset::{Batch, DataConfig, Dataset, Sample, Split};
+pub use picture::{Mask, Picture};

@@ -34,7 +34,7 @@ impl Block {
     }
 }
 
-/// Visits the pixels of one phase among pixels `begin..end` of the batch, in blocks of nearly equal size.
+/// Visits the pixels of one phase among pixels `begin..end` of the batch, in blocks of nearly equal size, at most `most`.
 pub struct Walk {
     out: Shape,
     phase: (usize, usize),
@@ -46,9 +46,10 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub fn new(out: Shape, phase: (usize, usize), stride: (usize, usize), begin: usize, end: usize) -> Walk {
+    pub fn new(out: Shape, phase: (usize, usize), stride: (usize, usize), begin: usize, end: usize, most: usize) -> Walk {
+        assert!(most <= PIXELS);
         let pixels = (end - begin).div_ceil(stride.0 * stride.1).max(1);
-        let most = pixels.div_ceil(pixels.div_ceil(PIXELS));
+        let most = pixels.div_ceil(pixels.div_ceil(most));
         Walk { out, phase, stride, begin, at: begin, end, most }
     }
 

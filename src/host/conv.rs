@@ -1,7 +1,8 @@
-//! Fast f32 convolutions with the same bits at any number of threads. See the module's story in [`super`].
+//! Fast f32 convolutions with the same bits at any number of threads. The module above tells how.
 
 use rayon::prelude::*;
 
+use super::depthwise;
 use super::gather::{self, Gather};
 use super::simd::Level;
 use super::sizes::ConvSizes;
@@ -18,31 +19,45 @@ pub fn dgrad(z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option<&[f32]>, dx: &mu
     dgrad_at(Level::best(), z, dy, w, bias, dx, scratch);
 }
 
-/// dw[k,r,s,c] = Σ dy[·,k]·x[·,c] over all pixels.
+/// `dw[k,r,s,c] = Σ dy[·,k]·x[·,c]` over all pixels.
 pub fn wgrad(z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
     wgrad_at(Level::best(), z, x, dy, dw, scratch);
 }
 
 /// Floats of scratch that [`fprop`] needs: its packed filters.
 pub fn fprop_scratch(z: &ConvSizes) -> usize {
+    if depthwise::is(z) {
+        return depthwise::scratch(z);
+    }
     let z = canonical(z);
-    gather::scratch(z.filters().per_image(), (z.k / z.groups) as usize, z.groups as usize)
+    gather::scratch(z.filters().per_image(), 1, (z.k / z.groups) as usize, z.groups as usize)
 }
 
 /// Floats of scratch that [`dgrad`] needs: its bias, and its packed filters, shared out among the phases.
 pub fn dgrad_scratch(z: &ConvSizes) -> usize {
+    if depthwise::is(z) {
+        return depthwise::scratch(z);
+    }
     let z = canonical(z);
-    z.c as usize + gather::scratch((z.r * z.s * (z.k / z.groups)) as usize, (z.c / z.groups) as usize, z.groups as usize)
+    let (depth, phases) = (z.r * z.s * (z.k / z.groups), z.stride_h * z.stride_w);
+    z.c as usize + gather::scratch(depth as usize, phases as usize, (z.c / z.groups) as usize, z.groups as usize)
 }
 
 /// Floats of scratch that [`wgrad`] needs: its partial sums.
 pub fn wgrad_scratch(z: &ConvSizes) -> usize {
+    if depthwise::is(z) {
+        return depthwise::scratch(z);
+    }
     Split::of(&canonical(z)).scratch
 }
 
 /// [`fprop`] at a chosen level.
 pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
     check(z, x, w, y);
+    assert!(bias.is_none_or(|b| b.len() == z.k as usize), "{z:?}: length of the bias");
+    if depthwise::is(z) {
+        return depthwise::fprop(z, x, w, bias, y, scratch);
+    }
     let z = canonical(z);
     let pass = Gather { level, taps: |_, _| Taps::fprop(&z), phases: (1, 1), out: z.y(), groups: z.groups as usize, bias };
     let filters = pass.pack(scratch, |panel, _, depth| {
@@ -56,6 +71,10 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
 /// [`dgrad`] at a chosen level.
 pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option<&[f32]>, dx: &mut [f32], scratch: &mut [f32]) {
     check(z, dx, w, dy);
+    assert!(bias.is_none_or(|b| b.len() == z.c as usize), "{z:?}: length of the bias");
+    if depthwise::is(z) {
+        return depthwise::dgrad(z, dy, w, bias, dx, scratch);
+    }
     let z = canonical(z);
     // Where a picture became one pixel, the bias repeats for each of its pixels.
     let (repeated, scratch) = scratch.split_at_mut(z.c as usize);
@@ -90,6 +109,9 @@ pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option
 /// [`wgrad`] at a chosen level.
 pub fn wgrad_at(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
     check(z, x, dw, dy);
+    if depthwise::is(z) {
+        return depthwise::wgrad(z, x, dy, dw, scratch);
+    }
     wgrad::run(level, &canonical(z), x, dy, dw, scratch);
 }
 
@@ -107,7 +129,7 @@ fn bias_width(k: usize) -> usize {
     k * BIAS_WIDTH.div_ceil(k)
 }
 
-/// db[k] = Σ over all pixels of dy[·,k]: partial sums of 1024 pixels, added in order.
+/// `db[k] = Σ dy[·,k]` over all pixels: partial sums of 1024 pixels, added in order.
 pub fn bias_grad(k: usize, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
     let width = bias_width(k);
     let partial = &mut scratch[..bias_grad_scratch(k, dy.len() / k)];
@@ -128,7 +150,10 @@ pub fn bias_grad(k: usize, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
 }
 
 fn check(z: &ConvSizes, x: &[f32], w: &[f32], y: &[f32]) {
-    assert!(z.groups > 0 && z.c % z.groups == 0 && z.k % z.groups == 0, "{z:?}: groups do not divide the channels");
+    assert!(
+        z.groups > 0 && z.c.is_multiple_of(z.groups) && z.k.is_multiple_of(z.groups),
+        "{z:?}: groups do not divide the channels"
+    );
     assert!(z.stride_h > 0 && z.stride_w > 0, "{z:?}: a stride is zero");
     assert_eq!(x.len(), z.x().len(), "{z:?}: length of x");
     assert_eq!(w.len(), z.filters().len(), "{z:?}: length of the filters");

@@ -8,8 +8,9 @@ use super::simd::{DEPTH, Layout, Level, ROW, Start, Tile};
 use super::taps::Taps;
 use crate::core::shape::Shape;
 
-/// Widest panel of any level, in floats, and how far a slice may be from the next cache line.
+/// Widest panel of any level, longest step of a kernel, and how far a slice may be from the next cache line, in floats.
 const LANES: usize = 32;
+const STEP: usize = 4;
 const LINE: usize = 16;
 
 /// One pass: what each phase of the output reads.
@@ -32,9 +33,15 @@ pub struct Panel<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Floats of packed filters for `groups` groups of `columns` filters with `depth` taps × channels.
-pub fn scratch(depth: usize, columns: usize, groups: usize) -> usize {
-    groups * depth * columns.next_multiple_of(LANES) + LINE
+/// Rows of a packed panel.
+fn padded_depth(taps: &Taps) -> usize {
+    taps.depth().next_multiple_of(STEP)
+}
+
+/// Floats of packed filters for `groups` groups of `columns` filters with `depth` taps × channels, which `phases` phases share
+/// out among them.
+pub fn scratch(depth: usize, phases: usize, columns: usize, groups: usize) -> usize {
+    groups * (depth + phases * (STEP - 1)) * columns.next_multiple_of(LANES) + LINE
 }
 
 impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
@@ -45,7 +52,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
 
     /// Columns of all panels of a group.
     fn padded(&self) -> usize {
-        let (columns, wide) = (self.columns(), self.level.kernel(usize::MAX).lanes);
+        let (columns, wide) = (self.columns(), self.level.widest().lanes);
         let rest = columns % wide;
         columns - rest + if rest == 0 { 0 } else { self.level.kernel(rest).lanes }
     }
@@ -66,19 +73,22 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     pub fn pack<'s>(&self, scratch: &'s mut [f32], fill: impl Fn(Panel, &Taps, usize) + Sync) -> &'s [f32] {
         let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
         let filters = &mut scratch[skip..];
-        let (columns, padded, wide) = (self.columns(), self.padded(), self.level.kernel(usize::MAX).lanes);
+        let (columns, padded, wide) = (self.columns(), self.padded(), self.level.widest().lanes);
         let mut rest = &mut *filters;
         for (group, taps, ..) in self.parts() {
-            let depth = taps.depth();
-            let (block, after) = rest.split_at_mut(depth * padded);
+            let (depth, deep) = (taps.depth(), padded_depth(&taps));
+            let (block, after) = rest.split_at_mut(deep * padded);
             rest = after;
             if depth == 0 {
                 continue;
             }
-            block.par_chunks_mut(depth * wide).enumerate().for_each(|(i, out)| {
+            block.par_chunks_mut(deep * wide).enumerate().for_each(|(i, out)| {
                 let col = i * wide;
-                let (width, lanes) = (wide.min(columns - col), out.len() / depth);
-                fill(Panel { group, columns, col, width, lanes, out }, &taps, depth);
+                let kernel = self.level.kernel(columns - col);
+                let (width, lanes) = (wide.min(columns - col), kernel.lanes);
+                out[depth * lanes..].fill(0.0);
+                fill(Panel { group, columns, col, width, lanes, out: &mut *out }, &taps, depth);
+                kernel.interleave(out);
             });
         }
         filters
@@ -93,12 +103,17 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 let begin = task * pixels;
                 let end = begin + y.len() / c;
                 let mut filters = filters;
+                let columns = self.columns();
+                let kernel = self.level.kernel(columns);
                 for (group, taps, a, b) in self.parts() {
-                    let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end);
+                    // Where L1 holds all filters, or one panel reads the rows, let the rows stay in L1 too.
+                    let near = columns <= kernel.lanes || columns * taps.depth() <= 4096;
+                    let most = if near { 2 * kernel.rows } else { PIXELS };
+                    let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end, most);
                     while walk.next(block) {
                         self.block(x, &taps, filters, group, block, rows, y);
                     }
-                    filters = &filters[taps.depth() * self.padded()..];
+                    filters = &filters[padded_depth(&taps) * self.padded()..];
                 }
             });
         });
@@ -107,16 +122,21 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     /// One block of pixels of one phase: all columns of one group.
     #[allow(clippy::too_many_arguments)]
     fn block(&self, x: &[f32], taps: &Taps, filters: &[f32], group: usize, block: &Block, rows: &mut [f32], y: &mut [f32]) {
-        let (depth, columns) = (taps.depth(), self.columns());
+        let (depth, deep, columns) = (taps.depth(), padded_depth(taps), self.columns());
         let bias = self.bias.map(|b| &b[group * columns..]);
         let cuts = depth.div_ceil(DEPTH).max(1);
         let step = depth.div_ceil(cuts).next_multiple_of(LINE);
         for k0 in (0..depth.max(1)).step_by(step.max(1)) {
             let k1 = (k0 + step).min(depth);
+            let rounded = (k1 - k0).next_multiple_of(STEP);
             let mut row = 0;
             for seg in block.segments() {
-                taps.fill(self.level, x, seg, k0, k1, &mut rows[row * ROW..], ROW);
+                taps.fill(self.level, x, seg, (k0, k1), &mut rows[row * ROW..], ROW);
                 row += seg.j1 - seg.j0;
+            }
+            if rounded > k1 - k0 {
+                // Only narrow kernels read the columns that round the depth up.
+                rows.chunks_exact_mut(ROW).take(row).for_each(|row| row[k1 - k0..rounded].fill(0.0));
             }
             let mut col = 0;
             while col < columns {
@@ -127,8 +147,12 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                     Some(b) => Start::Bias(&b[col..]),
                     None => Start::Zero,
                 };
-                let b = &filters[col * depth + k0 * kernel.lanes..][..(k1 - k0) * kernel.lanes];
+                let b = &filters[col * deep + k0 * kernel.lanes..][..rounded * kernel.lanes];
+                // The next panel comes from far away: fetch a share of it with every tile.
                 let tiles = block.pixels().div_ceil(kernel.rows);
+                let next = &filters[((col + width) * deep + k0 * kernel.lanes).min(filters.len())..];
+                let next = &next[..b.len().min(next.len())];
+                let share = |t: usize| t * next.len() / tiles;
                 for t in 0..tiles {
                     let (r0, r1) = (t * block.pixels() / tiles, (t + 1) * block.pixels() / tiles);
                     kernel.run(Tile {
@@ -139,6 +163,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                         rows: &block.outputs()[r0..r1],
                         width,
                         start,
+                        ahead: &next[share(t)..share(t + 1)],
                     });
                 }
                 col += width;
@@ -149,7 +174,10 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     /// Pixels of a task: a block for each phase, less where that would leave threads idle. A function of sizes only.
     fn task_pixels(&self) -> usize {
         let phases = self.phases.0 * self.phases.1;
-        let per_phase = (self.out.pixels() / phases / 16).next_multiple_of(32).clamp(64, PIXELS);
+        let pixels = self.out.pixels() / phases;
+        // Every task streams all filters: 64 pixels pay for that. A handful of pixels is shared out all the same.
+        let least = (pixels / 4).next_multiple_of(16).clamp(16, 64);
+        let per_phase = (pixels / 16).next_multiple_of(32).clamp(least, PIXELS);
         if phases == 1 {
             return per_phase;
         }

@@ -1,7 +1,7 @@
 //! Obviously right convolutions: the formula of [`ConvSizes`] as loops, over f32 or f64, any stride, padding, dilation, groups.
 //!
 //! This is the oracle that the fast kernels are compared with, so it stays free of cleverness: every pass asks the same
-//! question, *which input pixel does tap (r, s) of output pixel (p, q) read*, and answers it in [`source`].
+//! question, *which input pixel does tap (r, s) of output pixel (p, q) read*, and answers it in `source`.
 
 use rayon::prelude::*;
 
@@ -64,7 +64,7 @@ pub fn dgrad<T: Real>(z: &ConvSizes, dy: &[T], w: &[T], bias: Option<&[T]>, dx: 
     });
 }
 
-/// dw[k,r,s,c] = Σ over all output pixels of dy[·,k] · (the input pixel that tap (r, s) reads)[c].
+/// `dw[k,r,s,c] = Σ dy[·,k] · x[·,c]` over all output pixels, x at the pixel that tap (r, s) reads.
 pub fn wgrad<T: Real>(z: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T]) {
     let (cg, kg) = per_group(z);
     let one = z.filters().per_image();
@@ -90,7 +90,7 @@ pub fn wgrad<T: Real>(z: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T]) {
     });
 }
 
-/// db[k] = Σ over all pixels of dy[·,k].
+/// `db[k] = Σ dy[·,k]` over all pixels.
 pub fn bias_grad<T: Real>(k: usize, dy: &[T], db: &mut [T]) {
     db.fill(T::ZERO);
     for row in dy.chunks_exact(k) {

@@ -1,5 +1,5 @@
-//! Microkernels: the innermost loops, written once over [`Vector`] and compiled for every instruction set that a machine may
-//! turn out to have. All `unsafe` of the host lives in this file. Each safe function checks its slices once, at the door, and
+//! Microkernels: the innermost loops, written once over a trait `Vector` and compiled for every instruction set that a machine may
+//! turn out to have. All `unsafe` of the host lives here. Each safe function checks its slices once, at the door, and
 //! the loops behind it use pointers.
 //!
 //! A [`Tile`] is a small matrix product held in registers, `M` rows × `lanes` columns:
@@ -10,7 +10,7 @@
 //! With AVX-512 a full tile is 14 × 32: 28 accumulators, two vectors of b and one broadcast fill 31 of the 32 registers, and
 //! 28 multiply-adds per step hide 16 loads.
 
-/// What the machine can do. Only detection makes one, so holding an [`Level`] proves that its instructions exist.
+/// What the machine can do. Only detection makes one, so holding a [`Level`] proves that its instructions exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(Isa);
 
@@ -49,6 +49,8 @@ pub struct Tile<'a> {
     pub rows: &'a [usize],
     pub width: usize,
     pub start: Start<'a>,
+    /// Memory that a later tile will read, to be fetched into L2 meanwhile; may be empty.
+    pub ahead: &'a [f32],
 }
 
 /// What a tile adds its product to.
@@ -67,43 +69,79 @@ pub struct Kernel {
     pub lanes: usize,
     /// Most rows of a tile.
     pub rows: usize,
+    /// How many steps of the reduction lie side by side in a panel when `a` lies in rows: see [`Kernel::interleave`].
+    pub step: usize,
     by_rows: &'static [TileFn],
     by_strip: &'static [TileFn],
 }
 
-type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &mut Out);
+type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &Out);
 
 /// The checked output of a tile, for the code behind the door.
-struct Out<'a> {
+struct Out {
     c: *mut f32,
-    rows: &'a [usize],
+    rows: *const usize,
     width: usize,
-    start: Start<'a>,
+    /// What every row starts from, or null: from what `c` holds.
+    start: *const f32,
+    ahead: *const f32,
+    ahead_step: usize,
 }
 
+static ZEROS: [f32; 32] = [0.0; 32];
+
 impl Kernel {
+    /// Makes a panel, `b[k, j]` row by row, ready for [`Layout::Rows`].
+    ///
+    /// Few columns would leave most of a register empty. So a narrow kernel keeps `step` partial sums per column: its panels
+    /// hold `step` consecutive k of column 0, then of column 1 …, which meet `step` consecutive floats of a row of `a`, repeated
+    /// for each column by a broadcast load. The partial sums are added at the end. The panel must hold a multiple of `step`
+    /// rows, and so must `a` columns: those beyond the depth as zeros.
+    pub fn interleave(&self, panel: &mut [f32]) {
+        if self.step == 1 {
+            return;
+        }
+        let mut group = [0.0; 16];
+        for rows in panel.chunks_exact_mut(self.step * self.lanes) {
+            let group = &mut group[..rows.len()];
+            for (i, v) in group.iter_mut().enumerate() {
+                *v = rows[i % self.step * self.lanes + i / self.step];
+            }
+            rows.copy_from_slice(group);
+        }
+    }
+
     /// Multiplies one tile.
     #[inline]
     pub fn run(&self, t: Tile) {
         let m = t.rows.len();
         assert!(m > 0 && m <= self.rows && t.width <= self.lanes, "tile of {m} rows, {} columns", t.width);
-        assert!(t.b.len() >= t.depth * self.lanes, "tile: b is too short");
         assert!(t.rows.iter().all(|&r| r < t.c.len() && t.c.len() - r >= t.width), "tile: a row of c leaves the slice");
-        if let Start::Bias(b) = t.start {
-            assert!(b.len() >= t.width, "tile: bias is too short");
-        }
-        let mut out = Out { c: t.c.as_mut_ptr(), rows: t.rows, width: t.width, start: t.start };
+        let start = match t.start {
+            Start::Zero => ZEROS.as_ptr(),
+            Start::Sum => std::ptr::null(),
+            Start::Bias(b) => {
+                assert!(b.len() >= t.width, "tile: bias is too short");
+                b.as_ptr()
+            }
+        };
+        let depth = if let Layout::Rows(_) = t.a { t.depth.next_multiple_of(self.step) } else { t.depth };
+        assert!(t.b.len() / self.lanes >= depth, "tile: b is too short");
+        let ahead_step = t.ahead.len().div_ceil(depth.max(1));
+        // Fetching from nowhere would walk the page tables at every step.
+        let ahead = if t.ahead.is_empty() { t.b.as_ptr() } else { t.ahead.as_ptr() };
+        let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead, ahead_step };
         match t.a {
             Layout::Rows(a) => {
-                assert!(t.depth <= ROW && a.len() >= (m - 1) * ROW + t.depth, "tile: a is too short");
+                assert!(depth <= ROW && a.len() >= (m - 1) * ROW + depth, "tile: a is too short");
                 // SAFETY: the asserts above cover every address a tile of m rows touches, and a Kernel comes only from a Level
                 // that was detected.
-                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+                unsafe { self.by_rows[m - 1](a.as_ptr(), t.b.as_ptr(), depth, &out) }
             }
             Layout::Strip(a) => {
-                assert!(a.len() >= m * t.depth, "tile: a is too short");
+                assert!(a.len() >= m * depth, "tile: a is too short");
                 // SAFETY: as above.
-                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), t.depth, &mut out) }
+                unsafe { self.by_strip[m - 1](a.as_ptr(), t.b.as_ptr(), depth, &out) }
             }
         }
     }
@@ -128,6 +166,11 @@ impl Level {
         isas.into_iter().flatten().map(Level)
     }
 
+    /// The kernel of all panels but the last.
+    pub fn widest(self) -> &'static Kernel {
+        self.kernel(usize::MAX)
+    }
+
     /// The kernel for the next panel when `left` columns remain: the narrowest that holds them, else the widest.
     pub fn kernel(self, left: usize) -> &'static Kernel {
         let kernels: &'static [Kernel] = match self.0 {
@@ -146,8 +189,8 @@ impl Level {
         if rows == 0 || len == 0 {
             return;
         }
-        assert!(src.len() >= (rows - 1) * src_step + len, "copy_rows: source is too short");
-        assert!(dst.len() >= (rows - 1) * dst_step + len, "copy_rows: destination is too short");
+        assert!(covers(src, rows, src_step, len), "copy_rows: source is too short");
+        assert!(covers(dst, rows, dst_step, len), "copy_rows: destination is too short");
         let (s, d) = (src.as_ptr(), dst.as_mut_ptr());
         // SAFETY: both slices hold the last element of the last row; the level was detected.
         unsafe {
@@ -160,24 +203,59 @@ impl Level {
             }
         }
     }
-}
 
-impl Level {
-    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`: rows become columns.
+    /// Whether registers hold 16 floats.
+    fn has_16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => true,
+            _ => false,
+        }
+    }
+
+    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`, `k < depth`: rows become columns.
     pub fn transpose(self, src: &[f32], depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
-        for (k, row) in dst.chunks_exact_mut(lanes).enumerate().take(depth) {
-            for (j, v) in row[..width].iter_mut().enumerate() {
+        if depth == 0 || width == 0 {
+            return;
+        }
+        assert!(covers(src, width, depth, depth), "transpose: source is too short");
+        assert!(covers(dst, depth, lanes, width), "transpose: destination is too short");
+        // Blocks of 16 × 16 in registers where the machine can, else element by element.
+        let (wide, deep) = if self.has_16() { (width / 16 * 16, depth / 16 * 16) } else { (0, 0) };
+        #[cfg(target_arch = "x86_64")]
+        {
+            for j in (0..wide).step_by(16) {
+                for k in (0..deep).step_by(16) {
+                    // SAFETY: 16 rows from j and 16 columns from k lie within both slices; the level was detected.
+                    unsafe {
+                        let (s, d) = (src.as_ptr().add(j * depth + k), dst.as_mut_ptr().add(k * lanes + j));
+                        x86::transpose_16(s, depth, d, lanes);
+                    }
+                }
+            }
+        }
+        for k in 0..depth {
+            let from = if k < deep { wide } else { 0 };
+            for (j, v) in dst[k * lanes..][..width].iter_mut().enumerate().skip(from) {
                 *v = src[j * depth + k];
             }
         }
     }
 }
 
+/// Whether `rows` rows of `len` floats, `step` apart, lie within the slice.
+fn covers(x: &[f32], rows: usize, step: usize, len: usize) -> bool {
+    (rows - 1).checked_mul(step).and_then(|last| last.checked_add(len)).is_some_and(|end| end <= x.len())
+}
+
 /// A register of floats. Implementations are `inline(always)`, so that they become part of the function that switches the
 /// instruction set on.
 trait Vector: Copy {
+    /// Columns, and steps of the reduction side by side within a column.
     const LANES: usize;
+    const STEP: usize = 1;
     unsafe fn zero() -> Self;
+    /// `STEP` floats, repeated.
     unsafe fn splat(p: *const f32) -> Self;
     unsafe fn load(p: *const f32) -> Self;
     unsafe fn store(self, p: *mut f32);
@@ -187,56 +265,66 @@ trait Vector: Copy {
     unsafe fn add(self, o: Self) -> Self;
     /// self + a·b
     unsafe fn fma(self, a: Self, b: Self) -> Self;
+    /// The sum over the steps of each column, in the first `LANES` lanes.
+    #[inline(always)]
+    unsafe fn fold(self) -> Self {
+        self
+    }
+    /// A hint to fetch a line into L2; any address will do.
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
 }
 
-/// The tile: `ROWS` or a strip, `M` rows of `NV` vectors.
+/// The tile: `M` rows of `NV` vectors. Every index of `acc` is known at compile time, which keeps it in registers.
 ///
 /// # Safety
 /// `a`, `b` and `out` must cover the tile (checked by [`Kernel::run`]); V's instructions must exist.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn tile<V: Vector, const M: usize, const NV: usize, const STRIP: bool>(
     mut a: *const f32,
     mut b: *const f32,
     depth: usize,
-    out: &mut Out,
+    out: &Out,
 ) {
-    let (row, step) = if STRIP { (1, M) } else { (ROW, 1) };
+    let (row, step) = if STRIP { (1, M) } else { (ROW, V::STEP) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[V::zero(); NV]; M];
-        for _ in 0..depth {
-            let mut bs = [V::zero(); NV];
-            for (j, v) in bs.iter_mut().enumerate() {
-                *v = V::load(b.add(j * V::LANES));
+        let mut ahead = out.ahead;
+        // Rows of c are far apart: fetch them while the loop runs.
+        for i in 0..M {
+            let c = out.c.add(*out.rows.add(i));
+            for j in 0..NV {
+                V::prefetch(c.wrapping_add(j * V::LANES));
             }
-            for (i, acc) in acc.iter_mut().enumerate() {
+        }
+        for _ in 0..depth / V::STEP {
+            let mut bs = [V::zero(); NV];
+            for j in 0..NV {
+                bs[j] = V::load(b.add(j * V::LANES * V::STEP));
+            }
+            for i in 0..M {
                 let x = V::splat(a.add(i * row));
-                for (acc, &v) in acc.iter_mut().zip(&bs) {
-                    *acc = acc.fma(x, v);
+                for j in 0..NV {
+                    acc[i][j] = acc[i][j].fma(x, bs[j]);
                 }
             }
+            V::prefetch(ahead);
+            ahead = ahead.wrapping_add(out.ahead_step);
             a = a.add(step);
-            b = b.add(NV * V::LANES);
+            b = b.add(NV * V::LANES * V::STEP);
         }
-        for (acc, &row) in acc.iter().zip(out.rows) {
-            for (j, &v) in acc.iter().enumerate() {
-                let at = j * V::LANES;
-                let c = out.c.add(row + at);
-                if at + V::LANES <= out.width {
-                    let v = match out.start {
-                        Start::Zero => v,
-                        Start::Bias(b) => v.add(V::load(b.as_ptr().add(at))),
-                        Start::Sum => v.add(V::load(c)),
-                    };
-                    v.store(c);
+        for i in 0..M {
+            let c = out.c.add(*out.rows.add(i));
+            let start = if out.start.is_null() { c.cast_const() } else { out.start };
+            for j in 0..NV {
+                let (at, v) = (j * V::LANES, acc[i][j].fold());
+                if V::STEP == 1 && at + V::LANES <= out.width {
+                    v.add(V::load(start.add(at))).store(c.add(at));
                 } else if at < out.width {
-                    let n = out.width - at;
-                    let v = match out.start {
-                        Start::Zero => v,
-                        Start::Bias(b) => v.add(V::load_part(b.as_ptr().add(at), n)),
-                        Start::Sum => v.add(V::load_part(c, n)),
-                    };
-                    v.store_part(c, n);
+                    let n = (out.width - at).min(V::LANES);
+                    v.add(V::load_part(start.add(at), n)).store_part(c.add(at), n);
                 }
             }
         }
@@ -250,6 +338,15 @@ unsafe fn copy_rows<V: Vector>(s: *const f32, s_step: usize, d: *mut f32, d_step
     let whole = len / V::LANES * V::LANES;
     // SAFETY: the caller's promise.
     unsafe {
+        // The channels of one panel, the commonest case by far.
+        if len == 2 * V::LANES {
+            for i in 0..rows {
+                let (s, d) = (s.add(i * s_step), d.add(i * d_step));
+                V::load(s).store(d);
+                V::load(s.add(V::LANES)).store(d.add(V::LANES));
+            }
+            return;
+        }
         for i in 0..rows {
             let (s, d) = (s.add(i * s_step), d.add(i * d_step));
             let mut j = 0;
@@ -315,237 +412,27 @@ impl Vector for Lanes {
 macro_rules! tiles {
     ($f:ident, $nv:literal, $strip:literal; $($m:literal)*) => { &[$($f::<$m, $nv, $strip>),*] };
 }
-/// A [`Kernel`] of both layouts.
+/// A [`Kernel`] of both layouts: lanes, step, and the function and number of vectors of each.
 macro_rules! kernel {
-    ($f:ident, $lanes:literal, $nv:literal; $($m:literal)*) => {
+    ($lanes:literal, $step:literal, $f:ident, $g:ident, $nv:literal; $($m:literal)*) => {
         Kernel {
             lanes: $lanes,
             rows: [$($m),*].len(),
+            step: $step,
             by_rows: tiles!($f, $nv, false; $($m)*),
-            by_strip: tiles!($f, $nv, true; $($m)*),
+            by_strip: tiles!($g, $nv, true; $($m)*),
         }
     };
 }
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// # Safety
 /// As [`tile`].
-unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(
-    a: *const f32,
-    b: *const f32,
-    depth: usize,
-    out: &mut Out,
-) {
+unsafe fn portable<const M: usize, const NV: usize, const STRIP: bool>(a: *const f32, b: *const f32, depth: usize, out: &Out) {
     // SAFETY: the caller's promise; arrays exist everywhere.
     unsafe { tile::<Lanes, M, NV, STRIP>(a, b, depth, out) }
 }
 
-static PORTABLE: &[Kernel] = &[kernel!(portable, 8, 1; 1 2 3 4)];
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Kernel, Out, Vector, copy_rows, tile};
-
-    pub static AVX2: &[Kernel] = &[
-        kernel!(avx2_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(avx2, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
-        kernel!(avx2, 16, 2; 1 2 3 4 5 6),
-    ];
-    pub static AVX512: &[Kernel] = &[
-        kernel!(avx512_4, 4, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512_8, 8, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512, 16, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        kernel!(avx512, 32, 2; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    ];
-
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m512, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2_4<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_8<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m256, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`tile`].
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn avx512_4<const M: usize, const NV: usize, const STRIP: bool>(
-        a: *const f32,
-        b: *const f32,
-        depth: usize,
-        out: &mut Out,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<__m128, M, NV, STRIP>(a, b, depth, out) }
-    }
-    /// # Safety
-    /// As [`copy_rows`].
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn copy_rows_512(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_rows::<__m512>(s, s_step, d, d_step, rows, len) }
-    }
-    /// # Safety
-    /// As [`copy_rows`].
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
-    }
-
-    impl Vector for __m512 {
-        const LANES: usize = 16;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: here and below, only functions that enable the instructions use this type, and pointers are the
-            // caller's promise.
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm512_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm512_maskz_loadu_ps((1u16 << n) - 1, p) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm512_mask_storeu_ps(p, (1u16 << n) - 1, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm512_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-    }
-
-    /// The first n lanes of a masked load or store are on: read from `LANES - n`.
-    static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    impl Vector for __m256 {
-        const LANES: usize = 8;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm256_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm256_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm256_maskload_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast())) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm256_maskstore_ps(p, _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()), self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm256_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-    }
-
-    impl Vector for __m128 {
-        const LANES: usize = 4;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as for __m512.
-            unsafe { _mm_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> Self {
-            unsafe { _mm_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn load_part(p: *const f32, n: usize) -> Self {
-            unsafe { _mm_maskload_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast())) }
-        }
-        #[inline(always)]
-        unsafe fn store_part(self, p: *mut f32, n: usize) {
-            unsafe { _mm_maskstore_ps(p, _mm_loadu_si128(MASK.as_ptr().add(8 - n).cast()), self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, o: Self) -> Self {
-            unsafe { _mm_add_ps(self, o) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { _mm_fmadd_ps(a, b, self) }
-        }
-    }
-}
+static PORTABLE: &[Kernel] = &[kernel!(8, 1, portable, portable, 1; 1 2 3 4)];

@@ -119,7 +119,7 @@ impl Taps {
 
     /// Writes elements `k0..k1` of the reduction for every pixel of a segment: a row of `dst` each, zero where a tap reads
     /// padding.
-    pub fn fill(&self, level: Level, x: &[f32], seg: &Segment, k0: usize, k1: usize, dst: &mut [f32], dst_step: usize) {
+    pub fn fill(&self, level: Level, x: &[f32], seg: &Segment, (k0, k1): (usize, usize), dst: &mut [f32], dst_step: usize) {
         let (rows, cols, pitch) = (&self.rows, &self.cols, self.pitch);
         let line = cols.len * pitch;
         // Taps that lie side by side are one run of memory.
@@ -142,8 +142,13 @@ impl Taps {
             let at = (cols.first + (ms * cols.tap_step) as isize) * pitch as isize + (self.chan + inside) as isize;
             let by = cols.step * pitch;
             let room = line as isize - len as isize - at;
-            let ja = ((-at).max(0) as usize).div_ceil(by).clamp(seg.j0, seg.j1);
-            let jb = if room < 0 { 0 } else { room as usize / by + 1 }.clamp(ja, seg.j1);
+            let (mut ja, mut jb) = (seg.j0, seg.j1);
+            if at + ((ja * by) as isize) < 0 {
+                ja = ((-at) as usize).div_ceil(by).min(jb);
+            }
+            if ((jb - 1) * by) as isize > room {
+                jb = if room < 0 { ja } else { (room as usize / by + 1).clamp(ja, jb) };
+            }
             for j in (seg.j0..ja).chain(jb..seg.j1) {
                 let from = at + (j * by) as isize;
                 let out = &mut out[(j - seg.j0) * dst_step..][..len];

@@ -1,5 +1,8 @@
-//! wgrad: the matrix product dyᵀ · (taps of x). Rows are filters, columns the (tap, channel) elements of one filter, and the
-//! reduction runs over output pixels.
+//! wgrad: the matrix product dyᵀ · (taps of x). Rows are filters, columns the taps × channels of one filter, and the reduction
+//! runs over output pixels.
+//!
+//! Sums are kept panel by panel, as the tiles make them: in dw itself, the rows of a tile would lie in as many pages. A last
+//! pass adds the parts in order and puts every sum in its place.
 
 use rayon::prelude::*;
 
@@ -10,139 +13,137 @@ use super::taps::Taps;
 
 /// How the work is shared out: a function of sizes only, so that results do not depend on threads.
 pub struct Split {
-    /// Ranges of pixels with partial sums of their own, added in order at the end.
+    /// Ranges of pixels with sums of their own.
     parts: usize,
-    /// Filters of a task.
+    /// Ranges of filters, and the filters of each.
+    blocks: usize,
     rows: usize,
+    /// Columns of all panels.
+    padded: usize,
     pub scratch: usize,
 }
 
-/// Tasks to aim at, most floats of partial sums, and fewest pixels of one.
+/// Tasks to aim at, floats of partial sums to stay below, and fewest pixels of a part.
 const TASKS: usize = 16;
-const PARTIALS: usize = 4 << 20;
+const PARTIALS: usize = 5 << 20;
 const PART_PIXELS: usize = 512;
+/// Most filters of a task: every task copies the taps it reads, and many filters pay for that.
+const FILTERS: usize = 256;
+/// Pixels of a block: a panel of x and a strip of dy together fit L1.
+const PIXELS: usize = 160;
 
 impl Split {
     pub fn of(z: &ConvSizes) -> Split {
-        let k = z.k as usize;
-        // Every task copies the taps it reads, which 128 filters amortise.
-        let blocks = (k / 128).max(1);
-        let most = (PARTIALS / z.filters().len().max(1)).min(z.y().pixels() / PART_PIXELS).max(1);
-        let parts = TASKS.div_ceil(blocks).min(most);
-        Split { parts, rows: k.div_ceil(blocks), scratch: if parts == 1 { 0 } else { parts * z.filters().len() } }
+        let (k, one, pixels) = (z.k as usize, z.filters().per_image(), z.y().pixels());
+        let padded = one.next_multiple_of(32);
+        let most = (PARTIALS / (k * padded).max(1)).min(pixels / PART_PIXELS).clamp(1, TASKS);
+        // Where pixels do not make enough tasks, filters do.
+        let blocks = k.div_ceil(FILTERS).max((TASKS / 4).div_ceil(most).min(k / 128)).max(1);
+        let rows = k.div_ceil(blocks);
+        let blocks = k.div_ceil(rows.max(1));
+        let parts = TASKS.div_ceil(blocks.max(1)).min(most);
+        Split { parts, blocks, rows, padded, scratch: parts * blocks * rows * padded }
     }
 }
 
 pub fn run(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
     let split = Split::of(z);
-    let len = z.filters().len();
-    if len == 0 {
-        return;
+    let (one, pixels) = (z.filters().per_image(), z.y().pixels());
+    if dw.is_empty() || pixels == 0 {
+        return dw.fill(0.0);
     }
-    if split.parts == 1 {
-        return part(level, z, x, dy, split.rows, (0, z.y().pixels()), dw);
-    }
-    let partial = &mut scratch[..split.scratch];
-    partial.par_chunks_mut(len).with_max_len(1).enumerate().for_each(|(i, dw)| {
-        let pixels = z.y().pixels();
-        part(level, z, x, dy, split.rows, (i * pixels / split.parts, (i + 1) * pixels / split.parts), dw);
-    });
-    let partial = &*partial;
-    dw.par_chunks_mut(4096).enumerate().for_each(|(i, dw)| {
-        let of = |p: usize| &partial[p * len + i * 4096..][..dw.len()];
-        dw.copy_from_slice(of(0));
-        for p in 1..split.parts {
-            for (a, &b) in dw.iter_mut().zip(&partial[p * len + i * 4096..]) {
-                *a += b;
-            }
-        }
-    });
-}
-
-/// The sum over pixels `begin..end`.
-fn part(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], rows: usize, (begin, end): (usize, usize), dw: &mut [f32]) {
-    let one = z.filters().per_image();
-    let per_group = (z.k / z.groups) as usize;
-    dw.par_chunks_mut(rows * one).with_max_len(1).enumerate().for_each(|(i, dw)| {
-        if begin == end {
-            return dw.fill(0.0);
-        }
-        let (mut k, last) = (i * rows, i * rows + dw.len() / one);
-        let mut dw = dw;
+    let task = split.rows * split.padded;
+    let sums = &mut scratch[..split.scratch];
+    sums.par_chunks_mut(task).with_max_len(1).enumerate().for_each(|(i, sums)| {
+        let (part, block) = (i / split.blocks, i % split.blocks);
+        let range = (part * pixels / split.parts, (part + 1) * pixels / split.parts);
+        let (first, last) = (block * split.rows, ((block + 1) * split.rows).min(z.k as usize));
+        let per_group = (z.k / z.groups) as usize;
+        let mut k = first;
         while k < last {
-            // The filters of one group among those of the task.
             let group = k / per_group;
             let to = last.min((group + 1) * per_group);
-            let (now, after) = dw.split_at_mut((to - k) * one);
-            filters(level, z, x, dy, group, (k, to), (begin, end), now);
-            dw = after;
+            add_up(level, z, x, dy, group, (first, k, to), range, split.rows, sums);
             k = to;
         }
     });
+    let sums = &*sums;
+    dw.par_chunks_mut(one).with_min_len(8).enumerate().for_each(|(k, dw)| {
+        let (block, row) = (k / split.rows, k % split.rows);
+        let mut col = 0;
+        while col < one {
+            let lanes = level.kernel(one - col).lanes;
+            let width = lanes.min(one - col);
+            let at = |part: usize| &sums[(part * split.blocks + block) * task + col * split.rows + row * lanes..][..width];
+            let dw = &mut dw[col..col + width];
+            dw.copy_from_slice(at(0));
+            for part in 1..split.parts {
+                for (a, &b) in dw.iter_mut().zip(at(part)) {
+                    *a += b;
+                }
+            }
+            col += width;
+        }
+    });
 }
 
-/// Filters `k0..k1`, all of one group, over pixels `begin..end`.
+/// Sums of filters `k0..k1`, all of one group, over a range of pixels. Panels of `sums` have `rows` rows, from filter `first`.
 #[allow(clippy::too_many_arguments)]
-fn filters(
+fn add_up(
     level: Level,
     z: &ConvSizes,
     x: &[f32],
     dy: &[f32],
     group: usize,
-    (k0, k1): (usize, usize),
+    (first, k0, k1): (usize, usize, usize),
     (begin, end): (usize, usize),
-    dw: &mut [f32],
+    rows: usize,
+    sums: &mut [f32],
 ) {
-    let one = z.filters().per_image();
+    let (k, one) = (z.k as usize, z.filters().per_image());
     let mut taps = Taps::fprop(z);
     taps.chan = group * taps.chans;
-    let k = z.k as usize;
-    let tile_rows = level.kernel(usize::MAX).rows;
-    // As many filters as the buffer of PIXELS × ROW floats holds strips for.
-    let most = ROW;
+    let count = k1 - k0;
+    // The buffer holds a strip for each of ROW filters.
+    const { assert!(FILTERS <= ROW) };
+    let tiles = count.div_ceil(level.widest().rows);
+    let cut = |t: usize| t * count / tiles;
     with_buffers(|strips, panel, block| {
-        for f0 in (k0..k1).step_by(most) {
-            let count = most.min(k1 - f0);
-            let tiles = count.div_ceil(tile_rows);
-            let cut = |t: usize| t * count / tiles;
-            let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end);
-            let mut start = Start::Zero;
-            while walk.next(block) {
-                let pixels = block.pixels();
+        let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, PIXELS);
+        let mut start = Start::Zero;
+        while walk.next(block) {
+            let pixels = block.pixels();
+            for t in 0..tiles {
+                let (r0, r1) = (cut(t), cut(t + 1));
+                let dy = &dy[block.first * k + k0 + r0..];
+                level.copy_rows(dy, k, &mut strips[r0 * pixels..], r1 - r0, pixels, r1 - r0);
+            }
+            let mut col = 0;
+            while col < one {
+                let kernel = level.kernel(one - col);
+                let (lanes, width) = (kernel.lanes, kernel.lanes.min(one - col));
+                let mut row = 0;
+                for seg in block.segments() {
+                    taps.fill(level, x, seg, (col, col + width), &mut panel[row * lanes..], lanes);
+                    row += seg.j1 - seg.j0;
+                }
                 for t in 0..tiles {
                     let (r0, r1) = (cut(t), cut(t + 1));
-                    let dy = &dy[block.first * k + f0 + r0..];
-                    level.copy_rows(dy, k, &mut strips[r0 * pixels..], r1 - r0, pixels, r1 - r0);
+                    let at: [usize; 16] = std::array::from_fn(|i| (r0 + i) * lanes);
+                    kernel.run(Tile {
+                        a: Layout::Strip(&strips[r0 * pixels..]),
+                        b: panel,
+                        depth: pixels,
+                        c: &mut sums[col * rows + (k0 - first) * lanes..],
+                        rows: &at[..r1 - r0],
+                        width,
+                        start,
+                        ahead: &[],
+                    });
                 }
-                let mut col = 0;
-                while col < one {
-                    let kernel = level.kernel(one - col);
-                    let width = kernel.lanes.min(one - col);
-                    let mut row = 0;
-                    for seg in block.segments() {
-                        taps.fill(level, x, seg, col, col + width, &mut panel[row * kernel.lanes..], kernel.lanes);
-                        row += seg.j1 - seg.j0;
-                    }
-                    for t in 0..tiles {
-                        let (r0, r1) = (cut(t), cut(t + 1));
-                        let mut at = [0; 16];
-                        for (i, a) in at[..r1 - r0].iter_mut().enumerate() {
-                            *a = (f0 - k0 + r0 + i) * one;
-                        }
-                        kernel.run(Tile {
-                            a: Layout::Strip(&strips[r0 * pixels..]),
-                            b: panel,
-                            depth: pixels,
-                            c: &mut dw[col..],
-                            rows: &at[..r1 - r0],
-                            width,
-                            start,
-                        });
-                    }
-                    col += width;
-                }
-                start = Start::Sum;
+                col += width;
             }
+            start = Start::Sum;
         }
     });
 }

@@ -77,6 +77,7 @@ ops! {
     bce_logits,
     bilinear,
     cam_attention,
+    concat,
     conv2d,
     conv_transpose2d,
     cross_entropy,

@@ -1,1 +1,18 @@
-//! What a run leaves behind: metrics.jsonl, TensorBoard events, report.html.
+//! What a run leaves behind: metrics.jsonl, TensorBoard events, report.json and report.html, and the tables on the terminal.
+
+pub mod chart;
+pub mod data;
+pub mod file;
+pub mod heatmap;
+pub mod html;
+pub mod jsonl;
+pub mod table;
+pub mod tensorboard;
+
+pub use data::{
+    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, MapFigures, Panel, Picture, ReportData,
+    Series, Split,
+};
+pub use heatmap::Rgb;
+pub use jsonl::JsonLog;
+pub use tensorboard::EventWriter;

@@ -1,0 +1,74 @@
+//! One stage-1 training step (discriminator and autoencoder), whole: images per second, memory, and where the time goes.
+//!
+//! ```text
+//! cargo bench --bench step -- [--size 64] [--batch 32] [--steps 7] [--threads 2] [--profile] [--set key=value]...
+//! ```
+//! Networks and losses are the paper's at the given size (four stride-2 convolutions, full comparator with random weights, extended
+//! discriminator): the step that the same networks take in PyTorch. Data are random: loading is not measured. `--test` runs one
+//! small step.
+
+use std::time::Instant;
+
+use lae_engine::core::params::ParamStore;
+use lae_engine::core::rng::{Rng, stream};
+use lae_engine::data::dataset::Batch;
+use lae_engine::train::config::TrainConfig;
+use lae_engine::train::step::{Networks, Stage1};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let test = args.iter().any(|a| a == "--test");
+    let value = |name: &str, default: usize| {
+        let at = args.iter().position(|a| a == name);
+        at.and_then(|i| args.get(i + 1)).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name} takes a number")))
+    };
+    let size = value("--size", if test { 32 } else { 64 });
+    let (batch, steps) = (value("--batch", if test { 2 } else { 32 }), value("--steps", if test { 1 } else { 7 }));
+    let mut set = vec![format!("size={size}"), format!("train.batch={batch}"), format!("lae.grid={}", size / 16)];
+    set.extend(args.windows(2).filter(|w| w[0] == "--set").map(|w| w[1].clone()));
+    let config = TrainConfig::resolve("paper", None, &set).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(value("--threads", 0)).build().unwrap();
+    pool.install(|| run(&config, steps, args.iter().any(|a| a == "--profile")));
+}
+
+fn run(c: &TrainConfig, steps: usize, profile: bool) {
+    let mut store = ParamStore::new(0);
+    let nets = Networks::build(&mut store, c).unwrap();
+    let mut stage = Stage1::new(c, &nets, &store).unwrap();
+    let (n, each) = (c.train.batch, c.size * c.size * 3);
+    let mut rng = Rng::new(0, stream("bench"), 0);
+    let batch = Batch {
+        n,
+        size: c.size,
+        x: (0..n * each).map(|_| rng.unit()).collect(),
+        label_true: (0..n).map(|i| (i < n / 2) as u8 as f32).collect(),
+        ..Batch::default()
+    };
+    stage.run(&mut store, &batch, 1, 1e-3, 1e-3);
+    let mut times: Vec<f64> = (0..steps)
+        .map(|i| {
+            let start = Instant::now();
+            stage.run(&mut store, &batch, i as u64 + 2, 1e-3, 1e-3);
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    println!(
+        "lae-engine f32 NHWC size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s ({} steps, plan {:.0} MiB)",
+        c.size,
+        rayon::current_num_threads(),
+        1e3 * median,
+        n as f64 / median,
+        steps,
+        stage.plan.bytes() as f64 / 1048576.0
+    );
+    if profile {
+        stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3);
+        let rows = stage.plan.run_timed(&mut store);
+        let total: f64 = rows.iter().map(|r| r.2).sum();
+        for (op, pass, seconds) in rows {
+            println!("{op:>20} {:<9} {:>8.1} ms {:>5.1} %", format!("{pass:?}"), 1e3 * seconds, 100.0 * seconds / total);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line: what was typed, turned into what is done.
+
+mod describe;
+mod detect;
+mod doctor;
+mod eval;
+mod forge;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+/// Locality-Aware AutoEncoder: a deepfake detector whose attention map lies on the forged region, on an engine of its own.
+#[derive(Parser)]
+#[command(name = "lae-engine", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// Threads to use [default: all]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a detector: both stages of the paper, then a report
+    Train(train::TrainArgs),
+    /// Judge a trained run's test sets, or a folder of labelled pictures
+    Eval(eval::EvalArgs),
+    /// Say of pictures whether they are fake, and show where
+    Detect(detect::DetectArgs),
+    /// Write a data set of genuine and forged pictures with masks
+    Forge(forge::ForgeArgs),
+    /// Print the networks as tables
+    Describe(describe::DescribeArgs),
+    /// Report what this machine and this build can do
+    Doctor,
+}
+
+/// Where pictures come from and what is done to them: the same words for every command.
+#[derive(Args, Clone, Default)]
+pub struct DataArgs {
+    /// Folder of photographs (searched recursively); the forgeries are made here
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    photos: Option<PathBuf>,
+    /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Trace planted on the seen forger's fakes: none, checkerboard, jpeg, resample, noise
+    #[arg(long, value_name = "KIND")]
+    fingerprint: Option<String>,
+    /// Strength of the trace, in grey levels (jpeg: quality; resample: factor)
+    #[arg(long, value_name = "X")]
+    fingerprint_amplitude: Option<f64>,
+    /// Share of the seen fakes that carry the trace
+    #[arg(long, value_name = "0..1")]
+    fingerprint_rate: Option<f64>,
+    /// Shape of the forged region: central (the paper), rect, stroke
+    #[arg(long, value_name = "SHAPE")]
+    hole: Option<String>,
+}
+
+impl DataArgs {
+    /// As settings of the configuration.
+    fn settings(&self) -> Result<Vec<String>> {
+        let path = |key: &str, p: &Option<PathBuf>| -> Result<Option<String>> {
+            let Some(p) = p else { return Ok(None) };
+            if !p.is_dir() {
+                return Err(Error::data(p, "is not a folder"));
+            }
+            // A run folder must find its data from anywhere.
+            let p = std::fs::canonicalize(p).map_err(|e| Error::io(p, e))?;
+            Ok(Some(format!("{key}={}", toml::Value::String(p.to_string_lossy().into_owned()))))
+        };
+        let rows = [
+            path("data.photos", &self.photos)?,
+            path("data.dir", &self.data)?,
+            self.fingerprint.as_ref().map(|x| format!("data.fingerprint={x}")),
+            self.fingerprint_amplitude.map(|x| format!("data.fingerprint_amplitude={x:?}")),
+            self.fingerprint_rate.map(|x| format!("data.fingerprint_rate={x:?}")),
+            self.hole.as_ref().map(|x| format!("data.hole={x}")),
+        ];
+        Ok(rows.into_iter().flatten().collect())
+    }
+}
+
+/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged, 2 error.
+pub fn main() -> i32 {
+    let cli = Cli::parse();
+    let work = move || match cli.command {
+        Command::Train(a) => a.run(),
+        Command::Eval(a) => a.run(),
+        Command::Detect(a) => a.run(),
+        Command::Forge(a) => a.run(),
+        Command::Describe(a) => a.run(),
+        Command::Doctor => doctor::run(),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.unwrap_or(0)).build();
+    // Everything runs on a worker of the pool: steps then start their tasks without a detour (and without allocating).
+    let result = match pool {
+        Ok(pool) => pool.install(work),
+        Err(e) => Err(Error::config("--threads", e)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e}");
+            2
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Ready-made data sets: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
+//!
+//! * Pictures of any size and of every format that is read, in folders as deep as you like; they are resized to S × S (the aspect
+//!   is not kept) with antialiasing.
+//! * A mask pairs with its fake by path and stem: `fake/a/7.jpg` ↔ `mask/a/7.png`. A fake without its mask, or a mask without its
+//!   fake, is an error that names the stem: pairs must never shift. A split without a mask folder is accepted, with a notice.
+//! * `unseen/<method>/real/` is optional; without it the test's genuine pictures are used (models.md A35).
+//! * Pictures that cannot be read are skipped, printed and counted, as long as they are at most half of their class.
+//! * `manifest.jsonl`, if there (the program's own export writes it), adds methods and photograph numbers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::dataset::{Sample, Split};
+use super::picture::{Mask, Picture};
+use super::source::{Skipped, picture_files};
+use crate::error::{Error, Result};
+
+/// Headers of so many files of a class are read when the folder is opened; the rest are only looked at when they are used.
+const PROBED: usize = 4000;
+
+/// One line of `manifest.jsonl`. Paths are relative to the data folder, with forward slashes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub path: String,
+    /// "real" or "fake".
+    pub label: String,
+    pub method: String,
+    /// Photograph.
+    pub group: Option<u32>,
+    pub split: String,
+    pub mask: Option<String>,
+    /// Carries the planted trace.
+    #[serde(default)]
+    pub fingerprinted: bool,
+}
+
+struct Item {
+    path: PathBuf,
+    mask: Option<PathBuf>,
+    entry: Option<Entry>,
+}
+
+/// The pictures of one folder.
+struct Class {
+    items: Vec<Item>,
+    /// Files found, readable or not.
+    found: usize,
+    skipped: Skipped,
+    dir: PathBuf,
+}
+
+struct Part {
+    /// None: an unseen method that shares the test's.
+    real: Option<Class>,
+    fake: Class,
+    method: Arc<str>,
+}
+
+/// An opened data folder.
+pub struct Folder {
+    pub root: PathBuf,
+    /// What a reader must know: missing masks, format leaks.
+    pub notices: Vec<String>,
+    seen: [Part; 3],
+    unseen: Vec<Part>,
+}
+
+impl Folder {
+    /// Lists the folder, pairs the masks, reads headers. Prints a line for each file that is skipped and for each notice.
+    pub fn open(root: &Path) -> Result<Folder> {
+        if !root.is_dir() {
+            return Err(Error::data(root, "no such folder; data.dir wants DIR/{train,val,test}/{real,fake,mask}/"));
+        }
+        let manifest = read_manifest(root)?;
+        let mut notices = Vec::new();
+        let mut part = |dir: &Path, name: &str, needs_real: bool| -> Result<Part> {
+            let real = dir.join("real");
+            let real = if needs_real || real.is_dir() { Some(Class::open(root, &real, None, &manifest)?) } else { None };
+            let masks = Some(dir.join("mask")).filter(|m| m.is_dir());
+            if masks.is_none() {
+                notices.push(format!("{} has no mask folder: its fakes are used without masks", dir.display()));
+            }
+            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest)?;
+            let mut methods = fake.items.iter().map(|i| i.entry.as_ref().map(|e| e.method.as_str()));
+            let first = methods.next().flatten();
+            let method = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or(name).into();
+            Ok(Part { real, fake, method })
+        };
+        let seen = [
+            part(&root.join("train"), "fake", true)?,
+            part(&root.join("val"), "fake", true)?,
+            part(&root.join("test"), "fake", true)?,
+        ];
+        let mut unseen = Vec::new();
+        let folder = root.join("unseen");
+        if folder.is_dir() {
+            let mut methods: Vec<PathBuf> = fs::read_dir(&folder)
+                .map_err(|e| Error::io(&folder, e))?
+                .filter_map(|e| e.ok().map(|e| e.path()))
+                .filter(|p| p.is_dir() && !p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')))
+                .collect();
+            methods.sort();
+            for dir in methods {
+                let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let mut opened = part(&dir, &name, false)?;
+                opened.method = name.into(); // the folder's name tells a variant from the method itself
+                unseen.push(opened);
+            }
+        }
+        let mut folder = Folder { root: root.to_path_buf(), notices, seen, unseen };
+        folder.notices.extend(folder.format_leaks());
+        folder.notices.iter().for_each(|n| eprintln!("notice: {n}"));
+        Ok(folder)
+    }
+
+    fn part(&self, split: Split) -> Option<&Part> {
+        match split {
+            Split::Train => Some(&self.seen[0]),
+            Split::Val => Some(&self.seen[1]),
+            Split::Test => Some(&self.seen[2]),
+            Split::Unseen(k) => self.unseen.get(k),
+            Split::SeenClean => None,
+        }
+    }
+
+    /// The genuine pictures that go with a part: its own or the test's.
+    fn real<'a>(&'a self, part: &'a Part) -> &'a [Item] {
+        part.real.as_ref().or(self.seen[2].real.as_ref()).map_or(&[], |c| &c.items)
+    }
+
+    /// Genuine and forged pictures of a split. Genuine ones come first in its numbering, each class in the order of its names.
+    pub fn counts(&self, split: Split) -> (usize, usize) {
+        self.part(split).map_or((0, 0), |p| (self.real(p).len(), p.fake.items.len()))
+    }
+
+    fn item(&self, split: Split, i: usize) -> Option<&Item> {
+        let part = self.part(split)?;
+        let real = self.real(part);
+        real.get(i).or_else(|| part.fake.items.get(i - real.len()))
+    }
+
+    pub fn is_fake(&self, split: Split, i: usize) -> bool {
+        i >= self.counts(split).0
+    }
+
+    /// The photograph of a picture, if a manifest tells.
+    pub fn group(&self, split: Split, i: usize) -> Option<u32> {
+        self.item(split, i)?.entry.as_ref()?.group
+    }
+
+    /// Name of the seen method: what the manifest says of the training fakes if they agree, else "fake".
+    pub fn seen(&self) -> &str {
+        &self.seen[0].method
+    }
+
+    /// Names of the folders below `unseen`, sorted.
+    pub fn unseen(&self) -> Vec<&str> {
+        self.unseen.iter().map(|p| p.method.as_ref()).collect()
+    }
+
+    fn classes(&self) -> impl Iterator<Item = &Class> {
+        self.seen.iter().chain(&self.unseen).flat_map(|p| p.real.iter().chain([&p.fake]))
+    }
+
+    /// Unreadable files so far.
+    pub fn skipped(&self) -> usize {
+        self.classes().map(|c| c.skipped.count()).sum()
+    }
+
+    /// Files by folder (relative) and format: (folder, format, files).
+    pub fn formats(&self) -> Vec<(String, String, usize)> {
+        let mut rows = Vec::new();
+        for class in self.classes() {
+            let dir = slashes(class.dir.strip_prefix(&self.root).unwrap_or(&class.dir));
+            rows.extend(class.formats().into_iter().map(|(format, n)| (dir.clone(), format, n)));
+        }
+        rows
+    }
+
+    /// A detector that looks at the file format only must not be right: where the names' endings of genuine and forged pictures
+    /// tell them apart, compression does too, and survives decoding.
+    fn format_leaks(&self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for part in self.seen.iter().chain(&self.unseen) {
+            let Some(real) = part.real.as_ref().or(self.seen[2].real.as_ref()) else { continue };
+            let (r, f) = (real.formats(), part.fake.formats());
+            let share = |formats: &BTreeMap<String, usize>, key: &String| {
+                *formats.get(key).unwrap_or(&0) as f64 / formats.values().sum::<usize>().max(1) as f64
+            };
+            let mut keys: Vec<&String> = r.keys().chain(f.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            let accuracy = keys.iter().map(|k| share(&r, k).max(share(&f, k))).sum::<f64>() / 2.0;
+            if accuracy > 0.75 {
+                let list = |m: &BTreeMap<String, usize>| m.keys().cloned().collect::<Vec<_>>().join(", ");
+                leaks.push(format!(
+                    "format leak: {:.0} % of the labels can be told from the file format alone ({} is {}, {} is {}); a detector may \
+                     learn the compression. Save both classes in the same way",
+                    accuracy * 100.0,
+                    real.dir.display(),
+                    list(&r),
+                    part.fake.dir.display(),
+                    list(&f)
+                ));
+            }
+        }
+        leaks
+    }
+
+    /// Reads a picture (and its mask). Where it turns out unreadable, the next readable one of its class takes its place, always
+    /// the same; an error once more than half of the class is unreadable.
+    pub fn load(&self, split: Split, i: usize, size: usize) -> Result<Sample> {
+        let missing = || Error::data(&self.root, format!("no picture {i} in {split:?}"));
+        let part = self.part(split).ok_or_else(missing)?;
+        let reals = self.real(part).len();
+        let fake = i >= reals;
+        let class = if fake { &part.fake } else { part.real.as_ref().or(self.seen[2].real.as_ref()).ok_or_else(missing)? };
+        let start = if fake { i - reals } else { i };
+        for step in 0..class.items.len() {
+            let item = &class.items[(start + step) % class.items.len()];
+            match item.load(size) {
+                Ok((picture, mask)) => {
+                    let entry = item.entry.as_ref();
+                    return Ok(Sample {
+                        picture,
+                        mask,
+                        fake,
+                        method: if fake { part.method.clone() } else { "real".into() },
+                        group: entry.and_then(|e| e.group),
+                        fingerprinted: entry.is_some_and(|e| e.fingerprinted),
+                        path: Some(item.path.clone()),
+                    });
+                }
+                Err(e) => {
+                    class.skipped.report(&item.path, &e);
+                    class.mostly_readable()?;
+                }
+            }
+        }
+        Err(missing())
+    }
+}
+
+impl Item {
+    fn load(&self, size: usize) -> Result<(Picture, Option<Mask>)> {
+        let picture = Picture::open(&self.path)?;
+        let mask = match &self.mask {
+            Some(path) => Some(Mask::open_for(path, picture.w, picture.h)?.resize_to(size, size)),
+            None => None,
+        };
+        if let (Some(m), Some(path)) = (&mask, &self.mask)
+            && m.area() == 0
+        {
+            return Err(Error::data(path, format!("nothing is left of the mask at {size} x {size} pixels; remove the picture")));
+        }
+        Ok((picture.resize(size), mask))
+    }
+}
+
+impl Class {
+    /// Lists a folder of pictures, pairs each with a mask if there is a mask folder, and drops what is unreadable.
+    fn open(root: &Path, dir: &Path, masks: Option<&Path>, manifest: &HashMap<String, Entry>) -> Result<Class> {
+        if !dir.is_dir() {
+            return Err(Error::data(
+                dir,
+                "this folder is missing; a data set has DIR/{train,val,test}/{real,fake}/ (and mask/), and \
+                 DIR/unseen/<method>/fake/",
+            ));
+        }
+        let files = picture_files(dir)?;
+        let mut masks = masks.map(stems).transpose()?;
+        let mut items = Vec::new();
+        let mut stems_seen: HashMap<String, PathBuf> = HashMap::new();
+        for path in files {
+            let stem = stem(dir, &path);
+            let mask = match &mut masks {
+                None => None,
+                Some(of) => {
+                    if let Some(twin) = stems_seen.insert(stem.clone(), path.clone()) {
+                        return Err(Error::data(
+                            &path,
+                            format!("has the same stem as {}, so that their mask is ambiguous; rename one", twin.display()),
+                        ));
+                    }
+                    Some(of.1.remove(&stem).ok_or_else(|| {
+                        Error::data(
+                            &path,
+                            format!("no mask with the stem {stem:?} in {}; add it, or remove the picture", of.0.display()),
+                        )
+                    })?)
+                }
+            };
+            let entry = path.strip_prefix(root).ok().and_then(|p| manifest.get(&slashes(p)).cloned());
+            items.push(Item { path, mask, entry });
+        }
+        if let Some((_, left)) = &masks
+            && let Some((stem, path)) = left.iter().min()
+        {
+            return Err(Error::data(
+                path,
+                format!(
+                    "a mask without a picture: no file with the stem {stem:?} in {}; add the picture or remove the mask",
+                    dir.display()
+                ),
+            ));
+        }
+        let found = items.len();
+        if found == 0 {
+            return Err(Error::data(dir, "no pictures in this folder; put png, jpeg, webp, bmp, tiff, gif or pnm files here"));
+        }
+        let mut class = Class { items, found, skipped: Skipped::default(), dir: dir.to_path_buf() };
+        class.probe()?;
+        Ok(class)
+    }
+
+    /// Drops files whose headers are unreadable. A mask of another shape is an error: a wrong pairing, not a bad file.
+    fn probe(&mut self) -> Result<()> {
+        // Outer error: the pairing is wrong; inner: the file is bad.
+        let probe = |item: &Item| -> Result<Result<()>> {
+            let size = match Picture::probe(&item.path) {
+                Ok(size) => size,
+                Err(e) => return Ok(Err(e)),
+            };
+            match item.mask.as_ref().map(|mask| (mask, Picture::probe(mask))) {
+                None => Ok(Ok(())),
+                Some((_, Err(e))) => Ok(Err(e)),
+                Some((mask, Ok(of_mask))) => Mask::check_shape(mask, of_mask, size).map(Ok),
+            }
+        };
+        let probes: Vec<_> = self.items.par_iter().take(PROBED).map(probe).collect();
+        let mut bad = Vec::new();
+        for (i, probe) in probes.into_iter().enumerate() {
+            if let Err(e) = probe? {
+                self.skipped.report(&self.items[i].path, &e);
+                bad.push(i);
+            }
+        }
+        self.mostly_readable()?;
+        let mut i = 0;
+        self.items.retain(|_| {
+            i += 1;
+            bad.binary_search(&(i - 1)).is_err()
+        });
+        Ok(())
+    }
+
+    fn mostly_readable(&self) -> Result<()> {
+        let bad = self.skipped.count();
+        if bad * 2 > self.found {
+            return Err(Error::data(
+                &self.dir,
+                format!(
+                    "{bad} of {} pictures (or their masks) cannot be read: more than half; copy the folder again",
+                    self.found
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn formats(&self) -> BTreeMap<String, usize> {
+        let mut formats = BTreeMap::new();
+        for item in &self.items {
+            let ending = item.path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let format = match ending.as_str() {
+                "jpeg" | "jpe" | "jfif" => "jpg".into(),
+                "tiff" => "tif".into(),
+                "apng" => "png".into(),
+                _ => ending,
+            };
+            *formats.entry(format).or_default() += 1;
+        }
+        formats
+    }
+}
+
+/// A mask folder and its files by stem.
+fn stems(dir: &Path) -> Result<(PathBuf, HashMap<String, PathBuf>)> {
+    let mut by_stem = HashMap::new();
+    for path in picture_files(dir)? {
+        if let Some(twin) = by_stem.insert(stem(dir, &path), path.clone()) {
+            return Err(Error::data(&path, format!("has the same stem as {}; remove one of the two masks", twin.display())));
+        }
+    }
+    Ok((dir.to_path_buf(), by_stem))
+}
+
+/// The path below `dir` without the ending, with forward slashes.
+fn stem(dir: &Path, path: &Path) -> String {
+    slashes(&path.strip_prefix(dir).unwrap_or(path).with_extension(""))
+}
+
+pub(super) fn slashes(path: &Path) -> String {
+    path.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+fn read_manifest(root: &Path) -> Result<HashMap<String, Entry>> {
+    let path = root.join("manifest.jsonl");
+    if !path.is_file() {
+        return Ok(HashMap::new());
+    }
+    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let mut entries = HashMap::new();
+    for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let entry: Entry = serde_json::from_str(line)
+            .map_err(|e| Error::data(&path, format!("line {}: {e}; correct it, or remove the file", n + 1)))?;
+        entries.insert(entry.path.clone(), entry);
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::dataset::{DataConfig, Dataset};
+    use crate::data::procedural::photograph;
+
+    /// A sound data folder: 3 genuine and 3 forged pictures in each part, one unseen method.
+    fn sound(real: &str, fake: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let save = |part: &str, class: &str, name: String, i: u64| {
+            let folder = dir.path().join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            if class == "mask" {
+                Mask::from_fn(48, 40, |x, _| x < 20).save(folder.join(name)).unwrap();
+            } else {
+                photograph(1, i, 48).crop(0, 0, 48, 40).save(folder.join(name)).unwrap();
+            }
+        };
+        for (k, part) in ["train", "val", "test", "unseen/glue"].into_iter().enumerate() {
+            for i in 0..3 {
+                if k < 3 {
+                    save(part, "real", format!("{i}.{real}"), 10 * k as u64 + i);
+                }
+                save(part, "fake", format!("f{i}.{fake}"), 100 + 10 * k as u64 + i);
+                save(part, "mask", format!("f{i}.png"), 0);
+            }
+        }
+        dir
+    }
+
+    fn open(dir: &tempfile::TempDir) -> Result<Dataset> {
+        Dataset::open(&DataConfig { dir: Some(dir.path().into()), ..DataConfig::default() }, 16, 0)
+    }
+
+    fn fails(dir: &tempfile::TempDir, words: &[&str]) {
+        let e = open(dir).err().expect("an error").to_string();
+        assert!(words.iter().all(|w| e.contains(w)), "{words:?} in: {e}");
+    }
+
+    #[test]
+    fn a_sound_folder() {
+        let dir = sound("png", "png");
+        let data = open(&dir).unwrap();
+        assert_eq!((data.len(Split::Train), data.seen(), data.unseen()), (6, "fake", vec!["glue"]));
+        for split in [Split::Train, Split::Test, Split::Unseen(0)] {
+            for i in 0..6 {
+                let s = data.sample(split, i, 0).unwrap();
+                assert_eq!((s.fake, data.is_fake(split, i), s.mask.is_some()), (i > 2, i > 2, i > 2));
+                assert_eq!((s.picture.w, s.picture.h, s.group), (16, 16, None));
+            }
+        }
+        let (a, b) = (data.sample(Split::Test, 1, 0).unwrap(), data.sample(Split::Unseen(0), 1, 0).unwrap());
+        assert_eq!(a.path, b.path);
+        let record = data.describe();
+        assert!(record.notices.is_empty() && record.formats.contains(&("test/real".into(), "png".into(), 3)), "{record:?}");
+        let order = data.epoch_order(Split::Train, 0, 2);
+        assert!(order.chunks(2).all(|b| data.is_fake(Split::Train, b[0]) != data.is_fake(Split::Train, b[1])));
+    }
+
+    #[test]
+    fn gaps_between_pictures_and_masks_name_the_stem() {
+        let dir = sound("png", "png");
+        fs::remove_file(dir.path().join("val/mask/f1.png")).unwrap();
+        fails(&dir, &["val/fake", "\"f1\"", "no mask"]);
+        fs::rename(dir.path().join("val/fake/f1.png"), dir.path().join("val/real/f1.png")).unwrap();
+        open(&dir).unwrap();
+        fs::remove_file(dir.path().join("test/fake/f2.png")).unwrap();
+        fails(&dir, &["test/mask", "\"f2\"", "without a picture"]);
+        fs::remove_dir_all(dir.path().join("test/mask")).unwrap();
+        let data = open(&dir).unwrap();
+        assert!(data.sample(Split::Test, 4, 0).unwrap().mask.is_none());
+        assert!(data.describe().notices[0].contains("without masks"));
+        fs::copy(dir.path().join("train/fake/f0.png"), dir.path().join("train/fake/f0.jpg")).unwrap();
+        fails(&dir, &["same stem", "f0"]);
+    }
+
+    #[test]
+    fn missing_and_empty_classes_are_named() {
+        let dir = sound("png", "png");
+        fs::remove_dir_all(dir.path().join("val/real")).unwrap();
+        fails(&dir, &["val/real", "missing"]);
+        fs::create_dir(dir.path().join("val/real")).unwrap();
+        fails(&dir, &["val/real", "no pictures"]);
+    }
+
+    #[test]
+    fn bad_files_are_passed_over_until_they_are_too_many() {
+        let dir = sound("png", "png");
+        let fake = |i: usize| dir.path().join(format!("train/fake/f{i}.png"));
+        fs::write(fake(0), "no picture").unwrap();
+        let data = open(&dir).unwrap();
+        assert_eq!((data.len(Split::Train), data.describe().skipped_files), (5, 1));
+        // A sound header: found when it is read, and replaced by its neighbour.
+        let bytes = fs::read(fake(1)).unwrap();
+        fs::write(fake(1), &bytes[..bytes.len() / 2]).unwrap();
+        let data = open(&dir).unwrap();
+        let e = data.sample(Split::Train, 3, 0).err().unwrap().to_string(); // 2 of 3
+        assert!(e.contains("train/fake") && e.contains("2 of 3"), "{e}");
+        fs::copy(fake(2), fake(0)).unwrap();
+        let data = open(&dir).unwrap();
+        assert_eq!(data.sample(Split::Train, 4, 0).unwrap().path.unwrap(), fake(2));
+        assert_eq!(data.describe().skipped_files, 1);
+        // An empty mask spoils its picture only.
+        Mask::new(48, 40).save(dir.path().join("val/mask/f2.png")).unwrap();
+        let data = open(&dir).unwrap();
+        assert!(data.sample(Split::Val, 5, 0).unwrap().path.unwrap().ends_with("f0.png"));
+        assert_eq!(data.describe().skipped_files, 1);
+        // A mask of another shape is a wrong pairing.
+        Mask::from_fn(40, 40, |_, _| true).save(dir.path().join("val/mask/f2.png")).unwrap();
+        fails(&dir, &["val/mask/f2.png", "40 x 40", "48 x 40"]);
+        (0..3).for_each(|i| fs::write(fake(i), "no picture").unwrap());
+        fs::write(dir.path().join("val/mask/f2.png"), "x").unwrap();
+        fails(&dir, &["train/fake", "3 of 3"]);
+    }
+
+    #[test]
+    fn a_format_that_tells_the_label_is_reported() {
+        let leaks = |d: &Dataset| d.describe().notices.iter().filter(|n| n.contains("format leak: 100 %")).count();
+        assert_eq!(leaks(&open(&sound("jpg", "png")).unwrap()), 4);
+        assert_eq!(leaks(&open(&sound("jpg", "jpg")).unwrap()), 0);
+    }
+}

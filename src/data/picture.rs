@@ -1,0 +1,566 @@
+//! 8-bit sRGB pictures and binary masks: reading every format that `image` knows, resizing, cropping, writing.
+
+use std::fs;
+use std::io::{BufReader, Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use fast_image_resize as fir;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::error::{Error, Result};
+
+/// Longest side that is decoded, pixels. A header that claims more is refused before anything is allocated.
+pub const MAX_SIDE: u32 = 30_000;
+/// Most memory that one decoded picture may take, bytes. 20,000 × 8,000 pixels of 8-bit RGB fit.
+pub const MAX_BYTES: u64 = 512 << 20;
+
+/// File name endings that are looked at in a data folder (lower case).
+pub const EXTENSIONS: [&str; 14] =
+    ["png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pnm"];
+
+/// Whether the name ends like a picture.
+pub fn is_picture_name(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// 8-bit sRGB, interleaved, row-major: `rgb.len() == w * h * 3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels across.
+    pub w: usize,
+    /// Pixels down.
+    pub h: usize,
+    pub rgb: Vec<u8>,
+}
+
+/// One byte per pixel, 0 or 1 (1 = manipulated), row-major: `on.len() == w * h`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mask {
+    pub w: usize,
+    pub h: usize,
+    pub on: Vec<u8>,
+}
+
+impl Picture {
+    pub fn new(w: usize, h: usize) -> Picture {
+        Picture { w, h, rgb: vec![0; w * h * 3] }
+    }
+
+    /// A picture of `f(x, y)`.
+    pub fn from_fn(w: usize, h: usize, mut f: impl FnMut(usize, usize) -> [u8; 3]) -> Picture {
+        let mut rgb = Vec::with_capacity(w * h * 3);
+        for y in 0..h {
+            for x in 0..w {
+                rgb.extend(f(x, y));
+            }
+        }
+        Picture { w, h, rgb }
+    }
+
+    pub fn at(&self, x: usize, y: usize) -> [u8; 3] {
+        let i = (y * self.w + x) * 3;
+        [self.rgb[i], self.rgb[i + 1], self.rgb[i + 2]]
+    }
+
+    /// Reads a file of any known format; the content decides, not the name. The result is what a viewer shows: EXIF orientation
+    /// applied, 16 bits rounded to 8, grey copied to three channels, CMYK converted, transparency laid over white. Colour
+    /// profiles are ignored. Of an animation, the first frame.
+    pub fn open(path: impl AsRef<Path>) -> Result<Picture> {
+        let path = path.as_ref();
+        let decoded = decode(path)?;
+        let (w, h) = (decoded.width() as usize, decoded.height() as usize);
+        let rgb = if decoded.color().has_alpha() { over_white(&decoded) } else { decoded.into_rgb8().into_raw() };
+        Ok(Picture { w, h, rgb })
+    }
+
+    /// Size from the header alone: (w, h) in pixels as [`open`](Self::open) would return it. Fast, and finds most broken files.
+    pub fn probe(path: impl AsRef<Path>) -> Result<(usize, usize)> {
+        let path = path.as_ref();
+        let (mut decoder, _) = open_decoder(path)?;
+        let (w, h) = checked_size(path, &mut decoder)?;
+        use image::metadata::Orientation::*;
+        let turned = matches!(decoder.orientation(), Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH));
+        Ok(if turned { (h as usize, w as usize) } else { (w as usize, h as usize) })
+    }
+
+    /// The shorter side, pixels.
+    pub fn short_side(&self) -> usize {
+        self.w.min(self.h)
+    }
+
+    /// `side` × `side` pixels with antialiasing. The aspect is not kept: crop first where it matters.
+    pub fn resize(&self, side: usize) -> Picture {
+        self.resize_to(side, side)
+    }
+
+    /// `w` × `h` pixels, Catmull-Rom stretched by the scale when shrinking (the filter that Pillow calls BICUBIC), so nothing aliases.
+    pub fn resize_to(&self, w: usize, h: usize) -> Picture {
+        self.resize_window((0.0, 0.0, self.w as f64, self.h as f64), w, h)
+    }
+
+    /// A window (left, top, width, height, in pixels, inside the picture) as `w` × `h` pixels, as [`resize_to`](Self::resize_to).
+    pub fn resize_window(&self, window: (f64, f64, f64, f64), w: usize, h: usize) -> Picture {
+        let (w, h) = (w.max(1), h.max(1));
+        let (left, top, width, height) = window;
+        if (left, top) == (0.0, 0.0) && (self.w, self.h) == (w, h) && (width, height) == (w as f64, h as f64) {
+            return self.clone();
+        }
+        let options = fir::ResizeOptions::new()
+            .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
+            .crop(left, top, width, height);
+        let source = fir::images::ImageRef::new(self.w as u32, self.h as u32, &self.rgb, fir::PixelType::U8x3)
+            .expect("w · h · 3 bytes by construction");
+        let mut target = fir::images::Image::new(w as u32, h as u32, fir::PixelType::U8x3);
+        fir::Resizer::new().resize(&source, &mut target, &options).expect("the window lies inside the picture");
+        Picture { w, h, rgb: target.into_vec() }
+    }
+
+    /// The window whose top left pixel is (x, y). Clipped to the picture; at least one pixel.
+    pub fn crop(&self, x: usize, y: usize, w: usize, h: usize) -> Picture {
+        let (x, y) = (x.min(self.w - 1), y.min(self.h - 1));
+        let (w, h) = (w.clamp(1, self.w - x), h.clamp(1, self.h - y));
+        let mut rgb = Vec::with_capacity(w * h * 3);
+        for row in y..y + h {
+            rgb.extend_from_slice(&self.rgb[(row * self.w + x) * 3..][..w * 3]);
+        }
+        Picture { w, h, rgb }
+    }
+
+    /// Left and right exchanged.
+    pub fn flip(&self) -> Picture {
+        let mut out = self.clone();
+        for row in out.rgb.chunks_exact_mut(self.w * 3) {
+            for x in 0..self.w / 2 {
+                for c in 0..3 {
+                    row.swap(x * 3 + c, (self.w - 1 - x) * 3 + c);
+                }
+            }
+        }
+        out
+    }
+
+    /// Writes PNG or JPEG (quality 95) by the name's ending. See [`write_atomically`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+        let bytes = match ending.as_str() {
+            "png" => self.to_png(),
+            "jpg" | "jpeg" => self.to_jpeg(95),
+            _ => return Err(Error::data(path, "pictures are written as .png or .jpg; give the name one of these endings")),
+        };
+        write_atomically(path, &bytes?)
+    }
+
+    /// The bytes of a PNG file.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        encode(&self.rgb, self.w, self.h, image::ExtendedColorType::Rgb8, ImageFormat::Png)
+    }
+
+    /// The bytes of a JPEG file (baseline, 4:2:0 is not used by this encoder), quality 1..=100.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
+            .encode(&self.rgb, self.w as u32, self.h as u32, image::ExtendedColorType::Rgb8)
+            .map_err(|e| Error::data("picture", format!("cannot be encoded as JPEG ({e}); save it as PNG")))?;
+        Ok(bytes)
+    }
+}
+
+impl Mask {
+    pub fn new(w: usize, h: usize) -> Mask {
+        Mask { w, h, on: vec![0; w * h] }
+    }
+
+    pub fn from_fn(w: usize, h: usize, mut f: impl FnMut(usize, usize) -> bool) -> Mask {
+        let on = (0..w * h).map(|i| f(i % w, i / w) as u8).collect();
+        Mask { w, h, on }
+    }
+
+    pub fn get(&self, x: usize, y: usize) -> bool {
+        self.on[y * self.w + x] != 0
+    }
+
+    /// Number of pixels that are on.
+    pub fn area(&self) -> usize {
+        self.on.iter().map(|&b| b as usize).sum()
+    }
+
+    /// Reads a mask of any format: a pixel is on where its grey value is above half of the range (127 of 255; 1-bit and 16-bit
+    /// files alike).
+    pub fn open(path: impl AsRef<Path>) -> Result<Mask> {
+        let path = path.as_ref();
+        // Through RGB and not through the decoder's grey, so that a red or palette mask counts by its brightest channel and a
+        // transparent background is the background.
+        let decoded = decode(path)?;
+        let alpha = decoded.color().has_alpha();
+        let rgba = decoded.to_rgba8();
+        let on = rgba
+            .pixels()
+            .map(|p| {
+                let level = p.0[..3].iter().max().copied().unwrap_or(0);
+                (level > 127 && (!alpha || p.0[3] > 127)) as u8
+            })
+            .collect();
+        Ok(Mask { w: rgba.width() as usize, h: rgba.height() as usize, on })
+    }
+
+    /// Reads the mask of a forged picture that is `w` × `h` pixels. A mask of another size but the same aspect is resized;
+    /// another aspect, or a mask with nothing on, is an error that names the file.
+    pub fn open_for(path: impl AsRef<Path>, w: usize, h: usize) -> Result<Mask> {
+        let path = path.as_ref();
+        let mask = Mask::open(path)?;
+        if mask.area() == 0 {
+            return Err(Error::data(
+                path,
+                "the mask is empty (no pixel above half brightness), but it belongs to a fake: draw the manipulated pixels \
+                 white, or remove the picture",
+            ));
+        }
+        Mask::check_shape(path, (mask.w, mask.h), (w, h))?;
+        Ok(mask.resize_to(w, h))
+    }
+
+    /// Whether a mask of one size can belong to a picture of another: same aspect, within a pixel of rounding.
+    pub fn check_shape(path: &Path, mask: (usize, usize), picture: (usize, usize)) -> Result<()> {
+        let (across, down) = (mask.0 * picture.1, mask.1 * picture.0);
+        let pixel = mask.0.max(mask.1).max(picture.0).max(picture.1);
+        if across.abs_diff(down) <= pixel {
+            return Ok(());
+        }
+        let why = format!(
+            "the mask is {} x {} pixels, its picture {} x {}: another shape. Make the mask from the same picture (same crop and \
+             orientation); another resolution of the same shape is fine",
+            mask.0, mask.1, picture.0, picture.1
+        );
+        Err(Error::data(path, why))
+    }
+
+    /// Nearest neighbour, pixel centres aligned.
+    pub fn resize_to(&self, w: usize, h: usize) -> Mask {
+        if (w, h) == (self.w, self.h) {
+            return self.clone();
+        }
+        let from = |i: usize, n: usize, m: usize| ((2 * i + 1) * m / (2 * n)).min(m - 1);
+        Mask::from_fn(w, h, |x, y| self.get(from(x, w, self.w), from(y, h, self.h)))
+    }
+
+    /// Left and right exchanged.
+    pub fn flip(&self) -> Mask {
+        Mask::from_fn(self.w, self.h, |x, y| self.get(self.w - 1 - x, y))
+    }
+
+    /// Writes a grey PNG, 255 = on.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let grey: Vec<u8> = self.on.iter().map(|&b| if b != 0 { 255 } else { 0 }).collect();
+        write_atomically(path.as_ref(), &encode(&grey, self.w, self.h, image::ExtendedColorType::L8, ImageFormat::Png)?)
+    }
+}
+
+fn encode(data: &[u8], w: usize, h: usize, color: image::ExtendedColorType, format: ImageFormat) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::write_buffer_with_format(&mut bytes, data, w as u32, h as u32, color, format)
+        .map_err(|e| Error::data("picture", format!("cannot be encoded ({e})")))?;
+    Ok(bytes.into_inner())
+}
+
+/// Writes to a temporary name beside the target and renames: a reader never sees half a file, whatever happens in between.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary: PathBuf = path.with_file_name(name);
+    let written = fs::File::create(&temporary)
+        .and_then(|mut f| f.write_all(bytes).and_then(|()| f.flush()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&temporary); // best effort: the error that matters is the first one
+        Error::io(path, e)
+    })
+}
+
+fn over_white(decoded: &DynamicImage) -> Vec<u8> {
+    let rgba = decoded.to_rgba8();
+    let mut rgb = Vec::with_capacity(rgba.len() / 4 * 3);
+    for p in rgba.pixels() {
+        let a = p.0[3] as u32;
+        rgb.extend(p.0[..3].iter().map(|&c| ((c as u32 * a + 255 * (255 - a) + 127) / 255) as u8));
+    }
+    rgb
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    limits
+}
+
+fn open_decoder(path: &Path) -> Result<(impl ImageDecoder, ImageFormat)> {
+    let file = fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
+        return Err(Error::data(path, "the file is empty; copy it again or remove it"));
+    }
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|e| Error::io(path, e))?;
+    let Some(format) = reader.format() else {
+        return Err(Error::data(path, "not a picture of a known format; use png, jpeg, webp, bmp, tiff, gif or pnm"));
+    };
+    reader.limits(limits());
+    let decoder = reader.into_decoder().map_err(|e| explain(path, e))?;
+    Ok((decoder, format))
+}
+
+fn checked_size(path: &Path, decoder: &mut impl ImageDecoder) -> Result<(u32, u32)> {
+    let (w, h) = decoder.dimensions();
+    if w == 0 || h == 0 {
+        return Err(Error::data(path, "the picture has no pixels; remove it"));
+    }
+    let bytes = decoder.total_bytes();
+    if w > MAX_SIDE || h > MAX_SIDE || bytes > MAX_BYTES {
+        return Err(too_large(path, &format!("{w} x {h} pixels, {} MiB decoded", bytes >> 20)));
+    }
+    Ok((w, h))
+}
+
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let (mut decoder, format) = open_decoder(path)?;
+    checked_size(path, &mut decoder)?;
+    if format == ImageFormat::Jpeg {
+        jpeg_is_complete(path)?;
+    }
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(|e| explain(path, e))?;
+    decoded.apply_orientation(orientation);
+    Ok(decoded)
+}
+
+/// The JPEG decoder fills what is missing of a truncated file with grey and reports success. A data set must not hold such
+/// pictures, so the file is walked from marker to marker: it has to end with EOI.
+fn jpeg_is_complete(path: &Path) -> Result<()> {
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+    let mut i = 2; // after SOI
+    while i + 1 < bytes.len() {
+        if bytes[i] != 0xFF {
+            i += 1; // entropy-coded data, or stray bytes between segments
+            continue;
+        }
+        match bytes[i + 1] {
+            0xD9 => return Ok(()),
+            0x00 | 0x01 | 0xD0..=0xD8 => i += 2, // stuffed byte, TEM, restart
+            0xFF => i += 1,                      // fill
+            _ if i + 3 < bytes.len() => i += 2 + u16::from_be_bytes([bytes[i + 2], bytes[i + 3]]) as usize,
+            _ => break,
+        }
+    }
+    Err(Error::data(path, "the JPEG file is truncated (no end marker); copy it again or remove it"))
+}
+
+fn too_large(path: &Path, what: &str) -> Error {
+    Error::data(
+        path,
+        format!(
+            "too large ({what}); the limits are {MAX_SIDE} pixels a side and {} MiB: shrink it or remove it",
+            MAX_BYTES >> 20
+        ),
+    )
+}
+
+fn explain(path: &Path, error: ImageError) -> Error {
+    match error {
+        ImageError::Limits(e) => too_large(path, &e.to_string()),
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Error::data(path, "the file is truncated; copy it again or remove it")
+        }
+        ImageError::IoError(e) => Error::io(path, e),
+        ImageError::Unsupported(e) => Error::data(path, format!("{e}; convert it to 8-bit PNG or JPEG")),
+        e => Error::data(path, format!("damaged or truncated ({e}); copy it again or remove it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use image::{ExtendedColorType, ImageEncoder};
+
+    fn written(dir: &tempfile::TempDir, name: &str, data: &[u8], size: (u32, u32), color: ExtendedColorType) -> PathBuf {
+        let path = dir.path().join(name);
+        let format = ImageFormat::from_path(&path).unwrap();
+        image::save_buffer_with_format(&path, data, size.0, size.1, color, format).unwrap();
+        path
+    }
+
+    fn why(result: Result<impl Sized>) -> String {
+        result.err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn every_format_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = Picture::from_fn(21, 13, |x, y| [(x * 12) as u8, (y * 19) as u8, 90]);
+        for name in ["a.png", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.jpg"] {
+            let path = written(&dir, name, &p.rgb, (21, 13), ExtendedColorType::Rgb8);
+            let q = Picture::open(&path).unwrap();
+            assert_eq!((q.w, q.h), (21, 13), "{name}");
+            assert_eq!(Picture::probe(&path).unwrap(), (21, 13));
+            let worst = p.rgb.iter().zip(&q.rgb).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(
+                worst
+                    <= match name {
+                        "a.jpg" => 40,
+                        "a.gif" => 60,
+                        _ => 0,
+                    },
+                "{name}: {worst}"
+            );
+        }
+        // The content decides, not the name.
+        fs::copy(dir.path().join("a.png"), dir.path().join("b.jpg")).unwrap();
+        assert_eq!(Picture::open(dir.path().join("b.jpg")).unwrap(), p);
+    }
+
+    #[test]
+    fn depths_channels_and_alpha() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep: Vec<u8> = [0u16, 0x80FF, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        let q = Picture::open(written(&dir, "deep.png", &deep, (3, 1), ExtendedColorType::L16)).unwrap();
+        assert_eq!(q.rgb, [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+        let q = Picture::open(written(&dir, "grey.png", &[7, 9], (2, 1), ExtendedColorType::L8)).unwrap();
+        assert_eq!(q.rgb, [7, 7, 7, 9, 9, 9]);
+        let q =
+            Picture::open(written(&dir, "a.png", &[10, 20, 30, 255, 10, 20, 30, 0], (2, 1), ExtendedColorType::Rgba8)).unwrap();
+        assert_eq!(q.rgb, [10, 20, 30, 255, 255, 255]);
+        let q = Picture::open(written(&dir, "one.png", &[1, 2, 3], (1, 1), ExtendedColorType::Rgb8)).unwrap();
+        assert_eq!((q.resize(8).at(7, 7), q.crop(5, 5, 9, 9).w), ([1, 2, 3], 1));
+    }
+
+    /// Red and cyan halves, made by Pillow: `Image.fromarray(a, "CMYK").save(..., quality=90)`.
+    #[test]
+    fn cmyk_jpeg() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cmyk.jpg");
+        fs::write(&path, base64::prelude::BASE64_STANDARD.decode(CMYK).unwrap()).unwrap();
+        let p = Picture::open(&path).unwrap();
+        let (left, right) = (p.at(1, 4), p.at(14, 4));
+        assert!(left[0] > 200 && left[1] < 60 && left[2] < 60, "{left:?}");
+        assert!(right[0] < 60 && right[1] > 200 && right[2] > 200, "{right:?}");
+    }
+
+    const CMYK: &str = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUVFQwP\
+        FxgWFBgSFBUU/8AAFAgACAAQBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAkKAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/\
+        2gAOBEMATQBZAEsAAD8AVMVQqippV1VCqhn/2Q==";
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = Picture::from_fn(16, 8, |x, _| if x < 8 { [255; 3] } else { [0; 3] });
+        // TIFF header, one entry: tag 0x0112 (orientation), SHORT, 1 value, 6 = turn by 90 degrees clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let path = dir.path().join("turned.jpg");
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&p.rgb, 16, 8, ExtendedColorType::Rgb8).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let q = Picture::open(&path).unwrap();
+        assert_eq!((q.w, q.h), (8, 16));
+        assert_eq!(Picture::probe(&path).unwrap(), (8, 16));
+        assert!(q.at(4, 2)[0] > 200 && q.at(4, 13)[0] < 50);
+    }
+
+    #[test]
+    fn truncated_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let p = crate::data::procedural::photograph(1, 1, 64);
+        for name in ["t.png", "t.jpg", "t.webp", "t.bmp", "t.tif", "t.ppm", "t.gif"] {
+            let path = written(&dir, name, &p.rgb, (64, 64), ExtendedColorType::Rgb8);
+            let bytes = fs::read(&path).unwrap();
+            for keep in [0, 1, 10, 40, bytes.len() / 2, bytes.len() - 9] {
+                fs::write(&path, &bytes[..keep]).unwrap();
+                // A GIF that lacks its last bytes is complete but for the trailer; everything else must be refused.
+                if let Ok(q) = Picture::open(&path) {
+                    assert!(
+                        keep == bytes.len() - 9 && matches!(name, "t.gif" | "t.tif"),
+                        "{name} cut to {keep} of {}",
+                        bytes.len()
+                    );
+                    assert_eq!((q.w, q.h), (64, 64));
+                } else {
+                    let e = why(Picture::open(&path));
+                    assert!(e.contains(name) && e.contains(['c', 'p', 'y']), "{e}");
+                }
+            }
+        }
+        assert!(why(Picture::open(dir.path().join("none.png"))).contains("none.png"));
+        fs::write(dir.path().join("words.png"), "these are words, not pixels").unwrap();
+        assert!(why(Picture::open(dir.path().join("words.png"))).contains("known format"));
+    }
+
+    #[test]
+    fn wide_pictures_work_and_bombs_are_refused_before_allocation() {
+        let dir = tempfile::tempdir().unwrap();
+        let wide = written(&dir, "wide.png", &vec![200; 20_000 * 3], (20_000, 3), ExtendedColorType::L8);
+        let p = Picture::open(wide).unwrap();
+        assert_eq!((p.w, p.h, p.resize_to(100, 3).at(50, 1)), (20_000, 3, [200; 3]));
+        // Headers that promise far more than the file holds.
+        let ppm = dir.path().join("bomb.ppm");
+        for size in ["60000 60000", "29999 29999", "40000 2"] {
+            fs::write(&ppm, format!("P6 {size} 255\n12")).unwrap();
+            let e = why(Picture::open(&ppm));
+            assert!(e.contains("bomb.ppm") && e.contains("too large") && e.contains("shrink"), "{e}");
+            assert!(why(Picture::probe(&ppm)).contains("too large"));
+        }
+    }
+
+    #[test]
+    fn resizing_does_not_alias_and_windows_are_windows() {
+        // Columns of 0 and 255 average out.
+        let stripes = Picture::from_fn(128, 128, |x, _| [255 * (x % 2) as u8; 3]);
+        assert!(stripes.resize(16).crop(1, 0, 14, 16).rgb.iter().all(|v| v.abs_diff(127) <= 1));
+        let p = crate::data::procedural::photograph(1, 2, 40);
+        assert_eq!(p.resize(40), p);
+        assert_eq!(p.resize_window((3.0, 5.0, 20.0, 20.0), 20, 20), p.crop(3, 5, 20, 20));
+        assert_eq!(p.flip().flip(), p);
+        assert_eq!(p.flip().at(0, 7), p.at(39, 7));
+    }
+
+    #[test]
+    fn masks_of_any_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let m = Mask::open(written(&dir, "m8.png", &[0, 127, 128, 255], (2, 2), ExtendedColorType::L8)).unwrap();
+        assert_eq!(m.on, [0, 0, 1, 1]);
+        let deep: Vec<u8> = [0u16, 0x7F00, 0x8100, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        assert_eq!(Mask::open(written(&dir, "m16.png", &deep, (2, 2), ExtendedColorType::L16)).unwrap().on, [0, 0, 1, 1]);
+        fs::write(dir.path().join("m1.pbm"), "P1 2 2\n0 1\n1 0\n").unwrap(); // in PBM 1 is black
+        assert_eq!(Mask::open(dir.path().join("m1.pbm")).unwrap().on, [1, 0, 0, 1]);
+        let rgba = [255, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0];
+        assert_eq!(Mask::open(written(&dir, "ma.png", &rgba, (2, 2), ExtendedColorType::Rgba8)).unwrap().on, [1, 0, 0, 0]);
+        m.save(dir.path().join("saved.png")).unwrap();
+        assert_eq!(Mask::open(dir.path().join("saved.png")).unwrap(), m);
+    }
+
+    #[test]
+    fn masks_must_fit_their_pictures() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = written(&dir, "empty.png", &[9; 16], (4, 4), ExtendedColorType::L8);
+        let e = why(Mask::open_for(&empty, 4, 4));
+        assert!(e.contains("empty.png") && e.contains("draw"), "{e}");
+        let wide = written(&dir, "wide.png", &[255; 32], (8, 4), ExtendedColorType::L8);
+        let e = why(Mask::open_for(&wide, 64, 64));
+        assert!(e.contains("wide.png") && e.contains("8 x 4") && e.contains("64 x 64"), "{e}");
+        let m = Mask::open_for(&wide, 33, 16).unwrap();
+        assert_eq!((m.w, m.h, m.area()), (33, 16, 33 * 16));
+        let quarter = Mask::from_fn(4, 4, |x, y| x < 2 && y < 2);
+        assert_eq!(quarter.resize_to(64, 64), Mask::from_fn(64, 64, |x, y| x < 32 && y < 32));
+        assert_eq!(quarter.resize_to(2, 2).on, [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_left_beside_a_written_file() {
+        let dir = tempfile::tempdir().unwrap();
+        Picture::new(2, 2).save(dir.path().join("a.png")).unwrap();
+        Picture::new(2, 2).save(dir.path().join("a.jpg")).unwrap();
+        assert!(why(Picture::new(2, 2).save(dir.path().join("a.xyz"))).contains(".png or .jpg"));
+        assert!(why(Picture::new(2, 2).save(dir.path().join("no/such/a.png"))).contains("a.png"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}

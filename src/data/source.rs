@@ -1,0 +1,242 @@
+//! Where genuine pictures come from: a folder of photographs, or the built-in painter.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rayon::prelude::*;
+
+use super::cache::Cache;
+use super::picture::{Picture, is_picture_name};
+use super::procedural;
+use crate::core::rng::Rng;
+use crate::error::{Error, Result};
+
+/// Photographs that are numbered 0..len and made or read when first asked for.
+pub struct Source {
+    kind: Kind,
+    cache: Cache<u32, Picture>,
+}
+
+enum Kind {
+    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped },
+    Procedural { seed: u64, count: usize, side: usize },
+}
+
+/// Files that could not be used: each is printed once, and counted.
+#[derive(Default)]
+pub struct Skipped(Mutex<HashSet<PathBuf>>);
+
+impl Skipped {
+    /// Prints the error unless its file was reported before.
+    pub fn report(&self, file: &Path, error: &Error) {
+        let new = self.0.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
+        if new {
+            eprintln!("skipped: {error}");
+        }
+    }
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(|p| p.into_inner()).len()
+    }
+}
+
+/// All files below a folder whose names end like pictures, sorted. Hidden files and folders are not looked at.
+pub fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    fn visit(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+        for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+            let path = entry.map_err(|e| Error::io(dir, e))?.path();
+            if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with('.')) {
+                continue;
+            }
+            if path.is_dir() {
+                // A link to a parent would go round for ever; no one nests photographs this deep.
+                if depth < 32 {
+                    visit(&path, depth + 1, found)?;
+                }
+            } else if is_picture_name(&path) {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    visit(dir, 0, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+impl Source {
+    /// The built-in source: `count` photographs of `side` × `side` pixels. Nothing is painted yet.
+    pub fn procedural(seed: u64, count: usize, side: usize, cache_bytes: usize) -> Source {
+        Source { kind: Kind::Procedural { seed, count, side }, cache: Cache::new(cache_bytes) }
+    }
+
+    /// A folder of photographs, searched recursively. Only headers are read here; what is unreadable is skipped, printed and
+    /// counted, and none readable is an error. Photographs are kept with a short side of at most `keep` pixels, since a crop is
+    /// never larger than that; those with a short side below `size` are counted.
+    pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize) -> Result<Source> {
+        if !dir.is_dir() {
+            return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
+        }
+        let found = picture_files(dir)?;
+        let skipped = Skipped::default();
+        let probed: Vec<Result<(usize, usize)>> = found.par_iter().map(Picture::probe).collect();
+        let mut files = Vec::new();
+        let mut small = 0;
+        for (file, probe) in found.into_iter().zip(probed) {
+            match probe {
+                Ok((w, h)) => {
+                    small += (w.min(h) < size) as usize;
+                    files.push(file);
+                }
+                Err(e) => skipped.report(&file, &e),
+            }
+        }
+        if files.is_empty() {
+            return Err(Error::data(
+                dir,
+                format!(
+                    "no readable photograph in this folder ({} skipped); give a folder of png, jpeg, webp, bmp, tiff, gif or pnm files",
+                    skipped.count()
+                ),
+            ));
+        }
+        Ok(Source { kind: Kind::Photos { files, keep, small, skipped }, cache: Cache::new(cache_bytes) })
+    }
+
+    /// Number of photographs, at least 1.
+    pub fn len(&self) -> usize {
+        match &self.kind {
+            Kind::Photos { files, .. } => files.len(),
+            Kind::Procedural { count, .. } => *count,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Files that turned out unreadable so far.
+    pub fn skipped(&self) -> usize {
+        match &self.kind {
+            Kind::Photos { skipped, .. } => skipped.count(),
+            Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// Photographs with a short side below the picture size: their crops are enlarged.
+    pub fn small(&self) -> usize {
+        match &self.kind {
+            Kind::Photos { small, .. } => *small,
+            Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// The file of a photograph; none for the built-in source.
+    pub fn path(&self, id: u32) -> Option<&Path> {
+        match &self.kind {
+            Kind::Photos { files, .. } => files.get(id as usize).map(PathBuf::as_path),
+            Kind::Procedural { .. } => None,
+        }
+    }
+
+    /// A photograph: remembered, read or painted.
+    pub fn photograph(&self, id: u32) -> Result<Arc<Picture>> {
+        self.cache.get_or(&id, || {
+            let picture = match &self.kind {
+                Kind::Procedural { seed, side, .. } => procedural::photograph(*seed, id as u64, *side),
+                Kind::Photos { files, keep, .. } => {
+                    let full = Picture::open(&files[id as usize])?;
+                    let scale = *keep as f64 / full.short_side() as f64;
+                    if scale < 1.0 {
+                        let shrink = |n: usize| (n as f64 * scale).round() as usize;
+                        full.resize_to(shrink(full.w), shrink(full.h))
+                    } else {
+                        full
+                    }
+                }
+            };
+            let bytes = picture.rgb.len();
+            Ok((picture, bytes))
+        })
+    }
+
+    /// The first usable photograph of `ids`, starting at position `start` and going round: a file whose header was fine but whose
+    /// content is not is passed over, always in the same way.
+    pub fn usable(&self, ids: &[u32], start: usize) -> Result<(u32, Arc<Picture>)> {
+        let mut last = None;
+        for step in 0..ids.len() {
+            let id = ids[(start + step) % ids.len()];
+            match self.photograph(id) {
+                Ok(picture) => return Ok((id, picture)),
+                Err(e) => {
+                    if let Kind::Photos { files, skipped, .. } = &self.kind {
+                        skipped.report(&files[id as usize], &e);
+                    }
+                    last = Some(e);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::config("data.photographs", "there are no photographs in this split; give more")))
+    }
+}
+
+/// A square window of a photograph as `size` × `size` pixels: side log-uniform between `scale.0` and `scale.1` times `size` (as far
+/// as the photograph goes), anywhere, flipped half of the time, resized with antialiasing, rounded to 8 bits. Genuine pictures
+/// and the raw material of fakes come through here alike.
+pub fn random_crop(photograph: &Picture, size: usize, scale: (f32, f32), flip: bool, rng: &mut Rng) -> Picture {
+    let short = photograph.short_side();
+    let limit = |s: f32| ((size as f32 * s).round() as usize).clamp(1, short);
+    let (lo, hi) = (limit(scale.0), limit(scale.1));
+    let side = ((lo as f32 * (hi as f32 / lo as f32).powf(rng.unit())).round() as usize).clamp(lo, hi);
+    let (x, y) = (rng.below(photograph.w - side + 1), rng.below(photograph.h - side + 1));
+    let flipped = rng.unit() < 0.5 && flip;
+    let crop = photograph.resize_window((x as f64, y as f64, side as f64, side as f64), size, size);
+    if flipped { crop.flip() } else { crop }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rng::stream;
+
+    #[test]
+    fn crops_are_square_fresh_and_inside() {
+        let photo = procedural::photograph(3, 0, 100);
+        let mut seen = HashSet::new();
+        for i in 0..20 {
+            let c = random_crop(&photo, 32, (1.0, 4.0), true, &mut Rng::new(1, stream("crop"), i));
+            assert_eq!((c.w, c.h), (32, 32));
+            seen.insert(c.rgb);
+        }
+        assert_eq!(seen.len(), 20);
+        // A photograph smaller than the crop is enlarged, one pixel too.
+        assert_eq!(random_crop(&Picture::new(1, 1), 32, (1.0, 4.0), true, &mut Rng::new(1, 1, 1)).w, 32);
+    }
+
+    #[test]
+    fn a_folder_with_bad_files_gives_the_good_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("deep/er")).unwrap();
+        for i in 0..3 {
+            procedural::photograph(1, i, 40).save(dir.path().join(format!("deep/er/{i}.png"))).unwrap();
+        }
+        fs::write(dir.path().join("broken.png"), b"not a picture").unwrap();
+        fs::write(dir.path().join("README.md"), b"words").unwrap();
+        // A sound header with half of its data: found when it is read.
+        let bytes = procedural::photograph(1, 9, 40).to_png().unwrap();
+        fs::write(dir.path().join("aaa.png"), &bytes[..bytes.len() / 2]).unwrap();
+        let source = Source::photos(dir.path(), 41, 32, 1 << 20).unwrap();
+        assert_eq!((source.len(), source.skipped()), (4, 1));
+        assert_eq!(source.small(), 4);
+        let ids: Vec<u32> = (0..4).collect();
+        let (id, picture) = source.usable(&ids, 0).unwrap();
+        assert_eq!((id, picture.short_side(), source.skipped()), (1, 32, 2));
+
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join("broken.jpg"), b"x").unwrap();
+        let e = Source::photos(empty.path(), 32, 32, 0).err().unwrap().to_string();
+        assert!(e.contains("no readable photograph") && e.contains("1 skipped"), "{e}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The networks of the paper, each as its table.
+
+pub mod dcgan;
+pub mod lae;
+pub mod vgg;

@@ -1,0 +1,478 @@
+//! Everything that a report shows, as plain data: written as `report.json` next to `report.html`, which can be made again from it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::file::write_whole;
+use super::heatmap::{self, Rgb};
+use super::html;
+use crate::error::{Error, Result};
+use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, LocalisationSet, Scored};
+
+/// A report. Every part may be empty: the page leaves it out and says so where that matters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportData {
+    pub title: String,
+    pub task: String,
+    pub preset: String,
+    pub seed: u64,
+    /// The device in words: `CPU, 2 threads, AVX2`.
+    pub device: String,
+    pub version: String,
+    /// The command line that makes this run again.
+    pub command: String,
+    /// What a reader must know before any figure: what was synthetic, random-weight, estimated. Shown at the very top.
+    pub notices: Vec<String>,
+    /// The outcome in sentences; empty: [`ReportData::sentences`] makes them from the tables.
+    pub headline: Vec<String>,
+    /// Where the data came from.
+    pub provenance: Vec<KeyValue>,
+    pub detection: Vec<DetectionRow>,
+    pub localisation: Vec<LocalisationRow>,
+    pub galleries: Vec<Gallery>,
+    pub curves: Vec<Chart>,
+    /// Pictures chosen for annotation, in the order of choice.
+    pub candidates: Vec<Candidate>,
+    /// How they were chosen, in a sentence.
+    pub candidates_note: String,
+    /// The resolved configuration.
+    pub config: Vec<KeyValue>,
+    pub timings: Vec<KeyValue>,
+    /// Networks and their numbers of parameters.
+    pub parameters: Vec<KeyValue>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyValue {
+    pub key: String,
+    pub value: String,
+}
+
+impl KeyValue {
+    pub fn new(key: impl Into<String>, value: impl ToString) -> KeyValue {
+        KeyValue { key: key.into(), value: value.to_string() }
+    }
+}
+
+/// Whether the forger of a test set made the training fakes too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    Seen,
+    Unseen,
+}
+
+impl Split {
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Seen => "seen",
+            Split::Unseen => "unseen",
+        }
+    }
+    /// To begin a line with.
+    pub fn title(self) -> &'static str {
+        match self {
+            Split::Seen => "Seen",
+            Split::Unseen => "Unseen",
+        }
+    }
+}
+
+/// Detection on one test set, after stage 1 and after stage 2 (either may be missing).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetectionRow {
+    pub split: Split,
+    /// Forging method.
+    pub method: String,
+    /// Shown under the method: `same forger, without the planted trace`.
+    #[serde(default)]
+    pub note: String,
+    pub stage1: Option<Detection>,
+    pub stage2: Option<Detection>,
+    /// Stage 2 minus stage 1 on the same pictures.
+    pub change: Option<Change>,
+}
+
+impl DetectionRow {
+    pub fn new(
+        split: Split,
+        method: impl Into<String>,
+        stage1: Option<&Scored>,
+        stage2: Option<&Scored>,
+        how: &Bootstrap,
+    ) -> Result<DetectionRow> {
+        let of = |set: Option<&Scored>| set.map(|s| Detection::of(s, how)).transpose();
+        let change = stage1.zip(stage2).map(|(a, b)| Change::between(a, b, how)).transpose()?;
+        Ok(DetectionRow { split, method: method.into(), note: String::new(), stage1: of(stage1)?, stage2: of(stage2)?, change })
+    }
+
+    /// The figures of the last stage that there is.
+    pub fn last(&self) -> Option<&Detection> {
+        self.stage2.as_ref().or(self.stage1.as_ref())
+    }
+}
+
+/// The figures of a map and what it gains over the constant map, picture by picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapFigures {
+    pub model: Localisation,
+    pub gain: Option<Localisation>,
+}
+
+/// Localisation on the fakes of one test set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocalisationRow {
+    pub split: Split,
+    pub method: String,
+    #[serde(default)]
+    pub note: String,
+    /// The mean training mask on the same pictures.
+    pub constant: Option<Localisation>,
+    pub stage1: Option<MapFigures>,
+    pub stage2: Option<MapFigures>,
+    /// Stage 2 minus stage 1 on the same pictures.
+    pub change: Option<Localisation>,
+}
+
+/// The four figures that decide whether a map beats the constant one.
+fn judged(l: &Localisation) -> [(&'static str, &Interval); 4] {
+    [("pixel AUC", &l.auc), ("IoU at 0.5", &l.iou_half), ("best IoU", &l.iou_best), ("energy in mask", &l.energy)]
+}
+
+/// From this IoU on the holes of a set lie in so much the same place that finding them proves little.
+const CONSTANT_IOU_TOO_GOOD: f64 = 0.6;
+
+impl LocalisationRow {
+    pub fn new(
+        split: Split,
+        method: impl Into<String>,
+        stage1: Option<&LocalisationSet>,
+        stage2: Option<&LocalisationSet>,
+        constant: Option<&LocalisationSet>,
+        how: &Bootstrap,
+    ) -> Result<LocalisationRow> {
+        let figures = |set: Option<&LocalisationSet>| -> Result<Option<MapFigures>> {
+            set.map(|s| {
+                let gain = constant.map(|c| s.gain_over(c, how)).transpose()?;
+                Ok(MapFigures { model: s.summary(how)?, gain })
+            })
+            .transpose()
+        };
+        Ok(LocalisationRow {
+            split,
+            method: method.into(),
+            note: String::new(),
+            constant: constant.map(|c| c.summary(how)).transpose()?,
+            stage1: figures(stage1)?,
+            stage2: figures(stage2)?,
+            change: stage1.zip(stage2).map(|(a, b)| b.gain_over(a, how)).transpose()?,
+        })
+    }
+
+    /// The last stage that there is, and its name.
+    pub fn last(&self) -> Option<(&'static str, &MapFigures)> {
+        self.stage2.as_ref().map(|m| ("after stage 2", m)).or(self.stage1.as_ref().map(|m| ("after stage 1", m)))
+    }
+
+    /// Plain words where the figures of the model must not be taken at face value; `None` where it clearly beats the constant map
+    /// in all of pixel AUC, both IoU and energy in mask, and the constant map is poor.
+    pub fn warning(&self) -> Option<String> {
+        let (stage, figures) = self.last()?;
+        let place = format!("{} fakes ({}), {stage}", self.split.title(), self.method);
+        let (Some(gain), Some(constant)) = (&figures.gain, &self.constant) else {
+            return Some(format!("{place}: there is no constant map to compare with, so these figures cannot be judged."));
+        };
+        let not: Vec<&str> = judged(gain).iter().filter(|(_, i)| i.lo <= 0.0).map(|(name, _)| *name).collect();
+        let mut text = match not.len() {
+            0 => String::new(),
+            4 => format!(
+                "{place}: the attention map is not better than a constant map that never looks at the picture, by any of \
+                 pixel AUC, IoU and energy in mask."
+            ),
+            _ => format!(
+                "{place}: in {} the attention map is not clearly better than a constant map that never looks at the picture.",
+                list(&not)
+            ),
+        };
+        if constant.iou_best.value >= CONSTANT_IOU_TOO_GOOD {
+            let more = format!(
+                "The constant map alone reaches an IoU of {:.2} here: the forged regions lie in nearly the same place in all \
+                 pictures. Holes at random places show whether a model finds them.",
+                constant.iou_best.value
+            );
+            text = if text.is_empty() { format!("{place}: {}", lower_first(&more)) } else { format!("{text} {more}") };
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+fn lower_first(s: &str) -> String {
+    let mut chars = s.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// `a`, `a and b`, `a, b and c`
+fn list(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A line chart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Chart {
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub log_y: bool,
+    /// One sentence under the chart.
+    pub note: String,
+    pub series: Vec<Series>,
+}
+
+/// A named line. Points that are not finite are never stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub name: String,
+    points: Vec<[f64; 2]>,
+}
+
+impl Series {
+    pub fn new(name: impl Into<String>) -> Series {
+        Series { name: name.into(), points: Vec::new() }
+    }
+    pub fn from_points(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
+        let mut s = Series::new(name);
+        points.into_iter().for_each(|(x, y)| s.push(x, y));
+        s
+    }
+    /// `x` is a step or an epoch. A point that is not finite is dropped: the line has a gap in time, not a hole to infinity.
+    pub fn push(&mut self, x: f64, y: f64) {
+        if x.is_finite() && y.is_finite() {
+            self.points.push([x, y]);
+        }
+    }
+    pub fn points(&self) -> &[[f64; 2]] {
+        &self.points
+    }
+}
+
+/// A PNG inside the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    /// What a reader who cannot see it is told.
+    pub alt: String,
+    #[serde(with = "base64_bytes")]
+    pub png: Vec<u8>,
+}
+
+impl Picture {
+    pub fn new(rgb: &Rgb, alt: impl Into<String>) -> Result<Picture> {
+        Ok(Picture { width: rgb.w, height: rgb.h, alt: alt.into(), png: rgb.png()? })
+    }
+}
+
+mod base64_bytes {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&STANDARD.encode(bytes))
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(d)?).map_err(D::Error::custom)
+    }
+}
+
+/// Pictures under one heading: `Unseen: PatchMatch`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gallery {
+    pub heading: String,
+    pub items: Vec<GalleryItem>,
+}
+
+/// One test picture and its maps, as in the paper's Fig. 4.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GalleryItem {
+    pub name: String,
+    pub panels: Vec<Panel>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    pub title: String,
+    /// A caption such as `p_fake 0.93`.
+    pub note: String,
+    pub picture: Picture,
+}
+
+impl GalleryItem {
+    /// Picture, forged region, map before, map after; what is missing is left out. A map comes with the `p_fake` of its model and
+    /// has the size of the picture or is a smaller square.
+    pub fn before_after(
+        name: impl Into<String>,
+        picture: &Rgb,
+        mask: Option<&[bool]>,
+        before: Option<(&[f32], f64)>,
+        after: Option<(&[f32], f64)>,
+    ) -> Result<GalleryItem> {
+        let name = name.into();
+        let panel = |title: &str, note: String, rgb: &Rgb| -> Result<Panel> {
+            let alt = format!("{name}: {}{}{note}", title.to_lowercase(), if note.is_empty() { "" } else { ", " });
+            Ok(Panel { title: title.to_string(), note, picture: Picture::new(rgb, alt)? })
+        };
+        let mut panels = vec![panel("Picture", String::new(), picture)?];
+        if let Some(mask) = mask {
+            let mut outlined = picture.clone();
+            heatmap::outline(&mut outlined, mask)?;
+            let share = mask.iter().filter(|&&m| m).count() as f64 / mask.len() as f64;
+            panels.push(panel("Forged region", format!("{:.0} % of the picture", share * 100.0), &outlined)?);
+        }
+        for (title, map) in [("Map before stage 2", before), ("Map after stage 2", after)] {
+            if let Some((map, p_fake)) = map {
+                panels.push(panel(title, format!("p_fake {p_fake:.2}"), &heatmap::overlay(picture, map)?)?);
+            }
+        }
+        Ok(GalleryItem { name, panels })
+    }
+}
+
+/// A picture chosen for annotation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub name: String,
+    /// Score of the ranking that chose it; `None` for a random choice.
+    pub score: Option<f64>,
+    pub picture: Picture,
+}
+
+impl ReportData {
+    /// Reads a `report.json`.
+    pub fn load(path: impl AsRef<Path>) -> Result<ReportData> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::data(path, format!("not a report: {e}")))
+    }
+
+    /// Writes `report.json` and `report.html` into a folder that is there.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
+        let json = folder.join("report.json");
+        write_whole(&json, &serde_json::to_vec(self).map_err(|e| Error::data(&json, e))?)?;
+        write_whole(folder.join("report.html"), html::render(self).as_bytes())
+    }
+
+    /// The outcome in sentences, from the tables: seen, each unseen method, the change of stage 2, whether the map is to be trusted.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for row in &self.detection {
+            let Some(d) = row.last() else { continue };
+            let kind = match row.split {
+                Split::Seen => "the forger seen in training",
+                Split::Unseen => "a forger never seen in training",
+            };
+            let chance = match (d.balanced.lo, d.balanced.hi) {
+                (lo, _) if lo > 0.5 => "",
+                (_, hi) if hi < 0.5 => ", which is worse than guessing",
+                _ => ", which cannot be told from guessing",
+            };
+            let change = match &row.change {
+                Some(c) if c.accuracy.excludes_zero() => {
+                    let verb = if c.accuracy.value > 0.0 { "raised" } else { "lowered" };
+                    let points = Interval { value: c.accuracy.value.abs(), ..c.accuracy };
+                    format!(
+                        " Stage 2 {verb} it by {:.1} points (95 % interval {}).",
+                        points.value * 100.0,
+                        c.accuracy.points_bounds()
+                    )
+                }
+                Some(c) => format!(" Stage 2 did not clearly change it ({} points).", c.accuracy.points()),
+                None => String::new(),
+            };
+            out.push(format!(
+                "On {kind} ({}), {} of {} verdicts are right{chance}.{change}",
+                row.method,
+                d.accuracy.percent(),
+                d.real + d.fake
+            ));
+        }
+        out.extend(self.map_sentence());
+        out
+    }
+
+    /// On which sets the attention map clearly beats the constant map, by pixel AUC.
+    fn map_sentence(&self) -> Option<String> {
+        let judged: Vec<(&str, bool)> =
+            self.localisation.iter().filter_map(|r| Some((r.method.as_str(), r.last()?.1.gain.as_ref()?.auc.lo > 0.0))).collect();
+        let names = |won: bool| list(&judged.iter().filter(|(_, w)| *w == won).map(|(name, _)| *name).collect::<Vec<_>>());
+        let claim = "By pixel AUC the attention map clearly beats a constant map that never looks at the picture";
+        match (names(true), names(false)) {
+            (won, lost) if won.is_empty() && lost.is_empty() => None,
+            (won, lost) if lost.is_empty() => Some(format!("{claim} ({won}).")),
+            (won, _) if won.is_empty() => Some(format!("{claim} on none of the test sets.")),
+            (won, lost) => Some(format!("{claim} on {won}, but not on {lost}.")),
+        }
+    }
+
+    /// All localisation warnings in plain words.
+    pub fn warnings(&self) -> Vec<String> {
+        self.localisation.iter().filter_map(LocalisationRow::warning).collect()
+    }
+}
+
+/// `5 183 808`, with narrow no-break spaces.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// `350 ms`, `12.4 s`, `3 min 05 s`, `2 h 07 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        s if s < 0.9995 => format!("{:.0} ms", s * 1000.0),
+        s if s < 59.95 => format!("{s:.1} s"),
+        s if s < 3599.5 => format!("{} min {:02} s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s => format!("{} h {:02} min", (s / 60.0).round() as u64 / 60, (s / 60.0).round() as u64 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(7_635_264), "7\u{202f}635\u{202f}264");
+        assert_eq!(duration(0.35), "350 ms");
+        assert_eq!(duration(0.9999), "1.0 s");
+        assert_eq!(duration(59.97), "1 min 00 s");
+        assert_eq!(duration(3599.9), "1 h 00 min");
+        assert_eq!(duration(7620.0), "2 h 07 min");
+    }
+
+    #[test]
+    fn a_series_holds_finite_points_only() {
+        let s = Series::from_points("a", [(0.0, 1.0), (1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 2.0)]);
+        assert_eq!(s.points(), [[0.0, 1.0], [3.0, 2.0]]);
+    }
+
+    #[test]
+    fn words_are_listed_as_people_do() {
+        assert_eq!((list(&[]), list(&["a"]), list(&["a", "b", "c"])), ("".into(), "a".into(), "a, b and c".into()));
+    }
+}
