@@ -386,7 +386,7 @@ impl Dataset {
     pub fn has_mask(&self, split: Split, i: u32) -> bool {
         match &self.kind {
             Kind::Made(_) => i % 2 == 1,
-            Kind::Folder(f) => f.items(split)[i as usize].mask.is_some(),
+            Kind::Folder(f) => f.has_mask(split, i as usize),
         }
     }
 
@@ -527,7 +527,13 @@ impl Dataset {
         }
         let mut rng = Rng::new(self.seed, stream("epoch order"), epoch as u64);
         let longest = fake.len().max(real.len());
-        for class in [&mut real, &mut fake] {
+        // A picture and its own forgery in one batch: what they share cancels out of the gradient, what is left is the forgery.
+        let twins = self.config.paired && matches!(self.kind, Kind::Made(_));
+        if twins {
+            rng.shuffle(&mut real);
+            fake = real.iter().map(|i| i + 1).collect();
+        }
+        for class in [&mut real, &mut fake].into_iter().filter(|_| !twins) {
             let once = class.clone();
             class.clear();
             while class.len() < longest {

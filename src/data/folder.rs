@@ -149,6 +149,11 @@ impl Folder {
         i >= self.counts(split).0
     }
 
+    /// A fake that comes with a mask.
+    pub fn has_mask(&self, split: Split, i: usize) -> bool {
+        self.is_fake(split, i) && self.item(split, i).is_some_and(|item| item.mask.is_some())
+    }
+
     /// The photograph of a picture, if a manifest tells.
     pub fn group(&self, split: Split, i: usize) -> Option<u32> {
         self.item(split, i)?.entry.as_ref()?.group
