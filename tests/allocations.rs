@@ -58,9 +58,12 @@ fn trained(store: &mut ParamStore<f32>, name: &str, s: Shape) -> ParamId {
     store.add(name, s, Kind::Trained, Form::Filter, Init::Normal { mean: 0.0, std: 0.1 })
 }
 
+/// An input and how its values are drawn.
+type Feed = (Var, fn(&mut Rng) -> f32);
+
 /// Encoder, head with attention and latent loss, decoder, a discriminator-like branch, a frozen branch, noise and Adam. Wide
 /// enough that convolutions cut their work into several tasks and need their scratch.
-fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<(Var, fn(&mut Rng) -> f32)>) {
+fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     let filter = trained(store, "net.0.weight", shape(24, 4, 4, 3));
     let bias = trained(store, "net.0.bias", Shape::vector(24));
     let (gamma, beta) = (trained(store, "net.1.weight", Shape::vector(24)), trained(store, "net.1.bias", Shape::vector(24)));

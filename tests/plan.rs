@@ -247,6 +247,30 @@ fn backward_of_a_picture_is_an_error_that_names_the_layer() {
     assert_eq!(shape_error(t.backward(y, &[x])), "backward: the loss must be one number, not 2×4×4×3");
 }
 
+/// The order of adversarial training gone wrong: a second gradient through weights that an optimiser has changed since.
+#[test]
+fn gradient_through_changed_weights_is_an_error() {
+    let mut store = ParamStore::<f32>::new(0);
+    let w = store.add("d.weight", shape(2, 3, 3, 3), Kind::Trained, Form::Filter, Init::Constant(0.1));
+    let mut t = Tape::new(&store);
+    let (x, hyper) = (t.input(shape(1, 4, 4, 3)), t.input(Shape::vector(2)));
+    let zero = t.input(shape(1, 4, 4, 2));
+    let w = t.param(w);
+    let forward = |t: &mut Tape| {
+        let y = t.scope("d", |t| conv2d(t, x, w, None, Conv2d::new(1, 1))).unwrap();
+        mse(t, y, zero).unwrap()
+    };
+    let first = forward(&mut t);
+    t.backward(first, &[w]).unwrap();
+    adam(&mut t, &store, "d.", ADAM, hyper).unwrap();
+    let e = shape_error(t.clone().backward(first, &[x]));
+    assert_eq!(e, "d: conv2d: adam changes input 1 before its gradient is taken; record the forward pass again after it");
+    // The gradient of the filters alone reads only x, which nobody changed.
+    t.clone().backward(first, &[w]).unwrap();
+    let again = forward(&mut t);
+    t.backward(again, &[x]).unwrap();
+}
+
 #[test]
 fn shape_errors_name_op_layer_and_both_shapes() {
     let store = ParamStore::<f32>::new(0);

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn sums_do_not_depend_on_the_thread_count() {
-        let x: Vec<f32> = (0..300_001).map(|i| ((i * 7919) % 10_007) as f32 * 1e-3 - 5.0).collect();
+        let x: Vec<f32> = (0..300_001u64).map(|i| ((i * 7919) % 10_007) as f32 * 1e-3 - 5.0).collect();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| sum2(&x, &x, |a, b| a * b))

@@ -26,7 +26,7 @@ pub(crate) enum Home {
     Computed,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Value {
     pub shape: Shape,
     pub home: Home,
@@ -206,6 +206,7 @@ impl Tape {
             let dx: Vec<Option<Var>> =
                 (0..s.x.len()).map(|i| wants.has(i).then(|| self.value(self.shape(s.x[i]), Home::Computed))).collect();
             let keeps = s.op.keeps(wants);
+            self.unchanged(i, keeps)?;
             self.steps.push(Step { pass: Pass::Backward, dy: Some(dy), out: dx.clone(), keeps, wants, ..s.clone() });
             for (&x, dx) in s.x.iter().zip(dx) {
                 let Some(dx) = dx else { continue };
@@ -229,6 +230,30 @@ impl Tape {
             self.values[g.0 as usize].home = Home::Arena(Arena::Grads, offset);
         }
         Ok(grads)
+    }
+
+    /// Backward of step `i` reads the inputs in `keeps` a second time: no step since then may have changed them. An optimiser that
+    /// is recorded between a forward pass and its backward would give wrong gradients in silence.
+    fn unchanged(&self, i: usize, keeps: Keeps) -> Result<()> {
+        let overlap = |a: Var, b: Var| match (self.values[a.0 as usize], self.values[b.0 as usize]) {
+            (Value { home: Home::Arena(x, p), shape: s }, Value { home: Home::Arena(y, q), shape: t }) => {
+                x == y && p < q + t.len() && q < p + s.len()
+            }
+            _ => a == b,
+        };
+        let s = &self.steps[i];
+        for (k, &x) in s.x.iter().enumerate().filter(|&(k, _)| keeps.x.has(k)) {
+            for later in self.steps[i + 1..].iter().filter(|l| l.pass == Pass::Forward) {
+                if later.op.updates().iter().any(|&u| overlap(later.x[u], x)) {
+                    let why = format!(
+                        "{} changes input {k} before its gradient is taken; record the forward pass again after it",
+                        later.op.name()
+                    );
+                    return Err(Error::Shape { op: s.op.name(), at: s.at.to_string(), why });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sum of the work of all steps, one line per op and pass, heaviest first: `(name, pass, steps, macs, bytes)`.

@@ -72,3 +72,48 @@ pub fn cases() -> Vec<Case> {
     };
     vec![row(shape(2, 5, 7, 3), true), row(shape(1, 3, 3, 3), false), row(shape(32, 64, 64, 3), true).bench("augmentation")]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::params::ParamStore;
+    use crate::core::plan::{Memory, Plan};
+
+    /// y − x for a grey picture, at one step.
+    fn drawn(grey: f32, step: u32, clip: bool) -> Vec<f32> {
+        let mut store = ParamStore::<f32>::new(0);
+        let mut t = Tape::new(&store);
+        let (x, s) = (t.input(shape(2, 64, 64, 3)), t.input(Shape::SCALAR));
+        let y = noise(&mut t, x, s, Noise { seed: 3, max_sigma: 5.0, clip }).unwrap();
+        let mut plan = Plan::new(t, &[y], Memory::Planned);
+        plan.feed(x).fill(grey);
+        plan.feed(s)[0] = step as f32;
+        plan.run(&mut store);
+        plan.fetch(y).iter().map(|y| y - grey).collect()
+    }
+
+    #[test]
+    fn noise_is_added_with_one_random_strength_per_step() {
+        let mut strengths = vec![];
+        for step in 0..40 {
+            let (a, b) = (drawn(0.25, step, false), drawn(0.75, step, false));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "the draw does not depend on the picture");
+            let n = a.len() as f32;
+            let (mean, var) = (a.iter().sum::<f32>() / n, a.iter().map(|x| x * x).sum::<f32>() / n);
+            let sigma = var.sqrt() * 255.0;
+            assert!(mean.abs() * 255.0 < 0.05 * sigma + 1e-3 && sigma < 5.1, "step {step}: mean {mean}, sigma {sigma}");
+            strengths.push(sigma);
+        }
+        // U(0, 5): mean 2.5, and both ends are reached.
+        let mean = strengths.iter().sum::<f32>() / 40.0;
+        assert!((mean - 2.5).abs() < 0.8, "{strengths:?}");
+        assert!(strengths.iter().any(|&s| s < 1.0) && strengths.iter().any(|&s| s > 4.0), "{strengths:?}");
+        assert_eq!(drawn(0.25, 7, false), drawn(0.25, 7, false));
+    }
+
+    #[test]
+    fn clipped_noise_stays_a_picture() {
+        assert!((0..10).flat_map(|s| drawn(1.0, s, true)).all(|d| (-1.0..=0.0).contains(&d)));
+        assert!((0..10).flat_map(|s| drawn(0.0, s, true)).all(|d| (0.0..=1.0).contains(&d)));
+    }
+}

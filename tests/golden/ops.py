@@ -148,9 +148,9 @@ for name, function in [("relu", F.relu), ("leaky_relu", lambda x: F.leaky_relu(x
     add(name, "wide", {"slope": 0.2}, [normal(1, 2, 3, 5, scale=20.0, away=0.01)], function)
 
 
-def max_pool(label, x, kernel, stride, pad=0, ceil=False):
+def max_pool(label, x, kernel, stride, pad=0, ceil=False, values=distinct):
     params = {"kernel": kernel, "stride": stride, "pad": pad, "ceil": ceil}
-    add("max_pool", label, params, [distinct(*x)], lambda x: F.max_pool2d(x, kernel, stride, pad, ceil_mode=ceil))
+    add("max_pool", label, params, [values(*x)], lambda x: F.max_pool2d(x, kernel, stride, pad, ceil_mode=ceil))
 
 
 max_pool("2/2", (2, 3, 6, 4), 2, 2)
@@ -159,7 +159,7 @@ max_pool("2/2 odd, ceil", (1, 2, 5, 7), 2, 2, ceil=True)
 max_pool("3/2 ceil", (2, 2, 6, 7), 3, 2, ceil=True)
 max_pool("3/2/1", (2, 2, 6, 7), 3, 2, 1)
 max_pool("3/2/1 ceil", (1, 3, 6, 8), 3, 2, 1, True)
-max_pool("3/1/1 overlapping", (1, 3, 5, 5), 3, 1, 1)
+max_pool("3/1/1 overlapping, with ties", (1, 3, 5, 5), 3, 1, 1, values=lambda *x: normal(*x).round().clamp_min(0))
 max_pool("2/3/1 ceil, window that would start outside", (1, 2, 5, 6), 2, 3, 1, True)
 
 add("global_avg_pool", "5x7", {}, [normal(2, 3, 5, 7)], lambda x: x.mean((2, 3), keepdim=True))
