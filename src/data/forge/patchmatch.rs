@@ -288,11 +288,11 @@ mod tests {
     use super::*;
     use crate::core::rng::stream;
 
-    /// The fill of a periodic texture is the texture, but for a pixel here and there (a random fill would be 80 grey levels off;
-    /// a period that halving does not divide is found less surely).
+    /// The fill of a periodic texture is the texture, nearly everywhere to the bit. (A random fill would be 80 grey levels off; where
+    /// two phases of the pattern meet, a seam remains.)
     #[test]
     fn a_periodic_texture_is_continued() {
-        for (period, seed, most) in [(6, 1, 3.0), (8, 2, 3.0), (11, 3, 8.0)] {
+        for (period, seed) in [(6, 1), (8, 2), (11, 3)] {
             let tile: Vec<u8> = (0..period * period).map(|i| Rng::new(seed, stream("tile"), i as u64).below(256) as u8).collect();
             let texture = Picture::from_fn(72, 64, |x, y| {
                 let v = tile[y % period * period + x % period];
@@ -300,9 +300,11 @@ mod tests {
             });
             let hole = Mask::from_fn(72, 64, |x, y| (24..48).contains(&x) && (20..41).contains(&y));
             let out = PatchMatch.fill(&texture, &hole, &texture, &mut Rng::new(4, 5, 6)).unwrap();
-            let error: f64 =
-                out.rgb.iter().zip(&texture.rgb).map(|(a, b)| a.abs_diff(*b) as f64).sum::<f64>() / (3 * hole.area()) as f64;
-            assert!(error < most, "period {period}: mean error {error} grey levels in the hole");
+            let off: Vec<u8> = out.rgb.iter().zip(&texture.rgb).map(|(a, b)| a.abs_diff(*b)).collect();
+            let values = 3 * hole.area();
+            let mean = off.iter().map(|&d| d as f64).sum::<f64>() / values as f64;
+            let wrong = off.iter().filter(|d| **d > 2).count();
+            assert!(mean < 8.0 && wrong * 5 < values, "period {period}: mean error {mean}, {wrong} of {values} values wrong");
         }
     }
 
