@@ -105,7 +105,8 @@ impl Default for LaeConfig {
 pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
     let halvings = (size / c.grid.max(1)).checked_ilog2().unwrap_or(0) as usize;
     if c.grid == 0 || size != c.grid << halvings || halvings > 4 {
-        let fit: Vec<String> = (0..=4).map(|i| size >> i).filter(|&g| g >= 4 && size % g == 0).map(|g| g.to_string()).collect();
+        let fit: Vec<String> =
+            (0..=4).map(|i| size >> i).filter(|&g| g >= 4 && size.is_multiple_of(g)).map(|g| g.to_string()).collect();
         return Err(Error::config(
             "lae.grid",
             format!("{} does not divide {size} by 1, 2, 4, 8 or 16; try one of {}", c.grid, fit.join(", ")),
