@@ -1,5 +1,8 @@
 //! lae-engine: a minimal autodiff engine and the Locality-Aware AutoEncoder built on it.
 
+// Formulas index with brackets (`y[n,p,q,k]`), which rustdoc takes for links.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 pub mod cli;
 pub mod core;
 pub mod data;
