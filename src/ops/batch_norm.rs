@@ -7,7 +7,7 @@
 //! dβ = Σ dy    dγ = Σ dy·x̂    dx = γ r ( dy − dβ/M − x̂·dγ/M )   with x̂ = (x − μ) r, M = n·h·w
 //! ```
 //! Training and evaluation are two ops, chosen when recording. Sums are shifted by the first pixel, so that a large mean costs no
-//! digits, taken in f32 over [`BLOCK`] pixels and combined in f64, in a fixed order.
+//! digits, taken in f32 over 256 pixels and combined in f64, in a fixed order.
 
 use rayon::prelude::*;
 

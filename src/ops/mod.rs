@@ -1,6 +1,6 @@
 //! The operations: one file each, forward and backward side by side.
 //!
-//! To add one: write `src/ops/NAME.rs` with an [`Op`](crate::core::op::Op), a recording function and `cases()`, and add the word
+//! To add one: write `src/ops/NAME.rs` with an [`Op`], a recording function and `cases()`, and add the word
 //! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
 
 use std::sync::Arc;
