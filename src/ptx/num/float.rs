@@ -42,7 +42,7 @@ pub fn sat64(a: u64) -> u64 {
 }
 
 macro_rules! arithmetic {
-    ($f:ty, $u:ty, $bits:ident, $format:ident; $add:ident $sub:ident $mul:ident $div:ident $rcp:ident $sqrt:ident $fma:ident $min:ident $max:ident) => {
+    ($f:ty, $u:ty, $bits:ident, $format:ident; $add:ident $sub:ident $mul:ident $div:ident $rcp:ident $sqrt:ident $fma:ident $min:ident $max:ident $pick:ident $nan:ident) => {
         #[inline(always)]
         pub fn $add(a: $u, b: $u, mode: Round) -> $u {
             let near = <$f>::from_bits(a) + <$f>::from_bits(b);
@@ -95,29 +95,34 @@ macro_rules! arithmetic {
             let product = Exact::decode(a as u64, $format).mul(Exact::decode(b as u64, $format));
             product.add(Exact::decode(c as u64, $format), mode).round($format, mode) as $u
         }
-        /// The smaller; −0 < +0. A NaN loses to a number, or wins (`nan`, the `.NaN` modifier).
+        /// The smaller; −0 < +0. A NaN loses to a number, or wins (`nan`, the `.NaN` modifier). (Selects, not branches: a loop
+        /// over lanes becomes vector code.)
         #[inline(always)]
         pub fn $min(a: $u, b: $u, nan: bool) -> $u {
             let (x, y) = (<$f>::from_bits(a), <$f>::from_bits(b));
-            if x.is_nan() || y.is_nan() {
-                return if nan || x.is_nan() && y.is_nan() { $bits(<$f>::NAN) } else if x.is_nan() { b } else { a };
-            }
-            if x == y { a | b } else if x < y { a } else { b }
+            let least = if x < y { a } else { b };
+            let least = if x == y { a | b } else { least };
+            $pick(a, b, least, nan)
         }
         /// The larger; NaN as for the smaller.
         #[inline(always)]
         pub fn $max(a: $u, b: $u, nan: bool) -> $u {
             let (x, y) = (<$f>::from_bits(a), <$f>::from_bits(b));
-            if x.is_nan() || y.is_nan() {
-                return if nan || x.is_nan() && y.is_nan() { $bits(<$f>::NAN) } else if x.is_nan() { b } else { a };
-            }
-            if x == y { a & b } else if x > y { a } else { b }
+            let most = if x > y { a } else { b };
+            let most = if x == y { a & b } else { most };
+            $pick(a, b, most, nan)
+        }
+        #[inline(always)]
+        fn $pick(a: $u, b: $u, number: $u, nan: bool) -> $u {
+            let (no_a, no_b) = (<$f>::from_bits(a).is_nan(), <$f>::from_bits(b).is_nan());
+            let one = if no_a { b } else if no_b { a } else { number };
+            if no_a & no_b | (no_a | no_b) & nan { $nan } else { one }
         }
     };
 }
 
-arithmetic!(f32, u32, f32_bits, F32; add sub mul div rcp sqrt fma min max);
-arithmetic!(f64, u64, f64_bits, F64; add64 sub64 mul64 div64 rcp64 sqrt64 fma64 min64 max64);
+arithmetic!(f32, u32, f32_bits, F32; add sub mul div rcp sqrt fma min max pick NAN);
+arithmetic!(f64, u64, f64_bits, F64; add64 sub64 mul64 div64 rcp64 sqrt64 fma64 min64 max64 pick64 NAN64);
 
 /// `|b|` with the sign of `a`: PTX's `copysign d, a, b`.
 #[inline(always)]
