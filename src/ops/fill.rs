@@ -4,11 +4,21 @@ use super::{Case, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
+use crate::device::Gpu;
+use crate::error::Result;
 
 #[derive(Debug, Clone)]
 pub struct Fill {
     pub shape: Shape,
     pub value: f64,
+}
+
+/// The kernel's sizes: `struct Fill` of kernels/fill.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    value: f32,
 }
 
 impl Op for Fill {
@@ -29,6 +39,11 @@ impl Op for Fill {
         y.fill(T::of(self.value));
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let p = Params { count: self.shape.len() as u32, value: self.value as f32 };
+        g.call("fill_fwd_f32")?.grid([self.shape.len().div_ceil(1024), 1, 1]).block(256).write(g.out(0)).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
