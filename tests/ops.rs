@@ -101,7 +101,7 @@ impl<T: Element> Bench<T> {
         for (v, x) in self.inputs.iter().zip(x).chain(self.cotangent.iter().zip([&u.to_vec()])) {
             self.plan.feed(*v).iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
         }
-        self.plan.run(&mut self.store);
+        self.plan.run(&mut self.store).unwrap();
         let get = |v: Var| self.plan.fetch(v).iter().map(|x| x.f64()).collect::<Vec<f64>>();
         Ran {
             loss: self.loss.map_or(0.0, |l| self.plan.scalar(l)),

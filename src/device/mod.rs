@@ -154,6 +154,17 @@ impl Device {
         }
     }
 }
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Device::Cpu => write!(f, "cpu, {}", cpu_features()),
+            Device::Gpu(d, Precision::F32) => write!(f, "{}", d.name()),
+            Device::Gpu(d, Precision::Tf32) => write!(f, "{}, convolutions in tf32", d.name()),
+            Device::Gpu(d, Precision::Tf32x3) => write!(f, "{}, convolutions in 3xtf32", d.name()),
+        }
+    }
+}
+
 /// Threads and the vector instructions that the convolutions will use.
 pub fn cpu_features() -> String {
     let threads = rayon::current_num_threads();
