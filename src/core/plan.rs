@@ -277,6 +277,13 @@ impl<T: Element> Plan<T> {
         Ok(())
     }
 
+    /// On a GPU: wait after every step and record nothing, as `LAE_EAGER=1` does.
+    pub fn stepwise(&mut self, on: bool) {
+        if let Some(gpu) = &mut self.gpu {
+            gpu.stepwise = on;
+        }
+    }
+
     /// Upload the inputs, run on the device, download what is fetched.
     fn run_gpu(&mut self, store: &mut ParamStore<T>) -> Result<()> {
         let gpu = self.gpu.as_ref().expect("a plan for a GPU");
@@ -288,7 +295,7 @@ impl<T: Element> Plan<T> {
         let all = || (0..self.steps.len()).try_for_each(|i| self.launch(gpu, i, &arenas));
         let mut recorded = None;
         match &gpu.graph {
-            Some((graph, at)) if *at == arenas => graph.replay()?,
+            Some((graph, at)) if *at == arenas && !gpu.stepwise => graph.replay()?,
             _ if gpu.runs > 0 && !gpu.stepwise => {
                 let graph = gpu.driver.record(&mut { all })?;
                 graph.replay()?;

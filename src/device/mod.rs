@@ -147,6 +147,13 @@ impl Device {
             other => Err(Error::config("--device", format!("{other:?} is not a device; use auto or cpu"))),
         }
     }
+    /// The same device with convolutions in this precision; the CPU has only f32.
+    pub fn with_precision(self, p: Precision) -> Device {
+        match self {
+            Device::Cpu => Device::Cpu,
+            Device::Gpu(driver, _) => Device::Gpu(driver, p),
+        }
+    }
     pub fn name(&self) -> &str {
         match self {
             Device::Cpu => "cpu",

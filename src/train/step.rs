@@ -59,7 +59,7 @@ impl Networks {
             }
             false => None,
         };
-        Ok(Networks { lae, vgg, disc, perceptual_unit: 1.0, device: device.clone() })
+        Ok(Networks { lae, vgg, disc, perceptual_unit: 1.0, device: device.clone().with_precision(c.precision) })
     }
 }
 
