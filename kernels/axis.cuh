@@ -1,7 +1,7 @@
 // One axis of a bilinear resize, in whole numbers.                     twin: struct Axis of src/ops/bilinear.rs
 //
-// Output o reads the input at o·step/den + base/den, held inside 0 .. len − 1: its numerator is an integer, so the pixel that it
-// falls on and the distance from it are exact, and no rounding can move a sample across a pixel's edge.
+// Output o reads the input at (o·step + base)/den, held inside 0 .. len − 1. With a whole numerator the pixel that it falls on
+// and the distance from it are exact, and no rounding can move a sample across a pixel's edge.
 #pragma once
 
 struct Axis {

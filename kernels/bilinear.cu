@@ -24,7 +24,8 @@ template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, c
         if (p >= z.y.out) return;
         Tap down = tap(z.y, p);
         const V *top = x + (size_t)down.i0 * row, *bottom = x + (size_t)down.i1 * row;
-        y[(size_t)p * z.x.out * c] = mix(across.l, mix(down.l, top[left], bottom[left]), mix(down.l, top[right], bottom[right]));
+        V a = mix(down.l, top[left], bottom[left]), b = mix(down.l, top[right], bottom[right]);
+        y[(size_t)p * z.x.out * c] = mix(across.l, a, b);
     }
 }
 
@@ -35,7 +36,8 @@ template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, c
 // memory    y written once, x read once from DRAM and up to four times from L1; float4 along C where C % 4 == 0
 // numerics  positions exact, l and k correctly rounded; down first, then across
 // measured  not on a GPU; counted by `lae-engine kernels`
-extern "C" __global__ void __launch_bounds__(256) bilinear_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Bilinear z) {
+extern "C" __global__ void __launch_bounds__(256)
+    bilinear_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Bilinear z) {
     if (z.vec == 4) resize((float4 *)y, (const float4 *)x, z, z.c / 4);
     else resize(y, x, z, z.c);
 }
@@ -62,7 +64,8 @@ template <typename V> __device__ __forceinline__ void gather(V *dx, const V *dy,
 // memory    dx written once, dy read once from DRAM and four times from L1; float4 along C where C % 4 == 0
 // numerics  whole-numbered weights, scaled at the end; rows from the top, in each from the left: same bits every run
 // measured  not on a GPU; counted by `lae-engine kernels`
-extern "C" __global__ void __launch_bounds__(256) bilinear_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Bilinear z) {
+extern "C" __global__ void __launch_bounds__(256)
+    bilinear_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Bilinear z) {
     if (z.vec == 4) gather((float4 *)dx, (const float4 *)dy, z, z.c / 4);
     else gather(dx, dy, z, z.c);
 }
@@ -83,7 +86,8 @@ struct Along {
 //
 // Where a picture grew a lot, a pixel has many readers in both directions: first down, then across, it sums rows + columns of
 // them in place of rows · columns.
-extern "C" __global__ void __launch_bounds__(256) bilinear_axis_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Along z) {
+extern "C" __global__ void __launch_bounds__(256)
+    bilinear_axis_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Along z) {
     unsigned at = blockIdx.x * 256 + threadIdx.x;
     if (at >= z.before * z.axis.len * z.after) return;
     unsigned r = at % z.after, i = at / z.after % z.axis.len, b = at / z.after / z.axis.len;
