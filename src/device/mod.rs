@@ -6,6 +6,7 @@
 
 pub mod gpu;
 pub mod kernels;
+pub mod tiles;
 
 use std::sync::Arc;
 
