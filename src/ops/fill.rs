@@ -42,10 +42,12 @@ impl Op for Fill {
 
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let p = Params { count: self.shape.len() as u32, value: self.value as f32 };
-        g.call("fill_fwd_f32")?.grid([self.shape.len().div_ceil(1024), 1, 1]).block(256).write(g.out(0)).value(&p).go()
+        g.call("fill_fwd_f32")?.elements(self.shape.len()).write(g.out(0)).value(&p).go()
     }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![case("1.5", Fill { shape: shape(2, 3, 5, 7), value: 1.5 }, &[])]
+    // 1024 values per block of the kernel.
+    let sizes = [shape(2, 3, 5, 7), shape(1, 1, 1, 1023), shape(1, 1, 1, 1024), shape(1, 1, 1, 1025)];
+    sizes.map(|shape| case(format!("1.5 {shape}"), Fill { shape, value: 1.5 }, &[])).to_vec()
 }
