@@ -19,6 +19,7 @@ template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, c
     unsigned row = z.x.len * c, left = across.i0 * c + at % c, right = across.i1 * c + at % c;
     x += (size_t)blockIdx.z * z.y.len * row;
     y += (size_t)blockIdx.z * z.y.out * z.x.out * c + at;
+    #pragma unroll
     for (unsigned i = 0; i < 4; i++) {
         unsigned p = blockIdx.y * 32 + i * 8 + threadIdx.y;
         if (p >= z.y.out) return;

@@ -21,12 +21,16 @@ extern "C" __global__ void __launch_bounds__(256)
     const float *row[ROWS];
     float sum[ROWS] = {};
     // Rows past the end repeat the last one and are not written.
+    #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = x + (size_t)min(first + i, z.n - 1) * z.c;
     for (unsigned c = lane; c < z.c; c += 32) {
         float f = w[c];
+        #pragma unroll
         for (unsigned i = 0; i < ROWS; i++) sum[i] = fmaf(row[i][c], f, sum[i]);
     }
+    #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) {
+        #pragma unroll
         for (unsigned far = 16; far > 0; far /= 2) sum[i] += __shfl_xor_sync(~0u, sum[i], far);
         if (lane == i && first + i < z.n) y[(size_t)(first + i) * z.k + k] = b ? sum[i] + b[k] : sum[i];
     }
@@ -40,11 +44,14 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
     if (c >= width) return;
     const float *row[ROWS];
     float sum[ROWS] = {};
+    #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = p + (size_t)min(first + i, rows - 1) * step_a;
     for (unsigned r = begin; r < end; r++) {
         float f = q[(size_t)r * width + c];
+        #pragma unroll
         for (unsigned i = 0; i < ROWS; i++) sum[i] = fmaf(row[i][(size_t)r * step_r], f, sum[i]);
     }
+    #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) {
         if (first + i < rows) out[(size_t)(first + i) * width + c] = sum[i];
     }
