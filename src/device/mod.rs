@@ -6,6 +6,7 @@
 
 pub mod gpu;
 pub mod kernels;
+pub mod tiles;
 
 use std::sync::Arc;
 
@@ -147,6 +148,13 @@ impl Device {
             other => Err(Error::config("--device", format!("{other:?} is not a device; use auto or cpu"))),
         }
     }
+    /// The same device with convolutions in this precision; the CPU has only f32.
+    pub fn with_precision(self, p: Precision) -> Device {
+        match self {
+            Device::Cpu => Device::Cpu,
+            Device::Gpu(driver, _) => Device::Gpu(driver, p),
+        }
+    }
     pub fn name(&self) -> &str {
         match self {
             Device::Cpu => "cpu",
@@ -154,6 +162,17 @@ impl Device {
         }
     }
 }
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Device::Cpu => write!(f, "cpu, {}", cpu_features()),
+            Device::Gpu(d, Precision::F32) => write!(f, "{}", d.name()),
+            Device::Gpu(d, Precision::Tf32) => write!(f, "{}, convolutions in tf32", d.name()),
+            Device::Gpu(d, Precision::Tf32x3) => write!(f, "{}, convolutions in 3xtf32", d.name()),
+        }
+    }
+}
+
 /// Threads and the vector instructions that the convolutions will use.
 pub fn cpu_features() -> String {
     let threads = rayon::current_num_threads();
