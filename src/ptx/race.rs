@@ -65,6 +65,11 @@ impl Stamp {
         let place = (warp as u64) << 27 | (lane as u64) << 22 | pc.min(0xf_ffff) as u64;
         Stamp((generation.min(LIMIT) as u64) << 48 | (clock.min(LIMIT) as u64) << 32 | place)
     }
+    /// The same, by this lane.
+    #[inline(always)]
+    fn of(self, lane: u32) -> Stamp {
+        Stamp(self.0 | (lane as u64) << 22)
+    }
     #[inline(always)]
     fn generation(self) -> u32 {
         (self.0 >> 48) as u32
@@ -76,6 +81,16 @@ impl Stamp {
     #[inline(always)]
     fn warp(self) -> u32 {
         (self.0 >> 27) as u32 & 31
+    }
+    #[inline(always)]
+    fn clocks_and_warp(self) -> u64 {
+        self.0 >> 27
+    }
+    /// An ordinary write by the lane of another stamp.
+    #[inline(always)]
+    fn plainly_by(self, o: Stamp) -> bool {
+        const WHO: u64 = 1023 << 22 | SPECIAL | PENDING;
+        self.0 & WHO == o.0 & WHO
     }
     #[inline(always)]
     fn lane(self) -> u32 {
@@ -197,15 +212,26 @@ impl Clocks {
     }
 }
 
+/// What is known of a granule of shared memory.
+#[derive(Clone, Copy)]
+struct Cell {
+    write: Stamp,
+    read: Stamp,
+    /// Of the reads of this generation: the warps; and the lanes of the last of them.
+    warps: u32,
+    lanes: u32,
+}
+
+const FRESH: Cell = Cell { write: Stamp(0), read: Stamp(0), warps: 0, lanes: 0 };
+
 /// Shared memory of one block.
 pub struct SharedRaces {
-    granule: u32,
-    writes: Vec<Stamp>,
-    reads: Vec<Stamp>,
-    /// Of the reads of this generation: the warps; and the lanes of the last of them.
-    warps: Vec<u32>,
-    lanes: Vec<u32>,
+    /// log₂ of the granule.
+    shift: u32,
+    cells: Vec<Cell>,
     clocks: Clocks,
+    /// Whether a copy was ever issued: its stamp outlives barriers.
+    copies: bool,
     block: u32,
     /// Exact reading clocks per warp, once warps synchronise in part: granule → clock of each warp, 0 if it has not read.
     precise: HashMap<u32, Vec<u32>>,
@@ -218,14 +244,11 @@ pub struct SharedRaces {
 impl SharedRaces {
     /// For blocks with `bytes` of shared memory; `granule` is the narrowest access that the kernel makes to it, at most 4.
     pub fn new(bytes: usize, granule: u32, warps: usize) -> SharedRaces {
-        let n = bytes.div_ceil(granule as usize);
         SharedRaces {
-            granule,
-            writes: vec![Stamp(0); n],
-            reads: vec![Stamp(0); n],
-            warps: vec![0; n],
-            lanes: vec![0; n],
+            shift: granule.trailing_zeros(),
+            cells: vec![FRESH; bytes.div_ceil(granule as usize)],
             clocks: Clocks::new(warps),
+            copies: false,
             block: 0,
             precise: HashMap::new(),
             locks: HashMap::new(),
@@ -237,9 +260,15 @@ impl SharedRaces {
     /// The next block begins.
     pub fn begin(&mut self, block: u32) {
         self.block = block;
-        self.writes.fill(Stamp(0));
-        self.reads.fill(Stamp(0));
+        let generation = self.clocks.generation + 1;
         self.clocks = Clocks::new(self.clocks.clock.len());
+        // A new generation is as good as fresh memory, while there are numbers left.
+        if self.copies || generation > LIMIT / 2 {
+            self.cells.fill(FRESH);
+            self.copies = false;
+        } else {
+            self.clocks.generation = generation;
+        }
         self.forget();
     }
 
@@ -303,9 +332,9 @@ impl SharedRaces {
             return;
         }
         self.clocks.precise();
-        for i in 0..self.reads.len() {
-            if self.reads[i].generation() == self.clocks.generation && self.reads[i] != Stamp(0) {
-                let warps = self.warps[i];
+        for (i, cell) in self.cells.iter().enumerate() {
+            if cell.read.generation() == self.clocks.generation {
+                let warps = cell.warps;
                 let clock = |w: usize| if warps >> w & 1 == 1 { self.clocks.clock[w] } else { 0 };
                 self.precise.insert(i as u32, (0..self.clocks.clock.len()).map(clock).collect());
             }
@@ -323,16 +352,16 @@ impl SharedRaces {
         pieces: &[(i32, u32)],
         bytes: u32,
     ) -> Result<(), Box<Conflict>> {
-        let n = bytes / self.granule;
-        let clock = self.clocks.clock[warp as usize];
+        let n = (bytes >> self.shift) as usize;
+        let blank = Stamp::new(self.clocks.generation, self.clocks.clock[warp as usize], warp, 0, pc);
         for &(offset, lanes) in pieces {
-            let from = base.wrapping_add_signed(offset) / self.granule;
-            let stamp = Stamp::new(self.clocks.generation, clock, warp, lanes.trailing_zeros(), pc);
-            for i in from..from + n {
-                if touch == Touch::Read {
-                    self.read(i as usize, stamp, lanes)?;
-                } else {
-                    self.write(i as usize, stamp, lanes, touch)?;
+            let from = (base.wrapping_add_signed(offset) >> self.shift) as usize;
+            let stamp = blank.of(lanes.trailing_zeros());
+            if touch == Touch::Read {
+                self.read(from, n, stamp, lanes)?;
+            } else {
+                for i in from..from + n {
+                    self.write(i, stamp, lanes, touch)?;
                 }
             }
         }
@@ -340,24 +369,29 @@ impl SharedRaces {
     }
 
     #[inline(always)]
-    fn read(&mut self, i: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
-        let last = self.writes[i];
-        if last.generation() >= now.generation() {
-            self.check_write(i, last, now, lanes, Touch::Read)?;
-        }
-        let warp = now.warp();
-        let old = self.reads[i];
-        if old.generation() == now.generation() {
+    fn read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
+        let (warp, generation) = (1 << now.warp(), now.generation());
+        let mut suspect = false;
+        for cell in &mut self.cells[from..from + n] {
+            // The last write was of this generation, by another lane (or not only one reads): look closely.
+            suspect |= cell.write.generation() >= generation && (lanes & (lanes - 1) != 0 || !cell.write.plainly_by(now));
             // The same warp again with no sync between: only the lanes can be new. After a sync the newer lanes stand for all.
-            let same = old.warp() == warp && old.clock() == now.clock();
-            self.lanes[i] = if same { self.lanes[i] | lanes } else { lanes };
-            self.warps[i] |= 1 << warp;
-        } else {
-            (self.warps[i], self.lanes[i]) = (1 << warp, lanes);
+            let again = cell.read.generation() == generation;
+            let same = cell.read.clocks_and_warp() == now.clocks_and_warp();
+            cell.lanes = lanes | if same { cell.lanes } else { 0 };
+            cell.warps = warp | if again { cell.warps } else { 0 };
+            cell.read = now;
         }
-        self.reads[i] = now;
+        if suspect {
+            for i in from..from + n {
+                let last = self.cells[i].write;
+                if last.generation() >= generation {
+                    self.check_write(i, last, now, lanes, Touch::Read)?;
+                }
+            }
+        }
         if !self.clocks.known.is_empty() {
-            self.read_precisely(i as u32, now);
+            (from..from + n).for_each(|i| self.read_precisely(i as u32, now));
         }
         Ok(())
     }
@@ -369,17 +403,8 @@ impl SharedRaces {
     }
 
     /// The last write is of this generation, or a copy on its way.
-    #[inline(always)]
-    fn check_write(&self, i: usize, last: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
-        // One lane that reads what it wrote.
-        if last.warp() == now.warp() && lanes == 1 << last.lane() && !last.pending() && !last.special() {
-            return Ok(());
-        }
-        self.check_write_slowly(i, last, now, lanes, touch)
-    }
-
     #[inline(never)]
-    fn check_write_slowly(&self, i: usize, last: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+    fn check_write(&self, i: usize, last: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let ordered = if last.pending() {
             // Only its own arrival may meet it.
             touch == Touch::Arrived
@@ -401,30 +426,36 @@ impl SharedRaces {
     #[cold]
     fn conflict(&self, i: usize, first: Access, now: Stamp, lane: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let second = Access { lane, ..now.access(touch, self.block) };
-        Err(Box::new(Conflict { at: i as u64 * self.granule as u64, first, second }))
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
     }
 
     #[inline(always)]
     fn write(&mut self, i: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
-        let last = self.writes[i];
-        if last.generation() >= now.generation() {
+        let cell = self.cells[i];
+        let last = cell.write;
+        if last.generation() >= now.generation() && (lanes & (lanes - 1) != 0 || !last.plainly_by(now)) {
             self.check_write(i, last, now, lanes, touch)?;
         }
         // Two lanes of one instruction that write one place: which value stays is open.
         if lanes & (lanes - 1) != 0 && touch == Touch::Write {
             return self.conflict(i, now.wrote(self.block), now, 31 - lanes.leading_zeros(), touch);
         }
-        let read = self.reads[i];
-        if read.generation() == now.generation() && now.generation() < LIMIT {
-            self.check_reads(i, read, now, lanes, touch)?;
+        if cell.read.generation() == now.generation() && now.generation() < LIMIT {
+            // Unless one lane alone read, and it is the one that writes:
+            if cell.warps != 1 << now.warp() || cell.lanes != lanes || lanes & (lanes - 1) != 0 {
+                self.check_reads(i, cell, now, lanes, touch)?;
+            }
             // The reads are ordered before this write: who is ordered after it is ordered after them.
-            self.reads[i] = Stamp(0);
+            self.cells[i].read = Stamp(0);
             if !self.clocks.known.is_empty() {
                 self.precise.remove(&(i as u32));
             }
         }
-        self.writes[i] = match touch {
-            Touch::Copy => Stamp(now.0 | PENDING | (LIMIT as u64) << 48),
+        self.cells[i].write = match touch {
+            Touch::Copy => {
+                self.copies = true;
+                Stamp(now.0 | PENDING | (LIMIT as u64) << 48)
+            }
             Touch::Atomic => {
                 self.lock(i as u32, now.warp());
                 Stamp(now.0 | SPECIAL)
@@ -434,28 +465,20 @@ impl SharedRaces {
         Ok(())
     }
 
-    #[inline(always)]
-    fn check_reads(&self, i: usize, read: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
-        if self.warps[i] == 1 << now.warp() && self.lanes[i] == lanes && lanes & (lanes - 1) == 0 {
-            return Ok(());
-        }
-        self.check_reads_slowly(i, read, now, lanes, touch)
-    }
-
     #[inline(never)]
-    fn check_reads_slowly(&self, i: usize, read: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
-        let me = now.warp();
+    fn check_reads(&self, i: usize, cell: Cell, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let (me, read) = (now.warp(), cell.read);
         // Reads by this warp: the lanes are those of the last reader, which may be another warp; then its own were synced or the
         // last conflict is found first.
         if read.warp() == me {
-            let bad = (0..32).find(|&l| lanes >> l & 1 == 1 && !self.clocks.within(me as usize, read.clock(), self.lanes[i], l));
+            let bad = (0..32).find(|&l| lanes >> l & 1 == 1 && !self.clocks.within(me as usize, read.clock(), cell.lanes, l));
             if let Some(l) = bad {
-                let other = (0..32).find(|&r| r != l && self.lanes[i] >> r & 1 == 1).unwrap_or(read.lane());
+                let other = (0..32).find(|&r| r != l && cell.lanes >> r & 1 == 1).unwrap_or(read.lane());
                 let first = Access { lane: other, ..read.access(Touch::Read, self.block) };
                 return self.conflict(i, first, now, l, touch);
             }
         }
-        for v in (0..32).filter(|&v| v != me && self.warps[i] >> v & 1 == 1) {
+        for v in (0..32).filter(|&v| v != me && cell.warps >> v & 1 == 1) {
             let clock = match self.precise.get(&(i as u32)) {
                 Some(clocks) => clocks[v as usize],
                 None => self.clocks.clock[v as usize],
@@ -544,7 +567,8 @@ struct Shadow {
 
 /// Global memory, between the blocks and the warps of one launch.
 pub struct GlobalRaces {
-    granule: u32,
+    /// log₂ of the granule.
+    shift: u32,
     /// Bytes of each buffer; 0 if nothing of it may be written, so that nobody can race.
     sizes: Vec<usize>,
     shadows: Vec<Shadow>,
@@ -560,7 +584,7 @@ impl GlobalRaces {
     /// makes, at most 4.
     pub fn new(sizes: Vec<usize>, granule: u32, blocks: u64) -> GlobalRaces {
         GlobalRaces {
-            granule,
+            shift: granule.trailing_zeros(),
             shadows: sizes.iter().map(|_| Shadow::default()).collect(),
             sizes,
             readers: HashMap::new(),
@@ -612,7 +636,7 @@ impl GlobalRaces {
         pieces: &[(i32, u32)],
         bytes: u32,
     ) -> Result<(), Box<Conflict>> {
-        let size = self.sizes[buffer as usize].div_ceil(self.granule as usize);
+        let size = (self.sizes[buffer as usize] + (1 << self.shift) - 1) >> self.shift;
         if size == 0 || self.blind {
             return Ok(());
         }
@@ -624,10 +648,10 @@ impl GlobalRaces {
         if touch != Touch::Read && shadow.writes.is_empty() {
             shadow.writes = vec![NONE; size];
         }
-        let n = (bytes / self.granule) as usize;
+        let n = (bytes >> self.shift) as usize;
         for &(offset, lanes) in pieces {
             let at = base.wrapping_add_signed(offset as i64);
-            let from = (at / self.granule as u64) as usize;
+            let from = (at >> self.shift) as usize;
             let stamp = Stamp::new(me.generation, me.clock[warp as usize], warp, lanes.trailing_zeros(), pc);
             for i in from..from + n {
                 self.one(touch, me, buffer, i, stamp)?;
@@ -703,7 +727,7 @@ impl GlobalRaces {
     ) -> Result<(), Box<Conflict>> {
         let second = Access { lane, ..now.access(touch, me.block - 1) };
         let first = first.stamp.access(how, (first.block & !MANY) - 1);
-        Err(Box::new(Conflict { at: i as u64 * self.granule as u64, first, second }))
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
     }
 }
 
@@ -872,14 +896,18 @@ mod tests {
         s.touch(Touch::Copy, 0, 5, 0, &[(0, 1)], 16).unwrap();
         // A barrier does not finish a copy.
         s.barrier();
-        let c = s.touch(Touch::Read, 1, 6, 4, &one(0), 4).unwrap_err();
-        assert_eq!((c.first.touch, c.first.pc, c.at), (Touch::Copy, 5, 4));
-        assert!(s.touch(Touch::Read, 0, 6, 4, &one(0), 4).is_err(), "not even its own lane may look");
-        assert!(s.touch(Touch::Write, 0, 6, 8, &one(0), 4).is_err());
+        for (touch, warp) in [(Touch::Read, 1), (Touch::Read, 0), (Touch::Write, 0), (Touch::Atomic, 1)] {
+            let mut s = SharedRaces::new(256, 4, 2);
+            s.touch(Touch::Copy, 0, 5, 0, &[(0, 1)], 16).unwrap();
+            s.barrier();
+            // Not even its own lane may look.
+            let c = s.touch(touch, warp, 6, 4, &one(0), 4).unwrap_err();
+            assert_eq!((c.first.touch, c.first.pc, c.at), (Touch::Copy, 5, 4));
+        }
         s.touch(Touch::Arrived, 0, 7, 0, &[(0, 1)], 16).unwrap();
         // Its own lane may; the others need a barrier.
         s.touch(Touch::Read, 0, 8, 4, &one(0), 4).unwrap();
-        assert!(s.touch(Touch::Read, 1, 8, 4, &one(0), 4).is_err());
+        assert!(s.touch(Touch::Read, 1, 8, 8, &one(0), 4).is_err());
         s.barrier();
         s.touch(Touch::Read, 1, 8, 4, &one(0), 4).unwrap();
         // A copy into what others still read, without and with a barrier.
