@@ -22,6 +22,12 @@ pub enum Error {
     /// A device that was asked for and is not there.
     #[error("device {device} is not available: {why}")]
     Unavailable { device: String, why: String },
+    /// A launch that does not fit its kernel, or that the device refused.
+    #[error("{}kernel {kernel}: {why}", prefix(at))]
+    Launch { kernel: String, at: String, why: String },
+    /// A device that failed while it worked.
+    #[error("device {device}: {why}")]
+    Device { device: String, why: String },
     /// A loss that is no longer a finite number.
     #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate (train.lr)")]
     Diverged { step: u64, what: String, value: f64 },
@@ -43,7 +49,7 @@ impl Error {
     }
     /// An op adds the layer that it was recorded in: `lae.encoder.2: conv2d: …`.
     pub fn at(mut self, layer: &str) -> Error {
-        if let Error::Shape { at, .. } = &mut self
+        if let Error::Shape { at, .. } | Error::Launch { at, .. } = &mut self
             && at.is_empty()
         {
             *at = layer.to_string();

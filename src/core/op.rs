@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use super::real::Real;
 use super::shape::Shape;
-use crate::device::Gpu;
+use crate::device::{Gpu, Precision};
 use crate::error::{Error, Result};
 
 /// Most inputs and outputs that an op may have.
@@ -124,11 +124,16 @@ pub trait Op: Debug + 'static {
     fn forward<T: Real>(&self, m: Host<T>);
     fn backward<T: Real>(&self, m: Host<T>);
 
-    /// The launches of the forward pass; see [`crate::device`].
-    fn gpu_forward(&self, g: &mut Gpu) -> Result<()> {
+    /// Workspace of the launches, in bytes.
+    fn gpu_scratch(&self, _pass: Pass, _xs: &[Shape], _ys: &[Shape], _wants: Set, _precision: Precision) -> usize {
+        0
+    }
+    /// The launches of the forward pass; see [`crate::device::gpu`]. The same contract as `forward`: outputs are only written
+    /// (their old contents are undefined), except those in [`Op::updates`].
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }
-    fn gpu_backward(&self, g: &mut Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }
 }
@@ -144,7 +149,8 @@ pub trait DynOp: Debug {
     fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost;
     fn run_f32(&self, pass: Pass, m: Host<f32>);
     fn run_f64(&self, pass: Pass, m: Host<f64>);
-    fn launch(&self, pass: Pass, g: &mut Gpu) -> Result<()>;
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize;
+    fn launch(&self, pass: Pass, g: &Gpu) -> Result<()>;
 }
 
 impl<O: Op> DynOp for O {
@@ -181,7 +187,10 @@ impl<O: Op> DynOp for O {
             Pass::Backward => self.backward(m),
         }
     }
-    fn launch(&self, pass: Pass, g: &mut Gpu) -> Result<()> {
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize {
+        Op::gpu_scratch(self, pass, xs, ys, wants, precision)
+    }
+    fn launch(&self, pass: Pass, g: &Gpu) -> Result<()> {
         match pass {
             Pass::Forward => self.gpu_forward(g),
             Pass::Backward => self.gpu_backward(g),

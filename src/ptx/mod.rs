@@ -24,6 +24,8 @@ pub mod num;
 mod numeric;
 pub mod observe;
 mod op;
+pub mod pattern;
+pub mod race;
 mod schedule;
 mod simd;
 mod source;
@@ -31,7 +33,7 @@ mod state;
 mod sync;
 
 pub use fault::{Fault, FaultKind, Place, Site};
-pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, Report};
+pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, NoSuchMemory, Report};
 pub use module::{Entry, Error, Module, Param};
 pub use num::approx::Approx;
 pub use num::mma::Tensor;
