@@ -13,7 +13,7 @@ use super::state::{Copy, Regs, Warp};
 
 /// Where a lane's address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
     Buffer(usize),
     Shared,
     Local,
@@ -48,7 +48,7 @@ fn contiguous(a: &[u64; 32]) -> bool {
 }
 
 #[inline(always)]
-fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
+pub(crate) fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
     let mut a = [0; 32];
     if wide {
         let base = &r.l[op.a as usize].0;
@@ -158,7 +158,7 @@ fn scatter(b: &mut Bytes, at: &[u64; 32], m: u32, r: &Regs, mem: &Mem) {
 
 impl Exec<'_> {
     #[inline(always)]
-    fn watched(&self) -> bool {
+    pub fn watched(&self) -> bool {
         self.observer.is_some() || self.preempt.is_some()
     }
 
@@ -329,7 +329,7 @@ impl Exec<'_> {
 
     /// Tells the observer, for each memory that the lanes touch.
     #[allow(clippy::too_many_arguments)]
-    fn tell(
+    pub fn tell(
         &mut self,
         w: &Warp,
         pc: usize,
@@ -368,7 +368,7 @@ impl Exec<'_> {
 
     /// Finds and checks what an address means. A generic one is taken apart by its window.
     #[allow(clippy::too_many_arguments)]
-    fn resolve(
+    pub fn resolve(
         &self,
         w: &Warp,
         frame: u32,
