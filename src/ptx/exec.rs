@@ -442,6 +442,7 @@ fn put_p(d: &mut u32, m: u32, t: u32) {
 #[cold]
 #[inline(never)]
 fn propagate(program: &Program, r: &mut Regs, op: &Op, m: u32, active: u32) -> Raised {
+    r.heal();
     let guard = r.tp[op.pred as usize] & active;
     if guard != 0 {
         let used_as = if op.code == Code::Bra { "a branch condition" } else { "the guard of an instruction" };
@@ -812,7 +813,7 @@ impl Exec<'_> {
                 w.local.grow((local + callee.local).next_multiple_of(16) as usize * 32);
                 let f = &mut w.frames[i];
                 (f.parent, f.depth, f.ret, f.call, f.local) = (frame, depth, ret, op.x, local);
-                f.enter(call.function, callee, &self.shape, w.index);
+                f.enter(call.function, callee, &self.shape, w.index, self.initcheck);
                 i
             }
         };

@@ -520,7 +520,7 @@ fn run_block(x: &mut Exec, pool: &mut [Warp], schedule: Schedule, number: u64) -
     x.live = x.shape.threads();
     x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
     for w in pool.iter_mut() {
-        w.reset(&x.program.functions[0], &x.shape);
+        w.reset(&x.program.functions[0], &x.shape, x.initcheck);
     }
     if let Some(o) = &mut x.observer {
         o.block(x.shape.at, pool.len() as u32, x.shared.data.len() as u32);

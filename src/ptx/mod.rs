@@ -15,6 +15,7 @@ mod alu;
 mod decode;
 mod exec;
 mod fault;
+mod flow;
 pub mod isa;
 mod machine;
 mod matrix;
