@@ -69,7 +69,9 @@ impl Kind {
             "mma" => Kind::Tensor,
             "wmma" if opcode.contains(".mma.") => Kind::Tensor,
             "wmma" => Kind::Memory,
-            "bar" | "barrier" | "shfl" | "vote" | "match" | "redux" | "membar" | "fence" | "activemask" | "nanosleep" => Kind::Sync,
+            "bar" | "barrier" | "shfl" | "vote" | "match" | "redux" | "membar" | "fence" | "activemask" | "nanosleep" => {
+                Kind::Sync
+            }
             "bra" | "brx" | "ret" | "exit" | "call" | "trap" | "brkpt" => Kind::Control,
             "mov" | "cvta" | "isspacep" => Kind::Move,
             "cvt" => Kind::Convert,

@@ -5,4 +5,4 @@ pub mod num;
 pub mod occupancy;
 pub mod pattern;
 pub mod race;
-
+pub mod roofline;

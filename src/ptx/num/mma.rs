@@ -12,6 +12,8 @@
 //!
 //! tf32 operands are f32 registers of which the unit sees the upper 19 bits: a value that was not rounded is cut.
 
+#![allow(clippy::needless_range_loop, reason = "a lane, row or column indexes several arrays at once")]
+
 use super::exact::{Exact, F16, F32, Format};
 use super::float::{self, NAN};
 use super::half::{self, Half, TF32_CUT};
@@ -169,7 +171,8 @@ impl Mma {
         if !finite {
             // Infinities and NaN go where IEEE says; the other columns are as ever.
             for j in 0..N {
-                let products = a.iter().zip(&b.value[from..]).map(|(&a, b)| f32::from_bits(a) as f64 * f32::from_bits(b[j]) as f64);
+                let products =
+                    a.iter().zip(&b.value[from..]).map(|(&a, b)| f32::from_bits(a) as f64 * f32::from_bits(b[j]) as f64);
                 let sum = products.sum::<f64>() + f32::from_bits(wide(old[j])) as f64;
                 if !sum.is_finite() {
                     c[j] = if self.half_sum { nearest::<true>(sum) } else { nearest::<false>(sum) };
@@ -414,7 +417,7 @@ pub fn reference_dot(mma: &Mma, a: &[u32], b: &[u32], c: u32) -> u32 {
         terms.push((x, own(x, sum_format)));
         for (&a, &b) in a.iter().zip(b) {
             let (x, y) = (Exact::decode(see(a) as u64, format), Exact::decode(see(b) as u64, format));
-            terms.push((x.mul(y), own(x, format) + own(y, format)));
+            terms.push((x.times(y), own(x, format) + own(y, format)));
         }
         let top = terms.iter().map(|(x, e)| if x.sig == 0 { -126 } else { *e }).max().unwrap_or(0);
         let last = top - fraction;
@@ -444,22 +447,18 @@ mod tests {
     use super::super::tests::samples;
     use super::*;
 
-    const SHAPES: [(Element, usize); 6] = [
-        (Element::F16, 8),
-        (Element::F16, 16),
-        (Element::Bf16, 8),
-        (Element::Bf16, 16),
-        (Element::Tf32, 4),
-        (Element::Tf32, 8),
-    ];
+    const SHAPES: [(Element, usize); 6] =
+        [(Element::F16, 8), (Element::F16, 16), (Element::Bf16, 8), (Element::Bf16, 16), (Element::Tf32, 4), (Element::Tf32, 8)];
     const MODELS: [Tensor; 3] = [Tensor::Ideal, Tensor::Ampere, Tensor::Hopper];
 
     fn every() -> impl Iterator<Item = Mma> {
-        SHAPES.into_iter().flat_map(|(element, k)| {
-            MODELS.into_iter().flat_map(move |model| [false, true].map(move |half_sum| Mma { element, half_sum, k, model }))
-        })
-        // Only f16 has f16 sums.
-        .filter(|m| !m.half_sum || m.element == Element::F16)
+        SHAPES
+            .into_iter()
+            .flat_map(|(element, k)| {
+                MODELS.into_iter().flat_map(move |model| [false, true].map(move |half_sum| Mma { element, half_sum, k, model }))
+            })
+            // Only f16 has f16 sums.
+            .filter(|m| !m.half_sum || m.element == Element::F16)
     }
 
     /// A draw of bits: `kind` 0 of ordinary size, 1 of any finite size, 2 anything at all.
@@ -478,7 +477,9 @@ mod tests {
         }
     }
 
-    fn matrices(m: &Mma, kind: u32, round: u32) -> (Vec<[u32; K]>, [[u32; N]; K], Vec<[u32; N]>) {
+    type Matrices = (Vec<[u32; K]>, [[u32; N]; K], Vec<[u32; N]>);
+
+    fn matrices(m: &Mma, kind: u32, round: u32) -> Matrices {
         let mut i = round * 1000;
         let mut next = |bits| {
             i += 1;
