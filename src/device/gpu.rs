@@ -17,6 +17,11 @@ use crate::error::{Error, Result};
 /// Bytes of one value on a GPU: everything is stored as f32.
 pub const F32: usize = size_of::<f32>();
 
+/// How many channels a kernel may take at once: 4 if there are whole fours of them and every span allows float4, else 1.
+pub fn vec4(channels: usize, spans: &[Span]) -> usize {
+    if channels.is_multiple_of(4) && spans.iter().all(|s| s.offset.is_multiple_of(16)) { 4 } else { 1 }
+}
+
 /// The operands of one step. Absent ones (not kept, not wanted) are `None`.
 pub struct Gpu<'a> {
     pub driver: &'a dyn Driver,
@@ -60,8 +65,12 @@ impl Gpu<'_> {
     pub fn scratch(&self, first: usize, len: usize) -> Span {
         self.scratch.expect("the op asked for scratch memory").values(first, len)
     }
-    /// Begin a launch of the kernel of that name.
+    /// Begin a launch of the kernel of that name. Kernels count values in 32 bits.
     pub fn call(&self, kernel: &str) -> Result<Call<'_>> {
+        if let Some(s) = self.xs.iter().chain(self.ys).find(|s| s.len() > u32::MAX as usize) {
+            let why = format!("a value of {s} has {} numbers, and kernels count to {}; use a smaller batch", s.len(), u32::MAX);
+            return Err(Error::Launch { kernel: kernel.to_string(), at: self.at.to_string(), why });
+        }
         let Some(kernel) = kernels::find(kernel) else {
             let why = match kernels::KERNELS.is_empty() {
                 true => "this build has no kernels; `lae-engine doctor` says why".to_string(),
@@ -100,6 +109,10 @@ impl Call<'_> {
     pub fn block3(mut self, block: [usize; 3]) -> Self {
         self.block = block.map(|n| n as u32);
         self
+    }
+    /// Enough threads for `count` values, four to each: what `my_four` in kernels/lae.cuh expects.
+    pub fn elements(self, count: usize) -> Self {
+        self.grid([count.div_ceil(1024), 1, 1]).block(256)
     }
     /// Dynamic shared memory in bytes.
     pub fn shared(mut self, bytes: usize) -> Self {

@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod probe;
+pub mod tiles;
 
 use std::sync::Arc;
 

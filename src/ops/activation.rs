@@ -7,12 +7,13 @@
 //! | Tanh | tanh x | 1 − y² |
 //! | Sigmoid | 1 / (1 + e⁻ˣ) | y (1 − y) |
 
-use super::{Case, Fill, case};
+use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,14 @@ pub fn tanh(t: &mut Tape, x: Var) -> Result<Var> {
 }
 pub fn sigmoid(t: &mut Tape, x: Var) -> Result<Var> {
     t.apply(Activation::Sigmoid, &[x])
+}
+
+/// `struct LeakyRelu` of kernels/activation.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct LeakyRelu {
+    count: u32,
+    slope: f32,
 }
 
 impl Op for Activation {
@@ -80,11 +89,28 @@ impl Op for Activation {
             Activation::Sigmoid => par::map2(dx, y, dy, move |y, d| y * (T::ONE - y) * d),
         }
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let call = g.call(&format!("{}_fwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.x(0));
+        match *self {
+            Activation::LeakyRelu(s) => call.value(&LeakyRelu { count: n as u32, slope: s as f32 }).go(),
+            _ => call.value(&(n as u32)).go(),
+        }
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let call = g.call(&format!("{}_bwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.y(0)).read(g.dy());
+        match *self {
+            Activation::LeakyRelu(s) => call.value(&LeakyRelu { count: n as u32, slope: s as f32 }).go(),
+            _ => call.value(&(n as u32)).go(),
+        }
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let all = [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid];
-    let small = all.iter().map(|&a| case(format!("{a:?}"), a, &[(shape(2, 5, 7, 3), Fill::OffZero)]));
+    let small = all.iter().flat_map(|&a| EDGES.map(|s| case(format!("{a:?} {s}"), a, &[(s, Fill::OffZero)])));
     let large = [
         case("Relu", Activation::Relu, &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("encoder.1"),
         case("LeakyRelu", Activation::LeakyRelu(0.2), &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("dcgan.1"),

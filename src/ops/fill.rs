@@ -1,9 +1,9 @@
 //! Fill: y = value everywhere. The seed of every backward pass (1) and the gradient of parameters that a loss ignores (0).
 
-use super::{Case, case};
+use super::{Case, EDGES, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
-use crate::core::shape::{Shape, shape};
+use crate::core::shape::Shape;
 use crate::device::Gpu;
 use crate::error::Result;
 
@@ -42,10 +42,10 @@ impl Op for Fill {
 
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let p = Params { count: self.shape.len() as u32, value: self.value as f32 };
-        g.call("fill_fwd_f32")?.grid([self.shape.len().div_ceil(1024), 1, 1]).block(256).write(g.out(0)).value(&p).go()
+        g.call("fill_fwd_f32")?.elements(self.shape.len()).write(g.out(0)).value(&p).go()
     }
 }
 
 pub fn cases() -> Vec<Case> {
-    vec![case("1.5", Fill { shape: shape(2, 3, 5, 7), value: 1.5 }, &[])]
+    EDGES.map(|shape| case(format!("1.5 {shape}"), Fill { shape, value: 1.5 }, &[])).to_vec()
 }
