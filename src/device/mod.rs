@@ -99,7 +99,7 @@ impl Launch {
         if gx > i32::MAX as u32 || gy.max(gz) > 65535 {
             return wrong(format!("grid {:?} is larger than 2147483647 x 65535 x 65535 blocks", self.grid));
         }
-        let threads = [bx, by, bz].iter().map(|&n| n as u64).product::<u64>();
+        let threads = [bx, by, bz].iter().fold(1u64, |n, &b| n.saturating_mul(b as u64));
         if threads > self.kernel.max_threads as u64 || bz > 64 {
             let most = self.kernel.max_threads;
             return wrong(format!("blocks {:?} have {threads} threads; at most {most}, and 64 along z", self.block));
