@@ -99,7 +99,8 @@ fn ten_steps_of_stage_2_agree_with_the_cpu() {
     let (cpu, _) = stage2(&Device::Cpu, 10);
     let (emu, _) = stage2(&emulator(), 10);
     for (i, (a, b)) in emu.iter().zip(&cpu).enumerate() {
-        for (what, a, b) in [("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)] {
+        for (what, a, b) in [("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)]
+        {
             close(what, i, a, b);
         }
     }

@@ -439,7 +439,9 @@ impl<T: Element> Plan<T> {
             let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs;
             match out.iter_mut().find(same) {
                 Some(c) => c.wants = c.wants.union(wants),
-                None => out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false }),
+                None => {
+                    out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false })
+                }
             }
         }
         out

@@ -186,11 +186,7 @@ pub fn div(a: u32, b: u32, flush: bool, mode: Approx) -> u32 {
 pub fn div_full(a: u32, b: u32, flush: bool, mode: Approx) -> u32 {
     let (a, b) = if flush { (ftz(a), ftz(b)) } else { (a, b) };
     let (x, y) = (f32::from_bits(a), f32::from_bits(b));
-    let d = if !(x.is_finite() && y.is_finite()) || x == 0.0 || y == 0.0 {
-        f32_bits(x / y)
-    } else {
-        quotient(a, b, mode, 33)
-    };
+    let d = if !(x.is_finite() && y.is_finite()) || x == 0.0 || y == 0.0 { f32_bits(x / y) } else { quotient(a, b, mode, 33) };
     if flush { ftz(d) } else { d }
 }
 
@@ -274,7 +270,9 @@ mod tests {
             let (x, y) = (f32::from_bits(a as u32), f32::from_bits(b as u32));
             let q = x as f64 / y as f64;
             if q.is_finite() && q.abs() < 1e38 && q.abs() > 1e-37 {
-                for (d, full) in [div, div_full].map(|f| f(a as u32, b as u32, false, Approx::Within(5))).iter().zip([false, true]) {
+                for (d, full) in
+                    [div, div_full].map(|f| f(a as u32, b as u32, false, Approx::Within(5))).iter().zip([false, true])
+                {
                     if full || y.abs() <= 2f32.powi(126) {
                         assert!((f32::from_bits(*d) as f64 - q).abs() <= 2.0 * ulp(q), "{x:e}/{y:e}");
                         moved += (*d != f32_bits(q as f32)) as u32;

@@ -169,7 +169,10 @@ mod tests {
                 }
             }
             let small = a as u16 as i32 - 32768;
-            assert_eq!(s32_to_half(small, Half::F16, Round::Nearest), half::narrow((small as f32).to_bits(), Half::F16, Round::Nearest));
+            assert_eq!(
+                s32_to_half(small, Half::F16, Round::Nearest),
+                half::narrow((small as f32).to_bits(), Half::F16, Round::Nearest)
+            );
             assert_eq!(s32_to_f32(small, Round::Up), (small as f32).to_bits());
         }
     }

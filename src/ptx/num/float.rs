@@ -115,7 +115,13 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn $pick(a: $u, b: $u, number: $u, nan: bool) -> $u {
             let (no_a, no_b) = (<$f>::from_bits(a).is_nan(), <$f>::from_bits(b).is_nan());
-            let one = if no_a { b } else if no_b { a } else { number };
+            let one = if no_a {
+                b
+            } else if no_b {
+                a
+            } else {
+                number
+            };
             if no_a & no_b | (no_a | no_b) & nan { $nan } else { one }
         }
     };

@@ -169,7 +169,8 @@ impl Mma {
         if !finite {
             // Infinities and NaN go where IEEE says; the other columns are as ever.
             for j in 0..N {
-                let products = a.iter().zip(&b.value[from..]).map(|(&a, b)| f32::from_bits(a) as f64 * f32::from_bits(b[j]) as f64);
+                let products =
+                    a.iter().zip(&b.value[from..]).map(|(&a, b)| f32::from_bits(a) as f64 * f32::from_bits(b[j]) as f64);
                 let sum = products.sum::<f64>() + f32::from_bits(wide(old[j])) as f64;
                 if !sum.is_finite() {
                     c[j] = if self.half_sum { nearest::<true>(sum) } else { nearest::<false>(sum) };
@@ -444,22 +445,18 @@ mod tests {
     use super::super::tests::samples;
     use super::*;
 
-    const SHAPES: [(Element, usize); 6] = [
-        (Element::F16, 8),
-        (Element::F16, 16),
-        (Element::Bf16, 8),
-        (Element::Bf16, 16),
-        (Element::Tf32, 4),
-        (Element::Tf32, 8),
-    ];
+    const SHAPES: [(Element, usize); 6] =
+        [(Element::F16, 8), (Element::F16, 16), (Element::Bf16, 8), (Element::Bf16, 16), (Element::Tf32, 4), (Element::Tf32, 8)];
     const MODELS: [Tensor; 3] = [Tensor::Ideal, Tensor::Ampere, Tensor::Hopper];
 
     fn every() -> impl Iterator<Item = Mma> {
-        SHAPES.into_iter().flat_map(|(element, k)| {
-            MODELS.into_iter().flat_map(move |model| [false, true].map(move |half_sum| Mma { element, half_sum, k, model }))
-        })
-        // Only f16 has f16 sums.
-        .filter(|m| !m.half_sum || m.element == Element::F16)
+        SHAPES
+            .into_iter()
+            .flat_map(|(element, k)| {
+                MODELS.into_iter().flat_map(move |model| [false, true].map(move |half_sum| Mma { element, half_sum, k, model }))
+            })
+            // Only f16 has f16 sums.
+            .filter(|m| !m.half_sum || m.element == Element::F16)
     }
 
     /// A draw of bits: `kind` 0 of ordinary size, 1 of any finite size, 2 anything at all.
