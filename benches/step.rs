@@ -12,6 +12,7 @@ use std::time::Instant;
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::data::dataset::Batch;
+use lae_engine::device::Device;
 use lae_engine::train::config::TrainConfig;
 use lae_engine::train::step::{Networks, Stage1};
 
@@ -33,7 +34,7 @@ fn main() {
 
 fn run(c: &TrainConfig, steps: usize, profile: bool) {
     let mut store = ParamStore::new(0);
-    let nets = Networks::build(&mut store, c).unwrap();
+    let nets = Networks::build(&mut store, c, &Device::Cpu).unwrap();
     let mut stage = Stage1::new(c, &nets, &store).unwrap();
     let (n, each) = (c.train.batch, c.size * c.size * 3);
     let mut rng = Rng::new(0, stream("bench"), 0);
@@ -44,11 +45,11 @@ fn run(c: &TrainConfig, steps: usize, profile: bool) {
         label_true: (0..n).map(|i| (i < n / 2) as u8 as f32).collect(),
         ..Batch::default()
     };
-    stage.run(&mut store, &batch, 1, 1e-3, 1e-3);
+    stage.run(&mut store, &batch, 1, 1e-3, 1e-3).unwrap();
     let mut times: Vec<f64> = (0..steps)
         .map(|i| {
             let start = Instant::now();
-            stage.run(&mut store, &batch, i as u64 + 2, 1e-3, 1e-3);
+            stage.run(&mut store, &batch, i as u64 + 2, 1e-3, 1e-3).unwrap();
             start.elapsed().as_secs_f64()
         })
         .collect();

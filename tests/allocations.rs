@@ -138,7 +138,7 @@ fn one_convolution() {
     let mut t = Tape::new(&store);
     let (x, w) = (t.input(shape(1, 4, 4, 1)), t.input(shape(1, 3, 3, 1)));
     let y = conv2d(&mut t, x, w, None, Conv2d::new(1, 1)).unwrap();
-    Plan::<f32>::new(t, &[y], Memory::Planned).run(&mut store);
+    Plan::<f32>::new(t, &[y], Memory::Planned).run(&mut store).unwrap();
 }
 
 #[test]
@@ -158,11 +158,11 @@ fn a_training_step_allocates_nothing() {
         }
         // The rates of the first step serve for all.
         plan.feed(hyper).copy_from_slice(&ADAM.hyper(1e-3, 1));
-        plan.run(&mut store);
+        plan.run(&mut store).unwrap();
         let mut losses = [plan.scalar(loss); 6];
         let before = CALLS.load(SeqCst);
         for l in &mut losses[1..] {
-            plan.run(&mut store);
+            plan.run(&mut store).unwrap();
             *l = plan.scalar(loss);
         }
         (CALLS.load(SeqCst) - before, losses)

@@ -172,7 +172,7 @@ impl<T: Element> Fused<T> {
         for (&v, x) in self.x.iter().zip(&b.x) {
             self.plan.feed(v).iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
         }
-        self.plan.run(&mut self.store);
+        self.plan.run(&mut self.store).unwrap();
         self.plan.scalar(self.y[0])
     }
     fn output(&self, i: usize) -> Vec<f64> {
@@ -292,7 +292,7 @@ fn rows(s: usize, align_corners: bool) -> Vec<Vec<f64>> {
     let y = bilinear(&mut t, x, s, 1, align_corners).unwrap();
     let mut plan = Plan::new(t, &[y], Memory::Planned);
     plan.feed(x).iter_mut().enumerate().for_each(|(i, x)| *x = if i % 17 == 0 { 1.0 } else { 0.0 });
-    plan.run(&mut store);
+    plan.run(&mut store).unwrap();
     (0..s).map(|o| (0..16).map(|i| plan.fetch(y)[i * s + o]).collect()).collect()
 }
 
@@ -474,7 +474,7 @@ fn latent(z: &[f64], labels: &[f64]) -> (f64, Vec<f64>, Vec<f64>) {
     let mut plan = Plan::new(t, &[loss, act, dz], Memory::Planned);
     plan.feed(zv).copy_from_slice(z);
     plan.feed(lv).copy_from_slice(labels);
-    plan.run(&mut store);
+    plan.run(&mut store).unwrap();
     (plan.scalar(loss), plan.fetch(act).to_vec(), plan.fetch(dz).to_vec())
 }
 

@@ -223,7 +223,7 @@ fn run<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usize, S
     for (v, data) in x.iter().zip(values.iter().map(|v| &v.1)).chain([(&cotangent, &u)]) {
         plan.feed(*v).iter_mut().zip(data).for_each(|(d, &s)| *d = T::of(s));
     }
-    plan.run(&mut store);
+    plan.run(&mut store).unwrap();
     let terms = values.iter().map(|v| v.0.len()).max().unwrap_or(1);
     let mut compared = 0;
     for (what, v, name) in checks {
@@ -266,7 +266,7 @@ fn optimise<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usi
         let fed = if case.op == "adam" && size_of::<T>() == 8 { exact.to_vec() } else { fed };
         plan.feed(hyper).iter_mut().zip(&fed).for_each(|(d, &s)| *d = T::of(s));
         store.arena_mut(Arena::Grads)[..n].iter_mut().zip(g).for_each(|(d, &s)| *d = T::of(s));
-        plan.run(&mut store);
+        plan.run(&mut store).unwrap();
         close(&format!("weights after step {step}"), store.value(id), w, eps, 16)?;
         if store.arena(Arena::Weights)[n..].iter().any(|w| w.f64() != 0.0) {
             return Err("the padding behind the parameters moved".to_string());

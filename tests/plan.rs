@@ -98,7 +98,7 @@ fn train<T: Element>(memory: Memory) -> (Vec<f64>, ParamStore<T>, usize) {
         feed(&mut plan, s.x, step);
         feed(&mut plan, s.target, step + 100);
         plan.feed(s.hyper).iter_mut().zip(ADAM.hyper(0.01, step)).for_each(|(d, h)| *d = T::of(h as f64));
-        plan.run(&mut store);
+        plan.run(&mut store).unwrap();
         plan.scalar(s.loss)
     });
     (losses.collect(), store, plan.bytes())
@@ -151,7 +151,7 @@ fn gradients_of_shared_parameters_add_up() {
     feed(&mut plan, s.target, 2);
     // A rate of zero: gradients are left in the arena and the weights stay.
     plan.feed(s.hyper).copy_from_slice(&[0.0, 1.0]);
-    plan.run(&mut net.store);
+    plan.run(&mut net.store).unwrap();
     for &id in &net.ids {
         let p = net.store.get(id).clone();
         if p.kind != Kind::Trained {
@@ -164,7 +164,7 @@ fn gradients_of_shared_parameters_add_up() {
             let mut loss = |h: f64| {
                 let old = net.store.value(id)[i];
                 net.store.value_mut(id)[i] = old + h;
-                plan.run(&mut net.store);
+                plan.run(&mut net.store).unwrap();
                 net.store.value_mut(id)[i] = old;
                 plan.scalar(s.loss)
             };
@@ -185,7 +185,7 @@ fn parameters_that_the_loss_ignores_get_a_zero_gradient() {
     let unused = t.param(net.unused);
     assert!(s.grads.of(unused).is_some());
     let mut plan = Plan::<f32>::new(t, &[s.loss], Memory::Planned);
-    plan.run(&mut store);
+    plan.run(&mut store).unwrap();
     assert!(store.grad(net.unused).iter().all(|&g| g == 0.0));
     net.ids.iter().filter(|&&id| store.get(id).kind == Kind::Trained).for_each(|&id| {
         assert!(store.grad(id).iter().all(|g| g.is_finite()), "{} was not written", store.get(id).name);
@@ -226,7 +226,7 @@ fn gradients_of_inputs_can_be_fetched() {
     let mut store = net.store;
     let mut plan = Plan::<f64>::new(t, &[dx], Memory::Planned);
     feed(&mut plan, x, 1);
-    plan.run(&mut store);
+    plan.run(&mut store).unwrap();
     assert!(plan.fetch(dx).iter().any(|&g| g != 0.0));
 }
 

@@ -50,6 +50,7 @@ fn same_seed_same_bytes_at_any_thread_count() {
 
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
+    use lae_engine::device::Device;
     use lae_engine::train::TrainConfig;
     use lae_engine::train::run::Run;
     let dir = tempfile::tempdir().unwrap();
@@ -57,15 +58,15 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     let set = ["train.save_minutes=0.0".to_string()];
     let config = TrainConfig::resolve("smoke", None, &set).unwrap();
     let whole = dir.path().join("whole");
-    Run::create(config.clone(), &whole, String::new()).unwrap().run().unwrap();
+    Run::create(config.clone(), &whole, String::new(), &Device::Cpu).unwrap().run().unwrap();
     // 8 steps an epoch: in the first epoch, at its end, in the second, in stage 2.
     for steps in [3, 8, 13, 21] {
         let run = dir.path().join(format!("stopped-{steps}"));
-        let mut first = Run::create(config.clone(), &run, String::new()).unwrap();
+        let mut first = Run::create(config.clone(), &run, String::new(), &Device::Cpu).unwrap();
         first.stop_after = Some(steps);
         assert!(first.run().is_err(), "the run was to stop after {steps} steps");
         drop(first);
-        Run::resume(&run, String::new()).unwrap().run().unwrap();
+        Run::resume(&run, String::new(), &Device::Cpu).unwrap().run().unwrap();
         same(&whole, &run);
     }
 }

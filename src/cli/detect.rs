@@ -7,6 +7,7 @@ use super::train::run_config;
 use crate::core::params::ParamStore;
 use crate::data::picture::{Picture, is_picture_name};
 use crate::data::source::picture_files;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::lae::Lae;
 use crate::report::Rgb;
@@ -26,6 +27,9 @@ pub struct DetectArgs {
     /// Write the attention map of every picture over the picture, as PNG, into this folder
     #[arg(long, value_name = "DIR")]
     heatmaps: Option<PathBuf>,
+    /// auto, cpu, cuda or emu
+    #[arg(long, default_value = "auto")]
+    device: String,
     /// One JSON object per line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -39,11 +43,12 @@ const LARGEST: usize = 1024;
 
 impl DetectArgs {
     pub fn run(self) -> Result<i32> {
+        let (device, _) = Device::choose(&self.device)?;
         let config = run_config(&self.run)?;
         let mut store = ParamStore::new(config.seed);
         let lae = Lae::build(&mut store, &config.lae, config.size)?;
         let notes = checkpoint::load(&mut store, &self.run.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&config, &lae, &store, 1)?;
+        let mut scorer = Scorer::new(&device, &config, &lae, &store, 1)?;
         if let Some(dir) = &self.heatmaps {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         }
@@ -127,7 +132,7 @@ fn judge(file: &Path, size: &usize, scorer: &mut Scorer, store: &mut ParamStore)
         e => e,
     })?;
     let x: Vec<f32> = picture.resize(*size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
-    let verdict = scorer.run(store, &x).remove(0);
+    let verdict = scorer.run(store, &x)?.remove(0);
     Ok((picture, verdict))
 }
 

@@ -5,6 +5,7 @@ use clap::Args;
 use super::train::run_config;
 use crate::core::params::ParamStore;
 use crate::data::dataset::Dataset;
+use crate::device::Device;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
 use crate::models::lae::Lae;
@@ -21,6 +22,9 @@ pub struct EvalArgs {
     /// Judge this data set (the layout of `train --data`) instead of the run's own
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// auto, cpu, cuda or emu
+    #[arg(long, default_value = "auto")]
+    device: String,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -28,6 +32,7 @@ pub struct EvalArgs {
 
 impl EvalArgs {
     pub fn run(self) -> Result<i32> {
+        let (device, _) = Device::choose(&self.device)?;
         let mut config = run_config(&self.run)?;
         if let Some(dir) = &self.data {
             config.data.dir = Some(dir.clone());
@@ -39,7 +44,7 @@ impl EvalArgs {
         let mut after = before.clone();
         checkpoint::load(&mut before, &self.run.join(STAGE1), What::Model)?;
         checkpoint::load(&mut after, &self.run.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&config, &lae, &before, 32)?;
+        let mut scorer = Scorer::new(&device, &config, &lae, &before, 32)?;
         let how = Bootstrap { resamples: config.eval.resamples, seed: config.seed };
         let second = (config.al.annotations > 0).then_some(&mut after);
         let e = evaluate(&data, &mut scorer, [Some(&mut before), second], &how, 0, |_| {})?;

@@ -18,7 +18,7 @@ pub struct TrainArgs {
     /// small (minutes), paper (by the letter: days), smoke (seconds)
     #[arg(long, default_value = "small")]
     preset: String,
-    /// auto or cpu
+    /// auto, cpu, cuda or emu (the PTX emulator: slow, checks every access)
     #[arg(long, default_value = "auto")]
     device: String,
     /// Run folder [default: runs/TASK-PRESET-NUMBER]
@@ -48,9 +48,9 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     pub fn run(self) -> Result<i32> {
-        let (_, device) = Device::choose(&self.device)?;
+        let (device, why) = Device::choose(&self.device)?;
         if let Some(dir) = &self.resume {
-            Run::resume(dir, command())?.run()?;
+            Run::resume(dir, command(), &device)?.run()?;
             return Ok(0);
         }
         let mut set = vec![format!("task={}", self.task)];
@@ -68,8 +68,8 @@ impl TrainArgs {
             Some(dir) => dir.clone(),
             None => next_folder(Path::new("runs"), &format!("{}-{}", self.task, self.preset))?,
         };
-        eprintln!("device    {device}");
-        Run::create(config, &dir, command())?.run()?;
+        eprintln!("device    {why}");
+        Run::create(config, &dir, command(), &device)?.run()?;
         Ok(0)
     }
 }

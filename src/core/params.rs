@@ -1,11 +1,14 @@
 //! All parameters of all networks in a few flat arenas: one optimiser step, one checkpoint and one gradient norm cover them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::real::Real;
 use super::rng::{Rng, stream};
 use super::shape::Shape;
+use crate::device::{Driver, Mem, Span};
+use crate::error::Result;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub u32);
@@ -103,16 +106,122 @@ impl Init {
 }
 
 /// Names, shapes and memory of every parameter.
-#[derive(Clone)]
+///
+/// Plans of a GPU work on a copy of the arenas in its memory. What the host changes is uploaded by the next run; what a run
+/// changed must be fetched with [`ParamStore::pull`] before the host looks: looking at old values panics.
 pub struct ParamStore<T = f32> {
     pub seed: u64,
     params: Vec<Param>,
     pub(crate) arenas: [Buffer<T>; ARENAS],
+    resident: Option<Resident>,
+}
+
+/// The arenas on a device.
+struct Resident {
+    driver: Arc<dyn Driver>,
+    mem: [Option<Mem>; ARENAS],
+    bytes: [usize; ARENAS],
+    newer: [Newer; ARENAS],
+}
+
+/// Which copy of an arena holds the latest values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Newer {
+    Host,
+    Both,
+    Device,
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        let mem: Vec<Mem> = self.mem.iter().flatten().copied().collect();
+        self.driver.free(&mem);
+    }
+}
+
+/// The host's copy; a device has none until it is used.
+impl<T: Clone> Clone for ParamStore<T> {
+    fn clone(&self) -> Self {
+        (0..ARENAS).for_each(|a| self.must_be_current(a));
+        ParamStore { seed: self.seed, params: self.params.clone(), arenas: self.arenas.clone(), resident: None }
+    }
+}
+
+impl<T> ParamStore<T> {
+    fn must_be_current(&self, arena: usize) {
+        let stale = self.resident.as_ref().is_some_and(|r| r.newer[arena] == Newer::Device);
+        assert!(!stale, "arena {arena} was changed on the device: call ParamStore::pull first");
+    }
+    fn host_writes(&mut self, arena: usize) {
+        self.must_be_current(arena);
+        if let Some(r) = &mut self.resident {
+            r.newer[arena] = Newer::Host;
+        }
+    }
 }
 
 impl<T: Real> ParamStore<T> {
+    /// Bring the host's copy up to date. Free where nothing ran on a device.
+    pub fn pull(&mut self) -> Result<()> {
+        let Some(r) = &mut self.resident else { return Ok(()) };
+        for (a, newer) in r.newer.iter_mut().enumerate().filter(|(_, n)| **n == Newer::Device) {
+            let span = Span { mem: r.mem[a].expect("an arena that a device changed"), offset: 0, len: r.bytes[a] };
+            r.driver.download(span, bytemuck::cast_slice_mut(&mut self.arenas[a]))?;
+            *newer = Newer::Both;
+        }
+        Ok(())
+    }
+
+    /// Forget the device's copy, after pulling it.
+    fn leave_device(&mut self) -> Result<()> {
+        self.pull()?;
+        self.resident = None;
+        Ok(())
+    }
+
+    /// Make the device's copy current and return its memory, arena by arena (empty arenas have none).
+    pub(crate) fn push(&mut self, driver: &Arc<dyn Driver>) -> Result<[Option<Mem>; ARENAS]> {
+        if self.resident.as_ref().is_some_and(|r| !Arc::ptr_eq(&r.driver, driver)) {
+            self.leave_device()?;
+        }
+        if self.resident.is_none() {
+            let names = ["weights", "gradients", "adam.m", "adam.v", "frozen", "running"];
+            let bytes: [usize; ARENAS] = std::array::from_fn(|a| std::mem::size_of_val(&self.arenas[a][..]));
+            let used: Vec<usize> = (0..ARENAS).filter(|&a| bytes[a] > 0).collect();
+            let blocks: Vec<_> = used.iter().map(|&a| (names[a].to_string(), bytes[a])).collect();
+            let mut mem = [None; ARENAS];
+            for (&a, m) in used.iter().zip(driver.alloc(&blocks)?) {
+                mem[a] = Some(m);
+            }
+            self.resident = Some(Resident { driver: driver.clone(), mem, bytes, newer: [Newer::Host; ARENAS] });
+        }
+        let r = self.resident.as_mut().expect("just made");
+        for (a, newer) in r.newer.iter_mut().enumerate().filter(|(_, n)| **n == Newer::Host) {
+            if let Some(mem) = r.mem[a] {
+                r.driver.upload(Span { mem, offset: 0, len: r.bytes[a] }, bytemuck::cast_slice(&self.arenas[a]))?;
+            }
+            *newer = Newer::Both;
+        }
+        Ok(r.mem)
+    }
+
+    /// The host is about to run a plan that changes these arenas.
+    pub(crate) fn host_runs(&mut self, writes: [bool; ARENAS]) -> Result<()> {
+        self.pull()?;
+        (0..ARENAS).filter(|&a| writes[a]).for_each(|a| self.host_writes(a));
+        Ok(())
+    }
+
+    /// The device's copy of these arenas has changed.
+    pub(crate) fn device_wrote(&mut self, arenas: [bool; ARENAS]) {
+        let Some(r) = &mut self.resident else { return };
+        for (newer, _) in r.newer.iter_mut().zip(arenas).filter(|(_, wrote)| *wrote) {
+            *newer = Newer::Device;
+        }
+    }
+
     pub fn new(seed: u64) -> Self {
-        ParamStore { seed, params: Vec::new(), arenas: Default::default() }
+        ParamStore { seed, params: Vec::new(), arenas: Default::default(), resident: None }
     }
 
     /// Add a parameter. Panics if the name is taken: names are written by our own builders.
@@ -120,6 +229,8 @@ impl<T: Real> ParamStore<T> {
         assert!(self.find(name).is_none(), "parameter {name} exists");
         let mut p = Param { name: name.to_string(), shape, kind, form, offset: 0 };
         let arena = p.arena() as usize;
+        // Arenas grow: the device gets new ones.
+        self.leave_device().expect("parameters are added before training");
         p.offset = self.arenas[arena].len();
         // Every parameter starts on a cache line; the padding stays zero under every optimiser.
         let len = p.offset + shape.len().next_multiple_of(64 / size_of::<f32>());
@@ -143,22 +254,27 @@ impl<T: Real> ParamStore<T> {
     }
     pub fn value(&self, id: ParamId) -> &[T] {
         let p = self.get(id);
+        self.must_be_current(p.arena() as usize);
         &self.arenas[p.arena() as usize][p.range()]
     }
     pub fn value_mut(&mut self, id: ParamId) -> &mut [T] {
         let (arena, range) = (self.get(id).arena() as usize, self.get(id).range());
+        self.host_writes(arena);
         &mut self.arenas[arena][range]
     }
     /// The gradient of a trained parameter, after a plan with a backward pass has run.
     pub fn grad(&self, id: ParamId) -> &[T] {
         let p = self.get(id);
         assert_eq!(p.kind, Kind::Trained, "{} has no gradient", p.name);
+        self.must_be_current(Arena::Grads as usize);
         &self.arenas[Arena::Grads as usize][p.range()]
     }
     pub fn arena(&self, a: Arena) -> &[T] {
+        self.must_be_current(a as usize);
         &self.arenas[a as usize]
     }
     pub fn arena_mut(&mut self, a: Arena) -> &mut [T] {
+        self.host_writes(a as usize);
         &mut self.arenas[a as usize]
     }
 
@@ -179,11 +295,12 @@ impl<T: Real> ParamStore<T> {
 
     /// The same store in another number type.
     pub fn cast<U: Real>(&self) -> ParamStore<U> {
+        (0..ARENAS).for_each(|a| self.must_be_current(a));
         let arenas = std::array::from_fn(|i| {
             let mut b = Buffer::new(self.arenas[i].len());
             b.iter_mut().zip(self.arenas[i].iter()).for_each(|(y, x)| *y = U::of(x.f64()));
             b
         });
-        ParamStore { seed: self.seed, params: self.params.clone(), arenas }
+        ParamStore { seed: self.seed, params: self.params.clone(), arenas, resident: None }
     }
 }

@@ -1,13 +1,17 @@
 //! A tape made ready to run: every value has a buffer, buffers are reused as registers are by a linear-scan allocator, and
 //! running is a `for` loop. After the plan is made, a run allocates nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::op::{Element, Host, MAX, Pass};
+use super::op::{Element, Host, MAX, Pass, Set};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
+use crate::device::{Device, Driver, Gpu, Mem, Precision, Replay, Span, gpu::F32};
+use crate::error::Result;
+use crate::ops::{self, Case, Fill};
 
 /// How values get their buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,13 +61,84 @@ pub struct Plan<T = f32> {
     tape: Tape,
     steps: Vec<Prepared>,
     place: Vec<Option<Place>>,
+    /// The plan's slots. On a GPU only those of inputs and fetched values are here, as copies; the others are empty.
     pool: Vec<Buffer<T>>,
     scratch: Buffer<T>,
+    /// Arenas that a run changes.
+    writes: [bool; ARENAS],
+    gpu: Option<OnGpu>,
+}
+
+/// The slots in a device's memory, and what has been recorded of a run.
+struct OnGpu {
+    driver: Arc<dyn Driver>,
+    precision: Precision,
+    slots: Vec<Mem>,
+    scratch: Option<Mem>,
+    /// Bytes of scratch memory, step by step.
+    scratch_bytes: Vec<usize>,
+    /// Buffers to upload before a run and to download after it, with their lengths in values.
+    inputs: Vec<(usize, usize)>,
+    fetched: Vec<(usize, usize)>,
+    /// A recorded run, for arenas at these places.
+    graph: Option<(Box<dyn Replay>, [Option<Mem>; ARENAS])>,
+    runs: usize,
+    /// Wait after every step, record nothing: an asynchronous fault then names its op.
+    stepwise: bool,
+}
+
+impl Drop for OnGpu {
+    fn drop(&mut self) {
+        self.graph = None;
+        self.slots.extend(self.scratch);
+        self.driver.free(&self.slots);
+    }
+}
+
+impl Plan<f32> {
+    /// A plan for `device`. On a GPU the first run loops over the steps, the second is recorded, later ones are replayed; the
+    /// environment variable `LAE_EAGER=1` keeps to the loop and waits after every step.
+    pub fn on(device: &Device, tape: Tape, fetch: &[Var], memory: Memory) -> Result<Plan<f32>> {
+        let (driver, precision) = match device {
+            Device::Cpu => return Ok(Plan::new(tape, fetch, memory)),
+            Device::Gpu(driver, precision) => (driver.clone(), *precision),
+        };
+        let (mut plan, sizes) = Plan::layout(tape, fetch, memory);
+        let place = |v: Var| plan.place[v.0 as usize].filter(|p| p.buffer >= ARENAS).map(|p| (p.buffer - ARENAS, p.len));
+        let all = (0..plan.tape.values.len() as u32).map(Var);
+        let inputs: Vec<_> = all.filter(|v| plan.tape.values[v.0 as usize].home == Home::Input).filter_map(place).collect();
+        let fetched: Vec<_> = fetch.iter().copied().filter_map(place).collect();
+        let step_bytes = |(s, p): (&super::tape::Step, &Prepared)| s.op.gpu_scratch(s.pass, &p.xs, &p.ys, s.wants, precision);
+        let scratch_bytes: Vec<usize> = plan.tape.steps.iter().zip(&plan.steps).map(step_bytes).collect();
+        let largest = scratch_bytes.iter().copied().max().unwrap_or(0);
+        let mut blocks: Vec<_> = sizes.iter().enumerate().map(|(i, n)| (format!("slot {i}"), n * F32)).collect();
+        if largest > 0 {
+            blocks.push(("scratch".to_string(), largest));
+        }
+        let mut slots = driver.alloc(&blocks)?;
+        let scratch = if largest > 0 { slots.pop() } else { None };
+        for &(slot, len) in inputs.iter().chain(&fetched) {
+            let len = len.max(plan.pool[slot].len());
+            plan.pool[slot].resize(len);
+        }
+        let stepwise = std::env::var_os("LAE_EAGER").is_some_and(|v| v == "1");
+        plan.gpu =
+            Some(OnGpu { driver, precision, slots, scratch, scratch_bytes, inputs, fetched, graph: None, runs: 0, stepwise });
+        Ok(plan)
+    }
 }
 
 impl<T: Element> Plan<T> {
     /// Decide where everything lives. Values in `fetch` and all inputs keep their buffers to the end of the run.
     pub fn new(tape: Tape, fetch: &[Var], memory: Memory) -> Plan<T> {
+        let (mut plan, sizes) = Plan::layout(tape, fetch, memory);
+        plan.scratch = Buffer::new(plan.steps.iter().map(|s| s.scratch).max().unwrap_or(0));
+        plan.pool = sizes.into_iter().map(Buffer::new).collect();
+        plan
+    }
+
+    /// Everything but the memory: the plan, with empty buffers, and the lengths of its slots in values.
+    fn layout(tape: Tape, fetch: &[Var], memory: Memory) -> (Plan<T>, Vec<usize>) {
         let n = tape.values.len();
         // Last step that touches each value; fetched ones live on.
         let mut last = vec![0usize; n];
@@ -158,9 +233,11 @@ impl<T: Element> Plan<T> {
                 Prepared { xs, ys, x, y, dy, writes, scratch }
             })
             .collect();
-        let scratch = Buffer::new(steps.iter().map(|s| s.scratch).max().unwrap_or(0));
-        let pool = sizes.into_iter().map(Buffer::new).collect();
-        Plan { tape, steps, place, pool, scratch }
+        let mut writes = [false; ARENAS];
+        let written = steps.iter().flat_map(|s| &s.writes).map(|w| w.buffer).filter(|&b| b < ARENAS);
+        written.for_each(|b| writes[b] = true);
+        let pool = sizes.iter().map(|_| Buffer::default()).collect();
+        (Plan { tape, steps, place, pool, scratch: Buffer::default(), writes, gpu: None }, sizes)
     }
 
     fn slot(&self, v: Var) -> Place {
@@ -191,13 +268,93 @@ impl<T: Element> Plan<T> {
         self.tape.shape(v)
     }
 
-    /// Run every step in order.
-    pub fn run(&mut self, store: &mut ParamStore<T>) {
+    /// Run every step in order. On the host nothing can fail.
+    pub fn run(&mut self, store: &mut ParamStore<T>) -> Result<()> {
+        if self.gpu.is_some() {
+            return self.run_gpu(store);
+        }
+        store.host_runs(self.writes)?;
         (0..self.steps.len()).for_each(|i| self.exec(i, store));
+        Ok(())
     }
 
-    /// Run, adding up the time of every op and pass: `(name, pass, seconds)`, longest first.
+    /// On a GPU: wait after every step and record nothing, as `LAE_EAGER=1` does.
+    pub fn stepwise(&mut self, on: bool) {
+        if let Some(gpu) = &mut self.gpu {
+            gpu.stepwise = on;
+        }
+    }
+
+    /// Upload the inputs, run on the device, download what is fetched.
+    fn run_gpu(&mut self, store: &mut ParamStore<T>) -> Result<()> {
+        let gpu = self.gpu.as_ref().expect("a plan for a GPU");
+        let arenas = store.push(&gpu.driver)?;
+        for &(slot, len) in &gpu.inputs {
+            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
+            gpu.driver.upload(span, bytemuck::cast_slice(&self.pool[slot][..len]))?;
+        }
+        let all = || (0..self.steps.len()).try_for_each(|i| self.launch(gpu, i, &arenas));
+        let mut recorded = None;
+        match &gpu.graph {
+            Some((graph, at)) if *at == arenas && !gpu.stepwise => graph.replay()?,
+            _ if gpu.runs > 0 && !gpu.stepwise => {
+                let graph = gpu.driver.record(&mut { all })?;
+                graph.replay()?;
+                recorded = Some((graph, arenas));
+            }
+            _ => all()?,
+        }
+        store.device_wrote(self.writes);
+        for &(slot, len) in &gpu.fetched {
+            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
+            gpu.driver.download(span, bytemuck::cast_slice_mut(&mut self.pool[slot][..len]))?;
+        }
+        let gpu = self.gpu.as_mut().expect("a plan for a GPU");
+        gpu.runs += 1;
+        gpu.graph = recorded.or(gpu.graph.take());
+        Ok(())
+    }
+
+    /// The launches of one step.
+    fn launch(&self, gpu: &OnGpu, i: usize, arenas: &[Option<Mem>; ARENAS]) -> Result<()> {
+        let (step, prepared) = (&self.tape.steps[i], &self.steps[i]);
+        let span = |p: Place| {
+            let mem = match p.buffer.checked_sub(ARENAS) {
+                Some(slot) => gpu.slots[slot],
+                None => arenas[p.buffer].expect("a parameter lies in an arena"),
+            };
+            Span { mem, offset: p.offset * F32, len: p.len * F32 }
+        };
+        let pick = |ps: &[Option<Place>], i: usize| ps.get(i).copied().flatten().map(span);
+        let mut out = [None; MAX];
+        for (i, v) in step.out.iter().enumerate() {
+            out[i] = v.and_then(|v| self.place[v.0 as usize]).map(span);
+        }
+        // What the step computes anew: all of it but the updated inputs, which come after the outputs of a forward pass.
+        let fresh = if step.pass == Pass::Forward { step.y.len() } else { step.out.len() };
+        let scratch = gpu.scratch.map(|mem| Span { mem, offset: 0, len: gpu.scratch_bytes[i] }).filter(|s| s.len > 0);
+        for s in out[..fresh].iter().flatten().copied().chain(scratch) {
+            gpu.driver.discard(s)?;
+        }
+        let operands = Gpu {
+            driver: &*gpu.driver,
+            precision: gpu.precision,
+            at: &step.at,
+            xs: &prepared.xs,
+            ys: &prepared.ys,
+            x: std::array::from_fn(|i| pick(&prepared.x, i)),
+            y: std::array::from_fn(|i| pick(&prepared.y, i)),
+            dy: prepared.dy.map(span),
+            out,
+            scratch,
+        };
+        step.op.launch(step.pass, &operands)?;
+        if gpu.stepwise { gpu.driver.sync().map_err(|e| e.at(&step.at)) } else { Ok(()) }
+    }
+
+    /// Run on the host, adding up the time of every op and pass: `(name, pass, seconds)`, longest first.
     pub fn run_timed(&mut self, store: &mut ParamStore<T>) -> Vec<(&'static str, Pass, f64)> {
+        assert!(self.gpu.is_none(), "steps are timed on the host");
         let mut rows: Vec<(&'static str, Pass, Duration)> = Vec::new();
         for i in 0..self.steps.len() {
             let start = std::time::Instant::now();
@@ -263,9 +420,31 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// Bytes of all buffers that this plan owns.
+    /// Bytes of all buffers that this plan owns on the host.
     pub fn bytes(&self) -> usize {
         self.pool.iter().map(Buffer::bytes).sum::<usize>() + self.scratch.bytes()
+    }
+
+    /// What this plan runs, as rows of a case table: every op with its input shapes and the gradients that are asked of it, each
+    /// once. Values are filled as the op's own table fills them.
+    pub fn cases(&self) -> Vec<Case> {
+        let mut out: Vec<Case> = Vec::new();
+        for s in self.tape.steps.iter().filter(|s| s.pass == Pass::Forward) {
+            let backward = |b: &&super::tape::Step| b.pass == Pass::Backward && b.y == s.y && !b.y.is_empty();
+            let wants = self.tape.steps.iter().find(backward).map_or(Set::NONE, |b| b.wants);
+            let rows = ops::OPS.iter().flat_map(|(_, table)| table());
+            let like = rows.into_iter().find(|c| c.op.name() == s.op.name() && c.inputs.len() == s.x.len());
+            let fill = |i: usize| like.as_ref().map_or(Fill::Normal, |c| c.inputs[i].1);
+            let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
+            let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs;
+            match out.iter_mut().find(same) {
+                Some(c) => c.wants = c.wants.union(wants),
+                None => {
+                    out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false })
+                }
+            }
+        }
+        out
     }
 
     /// Number of steps.

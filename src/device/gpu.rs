@@ -17,6 +17,11 @@ use crate::error::{Error, Result};
 /// Bytes of one value on a GPU: everything is stored as f32.
 pub const F32: usize = size_of::<f32>();
 
+/// How many channels a kernel may take at once: 4 if there are whole fours of them and every span allows float4, else 1.
+pub fn vec4(channels: usize, spans: &[Span]) -> usize {
+    if channels.is_multiple_of(4) && spans.iter().all(|s| s.offset.is_multiple_of(16)) { 4 } else { 1 }
+}
+
 /// The operands of one step. Absent ones (not kept, not wanted) are `None`.
 pub struct Gpu<'a> {
     pub driver: &'a dyn Driver,

@@ -8,7 +8,8 @@ use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::error::Result;
+use crate::device::{Gpu, Precision, gpu};
+use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
 pub struct Bilinear {
@@ -50,6 +51,67 @@ fn readers(i: usize, len: usize, out: usize, align_corners: bool) -> std::ops::R
 fn weight(o: usize, i: usize, len: usize, out: usize, align_corners: bool) -> f64 {
     let (i0, i1, l) = tap(o, len, out, align_corners);
     (if i0 == i { 1.0 - l } else { 0.0 }) + (if i1 == i { l } else { 0.0 })
+}
+
+/// One axis as the kernels see it: `struct Axis` of kernels/axis.cuh. Output `o` reads position `(o·step + base) / den`, held inside
+/// the input; the same numbers as [`tap`], but whole ones, which a GPU has no need to round.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Axis {
+    len: i32,
+    out: i32,
+    step: i32,
+    base: i32,
+    den: i32,
+    inv: f32,
+}
+
+impl Axis {
+    /// Fails where a position no longer fits 31 bits: at 2·len·out ≥ 2³¹.
+    pub(super) fn new(g: &Gpu, kernel: &str, len: usize, out: usize, align_corners: bool) -> Result<Axis> {
+        if 2 * (len + 1) * (out + 1) > i32::MAX as usize {
+            let why = format!("{len} pixels to {out}: the product must stay below 2³⁰; resize in two steps");
+            return Err(Error::Launch { kernel: kernel.to_string(), at: g.at.to_string(), why });
+        }
+        let (l, o) = (len as i32, out as i32);
+        let (step, base, den) = match align_corners {
+            true if out > 1 => (l - 1, 0, o - 1),
+            true => (0, 0, 1),
+            false => (2 * l, l - o, 2 * o),
+        };
+        Ok(Axis { len: l, out: o, step, base, den, inv: 1.0 / den as f32 })
+    }
+}
+
+/// `struct Bilinear` of kernels/bilinear.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    y: Axis,
+    x: Axis,
+    c: u32,
+    vec: u32,
+}
+
+/// `struct Along` of kernels/bilinear.cu: one axis of `before` × axis × `after` values.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Along {
+    axis: Axis,
+    before: u32,
+    after: u32,
+}
+
+impl Bilinear {
+    fn axes(&self, g: &Gpu, kernel: &str) -> Result<(Axis, Axis)> {
+        let (_, h, w, _) = g.xs[0].dims();
+        let axis = |len, out| Axis::new(g, kernel, len, out, self.align_corners);
+        Ok((axis(h, self.h)?, axis(w, self.w)?))
+    }
+    /// A picture that grew more than fourfold goes back in two launches, one axis each: its pixels have many readers.
+    fn separate(&self, x: Shape) -> bool {
+        self.h * self.w > 4 * x.h as usize * x.w as usize
+    }
 }
 
 impl Op for Bilinear {
@@ -114,6 +176,41 @@ impl Op for Bilinear {
             }
         });
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        match pass {
+            Pass::Backward if self.separate(xs[0]) => gpu::F32 * Shape { w: self.w as u32, ..xs[0] }.len(),
+            _ => 0,
+        }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let (x, y) = (g.x(0), g.out(0));
+        let (n, _, _, c) = g.xs[0].dims();
+        let (down, across) = self.axes(g, "bilinear_fwd_f32")?;
+        let vec = gpu::vec4(c, &[x, y]);
+        let grid = [(self.w * c / vec).div_ceil(32), self.h.div_ceil(32), n];
+        let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
+        g.call("bilinear_fwd_f32")?.grid(grid).block3([32, 8, 1]).write(y).read(x).value(&p).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let (dx, dy) = (g.out(0), g.dy());
+        let (n, h, w, c) = g.xs[0].dims();
+        let (down, across) = self.axes(g, "bilinear_bwd_f32")?;
+        if self.separate(g.xs[0]) {
+            let half = g.scratch(0, n * h * self.w * c);
+            let along = |axis: Axis, before: usize, after: usize, dx, dy| {
+                let grid = [(before * axis.len as usize * after).div_ceil(256), 1, 1];
+                let p = Along { axis, before: before as u32, after: after as u32 };
+                g.call("bilinear_axis_bwd_f32")?.grid(grid).block(256).write(dx).read(dy).value(&p).go()
+            };
+            along(down, n, self.w * c, half, dy)?;
+            return along(across, n * h, c, dx, half);
+        }
+        let vec = gpu::vec4(c, &[dx, dy]);
+        let grid = [(w * c / vec).div_ceil(32), h.div_ceil(8), n];
+        let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
+        g.call("bilinear_bwd_f32")?.grid(grid).block3([32, 8, 1]).write(dx).read(dy).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -128,6 +225,11 @@ pub fn cases() -> Vec<Case> {
             row(shape(1, 7, 9, 3), 3, 4, corners),
             row(shape(1, 1, 5, 1), 4, 1, corners),
             row(shape(1, 4, 4, 2), 4, 4, corners),
+            // Four channels at once; rows and columns that end inside a block; many readers a pixel.
+            row(shape(2, 5, 6, 8), 7, 9, corners),
+            row(shape(1, 33, 11, 3), 35, 12, corners),
+            row(shape(2, 3, 16, 4), 17, 37, corners),
+            row(shape(1, 2, 1, 3), 1, 3, corners),
         ]);
     }
     rows.push(row(shape(32, 16, 16, 1), 64, 64, false).bench("attention map"));

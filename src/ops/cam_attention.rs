@@ -23,13 +23,14 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bilinear::tap;
+use super::bilinear::{Axis, tap};
 use super::{Case, Fill, case};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::error::Result;
+use crate::device::{Gpu, Precision, gpu};
+use crate::error::{Error, Result};
 
 /// Which units weigh into the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,6 +323,72 @@ impl CamAttention {
     }
 }
 
+/// `struct Cam` of kernels/cam_attention.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    temperature: f64,
+    divisor: f64,
+    n: u32,
+    h: u32,
+    w: u32,
+    k: u32,
+    pixels: u32,
+    d: u32,
+    first: u32,
+    units: u32,
+    rows: u32,
+    columns: u32,
+    vec: u32,
+    weight: u32,
+    norm: u32,
+    relu: u32,
+    stopgrad: u32,
+    detach: u32,
+    y: Axis,
+    x: Axis,
+}
+
+/// Most bytes of dynamic shared memory that every GPU grants without being asked.
+const SHARED: usize = 40 << 10;
+
+impl CamAttention {
+    fn params(&self, g: &Gpu, vec: usize) -> Result<Params> {
+        let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else { unreachable!("checked when recorded") };
+        let axis = |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
+        Ok(Params {
+            temperature: self.temperature,
+            divisor: if self.pixel_reduce == Reduce::Mean { mask.per_image() as f64 } else { 1.0 },
+            n: f.n,
+            h: f.h,
+            w: f.w,
+            k: f.c,
+            pixels: f.h * f.w,
+            d: head.n,
+            first: units.start as u32,
+            units: units.len() as u32,
+            rows: mask.h,
+            columns: mask.w,
+            vec: vec as u32,
+            weight: self.weight as u32,
+            norm: self.norm as u32,
+            relu: self.relu as u32,
+            stopgrad: self.minmax_stopgrad as u32,
+            detach: self.detach_z as u32,
+            y: axis(f.h, mask.h)?,
+            x: axis(f.w, mask.w)?,
+        })
+    }
+    /// The `values` floats of shared memory that a launch needs, in bytes; `what` makes them many.
+    fn shared(g: &Gpu, kernel: &str, values: usize, what: &str) -> Result<usize> {
+        if gpu::F32 * values > SHARED {
+            let why = format!("{what} need {} bytes of shared memory, {SHARED} are there", gpu::F32 * values);
+            return Err(Error::Launch { kernel: kernel.to_string(), at: g.at.to_string(), why });
+        }
+        Ok(gpu::F32 * values)
+    }
+}
+
 fn sigmoid<T: Real>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp())
 }
@@ -467,6 +534,76 @@ impl Op for CamAttention {
             *db = (0..n).map(|i| image(i).1[c]).sum();
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        let (n, h, w, k) = xs[0].dims();
+        let values = match pass {
+            Pass::Forward => n * k + (n * k) % 2 + 2 * n * h,
+            Pass::Backward => n * (3 * k + h * w + 2 * xs[1].n as usize),
+        };
+        gpu::F32 * values
+    }
+    /// mean → head → map → error → sum; see kernels/cam_attention.cu.
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let (n, h, w, k) = g.xs[0].dims();
+        let [loss, map, dmap, z, mean, raw] = [0, 1, 2, 3, 4, 5].map(|i| g.out(i));
+        let [f, head, bias, mask, select] = [0, 1, 2, 3, 4].map(|i| g.x(i));
+        // The class vectors, and the error of every row of every map, in f64: from an even number of values on.
+        let (v, error) = (g.scratch(0, n * k), g.scratch(n * k + (n * k) % 2, 2 * n * h));
+        let p = self.params(g, gpu::vec4(k, &[f, head, mean, v]))?;
+        let (units, columns) = (p.units as usize, p.columns as usize);
+
+        let channels = (k / p.vec as usize).div_ceil(32);
+        let call = g.call("cam_attention_mean_fwd_f32")?.grid([channels, n, 1]).block3([32, 16, 1]);
+        call.write(mean).read(f).value(&p).go()?;
+
+        let shared = Self::shared(g, "cam_attention_head_fwd_f32", units, &format!("{units} units"))?;
+        let call = g.call("cam_attention_head_fwd_f32")?.grid([n, 1, 1]).block(512).shared(shared);
+        call.write(z).write(v).read(mean).read(head).read(bias).value(&p).go()?;
+
+        let call = g.call("cam_attention_map_fwd_f32")?.grid([(h * w).div_ceil(32), n, 1]).block(256);
+        call.write(raw).read(f).read(v).value(&p).go()?;
+
+        let shared = Self::shared(g, "cam_attention_error_fwd_f32", 3 * w + columns, &format!("masks {columns} pixels wide"))?;
+        let threads = columns.next_multiple_of(32).clamp(64, 256);
+        let call = g.call("cam_attention_error_fwd_f32")?.grid([h, n, 1]).block(threads).shared(shared);
+        call.write(map).write(dmap).write(error).read(raw).read(mask).read(select).value(&p).go()?;
+
+        g.call("sum_fwd_f32")?.block(256).write(loss).read(error).value(&[p.n * p.h, 1]).go()
+    }
+    /// norm → map → head → features, weight.
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let (n, h, w, k) = g.xs[0].dims();
+        let (d, pixels) = (g.xs[1].n as usize, h * w);
+        let (f, head, [map, dmap, z, mean, raw]) = (g.x(0), g.x(1), [1, 2, 3, 4, 5].map(|i| g.y(i)));
+        let [q, v, r] = [0, 1, 2].map(|i| g.scratch(i * n * k, n * k));
+        let dm = g.scratch(3 * n * k, n * pixels);
+        let [alpha, s] = [0, 1].map(|i| g.scratch(3 * n * k + n * pixels + i * n * d, n * d));
+        let spans = [f, head, q, v, r, g.out[0].unwrap_or(f)];
+        let p = self.params(g, gpu::vec4(k, &spans))?;
+        let (units, channels) = (p.units as usize, (k / p.vec as usize).div_ceil(32));
+
+        let call = g.call("cam_attention_norm_bwd_f32")?.grid([n, 1, 1]).block(256);
+        call.write(dm).read(raw).read(map).read(dmap).read(g.dy()).value(&p).go()?;
+
+        let call = g.call("cam_attention_map_bwd_f32")?.grid([channels, n, 1]).block3([32, 16, 1]);
+        call.write(q).read(f).read(dm).value(&p).go()?;
+
+        let shared = Self::shared(g, "cam_attention_head_bwd_f32", 2 * units, &format!("{units} units"))?;
+        let call = g.call("cam_attention_head_bwd_f32")?.grid([n, 1, 1]).block(512).shared(shared);
+        call.write(v).write(r).write(alpha).write(s).read(q).read(z).read(head).value(&p).go()?;
+
+        if g.wants(0) {
+            let call = g.call("cam_attention_features_bwd_f32")?.grid([channels, pixels.div_ceil(64), n]).block3([32, 8, 1]);
+            call.write(g.out(0)).read(dm).read(v).read(r).value(&p).go()?;
+        }
+        if g.wants(1) || g.wants(2) {
+            let call = g.call("cam_attention_weight_bwd_f32")?.grid([k.div_ceil(128), d.div_ceil(4), 1]).block(128);
+            let call = call.write_or_null(g.out[1]).write_or_null(g.out[2]);
+            call.read(alpha).read(s).read(q).read(mean).value(&p).go()?;
+        }
+        Ok(())
+    }
 }
 
 /// Every switch once, and the default at the network's size.
@@ -499,6 +636,13 @@ pub fn cases() -> Vec<Case> {
         small("stopgrad", CamAttention { minmax_stopgrad: true, ..base() }).withholds(),
         small("detached", CamAttention { detach_z: true, ..base() }).withholds(),
         row("16 to 64", base(), (2, 16, 16, 20), 128, (64, 64)),
+        // Four channels at once, and ends inside a block: of pixels, channels, units, rows and columns.
+        row("wide", CamAttention { norm: Norm::Weight, ..base() }, (2, 5, 7, 132), 10, (33, 70)),
+        row("odd", CamAttention { norm: Norm::Sigmoid, units: Units::All, ..base() }, (1, 6, 7, 131), 66, (19, 5)),
+        row("masks smaller than maps", base(), (3, 4, 5, 4), 2, (3, 2)),
+        row("masks of a pixel", CamAttention { norm: Norm::None, align_corners: true, ..base() }, (2, 3, 2, 4), 4, (1, 1)),
+        row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
+        row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),
         row("minmax", base(), (32, 16, 16, 512), 128, (64, 64)).bench("stage 2"),
     ]
 }

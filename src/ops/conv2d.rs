@@ -6,11 +6,12 @@
 //! ```
 //! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
 
-use super::{Case, Fill, case};
+use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 use crate::host::{conv, plain};
@@ -175,6 +176,31 @@ impl Op for Conv2d {
         if !db.is_empty() {
             bias_grad(z.k as usize, m.dy, db, m.scratch);
         }
+    }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, _: Precision) -> usize {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        match pass {
+            Pass::Forward => 0,
+            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.k as usize, ys[0].pixels()),
+        }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
+        conv_launch::fprop(g, &z, g.x(0), g.x(1), g.x[2], g.out(0))
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
+        if g.wants(0) {
+            conv_launch::dgrad(g, &z, g.dy(), g.x(1), None, g.out(0))?;
+        }
+        if g.wants(1) {
+            conv_launch::wgrad(g, &z, g.x(0), g.dy(), g.out(1))?;
+        }
+        if g.wants(2) {
+            conv_launch::bias_grad(g, z.y().pixels(), z.k as usize, g.dy(), g.out(2))?;
+        }
+        Ok(())
     }
 }
 

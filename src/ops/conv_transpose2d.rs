@@ -7,11 +7,12 @@
 //! ```
 
 use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
-use super::{Case, Fill, case};
+use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 use crate::host::conv;
 use crate::host::sizes::ConvSizes;
@@ -98,6 +99,31 @@ impl Op for ConvTranspose2d {
         if !db.is_empty() {
             bias_grad(z.c as usize, m.dy, db, m.scratch);
         }
+    }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, _: Precision) -> usize {
+        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
+        match pass {
+            Pass::Forward => 0,
+            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.c as usize, ys[0].pixels()),
+        }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
+        conv_launch::dgrad(g, &z, g.x(0), g.x(1), g.x[2], g.out(0))
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
+        if g.wants(0) {
+            conv_launch::fprop(g, &z, g.dy(), g.x(1), None, g.out(0))?;
+        }
+        if g.wants(1) {
+            conv_launch::wgrad(g, &z, g.dy(), g.x(0), g.out(1))?;
+        }
+        if g.wants(2) {
+            conv_launch::bias_grad(g, z.x().pixels(), z.c as usize, g.dy(), g.out(2))?;
+        }
+        Ok(())
     }
 }
 

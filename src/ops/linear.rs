@@ -1,11 +1,12 @@
 //! Linear: y = W x + b, W K×1×1×C (torch [out, in]); a 1×1 convolution on 1×1 pictures.
 
 use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
-use super::{Case, Fill, case};
+use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision, gpu};
 use crate::error::Result;
 use crate::host::conv;
 use crate::host::sizes::ConvSizes;
@@ -27,6 +28,29 @@ fn sizes(x: Shape, w: Shape) -> Result<ConvSizes, String> {
         return Err(format!("input has {} values per picture, matrix expects {} (x {x}, w {w})", flat.c, w.per_image()));
     }
     Conv2d::new(1, 0).sizes(flat, w)
+}
+
+/// Rows of the batch that one launch of the filter gradient adds up; longer batches are added in parts, then the parts.
+const CHUNK: usize = 512;
+
+/// `struct Linear` of kernels/linear.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    n: u32,
+    c: u32,
+    k: u32,
+    chunk: u32,
+}
+
+impl Params {
+    fn of(xs: &[Shape]) -> Params {
+        let z = sizes(xs[0], xs[1]).expect("checked when recorded");
+        Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32 }
+    }
+    fn dims(&self) -> (usize, usize, usize) {
+        (self.n as usize, self.c as usize, self.k as usize)
+    }
 }
 
 impl Op for Linear {
@@ -80,6 +104,44 @@ impl Op for Linear {
             bias_grad(z.k as usize, m.dy, db, m.scratch);
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, _: Precision) -> usize {
+        if pass == Pass::Forward {
+            return 0;
+        }
+        let z = sizes(xs[0], xs[1]).expect("checked when recorded");
+        let parts = (z.n as usize).div_ceil(CHUNK);
+        let dw = if wants.has(1) && parts > 1 { gpu::F32 * parts * xs[1].len() } else { 0 };
+        dw.max(conv_launch::backward_scratch(&z, Set::of(2).when(wants.has(2)), z.k as usize, z.n as usize))
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let p = Params::of(g.xs);
+        let (n, _, k) = p.dims();
+        let call = g.call("linear_fwd_f32")?.grid([k.div_ceil(8), n.div_ceil(8), 1]).block(256);
+        call.write(g.out(0)).read(g.x(0)).read(g.x(1)).read_or_null(g.x[2]).value(&p).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let p = Params::of(g.xs);
+        let (n, c, k) = p.dims();
+        if g.wants(0) {
+            let call = g.call("linear_dgrad_f32")?.grid([c.div_ceil(128), n.div_ceil(8), 1]).block(128);
+            call.write(g.out(0)).read(g.dy()).read(g.x(1)).value(&p).go()?;
+        }
+        if g.wants(1) {
+            let parts = n.div_ceil(CHUNK);
+            let dw = if parts > 1 { g.scratch(0, parts * k * c) } else { g.out(1) };
+            let call = g.call("linear_wgrad_f32")?.grid([c.div_ceil(128), k.div_ceil(8), parts]).block(128);
+            call.write(dw).read(g.dy()).read(g.x(0)).value(&p).go()?;
+            if parts > 1 {
+                let call = g.call("sum_splits_f32")?.grid([(k * c).div_ceil(256), 1, 1]).block(256);
+                call.read(dw).write(g.out(1)).value(&[(k * c) as u32, parts as u32]).go()?;
+            }
+        }
+        if g.wants(2) {
+            conv_launch::bias_grad(g, n, k, g.dy(), g.out(2))?;
+        }
+        Ok(())
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -91,6 +153,10 @@ pub fn cases() -> Vec<Case> {
         row(shape(3, 1, 1, 7), 5),
         row(shape(2, 2, 3, 4), 1),
         row(shape(5, 1, 1, 33), 17),
+        // Rows, outputs and values that end inside a block; a batch that is added in parts.
+        row(shape(9, 1, 1, 130), 10),
+        row(shape(8, 2, 8, 8), 8),
+        row(shape(515, 1, 1, 3), 2),
         row(shape(64, 1, 1, 512), 128).bench("encoder.14"),
     ]
 }

@@ -3,6 +3,8 @@
 //! To add one: write `src/ops/NAME.rs` with an [`Op`], a recording function and `cases()`, and add the word
 //! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
 
+mod conv_launch;
+
 use std::sync::Arc;
 
 use crate::core::op::{DynOp, Op, Set};

@@ -109,7 +109,7 @@ mod tests {
         let mut plan = Plan::new(t, &[y], Memory::Planned);
         plan.feed(x).fill(grey);
         plan.feed(s)[0] = step as f32;
-        plan.run(&mut store);
+        plan.run(&mut store).unwrap();
         plan.fetch(y).iter().map(|y| y - grey).collect()
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::DataConfig;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::models::dcgan::Arch;
 use crate::models::lae::LaeConfig;
@@ -126,6 +127,8 @@ table!(
         seed: u64 = 0,
         /// Side of the pictures in pixels (paper: 256).
         size: usize = 256,
+        /// What convolutions on a GPU may round their factors to: f32, tf32 or 3xtf32. The CPU always computes in f32.
+        precision: Precision = Precision::F32,
         data: DataConfig = DataConfig::default(),
         lae: LaeConfig = LaeConfig::default(),
         norm: NormConfig = NormConfig::default(),

@@ -57,7 +57,7 @@ pub fn judge(
     let indices: Vec<u32> = (0..data.len(split) as u32).collect();
     for part in indices.chunks(scorer.batch) {
         data.fill(split, 0, part, &mut batch)?;
-        let verdicts = scorer.run(store, &batch.x);
+        let verdicts = scorer.run(store, &batch.x)?;
         let pixels = batch.size * batch.size;
         for (i, verdict) in verdicts.into_iter().enumerate() {
             let mask = (batch.has_mask[i] == 1.0).then(|| batch.mask[i * pixels..][..pixels].iter().map(|&m| m > 0.5).collect());

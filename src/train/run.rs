@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::rng::{Rng, stream};
 use crate::data::dataset::{Batch, Dataset, Split};
-use crate::device;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::metrics::Bootstrap;
 use crate::models::dcgan::Dcgan;
@@ -108,13 +108,13 @@ pub struct Run {
 
 impl Run {
     /// Start in a new folder.
-    pub fn create(config: TrainConfig, dir: &Path, command: String) -> Result<Run> {
+    pub fn create(config: TrainConfig, dir: &Path, command: String, device: &Device) -> Result<Run> {
         if dir.exists() {
             let why = "exists already; give another --out, or --resume it";
             return Err(Error::data(dir, why));
         }
         // Everything that can be refused is refused before the folder is made.
-        let (data, store, nets) = Self::build(&config)?;
+        let (data, store, nets) = Self::build(&config, device)?;
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         write_whole(dir.join(CONFIG), config.to_toml().as_bytes())?;
         let log = JsonLog::create(dir.join(METRICS))?;
@@ -137,7 +137,7 @@ impl Run {
     }
 
     /// Go on where a run folder stands.
-    pub fn resume(dir: &Path, command: String) -> Result<Run> {
+    pub fn resume(dir: &Path, command: String, device: &Device) -> Result<Run> {
         let file = dir.join(RESUME);
         if !dir.join(CONFIG).is_file() {
             return Err(Error::data(dir, format!("is not a run folder: it has no {CONFIG}")));
@@ -149,7 +149,7 @@ impl Run {
             ));
         }
         let config = TrainConfig::load(&dir.join(CONFIG))?;
-        let (data, mut store, nets) = Self::build(&config)?;
+        let (data, mut store, nets) = Self::build(&config, device)?;
         let meta = checkpoint::load(&mut store, &file, What::Everything)?;
         let text = meta.get("state").ok_or_else(|| Error::data(&file, "has no state: not a resume checkpoint"))?;
         let state: State = serde_json::from_str(text).map_err(|e| Error::data(&file, format!("state cannot be read: {e}")))?;
@@ -160,9 +160,9 @@ impl Run {
         Ok(Run { dir, config, data, store, nets, log, events, state, command, started: now, saved: now, stop_after: None })
     }
 
-    fn build(config: &TrainConfig) -> Result<(Dataset, ParamStore, Networks)> {
+    fn build(config: &TrainConfig, device: &Device) -> Result<(Dataset, ParamStore, Networks)> {
         let mut store = ParamStore::new(config.seed);
-        let mut nets = Networks::build(&mut store, config)?;
+        let mut nets = Networks::build(&mut store, config, device)?;
         let data = Dataset::open(&config.data, config.size, config.seed)?;
         if config.comp.weights.is_none() && config.comp.calibrate && nets.vgg.is_some() {
             let indices: Vec<u32> = (0..data.len(Split::Val).min(8) as u32).collect();
@@ -204,7 +204,7 @@ impl Run {
         let c = &self.config;
         let p = self.data.describe();
         say(None, format!("run       {}", self.dir.display()));
-        say(None, format!("device    cpu, {}", device::cpu_features()));
+        say(None, format!("device    {}", self.nets.device));
         say(None, format!("data      {}", p.source));
         let counts: Vec<String> = p.counts.iter().map(|n| format!("{} {}+{}", n.split, n.real, n.fake)).collect();
         say(None, format!("          {} (true+fake)", counts.join(", ")));
@@ -249,6 +249,7 @@ impl Run {
     }
 
     fn save(&mut self) -> Result<()> {
+        self.store.pull()?;
         self.state.log_bytes = self.log.len_bytes();
         self.log.sync()?;
         self.events.flush()?;
@@ -259,7 +260,8 @@ impl Run {
         Ok(())
     }
 
-    fn save_model(&self, file: &str, stage: &str) -> Result<()> {
+    fn save_model(&mut self, file: &str, stage: &str) -> Result<()> {
+        self.store.pull()?;
         let c = &self.config;
         let meta = [
             ("program", format!("lae-engine {}", env!("CARGO_PKG_VERSION"))),
@@ -299,7 +301,7 @@ impl Run {
                 self.state.step += 1;
                 self.state.steps += 1;
                 let fade = anneal(c.train.anneal, self.state.t, total);
-                let terms = step.run(&mut self.store, &batch, self.state.t, c.train.lr * fade, c.disc.lr * fade);
+                let terms = step.run(&mut self.store, &batch, self.state.t, c.train.lr * fade, c.disc.lr * fade)?;
                 self.log_stage1(&terms)?;
                 progress.set_position(self.state.t);
                 progress.set_message(format!("loss {:.3} latent {:.3}", terms.total, terms.latent));
@@ -384,7 +386,7 @@ impl Run {
         // Equal batches only: a rest smaller than a batch is left out of the criterion.
         for part in indices.chunks_exact(n) {
             self.data.fill(Split::Val, 0, part, &mut batch)?;
-            let t = validator.run(&mut self.store, &batch);
+            let t = validator.run(&mut self.store, &batch)?;
             for (s, x) in sum.iter_mut().zip([t.total, t.latent, t.pixel, t.perceptual, t.adversarial, t.accuracy]) {
                 *s += x;
             }
@@ -397,6 +399,7 @@ impl Run {
 
     /// Back to the best weights of stage 1; then choose what to annotate.
     fn selection(&mut self) -> Result<()> {
+        self.store.pull()?;
         checkpoint::load(&mut self.store, &self.dir.join(STAGE1), What::Model)?;
         let c = &self.config;
         if c.al.annotations == 0 {
@@ -440,7 +443,7 @@ impl Run {
 
     fn choose(&mut self) -> Result<Selection> {
         let c = self.config.clone();
-        let mut scorer = Scorer::new(&c, &self.nets.lae, &self.store, c.train.batch)?;
+        let mut scorer = Scorer::new(&self.nets.device, &c, &self.nets.lae, &self.store, c.train.batch)?;
         let progress = bar("selection", self.data.len(Split::Train) as u64, 0, "pictures");
         let mut features = Features::of(&self.data, &mut scorer, &mut self.store, |n| progress.inc(n as u64))?;
         progress.finish_and_clear();
@@ -468,7 +471,7 @@ impl Run {
             Pool::ActivePlusTrue => c.train.batch / 2,
         };
         let n_full = if c.ft.pool == Pool::ActivePlusTrue { c.train.batch / 2 } else { c.train.batch };
-        let mut step = Stage2::new(&c, &self.nets.lae, &self.store, n_full + n_att)?;
+        let mut step = Stage2::new(&c, &self.nets, &self.store, n_full + n_att)?;
         let epochs = c.fine_tune_epochs();
         let whole = match c.ft.pool {
             Pool::Mixed | Pool::Full => self.data.epoch_order(Split::Train, 0, c.train.batch).len() / c.train.batch,
@@ -510,7 +513,7 @@ impl Run {
                 self.state.t += 1;
                 self.state.step += 1;
                 self.state.steps += 1;
-                let terms = step.run(&mut self.store, &batch, &select, self.state.t, lr);
+                let terms = step.run(&mut self.store, &batch, &select, self.state.t, lr)?;
                 self.log_stage2(&terms)?;
                 progress.inc(1);
                 progress.set_message(format!("latent {:.3} attention {:.4}", terms.latent, terms.attention));
@@ -550,10 +553,11 @@ impl Run {
         let start = Instant::now();
         let c = self.config.clone();
         let stage2 = c.al.annotations > 0;
+        self.store.pull()?;
         let mut before = self.store.clone();
         checkpoint::load(&mut before, &self.dir.join(STAGE1), What::Model)?;
         checkpoint::load(&mut self.store, &self.dir.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&c, &self.nets.lae, &self.store, 32)?;
+        let mut scorer = Scorer::new(&self.nets.device, &c, &self.nets.lae, &self.store, 32)?;
         let stages = 1 + stage2 as u64;
         let total: u64 = test_sets(&self.data).iter().map(|s| self.data.len(s.split) as u64 * stages).sum();
         let progress = bar("evaluation", total, 0, "pictures");
@@ -590,7 +594,7 @@ impl Run {
             task: "inpainting".into(),
             preset: c.preset.clone(),
             seed: c.seed,
-            device: format!("CPU, {}", device::cpu_features()),
+            device: self.nets.device.to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
             command: self.command.clone(),
             notices,

@@ -33,7 +33,7 @@ impl Features {
         let (mut batch, mut out) = (Batch::default(), Features { k: 0, u: Vec::new(), fake: Vec::new() });
         for part in indices.chunks(scorer.batch) {
             data.fill(Split::Train, 0, part, &mut batch)?;
-            scorer.run(store, &batch.x);
+            scorer.run(store, &batch.x)?;
             for row in scorer.features().take(part.len()) {
                 out.k = row.len();
                 out.u.extend_from_slice(row);
@@ -79,7 +79,7 @@ impl LinearModel {
                     plan.feed(u)[slot * k..][..k].copy_from_slice(f.row(i));
                     plan.feed(y)[slot] = f.fake[i] as u8 as f32;
                 }
-                plan.run(&mut store);
+                plan.run(&mut store)?;
             }
         }
         let mut model = LinearModel { w: store.value(w).to_vec(), b: b.map_or(0.0, |b| store.value(b)[0]), accuracy: 0.0 };

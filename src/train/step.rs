@@ -5,6 +5,7 @@ use crate::core::plan::{Memory, Plan};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::data::dataset::Batch;
+use crate::device::Device;
 use crate::error::Result;
 use crate::models::dcgan::Dcgan;
 use crate::models::lae::Lae;
@@ -35,11 +36,13 @@ pub struct Networks {
     pub disc: Option<Dcgan>,
     /// Mean |C(x)| of one batch; divides the perceptual loss.
     pub perceptual_unit: f64,
+    /// Where their plans run.
+    pub device: Device,
 }
 
 impl Networks {
     /// Add the parameters of all networks to `store`.
-    pub fn build(store: &mut ParamStore, c: &TrainConfig) -> Result<Networks> {
+    pub fn build(store: &mut ParamStore, c: &TrainConfig, device: &Device) -> Result<Networks> {
         let lae = Lae::build(store, &c.lae, c.size)?;
         let disc = match c.loss.beta3 > 0.0 {
             true => Some(Dcgan::build(store, c.disc.arch, c.size, c.disc.width)?),
@@ -56,7 +59,7 @@ impl Networks {
             }
             false => None,
         };
-        Ok(Networks { lae, vgg, disc, perceptual_unit: 1.0 })
+        Ok(Networks { lae, vgg, disc, perceptual_unit: 1.0, device: device.clone().with_precision(c.precision) })
     }
 }
 
@@ -91,9 +94,9 @@ pub fn perceptual_unit(c: &TrainConfig, nets: &Networks, store: &mut ParamStore,
     let y = to_target(&mut t, c, x)?;
     let y = for_comparator(&mut t, c, y)?;
     let features = vgg.run(&mut t, y)?;
-    let mut plan = Plan::new(t, &[features], Memory::Planned);
+    let mut plan = Plan::on(&nets.device, t, &[features], Memory::Planned)?;
     plan.feed(x).copy_from_slice(&batch.x);
-    plan.run(store);
+    plan.run(store)?;
     let f = plan.fetch(features);
     Ok((f.iter().map(|x| x.abs() as f64).sum::<f64>() / f.len() as f64).max(1e-12))
 }
@@ -278,15 +281,15 @@ impl Stage1 {
         let wrt = t.trained(Lae::GROUP);
         t.scope("autoencoder", |t| t.backward(recorded.total, &wrt))?;
         adam(&mut t, store, Lae::GROUP, lae_adam(c), hyper)?;
-        let plan = Plan::new(t, &recorded.fetch(), Memory::Planned);
+        let plan = Plan::on(&nets.device, t, &recorded.fetch(), Memory::Planned)?;
         Ok(Stage1 { plan, x, real, label, step, hyper, hyper_d, recorded, lae_adam: lae_adam(c), disc_adam: disc_adam(c) })
     }
 
     /// Step number `t` = 1, 2, … with the two learning rates.
-    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, t: u64, lr: f64, lr_d: f64) -> Terms {
+    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, t: u64, lr: f64, lr_d: f64) -> Result<Terms> {
         self.feed(batch, t, lr, lr_d);
-        self.plan.run(store);
-        self.recorded.terms(&self.plan, &batch.label_true)
+        self.plan.run(store)?;
+        Ok(self.recorded.terms(&self.plan, &batch.label_true))
     }
 
     /// The inputs of a step, without running it.
@@ -323,18 +326,18 @@ impl Validator {
         let label = t.input(shape(n, 1, 1, 1));
         let adversarial = !c.val.excludes_adv;
         let recorded = record(&mut t, c, nets, store, x, x, label, Mode::Eval, adversarial, None)?;
-        let plan = Plan::new(t, &recorded.fetch(), Memory::Planned);
+        let plan = Plan::on(&nets.device, t, &recorded.fetch(), Memory::Planned)?;
         Ok(Validator { plan, x, label, recorded, latent_only: c.val.loss == ValLoss::Latent })
     }
-    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch) -> Terms {
+    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch) -> Result<Terms> {
         self.plan.feed(self.x).copy_from_slice(&batch.x);
         self.plan.feed(self.label).copy_from_slice(&batch.label_true);
-        self.plan.run(store);
+        self.plan.run(store)?;
         let mut terms = self.recorded.terms(&self.plan, &batch.label_true);
         if self.latent_only {
             terms.total = terms.latent;
         }
-        terms
+        Ok(terms)
     }
 }
 
@@ -372,7 +375,7 @@ impl Verdict {
 }
 
 impl Scorer {
-    pub fn new(c: &TrainConfig, lae: &Lae, store: &ParamStore, batch: usize) -> Result<Scorer> {
+    pub fn new(device: &Device, c: &TrainConfig, lae: &Lae, store: &ParamStore, batch: usize) -> Result<Scorer> {
         let mut t = Tape::new(store);
         let x = t.input(pictures(batch, c.size));
         let input = imagenet(&mut t, x)?;
@@ -382,21 +385,21 @@ impl Scorer {
         // The map is what the fused loss computes on its way; no mask is selected.
         let (mask, none) = (t.input(shape(batch, 1, 1, 1)), t.input(shape(batch, 1, 1, 1)));
         let map = lae.attention(&mut t, c.cam_op(), code.f, mask, none)?.map;
-        let plan = Plan::new(t, &[act, map, code.g], Memory::Planned);
+        let plan = Plan::on(device, t, &[act, map, code.g], Memory::Planned)?;
         Ok(Scorer { batch, grid: c.lae.grid, plan, x, act, map, features: code.g })
     }
 
     /// Up to `batch` pictures of `size`·`size`·3 values in [0, 1].
-    pub fn run(&mut self, store: &mut ParamStore, x01: &[f32]) -> Vec<Verdict> {
+    pub fn run(&mut self, store: &mut ParamStore, x01: &[f32]) -> Result<Vec<Verdict>> {
         let each = self.plan.shape(self.x).per_image();
         let n = x01.len() / each;
         let input = self.plan.feed(self.x);
         input[..x01.len()].copy_from_slice(x01);
         input[x01.len()..].fill(0.0);
-        self.plan.run(store);
+        self.plan.run(store)?;
         let maps = self.plan.fetch(self.map).chunks(self.grid * self.grid);
         let acts = self.plan.fetch(self.act).chunks(2);
-        acts.zip(maps).take(n).map(|(a, m)| Verdict { a_true: a[0], a_fake: a[1], map: m.to_vec() }).collect()
+        Ok(acts.zip(maps).take(n).map(|(a, m)| Verdict { a_true: a[0], a_fake: a[1], map: m.to_vec() }).collect())
     }
 
     /// GAP features u of the pictures of the last run, one row each.
@@ -433,7 +436,8 @@ pub struct Terms2 {
 
 impl Stage2 {
     /// `n`: pictures per step, annotated ones included.
-    pub fn new(c: &TrainConfig, lae: &Lae, store: &ParamStore, n: usize) -> Result<Stage2> {
+    pub fn new(c: &TrainConfig, nets: &Networks, store: &ParamStore, n: usize) -> Result<Stage2> {
+        let lae = &nets.lae;
         let mut t = Tape::new(store);
         let x = t.input(pictures(n, c.size));
         let (label, select) = (t.input(shape(n, 1, 1, 1)), t.input(shape(n, 1, 1, 1)));
@@ -451,12 +455,12 @@ impl Stage2 {
         let wrt = t.trained(Lae::ENCODER_GROUP);
         t.backward(total, &wrt)?;
         adam(&mut t, store, Lae::ENCODER_GROUP, lae_adam(c), hyper)?;
-        let plan = Plan::new(t, &[total, latent, attention, act], Memory::Planned);
+        let plan = Plan::on(&nets.device, t, &[total, latent, attention, act], Memory::Planned)?;
         Ok(Stage2 { plan, n, x, label, mask, select, step, hyper, total, latent, attention, act, adam: lae_adam(c) })
     }
 
     /// `select[i]` = 1 where the mask of picture i counts.
-    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, select: &[f32], t: u64, lr: f64) -> Terms2 {
+    pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, select: &[f32], t: u64, lr: f64) -> Result<Terms2> {
         assert_eq!(batch.n, self.n, "a stage-2 step has a fixed size");
         self.plan.feed(self.x).copy_from_slice(&batch.x);
         self.plan.feed(self.label).copy_from_slice(&batch.label_true);
@@ -464,12 +468,12 @@ impl Stage2 {
         self.plan.feed(self.select).copy_from_slice(select);
         self.plan.feed(self.step)[0] = t as f32;
         self.plan.feed(self.hyper).copy_from_slice(&self.adam.hyper(lr, t));
-        self.plan.run(store);
-        Terms2 {
+        self.plan.run(store)?;
+        Ok(Terms2 {
             total: self.plan.scalar(self.total),
             latent: self.plan.scalar(self.latent),
             attention: self.plan.scalar(self.attention),
             accuracy: accuracy(self.plan.fetch(self.act), &batch.label_true),
-        }
+        })
     }
 }

@@ -1,0 +1,155 @@
+//! What the tests of ops share: values for the rows of the case tables, one run of a row on any device, and the one tolerance.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use lae_engine::core::op::{Element, Set};
+use lae_engine::core::params::ParamStore;
+use lae_engine::core::plan::{Memory, Plan};
+use lae_engine::core::rng::{Rng, stream};
+use lae_engine::core::shape::Shape;
+use lae_engine::core::tape::{Tape, Var};
+use lae_engine::device::Device;
+use lae_engine::error::Result;
+use lae_engine::ops::{Case, Fill, dot::dot};
+
+/// Values for an input, in f64 but exactly representable in f32.
+pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
+    let n = shape.len();
+    let value = |x: f32| x as f64;
+    match kind {
+        Fill::Normal => (0..n).map(|_| value(rng.normal())).collect(),
+        Fill::OffZero => (0..n)
+            .map(|_| {
+                let x = rng.normal();
+                value(x + 0.1f32.copysign(x))
+            })
+            .collect(),
+        Fill::Positive => (0..n).map(|_| value(rng.range(0.5, 1.5))).collect(),
+        Fill::Binary => (0..n).map(|i| if i == 0 { 1.0 } else { rng.below(2) as f64 }).collect(),
+        Fill::Class(k) => (0..n).map(|_| rng.below(k) as f64).collect(),
+        Fill::Counter => vec![7.0; n],
+        Fill::Distinct => {
+            let mut xs: Vec<f64> = (0..n).map(|i| (i as f64 - n as f64 / 2.0) * 0.0625 + 0.015625).collect();
+            rng.shuffle(&mut xs);
+            xs
+        }
+        Fill::Mask => {
+            let mut xs = vec![0.0; n];
+            for image in xs.chunks_mut(shape.per_image()) {
+                let (h, w) = (shape.h as usize, shape.w as usize);
+                let (r0, c0) = (rng.below(h.div_ceil(2)), rng.below(w.div_ceil(2)));
+                for r in r0..(r0 + h / 2).min(h) {
+                    image[r * w + c0..r * w + (c0 + w / 2).min(w)].fill(1.0);
+                }
+            }
+            xs
+        }
+    }
+}
+
+/// Everything that one run of a case gives: outputs, then gradients of the wanted inputs.
+pub struct Ran {
+    pub loss: f64,
+    /// (name, terms summed, values)
+    pub outputs: Vec<(String, Vec<f64>)>,
+    pub grads: Vec<(usize, Vec<f64>)>,
+}
+
+pub struct Bench<T: Element> {
+    plan: Plan<T>,
+    inputs: Vec<Var>,
+    outputs: Vec<(String, Var)>,
+    cotangent: Option<Var>,
+    pub loss: Option<Var>,
+    grads: Vec<(usize, Var)>,
+    store: ParamStore<T>,
+}
+
+impl<T: Element> Bench<T> {
+    pub fn new(case: &Case) -> Bench<T> {
+        Bench::with(case, Memory::Planned)
+    }
+    pub fn eager(case: &Case) -> Bench<T> {
+        Bench::with(case, Memory::Eager)
+    }
+    fn with(case: &Case, memory: Memory) -> Bench<T> {
+        Bench::record(case, |t, fetch| Ok(Plan::new(t, fetch, memory))).expect("the host runs every case")
+    }
+    fn record(case: &Case, plan: impl FnOnce(Tape, &[Var]) -> Result<Plan<T>>) -> Result<Bench<T>> {
+        let store = ParamStore::new(0);
+        let mut t = Tape::new(&store);
+        let inputs: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
+        let ys = t.record_case(case, &inputs).unwrap_or_else(|e| panic!("{}: {e}", case.label));
+        let wanted: Vec<usize> = (0..inputs.len()).filter(|&i| case.wants.has(i)).collect();
+        let mut outputs: Vec<(String, Var)> = ys.iter().enumerate().map(|(i, &v)| (format!("y[{i}]"), v)).collect();
+        outputs.extend(case.op.updates().iter().map(|&i| (format!("updated x[{i}]"), inputs[i])));
+        let (mut cotangent, mut loss, mut grads) = (None, None, vec![]);
+        if !ys.is_empty() && case.wants != Set::NONE && !wanted.is_empty() {
+            let u = t.input(t.shape(ys[0]));
+            let l = dot(&mut t, ys[0], u).unwrap();
+            let wrt: Vec<Var> = wanted.iter().map(|&i| inputs[i]).collect();
+            let g = t.backward(l, &wrt).unwrap();
+            grads = wanted.iter().map(|&i| (i, g.of(inputs[i]).expect("gradient"))).collect();
+            (cotangent, loss) = (Some(u), Some(l));
+        }
+        let fetch: Vec<Var> = outputs.iter().map(|o| o.1).chain(loss).chain(grads.iter().map(|g| g.1)).collect();
+        let plan = plan(t, &fetch)?;
+        plan.audit(&fetch).unwrap();
+        Ok(Bench { plan, inputs, outputs, cotangent, loss, grads, store })
+    }
+    pub fn run(&mut self, x: &[Vec<f64>], u: &[f64]) -> Ran {
+        self.try_run(x, u).expect("the host runs every case")
+    }
+    pub fn try_run(&mut self, x: &[Vec<f64>], u: &[f64]) -> Result<Ran> {
+        for (v, x) in self.inputs.iter().zip(x).chain(self.cotangent.iter().zip([&u.to_vec()])) {
+            self.plan.feed(*v).iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
+        }
+        self.plan.run(&mut self.store)?;
+        let get = |v: Var| self.plan.fetch(v).iter().map(|x| x.f64()).collect::<Vec<f64>>();
+        Ok(Ran {
+            loss: self.loss.map_or(0.0, |l| self.plan.scalar(l)),
+            outputs: self.outputs.iter().map(|(n, v)| (n.clone(), get(*v))).collect(),
+            grads: self.grads.iter().map(|(i, v)| (*i, get(*v))).collect(),
+        })
+    }
+    pub fn cotangent_len(&self) -> usize {
+        self.cotangent.map_or(0, |v| self.plan.shape(v).len())
+    }
+}
+
+impl Bench<f32> {
+    pub fn on(device: &Device, case: &Case, memory: Memory) -> Result<Bench<f32>> {
+        Bench::record(case, |t, fetch| Plan::on(device, t, fetch, memory))
+    }
+}
+
+pub fn inputs(case: &Case, seed: u64) -> Vec<Vec<f64>> {
+    case.inputs.iter().enumerate().map(|(i, &(s, f))| fill(f, s, &mut Rng::new(seed, stream("case"), i as u64))).collect()
+}
+
+pub fn normals(n: usize, seed: u64, index: u64) -> Vec<f64> {
+    let mut r = Rng::new(seed, stream("direction"), index);
+    (0..n).map(|_| r.normal() as f64).collect()
+}
+
+/// |a − b| ≤ c·ε·(√terms·scale + |b|), element-wise; `scale` is the root mean square of b. The worst offender otherwise.
+pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(), String> {
+    assert_eq!(a.len(), b.len());
+    let scale = (b.iter().map(|x| x * x).sum::<f64>() / b.len().max(1) as f64).sqrt();
+    let bound = |x: f64| 8.0 * eps * terms.sqrt() * (scale + x.abs()) + 1e-30;
+    let worst = (0..a.len()).max_by(|&i, &j| {
+        let r = |k: usize| if a[k].is_nan() { f64::INFINITY } else { (a[k] - b[k]).abs() / bound(b[k]) };
+        r(i).total_cmp(&r(j))
+    });
+    match worst {
+        Some(i) if a[i].is_nan() || (a[i] - b[i]).abs() > bound(b[i]) => {
+            Err(format!("{name}[{i}] = {} but expected {} (bound {:.2e})", a[i], b[i], bound(b[i])))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Number of terms in the longest sum that this case forms: the bound grows with its root.
+pub fn terms(case: &Case) -> f64 {
+    case.inputs.iter().map(|(s, _)| s.len()).max().unwrap_or(1).max(16) as f64
+}
