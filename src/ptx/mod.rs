@@ -12,6 +12,7 @@
 
 mod access;
 mod alu;
+pub mod counters;
 mod decode;
 mod exec;
 mod fault;
@@ -24,9 +25,11 @@ mod module;
 pub mod num;
 mod numeric;
 pub mod observe;
+pub mod occupancy;
 mod op;
 pub mod pattern;
 pub mod race;
+pub mod roofline;
 mod schedule;
 mod simd;
 mod source;
