@@ -15,7 +15,7 @@ use super::watch;
 
 /// Where a lane's address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
     Buffer(usize),
     Shared,
     Local,
@@ -50,7 +50,7 @@ fn contiguous(a: &[u64; 32]) -> bool {
 }
 
 #[inline(always)]
-fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
+pub(crate) fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
     let mut a = [0; 32];
     if wide {
         let base = &r.l[op.a as usize].0;
@@ -189,7 +189,7 @@ impl Exec<'_> {
     }
 
     #[inline(always)]
-    fn watched(&self) -> bool {
+    pub fn watched(&self) -> bool {
         self.observer.is_some() || self.preempt.is_some()
     }
 
@@ -378,7 +378,7 @@ impl Exec<'_> {
 
     /// Tells the observer, for each memory that the lanes touch.
     #[allow(clippy::too_many_arguments)]
-    fn tell(
+    pub fn tell(
         &mut self,
         w: &Warp,
         pc: usize,
@@ -417,7 +417,7 @@ impl Exec<'_> {
 
     /// Shows the race check and the counters an access, for each memory that the lanes touch.
     #[allow(clippy::too_many_arguments)]
-    fn watch(
+    pub fn watch(
         &mut self,
         warp: u32,
         pc: usize,
@@ -452,7 +452,7 @@ impl Exec<'_> {
 
     /// Finds and checks what an address means. A generic one is taken apart by its window.
     #[allow(clippy::too_many_arguments)]
-    fn resolve(
+    pub fn resolve(
         &self,
         w: &Warp,
         frame: u32,

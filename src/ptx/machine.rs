@@ -108,6 +108,18 @@ impl From<u64> for Arg {
     }
 }
 
+/// A range of addresses that is not inside one live allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchMemory(String);
+
+impl std::fmt::Display for NoSuchMemory {
+    fn fmt(&self, o: &mut std::fmt::Formatter) -> std::fmt::Result {
+        o.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoSuchMemory {}
+
 /// What to launch a kernel with.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -175,11 +187,11 @@ pub struct Executed {
 ///     }"#)?;
 /// let mut machine = Machine::new(Config::default());
 /// let x = machine.alloc("x", 12);
-/// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
+/// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat())?;
 /// let args = vec![Arg::Update { addr: x, len: 12 }, 3u32.into()];
 /// machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
 /// let mut y = [0; 12];
-/// machine.read(x, &mut y);
+/// machine.read(x, &mut y)?;
 /// assert_eq!(y[8..], 6f32.to_le_bytes());
 ///
 /// // One element more than there is memory for:
@@ -223,63 +235,58 @@ impl Machine {
 
     /// Memory of `bytes` bytes that nothing has written. The name is for messages. Addresses are multiples of 256 and never used
     /// again.
-    pub fn alloc(&mut self, name: &str, bytes: usize) -> u64 {
-        self.global.alloc(name, Bytes::unknown(bytes))
+    pub fn alloc(&mut self, name: &str, bytes: u64) -> u64 {
+        self.global.alloc(name, Bytes::unknown(bytes as usize))
     }
 
     /// Frees the allocation that begins at `addr`.
-    ///
-    /// # Panics
-    /// If no live allocation begins there.
-    pub fn free(&mut self, addr: u64) {
-        match self.global.range(addr, 0) {
-            Ok((i, 0)) => {
-                let b = &mut self.global.buffers[i];
-                b.freed = true;
-                b.bytes = Bytes::default();
-            }
-            Ok(_) => panic!("free({addr:#x}): not the beginning of an allocation"),
-            Err(e) => panic!("free: {e}"),
+    pub fn free(&mut self, addr: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, 0)?;
+        if at != 0 {
+            return Err(NoSuchMemory(format!("free({addr:#x}): `{}` begins {at} bytes earlier", self.global.buffers[i].name)));
         }
+        let b = &mut self.global.buffers[i];
+        b.freed = true;
+        b.bytes = Bytes::default();
+        Ok(())
     }
 
     /// Copies to the machine.
-    ///
-    /// # Panics
-    /// If the range is not inside one live allocation; so do the functions below.
-    pub fn write(&mut self, addr: u64, data: &[u8]) {
-        let (i, at) = self.range("write", addr, data.len());
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, data.len() as u64)?;
         let b = &mut self.global.buffers[i].bytes;
         b.data[at..at + data.len()].copy_from_slice(data);
         b.mark(at, data.len());
+        Ok(())
     }
 
     /// Copies from the machine, uninitialised bytes included: see [`Machine::initialised`].
-    pub fn read(&self, addr: u64, data: &mut [u8]) {
-        let (i, at) = self.range("read", addr, data.len());
-        data.copy_from_slice(&self.global.buffers[i].bytes.data[at..at + data.len()]);
-    }
-
-    /// Whether every byte of the range was written.
-    pub fn initialised(&self, addr: u64, len: usize) -> bool {
-        let (i, at) = self.range("initialised", addr, len);
-        self.global.buffers[i].bytes.is_known(at, len)
-    }
-
-    /// Makes the range uninitialised and fills it with a pattern.
-    pub fn forget(&mut self, addr: u64, len: usize) {
-        let (i, at) = self.range("forget", addr, len);
-        self.global.buffers[i].bytes.forget(at, len);
+    pub fn read(&self, addr: u64, data: &mut [u8]) -> Result<(), NoSuchMemory> {
+        data.copy_from_slice(self.bytes(addr, data.len() as u64)?);
+        Ok(())
     }
 
     /// The bytes of a range, without a copy.
-    pub fn bytes(&self, addr: u64, len: usize) -> &[u8] {
-        let (i, at) = self.range("bytes", addr, len);
-        &self.global.buffers[i].bytes.data[at..at + len]
+    pub fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(&self.global.buffers[i].bytes.data[at..at + len as usize])
     }
 
-    fn range(&self, what: &str, addr: u64, len: usize) -> (usize, usize) {
-        self.global.range(addr, len as u64).unwrap_or_else(|e| panic!("{what}: {e}"))
+    /// Whether every byte of the range was written.
+    pub fn initialised(&self, addr: u64, len: u64) -> Result<bool, NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(self.global.buffers[i].bytes.is_known(at, len as usize))
+    }
+
+    /// Makes the range uninitialised and fills it with a pattern.
+    pub fn forget(&mut self, addr: u64, len: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        self.global.buffers[i].bytes.forget(at, len as usize);
+        Ok(())
+    }
+
+    fn range(&self, addr: u64, len: u64) -> Result<(usize, usize), NoSuchMemory> {
+        self.global.range(addr, len).map_err(NoSuchMemory)
     }
 
     /// Address and size of a `.global` or `.const` variable. It keeps its contents from launch to launch.
@@ -311,7 +318,7 @@ impl Machine {
                 data[*at as usize..*at as usize + 8].copy_from_slice(&value);
             }
             let addr = self.variables[&(module.id, i as u32)];
-            self.write(addr, &data);
+            self.write(addr, &data).expect("the variable was just placed");
         }
     }
 

@@ -37,7 +37,7 @@ mod sync;
 mod watch;
 
 pub use fault::{Fault, FaultKind, Place, Site};
-pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, Report};
+pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, NoSuchMemory, Report};
 pub use module::{Entry, Error, Module, Param};
 pub use num::approx::Approx;
 pub use num::mma::Tensor;
