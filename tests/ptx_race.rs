@@ -37,22 +37,23 @@ fn kernel(body: &str) -> String {
 }
 
 const N: usize = 1024;
+const BYTES: u64 = 4 * N as u64;
 
 fn run_with(config: Config, body: &str, blocks: u32, threads: u32) -> (Result<Report, Fault>, Vec<f32>) {
     let module = Module::parse("race.ptx", &kernel(body)).unwrap();
     let mut m = Machine::new(config);
-    let (x, y, t) = (m.alloc("x", 4 * N), m.alloc("y", 4 * N), m.alloc("t", 4));
-    m.write(x, &(0..N).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>());
-    m.write(y, &vec![0; 4 * N]);
-    m.write(t, &[0; 4]);
+    let (x, y, t) = (m.alloc("x", BYTES), m.alloc("y", BYTES), m.alloc("t", 4));
+    m.write(x, &(0..N).flat_map(|i| (i as f32).to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    m.write(y, &[0; 4 * N]).unwrap();
+    m.write(t, &[0; 4]).unwrap();
     let args = vec![
-        Arg::Read { addr: x, len: 4 * N as u64 },
-        Arg::Update { addr: y, len: 4 * N as u64 },
+        Arg::Read { addr: x, len: BYTES },
+        Arg::Update { addr: y, len: BYTES },
         Arg::Update { addr: t, len: 4 },
     ];
     let report = m.launch(&module, "k", &Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, args });
     let mut out = vec![0; 4 * N];
-    m.read(y, &mut out);
+    m.read(y, &mut out).unwrap();
     (report, out.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
 }
 
