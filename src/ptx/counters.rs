@@ -255,6 +255,29 @@ impl Counters {
         line.threads += lanes;
     }
 
+    /// Adds what another launch did.
+    pub fn merge(&mut self, o: &Counters) {
+        self.blocks += o.blocks;
+        self.instructions += o.instructions;
+        self.threads += o.threads;
+        self.kinds.iter_mut().zip(o.kinds).for_each(|(a, b)| *a += b);
+        self.slots10 += o.slots10;
+        self.fma += o.fma;
+        self.add += o.add;
+        self.mul += o.mul;
+        self.load.add(&o.load);
+        self.store.add(&o.store);
+        self.atomic.add(&o.atomic);
+        self.shared_load.add(&o.shared_load);
+        self.shared_store.add(&o.shared_store);
+        self.macs += o.macs;
+        for (a, b) in [(&mut self.read, &o.read), (&mut self.written, &o.written)] {
+            a.bytes += b.bytes;
+            a.sector_bytes += b.sector_bytes;
+        }
+        o.lines.iter().for_each(|(at, l)| self.line(*at, l));
+    }
+
     /// Adds the memory traffic and the multiply-adds of a line.
     pub fn line(&mut self, at: (u32, u32), count: &LineCount) {
         self.lines.entry(at).or_default().add(count);
