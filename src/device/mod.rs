@@ -13,6 +13,7 @@ pub mod gpu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod probe;
+pub mod profile;
 pub mod tiles;
 
 use std::sync::Arc;

@@ -315,7 +315,8 @@ impl<'a> Decoder<'a> {
     /// Keeps what does not fit into an op; its index goes into `x`.
     fn extra(&mut self, e: Extra) -> Result<u16, String> {
         self.program.extras.push(e);
-        u16::try_from(self.program.extras.len() - 1).map_err(|_| "more than 65536 matrix or atomic instructions in a kernel".into())
+        u16::try_from(self.program.extras.len() - 1)
+            .map_err(|_| "more than 65536 matrix or atomic instructions in a kernel".into())
     }
 
     fn temp(&mut self, bank: Bank) -> u16 {

@@ -33,6 +33,7 @@ pub(crate) struct Exec<'a> {
     pub budget: u64,
     /// Which span a memory instruction touched last.
     pub hints: Vec<u16>,
+    pub watch: Option<Box<super::watch::Watch>>,
     pub observer: Option<&'a mut dyn Observer>,
     /// Memory instructions until the next pre-emption; 0: never.
     pub preempt: Option<super::schedule::Preempt>,
@@ -330,7 +331,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                             break Ok(());
                         }
                     }
-                    Code::LdShared => match x.load_shared(r, op, m) {
+                    Code::LdShared => match x.load_shared(r, op, m, pc, w.index) {
                         Ok(true) => {}
                         Ok(false) => match x.access(w, r, frame, op, pc, m) {
                             Ok(()) => {}
@@ -338,7 +339,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                         },
                         Err(e) => break Err(e),
                     },
-                    Code::StShared => match x.store_shared(r, op, m) {
+                    Code::StShared => match x.store_shared(r, op, m, pc, w.index) {
                         Ok(true) => {}
                         Ok(false) => match x.access(w, r, frame, op, pc, m) {
                             Ok(()) => {}
@@ -346,7 +347,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                         },
                         Err(e) => break Err(e),
                     },
-                    Code::LdGlobal => match x.load_global(r, op, m) {
+                    Code::LdGlobal => match x.load_global(r, op, m, pc, w.index) {
                         Ok(true) => {}
                         Ok(false) => match x.access(w, r, frame, op, pc, m) {
                             Ok(()) => {}
@@ -354,7 +355,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                         },
                         Err(e) => break Err(e),
                     },
-                    Code::StGlobal => match x.store_global(r, op, m) {
+                    Code::StGlobal => match x.store_global(r, op, m, pc, w.index) {
                         Ok(true) => {}
                         Ok(false) => match x.access(w, r, frame, op, pc, m) {
                             Ok(()) => {}
@@ -668,6 +669,9 @@ impl Exec<'_> {
             Code::Fence => {
                 if let Some(o) = &mut self.observer {
                     o.fence(w.index, m, op.x != 0);
+                }
+                if let Some(watch) = &mut self.watch {
+                    watch.fence(w.index, op.x != 0);
                 }
             }
             Code::IsSpace => {

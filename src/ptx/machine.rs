@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::counters::{Counters, Traffic};
 use super::decode::{self, Program};
 use super::exec::Exec;
 use super::fault::{Fault, FaultKind, Raise};
@@ -10,10 +11,12 @@ use super::module::{Entry, Module};
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
 use super::observe::Observer;
+use super::op::{Code, Extra};
 use super::schedule::{Preempt, Schedule};
 use super::simd::Level;
 use super::source::Space;
 use super::state::{Barrier, Shape, State, Warp};
+use super::watch::{Watch, Watched};
 
 /// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +141,8 @@ pub struct Report {
     pub blocks: u64,
     /// With [`Config::counters`]: a row for each PTX instruction of the kernel that was executed.
     pub profile: Vec<Executed>,
+    /// With [`Config::counters`]: instructions, traffic and bank conflicts, in all and by line.
+    pub counters: Counters,
 }
 
 /// How often an instruction was executed.
@@ -380,6 +385,7 @@ impl Machine {
             executed: 0,
             budget: c.budget,
             hints: vec![0; program.mems.len()],
+            watch: None,
             // A shorter borrow of the same observer.
             observer: match observer {
                 Some(o) => Some(&mut *o),
@@ -388,8 +394,16 @@ impl Machine {
             preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
             level: self.level,
         };
+        if c.checks.race || c.counters {
+            x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
+        }
         let result = run_grid(&mut x, module, kernel, launch, c.schedule);
-        let report = result.map(|blocks| Report { instructions: x.executed, blocks, profile: profile(&x, module) });
+        let report = result.map(|blocks| {
+            let profile = profile(&x, module);
+            let traffic = x.watch.take().and_then(|w| w.traffic);
+            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
+            Report { instructions: x.executed, blocks, profile, counters }
+        });
         self.global.spans.clear();
         report
     }
@@ -509,6 +523,7 @@ fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
     };
     match kind {
         FaultKind::Deadlock { waits } => FaultKind::Deadlock { waits: waits.into_iter().map(name).collect() },
+        FaultKind::Race { hazard, at, sides } => FaultKind::Race { hazard, at, sides: sides.into_iter().map(name).collect() },
         FaultKind::DivergentBarrier { waits } => FaultKind::DivergentBarrier { waits: waits.into_iter().map(name).collect() },
         k => k,
     }
@@ -521,6 +536,9 @@ fn run_block(x: &mut Exec, pool: &mut [Warp], schedule: Schedule, number: u64) -
     x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
     for w in pool.iter_mut() {
         w.reset(&x.program.functions[0], &x.shape, x.initcheck);
+    }
+    if let Some(watch) = &mut x.watch {
+        watch.begin(number as u32);
     }
     if let Some(o) = &mut x.observer {
         o.block(x.shape.at, pool.len() as u32, x.shared.data.len() as u32);
@@ -581,6 +599,60 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
     }
     let kind = if divergent { FaultKind::DivergentBarrier { waits } } else { FaultKind::Deadlock { waits } };
     Raise { kind, lane: None }
+}
+
+/// What the race check and the counters have to know beforehand.
+fn watched(x: &Exec, launch: &Launch) -> Watched {
+    let p = x.program;
+    let mut narrowest = (4, 4);
+    for op in &p.ops {
+        let (bytes, space) = match op.code {
+            Code::LdShared | Code::StShared => (p.mems[op.c as usize].bytes as u32, Some(Space::Shared)),
+            Code::LdGlobal | Code::StGlobal => (p.mems[op.c as usize].bytes as u32, Some(Space::Global)),
+            Code::LdGeneric | Code::StGeneric => (p.mems[op.c as usize].bytes as u32, None),
+            Code::Atom => match &p.extras[op.x as usize] {
+                Extra::Atom(a) => (a.ty.bytes(), a.space),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        if space != Some(Space::Global) {
+            narrowest.0 = narrowest.0.min(bytes);
+        }
+        if space != Some(Space::Shared) {
+            narrowest.1 = narrowest.1.min(bytes);
+        }
+    }
+    let buffers = x.global.buffers.iter().enumerate().map(|(i, b)| {
+        let mut spans = x.global.spans.iter().filter(|s| s.buffer == i).peekable();
+        // What the launch does not name costs nothing.
+        (if spans.peek().is_some() { b.len } else { 0 }, spans.any(|s| s.write))
+    });
+    Watched {
+        ops: p.ops.len(),
+        warps: x.shape.threads().div_ceil(32) as usize,
+        blocks: launch.grid.iter().map(|&n| n as u64).product(),
+        shared: x.shared.data.len(),
+        buffers: buffers.collect(),
+        narrowest,
+    }
+}
+
+/// The traffic, with the instructions that were executed.
+fn counters(t: Traffic, x: &Exec, module: &Module, profile: &[Executed], blocks: u64) -> Counters {
+    let p = x.program;
+    let place = |source: Option<(u32, u32)>, line: u32| source.unwrap_or((0, line));
+    let mut c = t.finish(|pc| {
+        let site = p.sites[pc as usize];
+        let f = &module.source.functions[p.functions[site.function as usize].source as usize];
+        let Some(i) = f.body.get(site.instr as usize) else { return (0, 0) };
+        place(i.loc.map(|l| (module.source.locs[l as usize].file, module.source.locs[l as usize].line)), i.line)
+    });
+    c.blocks = blocks;
+    for e in profile {
+        c.executed(&e.opcode, place(e.source, e.line), e.warps, e.lanes);
+    }
+    c
 }
 
 /// Executions by PTX instruction.

@@ -8,6 +8,7 @@ use super::num::matrix;
 use super::num::mma::{Element, Mma};
 use super::observe::AccessKind;
 use super::op::{Bank, Code, Extra, MatrixOp, Op};
+use super::race::Touch;
 use super::source::Space;
 use super::state::{Regs, Warp};
 
@@ -49,6 +50,7 @@ impl Exec<'_> {
         if self.watched() {
             self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
         }
+        self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, |_, _| true)?;
         let mut out = [NO_LANES; 4];
         let trans = op.x != 0;
         matrix::ldmatrix(&rows[..8 * n], trans, &mut out[..n]);
@@ -107,6 +109,9 @@ impl Exec<'_> {
         }
         if let Some(o) = &mut self.observer {
             o.matrix(w.index, pc as u32, shape.macs());
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.matrix(pc, shape.macs());
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ mod simd;
 mod source;
 mod state;
 mod sync;
+mod watch;
 
 pub use fault::{Fault, FaultKind, Place, Site};
 pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, NoSuchMemory, Report};
