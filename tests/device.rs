@@ -51,7 +51,7 @@ fn states() -> Vec<(&'static str, Fake, Vec<(&'static str, &'static str)>, &'sta
             Fake::driver(),
             vec![("FAKE_VERSION", "11040")],
             "it has CUDA 11.4, this build needs CUDA 12",
-            "driver 525 or newer",
+            "update to driver 5",
         ),
         ("pascal", Fake::driver(), vec![("FAKE_ARCH", "61")], "which need sm_80 or newer: Fake 0 is sm_61", "--device cpu"),
     ]
