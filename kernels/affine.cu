@@ -7,13 +7,14 @@
 // measured  not on a GPU; counted by `lae-engine kernels`
 #include "lae.cuh"
 
-// Constants of one launch: more channels than this take several.
-constexpr unsigned GROUP = 64;
-
+// Colours have up to four channels; more take several launches, four channels each.
 struct Affine {
     unsigned count, channels, first, len;
-    float scale[GROUP], shift[GROUP];
+    float scale[4], shift[4];
 };
+
+// v[c], without an address that would have to be computed.
+__device__ inline float pick(const float (&v)[4], unsigned c) { return c == 0 ? v[0] : c == 1 ? v[1] : c == 2 ? v[2] : v[3]; }
 
 extern "C" __global__ void __launch_bounds__(256)
     affine_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const Affine p) {
@@ -21,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (i >= p.count) return;
     unsigned c = unsigned(i) % p.len;
     auto next = [&](float x) {
-        float r = p.scale[c] * x + p.shift[c];
+        float r = pick(p.scale, c) * x + pick(p.shift, c);
         c = c + 1 == p.len ? 0 : c + 1;
         return r;
     };

@@ -1,4 +1,4 @@
-// The fused attention loss of src/ops/cam_attention.rs, which has the equations. Ten short kernels, and in none of them a picture
+// The fused attention loss of src/ops/cam_attention.rs, which has the equations. Nine short kernels, and in none of them a picture
 // of the masks' size: each pixel of the upsampled map lives in a register, from four values of the small map to its share of the
 // loss and of the small map's gradient.
 //
@@ -229,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // cam_attention_error_fwd: norm, upsampling, error and its gradient.   twin: src/ops/cam_attention.rs
 // computes  map = norm(m)      e = U map Uᵀ − G      error[n,i] = φ/(PΦ) Σ e² over the rows that start at row i of the map
 //           dmap = 2φ/(PΦ) Uᵀ e U
-// shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·h (f64)      contiguous
+// shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·h (f64; sum_fwd adds them to the loss)      contiguous
 // grid      x: rows i of the map   y: pictures       64 to 256 threads, each down a column of the mask's rows that read row i
 // memory    G read twice (once from L2), m once per row of the map; 3w + columns floats shared
 // numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by lanes and a
@@ -292,21 +292,6 @@ extern "C" __global__ void __launch_bounds__(256)
         for (unsigned far = 16; far > 0; far /= 2) sum += __shfl_xor_sync(~0u, sum, far);
         if (lane == 0) dmap[offset + j] = kappa * (c.x.inv * sum);
     }
-}
-
-// cam_attention_loss_fwd: the loss.                                    twin: src/ops/cam_attention.rs
-// computes  loss = Σ_n Σ_i error[n,i]
-// shapes    error N·h (f64)   loss 1
-// grid      one block                                                  256 threads
-// memory    error read once
-// numerics  f64, every 256th value in a thread, then lanes by a butterfly and warps in order: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
-extern "C" __global__ void __launch_bounds__(256)
-    cam_attention_loss_fwd_f32(float *__restrict__ loss, const double *__restrict__ error, Cam c) {
-    double sum = 0;
-    for (unsigned i = threadIdx.x; i < c.n * c.h; i += 256) sum += error[i];
-    sum = together(add, sum);
-    if (threadIdx.x == 0) *loss = (float)sum;
 }
 
 // cam_attention_norm_bwd: back through the norm.                       twin: src/ops/cam_attention.rs

@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(128)
 
 // linear_wgrad: gradient of the matrix, by stretches of the batch.     twin: src/ops/linear.rs
 // computes  dw[s,k,c] = Σ_n dy[n,k] x[n,c]      n in the s-th stretch of `chunk` rows
-// shapes    dy N·K   x N·C   dw S·K·C      contiguous; S = 1 is the gradient itself
+// shapes    dy N·K   x N·C   dw S·K·C      contiguous; S = 1 is the gradient itself, else sum_splits adds them
 // grid      x: 128 columns c   y: 8 rows k   z: stretches              128 threads, 8 values each
 // memory    x read once per 8 rows, dy once per 128 columns, dw written once
 // numerics  fused multiply-add, n ascending: same bits every run
@@ -80,30 +80,4 @@ extern "C" __global__ void __launch_bounds__(128)
     linear_wgrad_f32(float *__restrict__ dw, const float *__restrict__ dy, const float *__restrict__ x, Linear z) {
     unsigned begin = blockIdx.z * z.chunk;
     product(dw + (size_t)blockIdx.z * z.k * z.c, dy, 1, z.k, x, z.k, begin, min(begin + z.chunk, z.n), z.c);
-}
-
-struct Sum {
-    unsigned rows, columns;
-};
-
-// linear_sum_wgrad: the sum of the rows of a matrix.                   twin: src/ops/linear.rs
-// computes  y[c] = Σ_r x[r,c]
-// shapes    x R·C   y C      contiguous
-// grid      x: 32 columns                                              32×8 threads; every 8th row each
-// memory    x read once, y written once
-// numerics  rows ascending in each of eight threads, which are then added in order: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
-//
-// Adds up the parts of dw, and dy to the gradient of b.
-extern "C" __global__ void __launch_bounds__(256)
-    linear_sum_wgrad_f32(float *__restrict__ y, const float *__restrict__ x, Sum z) {
-    __shared__ float part[8][32];
-    unsigned c = blockIdx.x * 32 + threadIdx.x;
-    float sum = 0;
-    for (unsigned r = threadIdx.y; r < z.rows && c < z.columns; r += 8) sum += x[(size_t)r * z.columns + c];
-    part[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y > 0 || c >= z.columns) return;
-    for (unsigned i = 1; i < 8; i++) sum += part[i][threadIdx.x];
-    y[c] = sum;
 }

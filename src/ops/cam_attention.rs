@@ -543,7 +543,7 @@ impl Op for CamAttention {
         };
         gpu::F32 * values
     }
-    /// Five kernels: mean → head → map → error → loss; see kernels/cam_attention.cu.
+    /// mean → head → map → error → sum; see kernels/cam_attention.cu.
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let (n, h, w, k) = g.xs[0].dims();
         let [loss, map, dmap, z, mean, raw] = [0, 1, 2, 3, 4, 5].map(|i| g.out(i));
@@ -569,7 +569,7 @@ impl Op for CamAttention {
         let call = g.call("cam_attention_error_fwd_f32")?.grid([h, n, 1]).block(threads).shared(shared);
         call.write(map).write(dmap).write(error).read(raw).read(mask).read(select).value(&p).go()?;
 
-        g.call("cam_attention_loss_fwd_f32")?.block(256).write(loss).read(error).value(&p).go()
+        g.call("sum_fwd_f32")?.block(256).write(loss).read(error).value(&[p.n * p.h, 1]).go()
     }
     /// norm → map → head → features, weight.
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
@@ -636,6 +636,13 @@ pub fn cases() -> Vec<Case> {
         small("stopgrad", CamAttention { minmax_stopgrad: true, ..base() }).withholds(),
         small("detached", CamAttention { detach_z: true, ..base() }).withholds(),
         row("16 to 64", base(), (2, 16, 16, 20), 128, (64, 64)),
+        // Four channels at once, and ends inside a block: of pixels, channels, units, rows and columns.
+        row("wide", CamAttention { norm: Norm::Weight, ..base() }, (2, 5, 7, 132), 10, (33, 70)),
+        row("odd", CamAttention { norm: Norm::Sigmoid, units: Units::All, ..base() }, (1, 6, 7, 131), 66, (19, 5)),
+        row("masks smaller than maps", base(), (3, 4, 5, 4), 2, (3, 2)),
+        row("masks of a pixel", CamAttention { norm: Norm::None, align_corners: true, ..base() }, (2, 3, 2, 4), 4, (1, 1)),
+        row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
+        row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),
         row("minmax", base(), (32, 16, 16, 512), 128, (64, 64)).bench("stage 2"),
     ]
 }

@@ -1,12 +1,12 @@
 //! Linear: y = W x + b, W K×1×1×C (torch [out, in]); a 1×1 convolution on 1×1 pictures.
 
 use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
-use super::{Case, Fill, case};
+use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision, Span, gpu};
+use crate::device::{Gpu, Precision, gpu};
 use crate::error::Result;
 use crate::host::conv;
 use crate::host::sizes::ConvSizes;
@@ -51,12 +51,6 @@ impl Params {
     fn dims(&self) -> (usize, usize, usize) {
         (self.n as usize, self.c as usize, self.k as usize)
     }
-}
-
-/// `y` = sum of the `rows` rows of `x`.
-fn sum_rows(g: &Gpu, y: Span, x: Span, rows: usize, columns: usize) -> Result<()> {
-    let call = g.call("linear_sum_wgrad_f32")?.grid([columns.div_ceil(32), 1, 1]).block3([32, 8, 1]);
-    call.write(y).read(x).value(&[rows as u32, columns as u32]).go()
 }
 
 impl Op for Linear {
@@ -112,8 +106,13 @@ impl Op for Linear {
     }
 
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, _: Precision) -> usize {
-        let parts = (xs[0].n as usize).div_ceil(CHUNK);
-        if pass == Pass::Backward && wants.has(1) && parts > 1 { gpu::F32 * parts * xs[1].len() } else { 0 }
+        if pass == Pass::Forward {
+            return 0;
+        }
+        let z = sizes(xs[0], xs[1]).expect("checked when recorded");
+        let parts = (z.n as usize).div_ceil(CHUNK);
+        let dw = if wants.has(1) && parts > 1 { gpu::F32 * parts * xs[1].len() } else { 0 };
+        dw.max(conv_launch::backward_scratch(&z, Set::of(2).when(wants.has(2)), z.k as usize, z.n as usize))
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let p = Params::of(g.xs);
@@ -134,11 +133,12 @@ impl Op for Linear {
             let call = g.call("linear_wgrad_f32")?.grid([c.div_ceil(128), k.div_ceil(8), parts]).block(128);
             call.write(dw).read(g.dy()).read(g.x(0)).value(&p).go()?;
             if parts > 1 {
-                sum_rows(g, g.out(1), dw, parts, k * c)?;
+                let call = g.call("sum_splits_f32")?.grid([(k * c).div_ceil(256), 1, 1]).block(256);
+                call.read(dw).write(g.out(1)).value(&[(k * c) as u32, parts as u32]).go()?;
             }
         }
         if g.wants(2) {
-            sum_rows(g, g.out(2), g.dy(), n, k)?;
+            conv_launch::bias_grad(g, n, k, g.dy(), g.out(2))?;
         }
         Ok(())
     }
