@@ -91,6 +91,10 @@ impl Case {
         self.withholds = true;
         self
     }
+    pub fn wants(mut self, inputs: Set) -> Case {
+        self.wants = inputs;
+        self
+    }
     pub fn bench(mut self, layer: &'static str) -> Case {
         self.bench = Some(layer);
         self
