@@ -56,6 +56,11 @@ impl Case {
         self.withholds = true;
         self
     }
+    /// Only these gradients are asked for: a kernel must leave out the others.
+    pub fn only(mut self, wants: Set) -> Case {
+        self.wants = wants;
+        self
+    }
     pub fn bench(mut self, layer: &'static str) -> Case {
         self.bench = Some(layer);
         self

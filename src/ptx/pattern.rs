@@ -159,8 +159,11 @@ mod tests {
             fresh.update(&address, mask, bytes);
             assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
             // Sectors by brute force.
-            let mut sectors: Vec<u32> =
-                (0..32).filter(|i| mask >> i & 1 == 1).flat_map(|i| (0..bytes).map(move |k| (i, k))).map(|(i, k)| (address[i] + k) / SECTOR).collect();
+            let mut sectors: Vec<u32> = (0..32)
+                .filter(|i| mask >> i & 1 == 1)
+                .flat_map(|i| (0..bytes).map(move |k| (i, k)))
+                .map(|(i, k)| (address[i] + k) / SECTOR)
+                .collect();
             sectors.sort_unstable();
             sectors.dedup();
             assert_eq!(p.sectors as usize, sectors.len());

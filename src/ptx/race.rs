@@ -419,7 +419,8 @@ impl SharedRaces {
         if ordered {
             return Ok(());
         }
-        let lane = (0..32).find(|&l| lanes >> l & 1 == 1 && (last.warp() != now.warp() || l != last.lane())).unwrap_or(now.lane());
+        let lane =
+            (0..32).find(|&l| lanes >> l & 1 == 1 && (last.warp() != now.warp() || l != last.lane())).unwrap_or(now.lane());
         self.conflict(i, last.wrote(self.block), now, lane, touch)
     }
 
