@@ -19,7 +19,7 @@ fn built() -> bool {
 /// (state, driver, settings, the sentence, a word of the remedy)
 fn states() -> Vec<(&'static str, Fake, Vec<(&'static str, &'static str)>, &'static str, &'static str)> {
     vec![
-        ("broken", Fake::garbage(), vec![], "no NVIDIA driver: libcuda.so: ", "install NVIDIA's driver"),
+        ("broken", Fake::garbage(), vec![], "libcuda.so: file too short", "install NVIDIA's driver"),
         ("empty", Fake::empty(), vec![], "libcuda.so is not an NVIDIA driver: it has no cuInit", "stubs folder"),
         (
             "stub",
@@ -66,6 +66,18 @@ fn every_state_of_the_driver_has_its_sentence() {
         assert!(driver.contains(sentence) && driver.contains(remedy), "{state}: {driver}");
         assert!(out.status.success() && out.stderr.is_empty(), "{state}: {out:?}");
     }
+}
+
+/// Whatever this machine has: no driver, or one that works.
+#[test]
+fn without_a_fake_the_machine_speaks() {
+    let out = std::process::Command::new(BINARY).arg("doctor").output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let driver = text.lines().find(|l| l.starts_with("driver ")).unwrap();
+    assert!(
+        driver.contains("no NVIDIA driver: libcuda.so.1 not found; install") || driver.contains("driver with CUDA "),
+        "{driver}"
+    );
 }
 
 #[test]

@@ -558,7 +558,10 @@ mod tests {
 
     #[test]
     fn machine_code_runs_on_its_own_generation_and_later_models_of_it() {
-        static CUBINS: [Cubin; 4] = [80, 86, 87, 90].map(|arch| Cubin { arch, code: &[] });
+        const fn cubin(arch: u32) -> Cubin {
+            Cubin { arch, code: &[] }
+        }
+        static CUBINS: [Cubin; 4] = [cubin(80), cubin(86), cubin(87), cubin(90)];
         let taken = [75, 80, 86, 87, 89, 90, 100, 120].map(|arch| best(&CUBINS, arch).map_or(0, |c| c.arch));
         assert_eq!(taken, [0, 80, 86, 87, 86, 90, 0, 0]);
         assert!(best(&CUBINS[..2], 87).is_none(), "Jetson does not run desktop code");

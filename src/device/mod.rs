@@ -8,6 +8,7 @@
 mod codes;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod emu;
 pub mod gpu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
@@ -98,7 +99,7 @@ impl Launch {
         if gx > i32::MAX as u32 || gy.max(gz) > 65535 {
             return wrong(format!("grid {:?} is larger than 2147483647 x 65535 x 65535 blocks", self.grid));
         }
-        let threads = [bx, by, bz].iter().map(|&n| n as u64).product::<u64>();
+        let threads = [bx, by, bz].iter().fold(1u64, |n, &b| n.saturating_mul(b as u64));
         if threads > self.kernel.max_threads as u64 || bz > 64 {
             let most = self.kernel.max_threads;
             return wrong(format!("blocks {:?} have {threads} threads; at most {most}, and 64 along z", self.block));
@@ -167,8 +168,13 @@ impl Device {
             ("auto", _) => Ok(open_cuda(None).unwrap_or_else(|e| (Device::Cpu, format!("cpu ({}; {})", cpu_features(), e.why)))),
             ("cuda", _) => open_cuda(None).map_err(|e| e.of(name)),
             (_, Some(Ok(n))) => open_cuda(Some(n)).map_err(|e| e.of(name)),
+            ("emu", _) if kernels::KERNELS.is_empty() => {
+                let why = "this build has no kernels to run on the PTX emulator".to_string();
+                Err(Missing { why, remedy: "`lae-engine doctor` says why; use --device cpu".to_string() }.of(name))
+            }
             ("emu", _) => {
-                Err(Missing { why: "this build has no emulator".to_string(), remedy: "use --device cpu".to_string() }.of(name))
+                let device = Device::Gpu(emu::Emulator::new(emu::Options::default()), Precision::F32);
+                Ok((device, "emu (the PTX emulator: every access is checked; thousands of times slower than a GPU)".to_string()))
             }
             _ => Err(Error::config("--device", format!("{name:?} is not a device; use auto, cpu, cuda, cuda:N or emu"))),
         }

@@ -1,6 +1,7 @@
 //! Is there a driver, and a GPU that the kernels run on? Asked before the first call of cudarc, which panics where the library is
 //! missing or lacks a function.
 
+use std::error::Error;
 use std::fmt;
 
 use libloading::Library;
@@ -251,8 +252,10 @@ fn load() -> Result<(String, &'static Library), String> {
         match unsafe { Library::new(&name) } {
             Ok(library) => return Ok((name, Box::leak(Box::new(library)))),
             // A file that is there and cannot be loaded is worth telling of.
-            Err(e) if broken.is_none() && !e.to_string().contains("No such file") => broken = Some(e.to_string()),
-            Err(_) => {}
+            Err(e) => {
+                let why = e.source().map_or(e.to_string(), |s| s.to_string());
+                broken = broken.or(Some(why).filter(|w| !w.contains("No such file")));
+            }
         }
     }
     Err(match broken {
@@ -306,5 +309,16 @@ mod tests {
         }
         assert_eq!(Cuda(12040).to_string(), "12.4");
         assert_eq!((Cuda(12000).driver(), Cuda(13000).driver(), Cuda(19000).driver()), (Some(525), Some(580), None));
+    }
+
+    /// The tests' driver has these functions and no other, so what it can run needs no more than the probe has looked for.
+    #[test]
+    fn the_fake_driver_has_what_is_looked_for() {
+        let source = include_str!("../../tests/fake/libcuda.c");
+        let mut fake: Vec<&str> = source.lines().filter_map(|l| l.strip_prefix("R ")?.split('(').next()).collect();
+        let mut wanted = FUNCTIONS.to_vec();
+        fake.sort();
+        wanted.sort();
+        assert_eq!(fake, wanted);
     }
 }

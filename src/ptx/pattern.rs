@@ -16,6 +16,8 @@ pub struct Pattern {
     relative: Box<[u32; 32]>,
     /// Distinct addresses, in bytes relative to the first active lane's, each with the lanes that point there.
     pub pieces: Vec<(i32, u32)>,
+    /// The same memory as ranges: offset and length in bytes.
+    pub ranges: Vec<(i32, u32)>,
     /// 32-byte sectors of global memory.
     pub sectors: u32,
     /// Passes through the 32 banks of shared memory.
@@ -67,6 +69,13 @@ impl Pattern {
             a.1 |= if same { b.1 } else { 0 };
             same
         });
+        self.ranges.clear();
+        for &(at, _) in &self.pieces {
+            match self.ranges.last_mut() {
+                Some((from, len)) if at as i64 <= *from as i64 + *len as i64 => *len = (*len).max((at - *from) as u32 + bytes),
+                _ => self.ranges.push((at, bytes)),
+            }
+        }
         // Sectors: intervals of each piece, in ascending order.
         (self.sectors, self.waves, self.ideal) = (0, 0, 0);
         let mut last = i64::MIN;
@@ -146,6 +155,10 @@ mod tests {
         assert_eq!(pattern(16, 0xff, |i| 16 * i), (4, 1, 1, 8));
     }
 
+    fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |i| mask >> i & 1 == 1)
+    }
+
     #[test]
     fn remembered_only_while_the_same() {
         let mut p = Pattern::default();
@@ -155,16 +168,16 @@ mod tests {
             let address: Lanes = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };
             p.update(&address, mask, bytes);
+            let all: u32 = p.ranges.iter().map(|r| r.1).sum();
+            let mut touched: Vec<u32> = lanes_of(mask).flat_map(|i| address[i]..address[i] + bytes).collect();
+            touched.sort_unstable();
+            touched.dedup();
+            assert_eq!(all as usize, touched.len());
             let mut fresh = Pattern::default();
             fresh.update(&address, mask, bytes);
             assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
             // Sectors by brute force.
-            let mut sectors: Vec<u32> = (0..32)
-                .filter(|i| mask >> i & 1 == 1)
-                .flat_map(|i| (0..bytes).map(move |k| (i, k)))
-                .map(|(i, k)| (address[i] + k) / SECTOR)
-                .collect();
-            sectors.sort_unstable();
+            let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();
             sectors.dedup();
             assert_eq!(p.sectors as usize, sectors.len());
         }

@@ -107,7 +107,7 @@ impl Exact {
         if bits < f.infinity() {
             return sign | bits;
         }
-        sign | f.infinity() - (mode != Round::Nearest && !away) as u64
+        sign | (f.infinity() - (mode != Round::Nearest && !away) as u64)
     }
 
     /// Top bit at position 124: room for a carry, and more than 100 bits below.
@@ -137,15 +137,15 @@ impl Exact {
 
     /// Both significands must have at most 64 bits.
     #[inline]
-    pub fn mul(self, o: Exact) -> Exact {
+    pub fn times(self, o: Exact) -> Exact {
         Exact { negative: self.negative != o.negative, sig: self.sig * o.sig, exp: self.exp + o.exp }
     }
 
     /// Both not zero, `o` of at most 64 bits.
     #[inline]
-    pub fn div(self, o: Exact) -> Exact {
+    pub fn over(self, o: Exact) -> Exact {
         let a = self.normalised();
-        let sig = a.sig / o.sig << 1 | (a.sig % o.sig != 0) as u128;
+        let sig = (a.sig / o.sig) << 1 | !a.sig.is_multiple_of(o.sig) as u128;
         Exact { negative: self.negative != o.negative, sig, exp: a.exp - o.exp - 1 }
     }
 
@@ -210,15 +210,15 @@ mod tests {
                 let (u, v) = (f64::from_bits(a), f64::from_bits(b));
                 let near = |e: Exact| f64::from_bits(e.round(F64, Round::Nearest));
                 assert_eq!(near(x.add(y, Round::Nearest)).to_bits(), (u + v).to_bits(), "{u:e} + {v:e}");
-                assert_eq!(near(x.mul(y)).to_bits(), (u * v).to_bits(), "{u:e} * {v:e}");
+                assert_eq!(near(x.times(y)).to_bits(), (u * v).to_bits(), "{u:e} * {v:e}");
                 if u != 0.0 && v != 0.0 {
-                    assert_eq!(near(x.div(y)).to_bits(), (u / v).to_bits(), "{u:e} / {v:e}");
+                    assert_eq!(near(x.over(y)).to_bits(), (u / v).to_bits(), "{u:e} / {v:e}");
                 }
                 let w = f64::from_bits(b.rotate_left(17));
                 if w.is_finite() {
                     let z = Exact::decode(w.to_bits(), F64);
                     assert_eq!(
-                        near(x.mul(y).add(z, Round::Nearest)).to_bits(),
+                        near(x.times(y).add(z, Round::Nearest)).to_bits(),
                         u.mul_add(v, w).to_bits(),
                         "{u:e} * {v:e} + {w:e}"
                     );
@@ -227,7 +227,7 @@ mod tests {
                 let z = Exact::decode((-(u * v)).to_bits(), F64);
                 if (u * v).is_finite() {
                     let lost = u.mul_add(v, -(u * v));
-                    assert_eq!(near(x.mul(y).add(z, Round::Nearest)).to_bits(), lost.to_bits(), "{u:e} * {v:e}");
+                    assert_eq!(near(x.times(y).add(z, Round::Nearest)).to_bits(), lost.to_bits(), "{u:e} * {v:e}");
                 }
                 cases += 1;
             }

@@ -61,7 +61,7 @@ macro_rules! arithmetic {
             if mode == Round::Nearest || !(<$f>::from_bits(a).is_finite() && <$f>::from_bits(b).is_finite()) {
                 return $bits(<$f>::from_bits(a) * <$f>::from_bits(b));
             }
-            Exact::decode(a as u64, $format).mul(Exact::decode(b as u64, $format)).round($format, mode) as $u
+            Exact::decode(a as u64, $format).times(Exact::decode(b as u64, $format)).round($format, mode) as $u
         }
         #[inline(always)]
         pub fn $div(a: $u, b: $u, mode: Round) -> $u {
@@ -69,7 +69,7 @@ macro_rules! arithmetic {
             if mode == Round::Nearest || !(x.is_finite() && y.is_finite()) || x == 0.0 || y == 0.0 {
                 return $bits(x / y);
             }
-            Exact::decode(a as u64, $format).div(Exact::decode(b as u64, $format)).round($format, mode) as $u
+            Exact::decode(a as u64, $format).over(Exact::decode(b as u64, $format)).round($format, mode) as $u
         }
         /// 1/a.
         #[inline(always)]
@@ -92,7 +92,7 @@ macro_rules! arithmetic {
             if mode == Round::Nearest || !(x.is_finite() && y.is_finite() && z.is_finite()) {
                 return $bits(x.mul_add(y, z));
             }
-            let product = Exact::decode(a as u64, $format).mul(Exact::decode(b as u64, $format));
+            let product = Exact::decode(a as u64, $format).times(Exact::decode(b as u64, $format));
             product.add(Exact::decode(c as u64, $format), mode).round($format, mode) as $u
         }
         /// The smaller; −0 < +0. A NaN loses to a number, or wins (`nan`, the `.NaN` modifier). (Selects, not branches: a loop

@@ -61,7 +61,7 @@ pub fn narrow(a: u32, kind: Half, mode: Round) -> u32 {
         Half::F16 => match magnitude {
             0x4780_0000.. => sign | 0x7c00,
             // Adding ½ leaves counts of 2⁻²⁴ in the fraction, rounded by the addition.
-            0..0x3880_0000 => sign | (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits(),
+            0..0x3880_0000 => sign | ((f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()),
             m => sign | (m + 0xfff + (m >> 13 & 1) - ((127 - 15) << 23)) >> 13,
         },
     }
@@ -128,7 +128,7 @@ pub fn fma(a: u32, b: u32, c: u32, kind: Half) -> u32 {
         return narrow(float::fma(a, b, c, Round::Nearest), kind, Round::Nearest);
     }
     let [a, b, c] = [a, b, c].map(|x| Exact::decode(x as u64, f));
-    a.mul(b).add(c, Round::Nearest).round(f, Round::Nearest) as u32
+    a.times(b).add(c, Round::Nearest).round(f, Round::Nearest) as u32
 }
 
 /// Both halves of a pair.
@@ -247,7 +247,7 @@ mod tests {
                     let (x, y) = (Exact::decode(a, f), Exact::decode(b, f));
                     let (a, b) = (a as u32, b as u32);
                     assert_eq!(add(a, b, kind), near(x.add(y, Round::Nearest)), "{kind:?} {a:04x} + {b:04x}");
-                    assert_eq!(mul(a, b, kind), near(x.mul(y)), "{kind:?} {a:04x} * {b:04x}");
+                    assert_eq!(mul(a, b, kind), near(x.times(y)), "{kind:?} {a:04x} * {b:04x}");
                     cases += 1;
                 }
             }

@@ -3,19 +3,19 @@
 /// The upper 32 bits of a product.
 #[inline(always)]
 pub fn mul_hi_u32(a: u32, b: u32) -> u32 {
-    (a as u64 * b as u64 >> 32) as u32
+    ((a as u64 * b as u64) >> 32) as u32
 }
 #[inline(always)]
 pub fn mul_hi_s32(a: u32, b: u32) -> u32 {
-    (a as i32 as i64 * b as i32 as i64 >> 32) as u32
+    ((a as i32 as i64 * b as i32 as i64) >> 32) as u32
 }
 #[inline(always)]
 pub fn mul_hi_u64(a: u64, b: u64) -> u64 {
-    (a as u128 * b as u128 >> 64) as u64
+    ((a as u128 * b as u128) >> 64) as u64
 }
 #[inline(always)]
 pub fn mul_hi_s64(a: u64, b: u64) -> u64 {
-    (a as i64 as i128 * b as i64 as i128 >> 64) as u64
+    ((a as i64 as i128 * b as i64 as i128) >> 64) as u64
 }
 /// The whole product.
 #[inline(always)]
@@ -293,12 +293,12 @@ mod tests {
                 let (s, t) = (x as i32 as i128, y as i32 as i128);
                 assert_eq!(mul_wide_u32(x, y) as u128, x as u128 * y as u128);
                 assert_eq!(mul_wide_s32(x, y) as i64 as i128, s * t);
-                assert_eq!(mul_hi_u32(x, y) as u128, x as u128 * y as u128 >> 32);
-                assert_eq!(mul_hi_s32(x, y) as i32 as i128, s * t >> 32);
+                assert_eq!(mul_hi_u32(x, y) as u128, (x as u128 * y as u128) >> 32);
+                assert_eq!(mul_hi_s32(x, y) as i32 as i128, (s * t) >> 32);
                 // Schoolbook, in halves.
                 let (a0, a1, b0, b1) = (a & 0xffff_ffff, a >> 32, b & 0xffff_ffff, b >> 32);
-                let middle = (a0 * b0 >> 32) + (a1 * b0 & 0xffff_ffff) + (a0 * b1 & 0xffff_ffff);
-                let hi = (a1 * b1).wrapping_add(a1 * b0 >> 32).wrapping_add(a0 * b1 >> 32).wrapping_add(middle >> 32);
+                let middle = ((a0 * b0) >> 32) + ((a1 * b0) & 0xffff_ffff) + ((a0 * b1) & 0xffff_ffff);
+                let hi = (a1 * b1).wrapping_add((a1 * b0) >> 32).wrapping_add((a0 * b1) >> 32).wrapping_add(middle >> 32);
                 assert_eq!(mul_hi_u64(a, b), hi);
                 let fix = (if (a as i64) < 0 { b } else { 0 }).wrapping_add(if (b as i64) < 0 { a } else { 0 });
                 assert_eq!(mul_hi_s64(a, b), hi.wrapping_sub(fix));

@@ -12,6 +12,8 @@
 //!
 //! tf32 operands are f32 registers of which the unit sees the upper 19 bits: a value that was not rounded is cut.
 
+#![allow(clippy::needless_range_loop, reason = "a lane, row or column indexes several arrays at once")]
+
 use super::exact::{Exact, F16, F32, Format};
 use super::float::{self, NAN};
 use super::half::{self, Half, TF32_CUT};
@@ -415,7 +417,7 @@ pub fn reference_dot(mma: &Mma, a: &[u32], b: &[u32], c: u32) -> u32 {
         terms.push((x, own(x, sum_format)));
         for (&a, &b) in a.iter().zip(b) {
             let (x, y) = (Exact::decode(see(a) as u64, format), Exact::decode(see(b) as u64, format));
-            terms.push((x.mul(y), own(x, format) + own(y, format)));
+            terms.push((x.times(y), own(x, format) + own(y, format)));
         }
         let top = terms.iter().map(|(x, e)| if x.sig == 0 { -126 } else { *e }).max().unwrap_or(0);
         let last = top - fraction;
@@ -475,7 +477,9 @@ mod tests {
         }
     }
 
-    fn matrices(m: &Mma, kind: u32, round: u32) -> (Vec<[u32; K]>, [[u32; N]; K], Vec<[u32; N]>) {
+    type Matrices = (Vec<[u32; K]>, [[u32; N]; K], Vec<[u32; N]>);
+
+    fn matrices(m: &Mma, kind: u32, round: u32) -> Matrices {
         let mut i = round * 1000;
         let mut next = |bits| {
             i += 1;
