@@ -86,59 +86,61 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // batch_norm_train_total_fwd
 // computes  mean, rstd = 1 / sqrt(variance + eps) of the batch
 //           running = (1 - momentum) running + momentum batch; its variance is the unbiased one
-// shapes    partial splits × 2 × channels, f64   the others `channels`
+//           factors = (scale, offset) of y = (x - mean) scale + offset: what rounding took from the mean is in the offset
+// shapes    partial splits × 2 × channels, f64   factors 2 × channels   the others `channels`
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_fwd_f32(float *__restrict__ mean, float *__restrict__ rstd, float *__restrict__ running_mean,
-                                   float *__restrict__ running_var, const double *__restrict__ partial, BatchNorm p) {
+                                   float *__restrict__ running_var, float *__restrict__ factors,
+                                   const double *__restrict__ partial, const float *__restrict__ gamma,
+                                   const float *__restrict__ beta, BatchNorm p) {
     unsigned c = my_channels<1>();
     double sums[2];
     total(sums, partial, p, c);
     if (threadIdx.y > 0 || c >= p.channels) return;
     double n = p.pixels, mu = sums[0] / n, var = fmax(sums[1] / n - mu * mu, 0.0), keep = 1 - p.momentum;
+    double r = 1 / sqrt(var + p.eps), scale = gamma[c] * r;
     mean[c] = float(mu);
-    rstd[c] = float(1 / sqrt(var + p.eps));
+    rstd[c] = float(r);
+    factors[c] = float(scale);
+    factors[p.channels + c] = float(beta[c] - (mu - float(mu)) * scale);
     running_mean[c] = float(keep * running_mean[c] + p.momentum * mu);
     running_var[c] = float(keep * running_var[c] + p.momentum * (var * n / (n - 1)));
 }
 
-// y = (x - mean) · scale + beta
+// y = (x - mean) · scale + offset
 template <int V>
-__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> beta, BatchNorm p) {
+__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset, BatchNorm p) {
     pixels(p, my_channels<V>(), [&](size_t i) {
         Vec<V> v = load<V>(x, i);
-        for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], beta[k]);
+        for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], offset[k]);
         store<V>(y, i, v);
     });
 }
 
 template <int V>
 __device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
-                          const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
-                          BatchNorm p) {
+                          const float *__restrict__ factors, BatchNorm p) {
     unsigned c = my_channels<V>();
     if (c >= p.channels) return;
-    Vec<V> scale = load<V>(gamma, c), r = load<V>(rstd, c);
-    for (int k = 0; k < V; k++) scale[k] *= r[k];
-    normalise<V>(y, x, load<V>(mean, c), scale, load<V>(beta, c), p);
+    normalise<V>(y, x, load<V>(mean, c), load<V>(factors, c), load<V>(factors, p.channels + c), p);
 }
 
 // batch_norm_train_fwd
-// computes  y = (x - mean) · gamma rstd + beta
-// shapes    x, y pixels × channels   the others `channels`
+// computes  y = (x - mean) · scale + offset
+// shapes    x, y pixels × channels   mean channels   factors (scale, offset) 2 × channels
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
 // numerics  a difference and one fused multiply-add
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
-                             const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
-                             BatchNorm p) {
-    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, rstd, gamma, beta, p);
-    else train_fwd<1>(y, x, mean, rstd, gamma, beta, p);
+                             const float *__restrict__ factors, BatchNorm p) {
+    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, factors, p);
+    else train_fwd<1>(y, x, mean, factors, p);
 }
 
 // gamma / sqrt(var + eps)

@@ -146,6 +146,10 @@ impl<'a> Launches<'a> {
     fn shares(&self) -> Span {
         self.g.scratch(0, shares(self.g.xs[0]))
     }
+    /// `n` factors per channel, behind the shares.
+    fn factors(&self, n: usize) -> Span {
+        self.g.scratch(shares(self.g.xs[0]), n * self.params.channels as usize)
+    }
 }
 
 impl Op for BatchNormTrain {
@@ -252,8 +256,7 @@ impl Op for BatchNormTrain {
     }
 
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
-        let factors = if pass == Pass::Backward { 3 * xs[0].c as usize } else { 0 };
-        (shares(xs[0]) + factors) * F32
+        (shares(xs[0]) + if pass == Pass::Forward { 2 } else { 3 } * xs[0].c as usize) * F32
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let l = Launches::new(g, self.eps, self.momentum);
@@ -261,14 +264,14 @@ impl Op for BatchNormTrain {
         let (y, mean, rstd, running_mean, running_var) = (g.out(0), g.out(1), g.out(2), g.out(3), g.out(4));
         l.walk("batch_norm_train_sums_fwd_f32")?.write(l.shares()).read(x).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_fwd_f32")?.write(mean).write(rstd).update(running_mean).update(running_var);
-        total.read(l.shares()).value(&l.params).go()?;
+        total.write(l.factors(2)).read(l.shares()).read(gamma).read(beta).value(&l.params).go()?;
         let apply = l.walk("batch_norm_train_fwd_f32")?.write(y).read(x);
-        apply.read(mean).read(rstd).read(gamma).read(beta).value(&l.params).go()
+        apply.read(mean).read(l.factors(2)).value(&l.params).go()
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
         let l = Launches::new(g, self.eps, self.momentum);
         let (x, gamma, mean, rstd, dy) = (g.x(0), g.x(1), g.y(1), g.y(2), g.dy());
-        let factors = g.wants(0).then(|| g.scratch(shares(g.xs[0]), 3 * g.xs[0].c as usize));
+        let factors = g.wants(0).then(|| l.factors(3));
         l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(x).read(dy).read(mean).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
         total.write_or_null(factors).read(l.shares()).read(gamma).read(rstd).value(&l.params).go()?;
@@ -376,6 +379,12 @@ pub fn cases() -> Vec<Case> {
     ];
     let mut rows: Vec<Case> = sizes.iter().map(|&s| case(format!("train {s}"), train(), &inputs(s))).collect();
     rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), BatchNormEval { eps: EPS }, &inputs(s))));
+    // A part of the gradients.
+    let s = shape(2, 5, 7, 3);
+    rows.push(case("train x", train(), &inputs(s)).only(Set::of(0)));
+    rows.push(case("train gamma", train(), &inputs(s)).only(Set::of(1)));
+    rows.push(case("eval x", BatchNormEval { eps: EPS }, &inputs(s)).only(Set::of(0)));
+    rows.push(case("eval beta", BatchNormEval { eps: EPS }, &inputs(s)).only(Set::of(2)));
     rows.push(case("train", train(), &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));
     rows.push(case("eval", BatchNormEval { eps: EPS }, &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));
     rows

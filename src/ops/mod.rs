@@ -91,8 +91,9 @@ impl Case {
         self.withholds = true;
         self
     }
-    pub fn wants(mut self, inputs: Set) -> Case {
-        self.wants = inputs;
+    /// Only these gradients are asked for: a kernel must leave out the others.
+    pub fn only(mut self, wants: Set) -> Case {
+        self.wants = wants;
         self
     }
     pub fn bench(mut self, layer: &'static str) -> Case {
