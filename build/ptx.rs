@@ -25,7 +25,8 @@ pub struct Resources {
 
 /// `.version 9.0` as (9, 0).
 pub fn version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.lines().find_map(|l| l.trim().strip_prefix(".version"))?.trim().split_once('.')?;
+    let words = text.lines().find_map(|l| l.trim().strip_prefix(".version"))?;
+    let (major, minor) = words.split_whitespace().next()?.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod ptx;
 pub mod report;
 pub mod train;
 

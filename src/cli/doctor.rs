@@ -1,4 +1,5 @@
 use crate::core::rng::{Rng, stream};
+use crate::device::kernels::{self, KERNELS};
 use crate::device::{self, Device};
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
@@ -7,8 +8,10 @@ use crate::host::{conv, plain};
 /// What this machine and this build can do. Exit code 1 if the self-check fails.
 pub fn run() -> Result<i32> {
     println!("lae-engine {} ({}, {})", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    println!("build      {}", kernels::BUILD_REPORT);
+    println!("kernels    {}", kernels());
+    println!("driver     {}", driver());
     println!("cpu        {}", device::cpu_features());
-    println!("gpu        this build has no GPU kernels");
     let worst = self_check();
     let good = worst < 1e-5;
     println!(
@@ -17,6 +20,50 @@ pub fn run() -> Result<i32> {
     );
     println!("auto       --device auto takes: {}", Device::choose("auto")?.1);
     Ok(if good { 0 } else { 1 })
+}
+
+/// How many kernels the build carries, and for what.
+fn kernels() -> String {
+    if KERNELS.is_empty() {
+        return "none".to_string();
+    }
+    let (major, minor) = kernels::PTX_VERSION;
+    let code: Vec<String> = kernels::MODULES[0].cubins.iter().map(|c| format!("sm_{}", c.arch)).collect();
+    let code = if code.is_empty() { "no machine code".to_string() } else { format!("machine code for {}", code.join(", ")) };
+    format!(
+        "{} in {} modules, PTX {major}.{minor}, {code}, {}; sources {:016x}",
+        KERNELS.len(),
+        kernels::MODULES.len(),
+        needs(),
+        kernels::SOURCES_HASH
+    )
+}
+
+/// The driver and its GPUs, or what is wrong and what to do.
+#[cfg(feature = "cuda")]
+fn driver() -> String {
+    let found = device::probe::probe();
+    match found.remedy() {
+        remedy if remedy.is_empty() => found.to_string(),
+        remedy => format!("{found}; {remedy}"),
+    }
+}
+
+/// Which driver the kernels need.
+#[cfg(feature = "cuda")]
+fn needs() -> String {
+    let cuda = device::probe::needed();
+    let driver = cuda.driver().map(|d| format!(" (driver {d} or newer)"));
+    format!("needs CUDA {cuda}{}", driver.unwrap_or_default())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn driver() -> String {
+    "not looked for: built without the feature `cuda`".to_string()
+}
+#[cfg(not(feature = "cuda"))]
+fn needs() -> String {
+    "for the emulator alone".to_string()
 }
 
 /// Largest error of the fast convolution, relative to the root mean square of the exact result.

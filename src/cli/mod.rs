@@ -87,7 +87,8 @@ impl DataArgs {
     }
 }
 
-/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged, 2 error.
+/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged, 2 error,
+/// 3 a device that was asked for is not there.
 pub fn main() -> i32 {
     let cli = Cli::parse();
     let work = move || match cli.command {
@@ -108,7 +109,7 @@ pub fn main() -> i32 {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
-            2
+            if matches!(e, Error::Unavailable { .. }) { 3 } else { 2 }
         }
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::op::{Element, Host, MAX, Pass};
+use super::op::{Element, Host, MAX, Pass, Set};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
 use crate::device::{Device, Driver, Gpu, Mem, Precision, Replay, Span, gpu::F32};
 use crate::error::Result;
+use crate::ops::{self, Case, Fill};
 
 /// How values get their buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -422,6 +423,28 @@ impl<T: Element> Plan<T> {
     /// Bytes of all buffers that this plan owns on the host.
     pub fn bytes(&self) -> usize {
         self.pool.iter().map(Buffer::bytes).sum::<usize>() + self.scratch.bytes()
+    }
+
+    /// What this plan runs, as rows of a case table: every op with its input shapes and the gradients that are asked of it, each
+    /// once. Values are filled as the op's own table fills them.
+    pub fn cases(&self) -> Vec<Case> {
+        let mut out: Vec<Case> = Vec::new();
+        for s in self.tape.steps.iter().filter(|s| s.pass == Pass::Forward) {
+            let backward = |b: &&super::tape::Step| b.pass == Pass::Backward && b.y == s.y && !b.y.is_empty();
+            let wants = self.tape.steps.iter().find(backward).map_or(Set::NONE, |b| b.wants);
+            let rows = ops::OPS.iter().flat_map(|(_, table)| table());
+            let like = rows.into_iter().find(|c| c.op.name() == s.op.name() && c.inputs.len() == s.x.len());
+            let fill = |i: usize| like.as_ref().map_or(Fill::Normal, |c| c.inputs[i].1);
+            let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
+            let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs;
+            match out.iter_mut().find(same) {
+                Some(c) => c.wants = c.wants.union(wants),
+                None => {
+                    out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false })
+                }
+            }
+        }
+        out
     }
 
     /// Number of steps.

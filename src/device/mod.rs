@@ -4,8 +4,16 @@
 //! that reach it are recorded by the ops themselves (`Op::gpu_forward`, `Op::gpu_backward`), so that an emulator of the driver
 //! runs the very launches that hardware would.
 
+#[cfg(feature = "cuda")]
+mod codes;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod emu;
 pub mod gpu;
 pub mod kernels;
+#[cfg(feature = "cuda")]
+pub mod probe;
+pub mod tiles;
 
 use std::sync::Arc;
 
@@ -68,8 +76,11 @@ impl Arg {
     }
 }
 
+/// Shared memory of a block, in bytes: 227 KiB on sm_90 and sm_100, less elsewhere.
+const MOST_SHARED: u64 = 227 * 1024;
+
 impl Launch {
-    /// Compare with the signature in the PTX: number and sizes of the arguments, and an empty grid.
+    /// Compare with the signature in the PTX: number and sizes of the arguments; and with what every GPU asks of a launch.
     pub fn check(&self) -> Result<()> {
         let (name, params) = (self.kernel.name, self.kernel.params);
         let wrong = |why: String| Err(Error::Launch { kernel: name.to_string(), at: String::new(), why });
@@ -81,8 +92,21 @@ impl Launch {
                 return wrong(format!("argument {i} takes {} bytes, got {}", p.size, a.size()));
             }
         }
+        let ([gx, gy, gz], [bx, by, bz]) = (self.grid, self.block);
         if self.grid.contains(&0) || self.block.contains(&0) {
             return wrong(format!("grid {:?} of blocks {:?} has no threads", self.grid, self.block));
+        }
+        if gx > i32::MAX as u32 || gy.max(gz) > 65535 {
+            return wrong(format!("grid {:?} is larger than 2147483647 x 65535 x 65535 blocks", self.grid));
+        }
+        let threads = [bx, by, bz].iter().fold(1u64, |n, &b| n.saturating_mul(b as u64));
+        if threads > self.kernel.max_threads as u64 || bz > 64 {
+            let most = self.kernel.max_threads;
+            return wrong(format!("blocks {:?} have {threads} threads; at most {most}, and 64 along z", self.block));
+        }
+        let shared = self.shared as u64 + self.kernel.shared() as u64;
+        if shared > MOST_SHARED {
+            return wrong(format!("takes {shared} bytes of shared memory; no GPU gives a block more than {MOST_SHARED}"));
         }
         Ok(())
     }
@@ -135,16 +159,24 @@ pub enum Device {
 }
 
 impl Device {
-    /// `auto` or `cpu`; with one line that says what was chosen and why. A device that was asked for by name is never replaced.
+    /// `auto`, `cpu`, `cuda`, `cuda:N` or `emu`, and one line that says what was taken and why. `auto` takes the first GPU that the
+    /// kernels run on, else the CPU. A device that was asked for by name is never replaced: [`Error::Unavailable`] says what is
+    /// missing and what to do.
     pub fn choose(name: &str) -> Result<(Device, String)> {
-        match name {
-            "cpu" => Ok((Device::Cpu, format!("cpu ({})", cpu_features()))),
-            "auto" => Ok((Device::Cpu, format!("cpu ({}; this build has no GPU kernels)", cpu_features()))),
-            "cuda" | "emu" => Err(Error::Unavailable {
-                device: name.to_string(),
-                why: "this build has no GPU kernels; use --device cpu (or auto)".to_string(),
-            }),
-            other => Err(Error::config("--device", format!("{other:?} is not a device; use auto or cpu"))),
+        match (name, name.strip_prefix("cuda:").map(str::parse)) {
+            ("cpu", _) => Ok((Device::Cpu, format!("cpu ({})", cpu_features()))),
+            ("auto", _) => Ok(open_cuda(None).unwrap_or_else(|e| (Device::Cpu, format!("cpu ({}; {})", cpu_features(), e.why)))),
+            ("cuda", _) => open_cuda(None).map_err(|e| e.of(name)),
+            (_, Some(Ok(n))) => open_cuda(Some(n)).map_err(|e| e.of(name)),
+            ("emu", _) if kernels::KERNELS.is_empty() => {
+                let why = "this build has no kernels to run on the PTX emulator".to_string();
+                Err(Missing { why, remedy: "`lae-engine doctor` says why; use --device cpu".to_string() }.of(name))
+            }
+            ("emu", _) => {
+                let device = Device::Gpu(emu::Emulator::new(emu::Options::default()), Precision::F32);
+                Ok((device, "emu (the PTX emulator: every access is checked; thousands of times slower than a GPU)".to_string()))
+            }
+            _ => Err(Error::config("--device", format!("{name:?} is not a device; use auto, cpu, cuda, cuda:N or emu"))),
         }
     }
     /// The same device with convolutions in this precision; the CPU has only f32.
@@ -161,6 +193,60 @@ impl Device {
         }
     }
 }
+
+/// Why there is no GPU to run on.
+struct Missing {
+    why: String,
+    remedy: String,
+}
+
+impl Missing {
+    fn of(self, device: &str) -> Error {
+        Error::Unavailable { device: device.to_string(), why: format!("{}; {}", self.why, self.remedy) }
+    }
+}
+
+/// The GPU of that number, or the first that the kernels run on.
+#[cfg(feature = "cuda")]
+fn open_cuda(wanted: Option<usize>) -> Result<(Device, String), Missing> {
+    let cpu = "use --device cpu";
+    if kernels::KERNELS.is_empty() {
+        let remedy = format!("build again with LAE_CUDA=require and see what it says, or {cpu}");
+        return Err(Missing { why: "this build has no GPU kernels, `lae-engine doctor` says why".to_string(), remedy });
+    }
+    let (driver, gpus) = match probe::probe() {
+        probe::Probe::Ready { driver, gpus } => (driver, gpus),
+        p => return Err(Missing { why: p.to_string(), remedy: p.remedy() }),
+    };
+    let able = |g: &&probe::Gpu| g.arch >= probe::OLDEST_ARCH;
+    let gpu = match wanted {
+        None => gpus.iter().find(able).expect("a driver that is ready shows one"),
+        Some(n) => match gpus.get(n) {
+            Some(gpu) if able(&gpu) => gpu,
+            Some(gpu) => {
+                let why = format!("{} is sm_{}, the kernels need sm_{} or newer", gpu.name, gpu.arch, probe::OLDEST_ARCH);
+                return Err(Missing { why, remedy: format!("choose another GPU, or {cpu}") });
+            }
+            None => {
+                let mask = probe::visible().map_or("not set".to_string(), |v| format!("{v:?}"));
+                let why = format!("no such GPU; visible are {}, CUDA_VISIBLE_DEVICES is {mask}", gpus.len());
+                return Err(Missing { why, remedy: format!("use cuda:0 to cuda:{}", gpus.len() - 1) });
+            }
+        },
+    };
+    let why = format!("{gpu}, driver with CUDA {driver}");
+    match cuda::Cuda::new(gpu.ordinal) {
+        Ok(cuda) => Ok((Device::Gpu(Arc::new(cuda), Precision::default()), why)),
+        Err(e) => Err(Missing { why: e.to_string(), remedy: cpu.to_string() }),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(_: Option<usize>) -> Result<(Device, String), Missing> {
+    let why = "built without the feature `cuda`".to_string();
+    Err(Missing { why, remedy: "build with --features cuda, or use --device cpu".to_string() })
+}
+
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {

@@ -7,7 +7,7 @@
 //! | Tanh | tanh x | 1 − y² |
 //! | Sigmoid | 1 / (1 + e⁻ˣ) | y (1 − y) |
 
-use super::{Case, Fill, case};
+use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
@@ -110,9 +110,7 @@ impl Op for Activation {
 
 pub fn cases() -> Vec<Case> {
     let all = [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid];
-    // 1024 values per block of the kernels.
-    let sizes = [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41)];
-    let small = all.iter().flat_map(|&a| sizes.map(|s| case(format!("{a:?} {s}"), a, &[(s, Fill::OffZero)])));
+    let small = all.iter().flat_map(|&a| EDGES.map(|s| case(format!("{a:?} {s}"), a, &[(s, Fill::OffZero)])));
     let large = [
         case("Relu", Activation::Relu, &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("encoder.1"),
         case("LeakyRelu", Activation::LeakyRelu(0.2), &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("dcgan.1"),

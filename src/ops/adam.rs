@@ -14,6 +14,7 @@ use crate::core::params::{Arena, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -36,6 +37,18 @@ pub fn adam<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, adam: Ad
     let range = store.group(prefix);
     let [g, w, m, v] = [Arena::Grads, Arena::Weights, Arena::M, Arena::V].map(|a| t.arena(a, range.clone()));
     t.apply_all(adam, &[g, hyper, w, m, v]).map(|_| ())
+}
+
+/// `struct Adam` of kernels/adam.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    b1: f32,
+    b2: f32,
+    c1: f32,
+    c2: f32,
+    eps: f32,
 }
 
 impl Op for Adam {
@@ -76,6 +89,20 @@ impl Op for Adam {
         });
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let p = Params {
+            count: n as u32,
+            b1: self.beta1 as f32,
+            b2: self.beta2 as f32,
+            c1: (1.0 - self.beta1) as f32,
+            c2: (1.0 - self.beta2) as f32,
+            eps: self.eps as f32,
+        };
+        let call = g.call("adam_fwd_f32")?.elements(n).update(g.out(0)).update(g.out(1)).update(g.out(2));
+        call.read(g.x(0)).read(g.x(1)).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -84,5 +111,5 @@ pub fn cases() -> Vec<Case> {
         let hyper = (Shape::vector(2), Fill::Positive);
         case(format!("{n}"), adam, &[(s, Fill::Normal), hyper, (s, Fill::Normal), (s, Fill::Normal), (s, Fill::Positive)])
     };
-    vec![row(37), row(5_183_808).bench("lae.encoder")]
+    vec![row(37), row(1023), row(1024), row(1029), row(5_183_808).bench("lae.encoder")]
 }

@@ -1,11 +1,12 @@
 //! Add: y = a + b, equal shapes. da = dy, db = dy. Gradients from several consumers meet here and nowhere else.
 
-use super::{Case, Fill, case};
+use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -40,9 +41,21 @@ impl Op for Add {
             }
         }
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        g.call("add_fwd_f32")?.elements(n).write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let call = g.call("add_bwd_f32")?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
+        call.read(g.dy()).value(&(n as u32)).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |s| case(format!("{s}"), Add, &[(s, Fill::Normal), (s, Fill::Normal)]);
-    vec![row(shape(2, 5, 7, 3)), row(shape(32, 16, 16, 128)).bench("gradient sum")]
+    let mut rows: Vec<Case> = EDGES.iter().map(|&s| row(s)).collect();
+    rows.push(row(shape(32, 16, 16, 128)).bench("gradient sum"));
+    rows
 }

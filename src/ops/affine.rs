@@ -3,12 +3,13 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Span};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -42,6 +43,46 @@ impl Affine {
     }
 }
 
+/// Channels whose constants one launch of the kernel carries.
+const GROUP: usize = 4;
+
+/// `struct Affine` of kernels/affine.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    channels: u32,
+    first: u32,
+    len: u32,
+    scale: [f32; GROUP],
+    shift: [f32; GROUP],
+}
+
+impl Affine {
+    /// y = scale·x, plus the shift in the forward pass.
+    fn launch(&self, g: &Gpu, y: Span, x: Span, shift: bool) -> Result<()> {
+        let (n, values) = (self.scale.len(), g.xs[0].len());
+        for (k, scale) in self.scale.chunks(GROUP).enumerate() {
+            let (first, len) = (k * GROUP, scale.len());
+            let count = values / n * len;
+            let constant = |v: &[f64]| std::array::from_fn(|i| v.get(first + i).map_or(0.0, |&v| v as f32));
+            let p = Params {
+                count: count as u32,
+                channels: n as u32,
+                first: first as u32,
+                len: len as u32,
+                scale: constant(&self.scale),
+                shift: if shift { constant(&self.shift) } else { [0.0; GROUP] },
+            };
+            let call = g.call("affine_fwd_f32")?.elements(count);
+            // Several launches each leave the others' channels as they are.
+            let call = if n > GROUP { call.update(y) } else { call.write(y) };
+            call.read(x).value(&p).go()?;
+        }
+        Ok(())
+    }
+}
+
 impl Op for Affine {
     fn name(&self) -> &'static str {
         "affine"
@@ -64,14 +105,24 @@ impl Op for Affine {
         let [dx, ..] = m.out;
         self.run(dx, m.dy, false);
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        self.launch(g, g.out(0), g.x(0), true)
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        self.launch(g, g.out(0), g.dy(), false)
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let rgb = Affine { scale: vec![4.0, -2.0, 0.5], shift: vec![-1.0, 0.25, 3.0] };
     let one = Affine { scale: vec![0.01], shift: vec![0.0] };
-    vec![
-        case("rgb", rgb.clone(), &[(shape(2, 5, 7, 3), Fill::Normal)]),
-        case("scalar", one, &[(shape(1, 1, 1, 1), Fill::Normal)]),
-        case("image", rgb, &[(shape(32, 64, 64, 3), Fill::Normal)]).bench("normalise"),
-    ]
+    let many = |n: usize| Affine { scale: (0..n).map(|c| c as f64 - 2.0).collect(), shift: (0..n).map(|c| 0.5 * c as f64).collect() };
+    let mut rows: Vec<Case> = EDGES.iter().map(|&s| case(format!("scalar {s}"), one.clone(), &[(s, Fill::Normal)])).collect();
+    let rgb_sizes = [shape(2, 5, 7, 3), shape(1, 11, 31, 3), shape(2, 9, 19, 3)];
+    rows.extend(rgb_sizes.map(|s| case(format!("rgb {s}"), rgb.clone(), &[(s, Fill::Normal)])));
+    // Around the number of constants that one launch of the kernel carries.
+    rows.extend([4, 5, 8, 11].map(|n| case(format!("{n} channels"), many(n), &[(shape(2, 3, 3, n), Fill::Normal)])));
+    rows.push(case("image", rgb, &[(shape(32, 64, 64, 3), Fill::Normal)]).bench("normalise"));
+    rows
 }

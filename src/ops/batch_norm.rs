@@ -16,6 +16,9 @@ use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::gpu::{Call, F32};
+use crate::device::tiles::Tiles;
+use crate::device::{Gpu, Precision, Span};
 use crate::error::Result;
 
 /// Pixels per partial sum.
@@ -94,6 +97,55 @@ fn scale_shift<T: Real>(y: &mut [T], x: &[T], a: &[T], b: &[T]) {
             }
         }
     });
+}
+
+/// `struct BatchNorm` of kernels/batch_norm.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    eps: f64,
+    momentum: f64,
+    pixels: u32,
+    channels: u32,
+    split: u32,
+    splits: u32,
+}
+
+/// The launches of one step: pixels × channels in tiles, and their sums.
+struct Launches<'a> {
+    g: &'a Gpu<'a>,
+    tiles: Tiles,
+    params: Params,
+}
+
+/// Values (f32) of the shares of two f64 sums per channel.
+fn shares(x: Shape) -> usize {
+    let t = tiles(x);
+    t.splits * 2 * x.c as usize * (size_of::<f64>() / size_of::<f32>())
+}
+
+fn tiles(x: Shape) -> Tiles {
+    Tiles::new(x.pixels(), x.c as usize, 32)
+}
+
+impl<'a> Launches<'a> {
+    fn new(g: &'a Gpu, eps: f64, momentum: f64) -> Launches<'a> {
+        let (x, tiles) = (g.xs[0], tiles(g.xs[0]));
+        let (split, splits) = (tiles.split as u32, tiles.splits as u32);
+        Launches { g, tiles, params: Params { eps, momentum, pixels: x.pixels() as u32, channels: x.c, split, splits } }
+    }
+    /// A kernel that walks over the pixels.
+    fn walk(&self, kernel: &str) -> Result<Call<'a>> {
+        let Tiles { block: [x, y], across, splits, .. } = self.tiles;
+        Ok(self.g.call(kernel)?.grid([across, splits, 1]).block3([x, y, 1]))
+    }
+    /// A kernel that adds up the shares: 8 channels to a block.
+    fn total(&self, kernel: &str) -> Result<Call<'a>> {
+        Ok(self.g.call(kernel)?.grid([(self.params.channels as usize).div_ceil(8), 1, 1]).block3([8, 32, 1]))
+    }
+    fn shares(&self) -> Span {
+        self.g.scratch(0, shares(self.g.xs[0]))
+    }
 }
 
 impl Op for BatchNormTrain {
@@ -198,6 +250,32 @@ impl Op for BatchNormTrain {
             }
         });
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        let factors = if pass == Pass::Backward { 3 * xs[0].c as usize } else { 0 };
+        (shares(xs[0]) + factors) * F32
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let l = Launches::new(g, self.eps, self.momentum);
+        let (x, gamma, beta) = (g.x(0), g.x(1), g.x(2));
+        let (y, mean, rstd, running_mean, running_var) = (g.out(0), g.out(1), g.out(2), g.out(3), g.out(4));
+        l.walk("batch_norm_train_sums_fwd_f32")?.write(l.shares()).read(x).value(&l.params).go()?;
+        let total = l.total("batch_norm_train_total_fwd_f32")?.write(mean).write(rstd).update(running_mean).update(running_var);
+        total.read(l.shares()).value(&l.params).go()?;
+        let apply = l.walk("batch_norm_train_fwd_f32")?.write(y).read(x);
+        apply.read(mean).read(rstd).read(gamma).read(beta).value(&l.params).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let l = Launches::new(g, self.eps, self.momentum);
+        let (x, gamma, mean, rstd, dy) = (g.x(0), g.x(1), g.y(1), g.y(2), g.dy());
+        let factors = g.wants(0).then(|| g.scratch(shares(g.xs[0]), 3 * g.xs[0].c as usize));
+        l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(x).read(dy).read(mean).value(&l.params).go()?;
+        let total = l.total("batch_norm_train_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
+        total.write_or_null(factors).read(l.shares()).read(gamma).read(rstd).value(&l.params).go()?;
+        let Some(factors) = factors else { return Ok(()) };
+        let apply = l.walk("batch_norm_train_bwd_f32")?.write(g.out(0)).read(x).read(dy);
+        apply.read(mean).read(factors).value(&l.params).go()
+    }
 }
 
 impl Op for BatchNormEval {
@@ -252,6 +330,30 @@ impl Op for BatchNormEval {
             scale_shift(dx, dy, scale, &zero[..c]);
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, _: Precision) -> usize {
+        if pass == Pass::Backward && (wants.has(1) || wants.has(2)) { shares(xs[0]) * F32 } else { 0 }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let l = Launches::new(g, self.eps, 0.0);
+        let apply = l.walk("batch_norm_eval_fwd_f32")?.write(g.out(0)).read(g.x(0));
+        apply.read(g.x(3)).read(g.x(4)).read(g.x(1)).read(g.x(2)).value(&l.params).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let l = Launches::new(g, self.eps, 0.0);
+        let (gamma, mean, var, dy) = (g.x(1), g.x(3), g.x(4), g.dy());
+        if g.wants(1) || g.wants(2) {
+            let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(g.x(0)).read(dy);
+            sums.read(mean).value(&l.params).go()?;
+            let total = l.total("batch_norm_eval_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
+            total.read(l.shares()).read(var).value(&l.params).go()?;
+        }
+        if g.wants(0) {
+            let apply = l.walk("batch_norm_eval_bwd_f32")?.write(g.out(0)).read(dy);
+            apply.read(var).read(gamma).value(&l.params).go()?;
+        }
+        Ok(())
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -260,7 +362,18 @@ pub fn cases() -> Vec<Case> {
         [(s, Fill::Normal), (c, Fill::Positive), (c, Fill::Normal), (c, Fill::Normal), (c, Fill::Positive)]
     };
     let train = || BatchNormTrain { eps: EPS, momentum: MOMENTUM };
-    let sizes = [shape(2, 5, 7, 3), shape(3, 10, 9, 17), shape(7, 1, 1, 5)];
+    // On a GPU: channels one by one and by fours, one below, at and above the 64 pixels of a block, tiles of 32 groups with a rest.
+    let sizes = [
+        shape(2, 5, 7, 3),
+        shape(3, 10, 9, 17),
+        shape(7, 1, 1, 5),
+        shape(1, 9, 7, 64),
+        shape(2, 8, 4, 64),
+        shape(1, 5, 13, 64),
+        shape(3, 5, 13, 132),
+        shape(2, 3, 11, 33),
+        shape(7, 1, 1, 4),
+    ];
     let mut rows: Vec<Case> = sizes.iter().map(|&s| case(format!("train {s}"), train(), &inputs(s))).collect();
     rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), BatchNormEval { eps: EPS }, &inputs(s))));
     rows.push(case("train", train(), &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));

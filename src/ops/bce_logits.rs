@@ -1,12 +1,13 @@
 //! Binary cross entropy on logits: L = mean( softplus(x) − t·x ). dx = (σ(x) − t)/n. Equation 6 and 10 in their stable form:
 //! −log σ(x) = softplus(−x) = softplus(x) − x.
 
-use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use super::{Case, Fill, SUM_EDGES, case, sum};
+use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,20 @@ pub fn softplus<T: Real>(x: T) -> T {
 
 pub fn sigmoid<T: Real>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp())
+}
+
+/// `struct Bce` of kernels/bce_logits.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    target: f32,
+}
+
+impl BceLogits {
+    fn params(&self, x: Shape) -> Params {
+        Params { count: x.len() as u32, target: self.target.unwrap_or(0.0) as f32 }
+    }
 }
 
 impl Op for BceLogits {
@@ -67,14 +82,32 @@ impl Op for BceLogits {
             None => par::map2(dx, x, m.x[1], move |x, t| (sigmoid(x) - t) * k),
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        if pass == Pass::Forward { sum::scratch(sum::blocks(xs[0].len())) } else { 0 }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let blocks = sum::blocks(n);
+        let call = g.call("bce_logits_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
+        call.read(g.x(0)).read_or_null(g.x[1]).value(&self.params(g.xs[0])).go()?;
+        sum::finish(g, g.out(0), blocks, n)
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let call = g.call("bce_logits_bwd_f32")?.elements(g.xs[0].len()).write(g.out(0));
+        call.read(g.x(0)).read_or_null(g.x[1]).read(g.dy()).value(&self.params(g.xs[0])).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let s = shape(5, 1, 1, 3);
-    vec![
+    let mut rows = vec![
         case("real", BceLogits { target: Some(1.0) }, &[(s, Fill::Normal)]),
         case("generated", BceLogits { target: Some(0.0) }, &[(s, Fill::Normal)]),
-        case("targets", BceLogits { target: None }, &[(s, Fill::Normal), (s, Fill::Binary)]),
-        case("batch", BceLogits { target: Some(1.0) }, &[(shape(64, 1, 1, 1), Fill::Normal)]).bench("dcgan loss"),
-    ]
+    ];
+    rows.extend(SUM_EDGES.map(|s| {
+        case(format!("targets {s}"), BceLogits { target: None }, &[(s, Fill::Normal), (s, Fill::Binary)])
+    }));
+    rows.push(case("batch", BceLogits { target: Some(1.0) }, &[(shape(64, 1, 1, 1), Fill::Normal)]).bench("dcgan loss"));
+    rows
 }

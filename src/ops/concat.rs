@@ -7,6 +7,9 @@ use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::gpu::Call;
+use crate::device::tiles::vector;
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -15,6 +18,24 @@ pub struct Concat;
 /// N×H×W×A and N×H×W×B → N×H×W×(A+B).
 pub fn concat(t: &mut Tape, a: Var, b: Var) -> Result<Var> {
     t.apply(Concat, &[a, b])
+}
+
+/// `struct Concat` of kernels/concat.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    pixels: u32,
+    a: u32,
+    b: u32,
+}
+
+/// A thread per vector of the whole, and the sizes.
+fn launch<'a>(g: &'a Gpu, kernel: &str) -> Result<(Call<'a>, Params)> {
+    let (a, b) = (g.xs[0], g.xs[1]);
+    let v = vector(a.c as usize).min(vector(b.c as usize));
+    let threads = a.pixels() * (a.c + b.c) as usize / v;
+    let call = g.call(kernel)?.grid([threads.div_ceil(256), 1, 1]).block(256);
+    Ok((call, Params { pixels: a.pixels() as u32, a: a.c, b: b.c }))
 }
 
 impl Op for Concat {
@@ -48,11 +69,24 @@ impl Op for Concat {
             }
         }
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let (call, p) = launch(g, "concat_fwd_f32")?;
+        call.write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&p).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let (call, p) = launch(g, "concat_bwd_f32")?;
+        call.write_or_null(g.out[0]).write_or_null(g.out[1]).read(g.dy()).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |n, h, w, a, b| {
         case(format!("{a}+{b}"), Concat, &[(shape(n, h, w, a), Fill::Normal), (shape(n, h, w, b), Fill::Normal)])
     };
-    vec![row(2, 3, 5, 4, 7), row(32, 32, 32, 32, 64).bench("skip connection")]
+    // Single channels, vectors of four, and both around the 256 threads of a block.
+    let small = [(2, 3, 5, 4, 7), (1, 1, 1, 1, 2), (1, 5, 17, 1, 2), (2, 2, 8, 8, 8), (1, 1, 257, 3, 1), (3, 5, 6, 4, 8), (1, 8, 8, 12, 4)];
+    let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, a, b)| row(n, h, w, a, b)).collect();
+    rows.push(row(32, 32, 32, 32, 64).bench("skip connection"));
+    rows
 }

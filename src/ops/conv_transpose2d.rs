@@ -101,11 +101,11 @@ impl Op for ConvTranspose2d {
         }
     }
 
-    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, _: Precision) -> usize {
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize {
         let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
         match pass {
             Pass::Forward => 0,
-            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.c as usize, ys[0].pixels()),
+            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.c as usize, ys[0].pixels(), precision),
         }
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {

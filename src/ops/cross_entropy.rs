@@ -1,10 +1,11 @@
 //! Softmax cross entropy: L = mean over rows of ( log Σ_j e^{x_j} − x_label ). dx = (softmax(x) − onehot)/N.
 
-use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use super::{Case, Fill, case, sum};
+use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -19,6 +20,19 @@ pub fn cross_entropy(t: &mut Tape, x: Var, label: Var) -> Result<Var> {
 fn log_sum_exp<T: Real>(row: &[T]) -> T {
     let top = row.iter().fold(row[0], |a, &b| a.max(b));
     top + row.iter().map(|&x| (x - top).exp()).sum::<T>().ln()
+}
+
+/// `struct CrossEntropy` of kernels/cross_entropy.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    rows: u32,
+    classes: u32,
+}
+
+/// Blocks of a launch: eight rows in each.
+fn blocks(x: Shape) -> usize {
+    (x.n as usize).div_ceil(8)
 }
 
 impl Op for CrossEntropy {
@@ -52,6 +66,21 @@ impl Op for CrossEntropy {
             dx[class(*l, c)] -= k;
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        if pass == Pass::Forward { sum::scratch(blocks(xs[0])) } else { 0 }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let (x, blocks) = (g.xs[0], blocks(g.xs[0]));
+        let call = g.call("cross_entropy_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
+        call.read(g.x(0)).read(g.x(1)).value(&Params { rows: x.n, classes: x.c }).go()?;
+        sum::finish(g, g.out(0), blocks, x.n as usize)
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let x = g.xs[0];
+        let call = g.call("cross_entropy_bwd_f32")?.grid([blocks(x), 1, 1]).block(256).write(g.out(0));
+        call.read(g.x(0)).read(g.x(1)).read(g.dy()).value(&Params { rows: x.n, classes: x.c }).go()
+    }
 }
 
 fn class<T: Real>(l: T, c: usize) -> usize {
@@ -62,5 +91,8 @@ fn class<T: Real>(l: T, c: usize) -> usize {
 
 pub fn cases() -> Vec<Case> {
     let row = |n, c| case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Fill::Normal), (shape(n, 1, 1, 1), Fill::Class(c))]);
-    vec![row(5, 2), row(3, 7), row(64, 2).bench("baseline head")]
+    // A warp per row, eight rows per block of the kernels.
+    let mut rows: Vec<Case> = [(5, 2), (3, 7), (7, 31), (8, 32), (9, 33), (17, 100), (1, 1)].iter().map(|&(n, c)| row(n, c)).collect();
+    rows.push(row(64, 2).bench("baseline head"));
+    rows
 }

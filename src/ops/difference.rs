@@ -3,12 +3,13 @@
 //!
 //! With d = a − b and n values (N images): L1 = Σ|d|/n, MSE = Σd²/n, SSE = Σd²/N. ∂/∂a = sign(d)/n, 2d/n, 2d/N; ∂/∂b = −∂/∂a.
 
-use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use super::{Case, Fill, SUM_EDGES, case, sum};
+use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +34,14 @@ impl Difference {
             Difference::Sse => x.n as f64,
         }
     }
+}
+
+/// `struct Difference` of kernels/difference.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    divisor: u32,
 }
 
 impl Op for Difference {
@@ -76,12 +85,31 @@ impl Op for Difference {
             }
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        if pass == Pass::Forward { sum::scratch(sum::blocks(xs[0].len())) } else { 0 }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let blocks = sum::blocks(n);
+        let kernel = if *self == Difference::L1 { "l1_fwd_f32" } else { "mse_fwd_f32" };
+        let call = g.call(kernel)?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
+        call.read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()?;
+        sum::finish(g, g.out(0), blocks, self.divisor(g.xs[0]) as usize)
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let p = Params { count: n as u32, divisor: self.divisor(g.xs[0]) as u32 };
+        let kernel = if *self == Difference::L1 { "l1_bwd_f32" } else { "mse_bwd_f32" };
+        let call = g.call(kernel)?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
+        call.read(g.x(0)).read(g.x(1)).read(g.dy()).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |d: Difference, s| case(format!("{d:?}"), d, &[(s, Fill::Distinct), (s, Fill::Normal)]);
+    let row = |d: Difference, s| case(format!("{d:?} {s}"), d, &[(s, Fill::Distinct), (s, Fill::Normal)]);
     let all = [Difference::L1, Difference::Mse, Difference::Sse];
-    let mut rows: Vec<Case> = all.iter().map(|&d| row(d, shape(2, 5, 7, 3))).collect();
+    let mut rows: Vec<Case> = all.iter().flat_map(|&d| SUM_EDGES.map(|s| row(d, s))).collect();
     rows.push(row(Difference::L1, shape(32, 64, 64, 3)).bench("pixel loss"));
     rows
 }

@@ -1,9 +1,9 @@
 //! Fill: y = value everywhere. The seed of every backward pass (1) and the gradient of parameters that a loss ignores (0).
 
-use super::{Case, case};
+use super::{Case, EDGES, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
-use crate::core::shape::{Shape, shape};
+use crate::core::shape::Shape;
 use crate::device::Gpu;
 use crate::error::Result;
 
@@ -47,7 +47,5 @@ impl Op for Fill {
 }
 
 pub fn cases() -> Vec<Case> {
-    // 1024 values per block of the kernel.
-    let sizes = [shape(2, 3, 5, 7), shape(1, 1, 1, 1023), shape(1, 1, 1, 1024), shape(1, 1, 1, 1025)];
-    sizes.map(|shape| case(format!("1.5 {shape}"), Fill { shape, value: 1.5 }, &[])).to_vec()
+    EDGES.map(|shape| case(format!("1.5 {shape}"), Fill { shape, value: 1.5 }, &[])).to_vec()
 }

@@ -7,6 +7,8 @@ use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::tiles::Tiles;
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -15,6 +17,25 @@ pub struct GlobalAvgPool;
 /// `x`: N×H×W×C → N×1×1×C.
 pub fn global_avg_pool(t: &mut Tape, x: Var) -> Result<Var> {
     t.apply(GlobalAvgPool, &[x])
+}
+
+/// `struct Gap` of kernels/global_avg_pool.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    pixels: u32,
+    channels: u32,
+    across: u32,
+    split: u32,
+}
+
+impl Params {
+    /// Tiles of one picture and the kernel's sizes.
+    fn of(x: Shape, width: usize) -> (Tiles, Params) {
+        let pixels = (x.h * x.w) as usize;
+        let t = Tiles::new(pixels, x.c as usize, width);
+        (t, Params { pixels: pixels as u32, channels: x.c, across: t.across as u32, split: t.split as u32 })
+    }
 }
 
 impl Op for GlobalAvgPool {
@@ -50,9 +71,28 @@ impl Op for GlobalAvgPool {
             }
         });
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let x = g.xs[0];
+        // Narrow blocks of eight groups: 128 bytes of each pixel, and four times as many blocks as wide ones give.
+        let (t, p) = Params::of(x, 8);
+        let call = g.call("global_avg_pool_fwd_f32")?.grid([x.n as usize * t.across, 1, 1]).block3([t.block[0], t.block[1], 1]);
+        call.write(g.out(0)).read(g.x(0)).value(&p).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let x = g.xs[0];
+        let (t, p) = Params::of(x, 32);
+        let grid = [x.n as usize * t.across, t.splits, 1];
+        let call = g.call("global_avg_pool_bwd_f32")?.grid(grid).block3([t.block[0], t.block[1], 1]);
+        call.write(g.out(0)).read(g.dy()).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |s| case(format!("{s}"), GlobalAvgPool, &[(s, Fill::Normal)]);
-    vec![row(shape(2, 5, 7, 3)), row(shape(1, 1, 1, 9)), row(shape(32, 16, 16, 512)).bench("gap")]
+    // Channels one by one and by fours, tiles of 8 and 32 groups with a rest, more pixels than a block takes.
+    let small = [(2, 5, 7, 3), (1, 1, 1, 9), (2, 3, 3, 8), (2, 8, 9, 33), (1, 9, 15, 36), (2, 5, 13, 132), (3, 1, 2, 32)];
+    let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, c)| row(shape(n, h, w, c))).collect();
+    rows.push(row(shape(32, 16, 16, 512)).bench("gap"));
+    rows
 }

@@ -7,11 +7,12 @@
 //! ```
 //! Outputs: the loss, and the activations N×1×1×2 as (a_T, a_F): the picture is called true if a_T > a_F.
 
-use super::{Case, Fill, case};
-use crate::core::op::{Host, Keeps, Op, Set};
+use super::{Case, Fill, case, sum};
+use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -26,6 +27,19 @@ pub fn latent_loss(t: &mut Tape, z: Var, label: Var) -> Result<(Var, Var)> {
 /// Mean of |z| over one half.
 fn activation<T: Real>(half: &[T]) -> T {
     T::of(half.iter().map(|z| z.abs().f64()).sum::<f64>() / half.len() as f64)
+}
+
+/// `struct Latent` of kernels/latent.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    rows: u32,
+    units: u32,
+}
+
+/// Blocks of a launch: eight pictures in each.
+fn blocks(z: Shape) -> usize {
+    (z.n as usize).div_ceil(8)
 }
 
 impl Op for Latent {
@@ -64,11 +78,29 @@ impl Op for Latent {
             dz.iter_mut().zip(z).enumerate().for_each(|(c, (dz, z))| *dz = side[c * 2 / d] * z.sign());
         }
     }
+
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
+        if pass == Pass::Forward { sum::scratch(blocks(xs[0])) } else { 0 }
+    }
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let (z, blocks) = (g.xs[0], blocks(g.xs[0]));
+        let call = g.call("latent_loss_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks)).write(g.out(1));
+        call.read(g.x(0)).read(g.x(1)).value(&Params { rows: z.n, units: z.c }).go()?;
+        sum::finish(g, g.out(0), blocks, z.n as usize)
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let z = g.xs[0];
+        let call = g.call("latent_loss_bwd_f32")?.grid([blocks(z), 1, 1]).block(256).write(g.out(0)).read(g.x(0)).read(g.y(1));
+        call.read(g.x(1)).read(g.dy()).value(&Params { rows: z.n, units: z.c }).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |n, d| {
         case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Fill::OffZero), (shape(n, 1, 1, 1), Fill::Binary)])
     };
-    vec![row(5, 6), row(3, 128), row(64, 128).bench("latent loss")]
+    // A warp per picture, eight pictures per block of the kernels.
+    let mut rows: Vec<Case> = [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2)].iter().map(|&(n, d)| row(n, d)).collect();
+    rows.push(row(64, 128).bench("latent loss"));
+    rows
 }

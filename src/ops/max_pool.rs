@@ -8,6 +8,8 @@ use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::tiles::vector;
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,24 @@ impl MaxPool {
     fn window(&self, o: usize, len: usize) -> std::ops::Range<usize> {
         let start = (o * self.stride) as isize - self.pad as isize;
         start.max(0) as usize..((start + self.kernel as isize) as usize).min(len)
+    }
+}
+
+/// `struct MaxPool` of kernels/max_pool.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    x: Shape,
+    y: Shape,
+    kernel: u32,
+    stride: u32,
+    pad: u32,
+}
+
+impl MaxPool {
+    fn params(&self, g: &Gpu) -> Params {
+        let [kernel, stride, pad] = [self.kernel, self.stride, self.pad].map(|n| n as u32);
+        Params { x: g.xs[0], y: g.ys[0], kernel, stride, pad }
     }
 }
 
@@ -98,6 +118,23 @@ impl Op for MaxPool {
             }
         });
     }
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let threads = g.ys[0].len() / vector(g.ys[0].c as usize);
+        let call = g.call("max_pool_fwd_f32")?.grid([threads.div_ceil(256), 1, 1]).block(256);
+        call.write(g.out(0)).read(g.x(0)).value(&self.params(g)).go()
+    }
+    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+        let (n, h, w, c) = g.xs[0].dims();
+        let (kernel, threads) = if self.kernel <= self.stride {
+            let cells = |len: usize| (len + self.pad).div_ceil(self.stride);
+            ("max_pool_bwd_f32", n * cells(h) * cells(w) * (c / vector(c)))
+        } else {
+            ("max_pool_overlap_bwd_f32", g.xs[0].len())
+        };
+        let call = g.call(kernel)?.grid([threads.div_ceil(256), 1, 1]).block(256).write(g.out(0));
+        call.read(g.x(0)).read(g.y(0)).read(g.dy()).value(&self.params(g)).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -112,6 +149,14 @@ pub fn cases() -> Vec<Case> {
         row(3, 2, 0, true, shape(2, 6, 7, 2)),
         row(3, 2, 1, false, shape(2, 6, 7, 2)),
         row(3, 1, 1, false, shape(1, 5, 5, 3)),
+        // Windows with gaps between them, padding without overlap, and vectors of four channels around the 256 threads of a block.
+        row(2, 3, 0, false, shape(2, 8, 7, 3)),
+        row(2, 3, 1, true, shape(1, 7, 9, 5)),
+        row(2, 2, 1, false, shape(2, 5, 6, 4)),
+        row(2, 2, 0, false, shape(1, 10, 34, 12)),
+        row(2, 2, 0, false, shape(1, 16, 32, 8)),
+        row(2, 2, 0, false, shape(1, 2, 514, 4)),
+        row(3, 2, 1, true, shape(2, 9, 10, 8)),
         row(2, 2, 0, false, shape(32, 64, 64, 64)).bench("vgg.4"),
     ]
 }

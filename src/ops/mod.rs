@@ -8,7 +8,7 @@ mod conv_launch;
 use std::sync::Arc;
 
 use crate::core::op::{DynOp, Op, Set};
-use crate::core::shape::Shape;
+use crate::core::shape::{Shape, shape};
 
 /// One row of an op's table: sizes that a test (and, if named, a benchmark) runs.
 #[derive(Clone, Debug)]
@@ -61,6 +61,16 @@ impl Case {
         self
     }
 }
+
+// No op: what the ops below share on a GPU.
+mod sum;
+
+/// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, and less than one thread's four.
+const EDGES: [Shape; 5] = [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41)];
+
+/// Test sizes of sums: around the 4096 terms of a block, and three blocks.
+const SUM_EDGES: [Shape; 6] =
+    [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(3, 5, 7, 39), shape(4, 16, 16, 4), shape(1, 17, 241, 1), shape(3, 9, 11, 37)];
 
 macro_rules! ops {
     ($($name:ident),* $(,)?) => {

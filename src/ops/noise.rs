@@ -5,13 +5,14 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, normal_pair, philox, stream, unit};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -26,6 +27,16 @@ pub struct Noise {
 /// `x`: pictures in [0, 1]; `step`: one whole number below 2²⁴. No gradient flows through: the input is data.
 pub fn noise(t: &mut Tape, x: Var, step: Var, noise: Noise) -> Result<Var> {
     t.apply(noise, &[x, step])
+}
+
+/// `struct Noise` of kernels/noise.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    key: [u32; 2],
+    max_sigma: f32,
+    clip: u32,
 }
 
 impl Op for Noise {
@@ -63,6 +74,13 @@ impl Op for Noise {
         });
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let (key, max_sigma) = (key(self.seed, stream("noise")), (self.max_sigma / 255.0) as f32);
+        let p = Params { count: n as u32, key, max_sigma, clip: self.clip as u32 };
+        g.call("noise_fwd_f32")?.elements(n).write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -70,7 +88,10 @@ pub fn cases() -> Vec<Case> {
         let op = Noise { seed: 3, max_sigma: 5.0, clip };
         case(format!("{s}"), op, &[(s, Fill::Positive), (Shape::SCALAR, Fill::Counter)])
     };
-    vec![row(shape(2, 5, 7, 3), true), row(shape(1, 3, 3, 3), false), row(shape(32, 64, 64, 3), true).bench("augmentation")]
+    let mut rows: Vec<Case> = EDGES.iter().map(|&s| row(s, true)).collect();
+    rows.push(row(shape(1, 3, 3, 3), false));
+    rows.push(row(shape(32, 64, 64, 3), true).bench("augmentation"));
+    rows
 }
 
 #[cfg(test)]

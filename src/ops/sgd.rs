@@ -7,6 +7,7 @@ use crate::core::params::{Arena, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
+use crate::device::Gpu;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -22,6 +23,15 @@ pub fn sgd<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, sgd: Sgd,
     let range = store.group(prefix);
     let [g, w, u] = [Arena::Grads, Arena::Weights, Arena::M].map(|a| t.arena(a, range.clone()));
     t.apply_all(sgd, &[g, lr, w, u]).map(|_| ())
+}
+
+/// `struct Sgd` of kernels/sgd.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    count: u32,
+    momentum: f32,
+    decay: f32,
 }
 
 impl Op for Sgd {
@@ -57,6 +67,13 @@ impl Op for Sgd {
         }
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
+
+    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+        let n = g.xs[0].len();
+        let p = Params { count: n as u32, momentum: self.momentum as f32, decay: self.weight_decay as f32 };
+        let call = g.call("sgd_fwd_f32")?.elements(n).update(g.out(0)).update(g.out(1));
+        call.read(g.x(0)).read(g.x(1)).value(&p).go()
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -65,5 +82,5 @@ pub fn cases() -> Vec<Case> {
         let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4 };
         case(format!("{n}"), sgd, &[(s, Fill::Normal), lr, (s, Fill::Normal), (s, Fill::Normal)])
     };
-    vec![row(37), row(512).bench("linear model")]
+    vec![row(37), row(1023), row(1024), row(1029), row(512).bench("linear model")]
 }

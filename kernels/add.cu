@@ -1,0 +1,30 @@
+// Sums of two values of one shape.                                      twin: src/ops/add.rs
+#include "lae.cuh"
+
+// add_fwd
+// computes  y = a + b
+// shapes    a, b, y any shape, as `count` values
+// grid      x: 1024 values per block                                    256 threads, 4 values each
+// memory    a, b read once, y written once
+// numerics  one sum
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    add_fwd_f32(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, unsigned count) {
+    map(y, a, b, count, [](float a, float b) { return a + b; });
+}
+
+// add_bwd
+// computes  da = dy   db = dy; either may be absent (null)
+// shapes    dy, da, db any shape, as `count` values
+// grid      x: 1024 values per block                                    256 threads, 4 values each
+// memory    dy read once, da, db written once
+// numerics  exact
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    add_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, unsigned count) {
+    size_t i = my_four();
+    if (i >= count) return;
+    float4 d = load4(dy, i, count);
+    if (da) store4(da, i, count, d);
+    if (db) store4(db, i, count, d);
+}

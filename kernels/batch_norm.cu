@@ -1,0 +1,310 @@
+// Batch normalisation, training and evaluation.                         twin: src/ops/batch_norm.rs
+//
+// Training takes three launches in each direction: shares of two sums per channel (one block per `split` pixels), their total and
+// what follows from it, then one pass over the pixels. A sum over a channel is taken in f32 over the pixels of one thread (tens of
+// them) and in f64 from there on, always in the same order.
+#include "lae.cuh"
+
+struct BatchNorm {
+    double eps, momentum;
+    unsigned pixels, channels;
+    unsigned split, splits; // pixels per block, blocks along the pixels
+};
+
+// The first of this thread's V channels.
+template <int V> __device__ unsigned my_channels() { return (blockIdx.x * blockDim.x + threadIdx.x) * V; }
+
+// f(i) for every pixel of this thread but the first `skip`, where i is the place of its channels c..c+V there.
+template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned skip = 0) {
+    unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
+#pragma unroll 4
+    for (unsigned i = threadIdx.y + skip * blockDim.y; i < n; i += blockDim.y) f(size_t(first + i) * p.channels + c);
+}
+
+// partial[split][2][channels] = the block's two sums per channel.
+template <int V>
+__device__ void put_share(double *__restrict__ partial, BatchNorm p, unsigned c, double (&sums)[2 * V], double *shared) {
+    column_sums(sums, shared);
+    if (threadIdx.y > 0 || c >= p.channels) return;
+    for (int k = 0; k < V; k++) {
+        partial[size_t(2 * blockIdx.y) * p.channels + c + k] = sums[k];
+        partial[size_t(2 * blockIdx.y + 1) * p.channels + c + k] = sums[V + k];
+    }
+}
+
+// The two sums of channel c over all shares, on threads of row 0. Blocks of 8 channels × 32 rows.
+__device__ inline void total(double (&sums)[2], const double *__restrict__ partial, BatchNorm p, unsigned c) {
+    __shared__ double shared[2 * 256];
+    sums[0] = sums[1] = 0;
+    if (c < p.channels)
+        for (unsigned i = threadIdx.y; i < p.splits; i += blockDim.y) {
+            sums[0] += partial[size_t(2 * i) * p.channels + c];
+            sums[1] += partial[size_t(2 * i + 1) * p.channels + c];
+        }
+    column_sums(sums, shared);
+}
+
+template <int V> __device__ void moments(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p, double *shared) {
+    unsigned c = my_channels<V>(), first = blockIdx.y * p.split + threadIdx.y;
+    double sums[2 * V] = {};
+    if (c < p.channels && threadIdx.y < min(p.split, p.pixels - blockIdx.y * p.split)) {
+        Vec<V> shift = load<V>(x, size_t(first) * p.channels + c), s = {}, q = {};
+        unsigned n = 1;
+        auto add = [&](size_t i) {
+            Vec<V> v = load<V>(x, i);
+            for (int k = 0; k < V; k++) {
+                float d = v[k] - shift[k];
+                s[k] += d;
+                q[k] = fmaf(d, d, q[k]);
+            }
+            n++;
+        };
+        pixels(p, c, add, 1);
+        for (int k = 0; k < V; k++) {
+            double a = shift[k], d = s[k];
+            sums[k] = d + n * a;
+            sums[V + k] = q[k] + a * (2 * d + n * a);
+        }
+    }
+    put_share<V>(partial, p, c, sums, shared);
+}
+
+// batch_norm_train_sums_fwd
+// computes  partial = per block and channel: sum x, sum x²
+// shapes    x pixels × channels   partial splits × 2 × channels, f64
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    x read once; 16 kB shared                                   threads: groups × pixels
+// numerics  a thread subtracts its first pixel, sums in f32 and puts it back in f64: a large mean costs no digits
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
+    batch_norm_train_sums_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p) {
+    __shared__ double shared[8 * 256];
+    if (p.channels % 4 == 0) moments<4>(partial, x, p, shared);
+    else moments<1>(partial, x, p, shared);
+}
+
+// batch_norm_train_total_fwd
+// computes  mean, rstd = 1 / sqrt(variance + eps) of the batch
+//           running = (1 - momentum) running + momentum batch; its variance is the unbiased one
+// shapes    partial splits × 2 × channels, f64   the others `channels`
+// grid      x: 8 channels per block                                     8 × 32 threads
+// memory    partial read once
+// numerics  f64, rounded once
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_total_fwd_f32(float *__restrict__ mean, float *__restrict__ rstd, float *__restrict__ running_mean,
+                                   float *__restrict__ running_var, const double *__restrict__ partial, BatchNorm p) {
+    unsigned c = my_channels<1>();
+    double sums[2];
+    total(sums, partial, p, c);
+    if (threadIdx.y > 0 || c >= p.channels) return;
+    double n = p.pixels, mu = sums[0] / n, var = fmax(sums[1] / n - mu * mu, 0.0), keep = 1 - p.momentum;
+    mean[c] = float(mu);
+    rstd[c] = float(1 / sqrt(var + p.eps));
+    running_mean[c] = float(keep * running_mean[c] + p.momentum * mu);
+    running_var[c] = float(keep * running_var[c] + p.momentum * (var * n / (n - 1)));
+}
+
+// y = (x - mean) · scale + beta
+template <int V>
+__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> beta, BatchNorm p) {
+    pixels(p, my_channels<V>(), [&](size_t i) {
+        Vec<V> v = load<V>(x, i);
+        for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], beta[k]);
+        store<V>(y, i, v);
+    });
+}
+
+template <int V>
+__device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+                          const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
+                          BatchNorm p) {
+    unsigned c = my_channels<V>();
+    if (c >= p.channels) return;
+    Vec<V> scale = load<V>(gamma, c), r = load<V>(rstd, c);
+    for (int k = 0; k < V; k++) scale[k] *= r[k];
+    normalise<V>(y, x, load<V>(mean, c), scale, load<V>(beta, c), p);
+}
+
+// batch_norm_train_fwd
+// computes  y = (x - mean) · gamma rstd + beta
+// shapes    x, y pixels × channels   the others `channels`
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
+// numerics  a difference and one fused multiply-add
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+                             const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
+                             BatchNorm p) {
+    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, rstd, gamma, beta, p);
+    else train_fwd<1>(y, x, mean, rstd, gamma, beta, p);
+}
+
+// gamma / sqrt(var + eps)
+template <int V>
+__device__ Vec<V> eval_scale(const float *__restrict__ gamma, const float *__restrict__ var, unsigned c, BatchNorm p) {
+    Vec<V> scale = load<V>(gamma, c), v = load<V>(var, c);
+    for (int k = 0; k < V; k++) scale[k] /= sqrtf(v[k] + float(p.eps));
+    return scale;
+}
+
+template <int V>
+__device__ void eval_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+                         const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
+                         BatchNorm p) {
+    unsigned c = my_channels<V>();
+    if (c >= p.channels) return;
+    normalise<V>(y, x, load<V>(mean, c), eval_scale<V>(gamma, var, c, p), load<V>(beta, c), p);
+}
+
+// batch_norm_eval_fwd
+// computes  y = (x - mean) · gamma / sqrt(var + eps) + beta, with the running mean and variance
+// shapes    x, y pixels × channels   the others `channels`
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
+// numerics  a difference and one fused multiply-add
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_eval_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+                            const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
+                            BatchNorm p) {
+    if (p.channels % 4 == 0) eval_fwd<4>(y, x, mean, var, gamma, beta, p);
+    else eval_fwd<1>(y, x, mean, var, gamma, beta, p);
+}
+
+template <int V>
+__device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ dy,
+                         const float *__restrict__ mean, BatchNorm p, double *shared) {
+    unsigned c = my_channels<V>();
+    double sums[2 * V] = {};
+    if (c < p.channels) {
+        Vec<V> mu = load<V>(mean, c), s = {}, q = {};
+        pixels(p, c, [&](size_t i) {
+            Vec<V> v = load<V>(x, i), d = load<V>(dy, i);
+            for (int k = 0; k < V; k++) {
+                s[k] += d[k];
+                q[k] = fmaf(d[k], v[k] - mu[k], q[k]);
+            }
+        });
+        for (int k = 0; k < V; k++) {
+            sums[k] = s[k];
+            sums[V + k] = q[k];
+        }
+    }
+    put_share<V>(partial, p, c, sums, shared);
+}
+
+// batch_norm_sums_bwd, of training and evaluation
+// computes  partial = per block and channel: sum dy, sum dy (x - mean)
+// shapes    x, dy pixels × channels   mean channels   partial splits × 2 × channels, f64
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    x, dy read once; 16 kB shared                               threads: groups × pixels
+// numerics  a thread's pixels in f32, the rest in f64
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ dy,
+                            const float *__restrict__ mean, BatchNorm p) {
+    __shared__ double shared[8 * 256];
+    if (p.channels % 4 == 0) sums_bwd<4>(partial, x, dy, mean, p, shared);
+    else sums_bwd<1>(partial, x, dy, mean, p, shared);
+}
+
+// batch_norm_train_total_bwd
+// computes  dbeta = sum dy   dgamma = rstd · sum dy (x - mean); either may be absent (null), and so may
+//           factors = (a, b, k) of dx = a dy + b (x - mean) + k: a = gamma rstd   b = -a rstd dgamma / n   k = -a dbeta / n
+// shapes    partial splits × 2 × channels, f64   factors 3 × channels   the others `channels`
+// grid      x: 8 channels per block                                     8 × 32 threads
+// memory    partial read once
+// numerics  f64, rounded once
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, float *__restrict__ factors,
+                                   const double *__restrict__ partial, const float *__restrict__ gamma,
+                                   const float *__restrict__ rstd, BatchNorm p) {
+    unsigned c = my_channels<1>();
+    double sums[2];
+    total(sums, partial, p, c);
+    if (threadIdx.y > 0 || c >= p.channels) return;
+    double r = rstd[c], db = sums[0], dg = sums[1] * r, a = gamma[c] * r, n = p.pixels;
+    if (dgamma) dgamma[c] = float(dg);
+    if (dbeta) dbeta[c] = float(db);
+    if (factors) {
+        factors[c] = float(a);
+        factors[p.channels + c] = float(-a * r * dg / n);
+        factors[2 * p.channels + c] = float(-a * db / n);
+    }
+}
+
+template <int V>
+__device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ dy,
+                          const float *__restrict__ mean, const float *__restrict__ factors, BatchNorm p) {
+    unsigned c = my_channels<V>();
+    if (c >= p.channels) return;
+    Vec<V> mu = load<V>(mean, c), a = load<V>(factors, c), b = load<V>(factors, p.channels + c),
+           t = load<V>(factors, 2 * p.channels + c);
+    pixels(p, c, [&](size_t i) {
+        Vec<V> v = load<V>(x, i), d = load<V>(dy, i);
+        for (int k = 0; k < V; k++) v[k] = fmaf(a[k], d[k], fmaf(b[k], v[k] - mu[k], t[k]));
+        store<V>(dx, i, v);
+    });
+}
+
+// batch_norm_train_bwd
+// computes  dx = a dy + b (x - mean) + k
+// shapes    x, dy, dx pixels × channels   mean channels   factors (a, b, k) 3 × channels
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    x, dy read once, dx written once, a channel's constants once per block threads: groups × pixels
+// numerics  a difference and two fused multiply-adds
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ dy,
+                             const float *__restrict__ mean, const float *__restrict__ factors, BatchNorm p) {
+    if (p.channels % 4 == 0) train_bwd<4>(dx, x, dy, mean, factors, p);
+    else train_bwd<1>(dx, x, dy, mean, factors, p);
+}
+
+// batch_norm_eval_total_bwd
+// computes  dbeta = sum dy   dgamma = sum dy (x - mean) / sqrt(var + eps); either may be absent (null)
+// shapes    partial splits × 2 × channels, f64   the others `channels`
+// grid      x: 8 channels per block                                     8 × 32 threads
+// memory    partial read once
+// numerics  f64, rounded once
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_eval_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, const double *__restrict__ partial,
+                                  const float *__restrict__ var, BatchNorm p) {
+    unsigned c = my_channels<1>();
+    double sums[2];
+    total(sums, partial, p, c);
+    if (threadIdx.y > 0 || c >= p.channels) return;
+    if (dgamma) dgamma[c] = float(sums[1] / sqrt(var[c] + p.eps));
+    if (dbeta) dbeta[c] = float(sums[0]);
+}
+
+template <int V>
+__device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ var,
+                         const float *__restrict__ gamma, BatchNorm p) {
+    unsigned c = my_channels<V>();
+    if (c >= p.channels) return;
+    Vec<V> scale = eval_scale<V>(gamma, var, c, p);
+    pixels(p, c, [&](size_t i) {
+        Vec<V> d = load<V>(dy, i);
+        for (int k = 0; k < V; k++) d[k] *= scale[k];
+        store<V>(dx, i, d);
+    });
+}
+
+// batch_norm_eval_bwd
+// computes  dx = dy · gamma / sqrt(var + eps)
+// shapes    dy, dx pixels × channels   the others `channels`
+// grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
+// memory    dy read once, dx written once, a channel's constants once per block    threads: groups × pixels
+// numerics  one product
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_eval_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ var,
+                            const float *__restrict__ gamma, BatchNorm p) {
+    if (p.channels % 4 == 0) eval_bwd<4>(dx, dy, var, gamma, p);
+    else eval_bwd<1>(dx, dy, var, gamma, p);
+}

@@ -1,0 +1,494 @@
+// Convolutions as matrix products that are never written out: result[m][n] = Σ_k a[m][k] · b[n][k].
+//
+//           m                      n                     k
+//   fprop   pixel of y             filter                tap r, tap s, channel of x
+//   dgrad   pixel of one phase     channel of x          tap r, tap s, filter
+//   wgrad   filter                 tap r, tap s, channel  pixel of y
+//
+// A block computes a tile of the result. All threads copy DEPTH values of k of both operands into shared memory, asynchronously
+// and STAGES − 1 steps ahead; zero padding and ragged edges are copies of size zero. Three parts are exchanged freely:
+//
+//   sources   what a tile of an operand is gathered from: Pixels, Filters, Channels, Gradients, Patches
+//   layouts   how it lies in shared memory: Along (k runs along a row) or Across (k runs from row to row)
+//   engines   who multiplies: Simt (f32 fma) or Tensor (mma.sync in tf32, or in three tf32 terms)
+#pragma once
+#include "conv.cuh"
+
+constexpr int DEPTH = 16;   // values of k per step: one row of an Along tile is 64 bytes
+constexpr int STAGES = 3;   // tiles in flight; 128×128 tiles then fill the 48 kB that need no permission
+
+// ---------------------------------------------------------------------------------------------------------------- instructions
+
+// V values from global to shared memory, or V zeros. `from` must be a valid address even then.
+template <int V> __device__ inline void copy_async(float *to, const float *from, bool there) {
+    unsigned shared = (unsigned)__cvta_generic_to_shared(to);
+    size_t global = __cvta_generic_to_global(from);
+    if constexpr (V == 4) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(there ? 16 : 0) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(there ? 4 : 0) : "memory");
+}
+__device__ inline void copies_commit() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until at most N of this thread's latest groups are still under way.
+template <int N> __device__ inline void copies_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// The nearest value with 10 bits of fraction, ties away from zero.
+__device__ inline unsigned tf32(float x) {
+    unsigned y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+}
+// Four 8×4 matrices of 32-bit values: lane l names row l % 8 of matrix l / 8 and receives value l % 4 of row l / 4 of each.
+__device__ inline void ldmatrix(unsigned (&f)[4], const float *row) {
+    unsigned shared = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(shared) : "memory");
+}
+// d += a (16×8) · b (8×8)
+__device__ inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// --------------------------------------------------------------------------------------------------------------------- layouts
+// `at(row, k)` is the place of a value; both layouts move chunks of 4 values about (XOR) so that no access below, by copies,
+// by float4 or by fragments of the tensor cores, meets a bank twice.
+// `index<T>(t, i)` is the row of the i-th of the T rows that thread t of ROWS / T owns in Simt.
+
+// One row of DEPTH values per row of the operand.
+template <int R> struct Along {
+    static constexpr int ROWS = R, SIZE = R * DEPTH;
+    static constexpr bool NEIGHBOURS = false;
+    static __device__ int at(unsigned row, unsigned k) {
+        return row * DEPTH + ((k / 4 ^ (row / 2 & 3)) * 4 + k % 4);
+    }
+    template <int T> static __device__ int index(unsigned t, unsigned i) {
+        return t + R / T * i;
+    }
+    // Values k = 4g … 4g + 3 of a thread's rows.
+    template <int T> static __device__ void load(float (&f)[T][4], const float *tile, unsigned t, unsigned g) {
+#pragma unroll
+        for (int i = 0; i < T; i++) {
+            float4 v = *(const float4 *)(tile + at(index<T>(t, i), 4 * g));
+            f[i][0] = v.x, f[i][1] = v.y, f[i][2] = v.z, f[i][3] = v.w;
+        }
+    }
+    // Rows base … base + 15 by k = 8g … 8g + 7 in the fragment layout of mma's first operand.
+    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+        ldmatrix(f, tile + at(base + lane % 16, 8 * g + lane / 16 * 4));
+    }
+};
+
+// One row of the tile per value of k.
+template <int R> struct Across {
+    static constexpr int ROWS = R, WIDTH = (R + 3) / 4 * 4, SIZE = WIDTH * DEPTH;
+    static constexpr bool NEIGHBOURS = R % 4 == 0;
+    static __device__ int at(unsigned row, unsigned k) {
+        return k * WIDTH + ((row / 4 ^ (WIDTH % 32 == 0 ? 2 * (k & 3) : 0)) * 4 + row % 4);
+    }
+    template <int T> static __device__ int index(unsigned t, unsigned i) {
+        return T % 4 == 0 ? (i / 4 * (R / T) + t) * 4 + i % 4 : t * T + i;
+    }
+    template <int T> static __device__ void load(float (&f)[T][4], const float *tile, unsigned t, unsigned g) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            if constexpr (T % 4 == 0) {
+#pragma unroll
+                for (int i = 0; i < T; i += 4) {
+                    float4 v = *(const float4 *)(tile + at(index<T>(t, i), 4 * g + e));
+                    f[i][e] = v.x, f[i + 1][e] = v.y, f[i + 2][e] = v.z, f[i + 3][e] = v.w;
+                }
+            } else {
+#pragma unroll
+                for (int i = 0; i < T; i++) f[i][e] = tile[at(index<T>(t, i), 4 * g + e)];
+            }
+        }
+    }
+    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) f[i] = __float_as_uint(tile[at(base + lane / 4 + i % 2 * 8, 8 * g + lane % 4 + i / 2 * 4)]);
+    }
+};
+
+// --------------------------------------------------------------------------------------------------------------------- sources
+// `copy` starts the copies of the next DEPTH values of k; `round` turns what this thread copied into tf32, once it is there.
+
+template <class Layout, int V> __device__ inline void round_chunk(float *tile, unsigned row, unsigned k) {
+    static_assert(V == 4, "tensor cores take chunks of four");
+    float4 *chunk = (float4 *)(tile + Layout::at(row, k)), v = *chunk;
+    *chunk = make_float4(__uint_as_float(tf32(v.x)), __uint_as_float(tf32(v.y)), __uint_as_float(tf32(v.z)), __uint_as_float(tf32(v.w)));
+}
+
+// How threads share an Along tile: neighbours along k.
+template <int R, int THREADS, int V> struct AlongShare {
+    using Layout = Along<R>;
+    static constexpr int STRIDE = THREADS * V / DEPTH, COUNT = (R + STRIDE - 1) / STRIDE;
+    static __device__ int row(int i) {
+        return threadIdx.x / (DEPTH / V) + i * STRIDE;
+    }
+    static __device__ int k() {
+        return threadIdx.x % (DEPTH / V) * V;
+    }
+    static __device__ bool mine(int i) {
+        return R % STRIDE == 0 || row(i) < R;
+    }
+    static __device__ void round(float *tile) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) if (mine(i)) round_chunk<Layout, V>(tile, row(i), k());
+    }
+};
+
+// How threads share an Across tile: neighbours along the rows of the operand.
+template <int R, int THREADS, int V> struct AcrossShare {
+    using Layout = Across<R>;
+    static constexpr int CHUNKS = Layout::WIDTH / V, COUNT = (DEPTH * CHUNKS + THREADS - 1) / THREADS;
+    static __device__ int row(int i) {
+        return (threadIdx.x + i * THREADS) % CHUNKS * V;
+    }
+    static __device__ int k(int i) {
+        return (threadIdx.x + i * THREADS) / CHUNKS;
+    }
+    static __device__ bool mine(int i) {
+        return DEPTH * CHUNKS % THREADS == 0 || k(i) < DEPTH;
+    }
+    static __device__ void round(float *tile) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) if (mine(i)) round_chunk<Layout, V>(tile, row(i), k(i));
+    }
+};
+
+// One axis of a dense convolution: result i reads source i·step + base + tap·dir, of `size`, for taps 0 … taps − 1.
+// Result i is number first + i·stride of its picture, tap t is number phase + t·stride of its filter.
+struct Axis {
+    int rows, step, base, dir, size, taps, first, phase, stride;
+};
+// fprop: y from x.
+__device__ inline Axis forwards(int y, int x, int kernel, int stride, int pad, int dil) {
+    return {y, stride, -pad, dil, x, kernel, 0, 0, 1};
+}
+// dgrad: x from y. Row h is reached by the taps r with p·stride = h + pad − r·dil: those of one residue, the phase (h + pad)
+// mod stride, so each phase is a dense convolution of its own. dil is 1, or stride is.
+__device__ inline Axis backwards(int phase, int x, int y, int kernel, int stride, int pad, int dil) {
+    int first = (phase + stride - pad % stride) % stride;
+    int rows = first < x ? (x - first + stride - 1) / stride : 0, taps = phase < kernel ? (kernel - phase + stride - 1) / stride : 0;
+    return {rows, 1, (first + pad) / stride, -dil, y, taps, first, phase, stride};
+}
+
+// Rows are pixels of the result, k = (tap r, tap s, channel).
+template <int R, int THREADS, int V> struct Pixels : AlongShare<R, THREADS, V> {
+    using Share = AlongShare<R, THREADS, V>;
+    const float *src;
+    Axis vertical, horizontal;
+    int channels;
+    Digits tap, step;
+    int h[Share::COUNT], w[Share::COUNT], base[Share::COUNT];
+
+    __device__ Pixels(const float *src, Axis v, Axis u, int channels, int first, int rows)
+        : src(src), vertical(v), horizontal(u), channels(channels), tap(digits(Share::k(), u.taps, channels)),
+          step(digits(DEPTH, u.taps, channels)) {
+        Digits o = digits(first + Share::row(0), v.rows, u.rows), next = digits(Share::STRIDE, v.rows, u.rows);
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            h[i] = o.b * v.step + v.base, w[i] = o.c * u.step + u.base;
+            base[i] = ((o.a * v.size + h[i]) * u.size + w[i]) * channels;
+            if (first + Share::row(i) >= rows) h[i] = -(1 << 28);   // padding, whatever the tap
+            add(o, next, v.rows, u.rows);
+        }
+    }
+    __device__ void copy(float *tile) {
+        int dh = tap.a * vertical.dir, dw = tap.b * horizontal.dir, offset = (dh * horizontal.size + dw) * channels + tap.c;
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            bool there = tap.a < vertical.taps && inside(h[i] + dh, vertical.size) && inside(w[i] + dw, horizontal.size);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), src + (there ? base[i] + offset : 0), there);
+        }
+        add(tap, step, horizontal.taps, channels);
+    }
+};
+
+// fprop: rows are filters, k = (tap r, tap s, channel), which is how they lie in memory.
+template <int R, int THREADS, int V> struct Filters : AlongShare<R, THREADS, V> {
+    using Share = AlongShare<R, THREADS, V>;
+    const float *w;
+    int first, rows, depth, k = Share::k();
+
+    __device__ Filters(const float *w, int first, int rows, int depth) : w(w), first(first), rows(rows), depth(depth) {}
+    __device__ void copy(float *tile) {
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            bool there = first + Share::row(i) < rows && k < depth;
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), w + (there ? (first + Share::row(i)) * depth + k : 0), there);
+        }
+        k += DEPTH;
+    }
+};
+
+// dgrad: rows are channels of x, k = (tap r, tap s, filter).
+template <int R, int THREADS, int V> struct Channels : AcrossShare<R, THREADS, V> {
+    using Share = AcrossShare<R, THREADS, V>;
+    const float *w;
+    Axis vertical, horizontal;
+    int first;
+    Conv z;
+    Digits step, tap[Share::COUNT];
+
+    __device__ Channels(const float *w, Axis v, Axis u, int first, const Conv &z)
+        : w(w), vertical(v), horizontal(u), first(first), z(z), step(digits(DEPTH, u.taps, z.k)) {
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) tap[i] = digits(Share::k(i), u.taps, z.k);
+    }
+    __device__ void copy(float *tile) {
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            int r = vertical.phase + tap[i].a * vertical.stride, s = horizontal.phase + tap[i].b * horizontal.stride;
+            bool there = tap[i].a < vertical.taps && first + Share::row(i) < z.c;
+            int from = ((tap[i].c * z.r + r) * z.s + s) * z.c + first + Share::row(i);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), w + (there ? from : 0), there);
+            add(tap[i], step, horizontal.taps, z.k);
+        }
+    }
+};
+
+// wgrad: rows are filters, k = pixel of y.
+template <int R, int THREADS, int V> struct Gradients : AcrossShare<R, THREADS, V> {
+    using Share = AcrossShare<R, THREADS, V>;
+    const float *dy;
+    int first, rows, pixel, end;
+
+    __device__ Gradients(const float *dy, int first, int rows, int from, int end) : dy(dy), first(first), rows(rows), pixel(from), end(end) {}
+    __device__ void copy(float *tile) {
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            bool there = pixel + Share::k(i) < end && first + Share::row(i) < rows;
+            int from = (pixel + Share::k(i)) * rows + first + Share::row(i);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), dy + (there ? from : 0), there);
+        }
+        pixel += DEPTH;
+    }
+};
+
+// wgrad: rows are (tap r, tap s, channel), k = pixel of y.
+template <int R, int THREADS, int V> struct Patches : AcrossShare<R, THREADS, V> {
+    using Share = AcrossShare<R, THREADS, V>;
+    static_assert(THREADS % Share::CHUNKS == 0, "a thread stays with its rows");
+    const float *x;
+    const Conv &z;
+    int dh, dw, channel, pixel, end;
+    bool row_there;
+    Digits step, o[Share::COUNT];
+
+    __device__ Patches(const float *x, int first, int from, int end, const Conv &z) : x(x), z(z), pixel(from), end(end), step(digits(DEPTH, z.p, z.q)) {
+        Digits tap = digits(first + Share::row(0), z.s, z.c);
+        dh = tap.a * z.dil_h - z.pad_h, dw = tap.b * z.dil_w - z.pad_w, channel = tap.c, row_there = tap.a < z.r;
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) o[i] = digits(from + Share::k(i), z.p, z.q);
+    }
+    __device__ void copy(float *tile) {
+#pragma unroll
+        for (int i = 0; i < Share::COUNT; i++) {
+            int h = o[i].b * z.stride_h + dh, w = o[i].c * z.stride_w + dw;
+            bool there = row_there && pixel + Share::k(i) < end && inside(h, z.h) && inside(w, z.w);
+            int from = ((o[i].a * z.h + h) * z.w + w) * z.c + channel;
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), x + (there ? from : 0), there);
+            add(o[i], step, z.p, z.q);
+        }
+        pixel += DEPTH;
+    }
+};
+
+// --------------------------------------------------------------------------------------------------------------------- engines
+
+// Where results go: row m at y + offset(m), n-th value of it at n; bias[n mod period] is added.
+struct Result {
+    float *y;
+    const float *bias;
+    int period, first_m, first_n, rows, columns;
+    __device__ float bias_of(int n) const {
+        return bias && n < columns ? bias[n % period] : 0;
+    }
+};
+
+// f32 fma: a thread owns TM × TN results.
+template <int TM, int TN> struct Simt {
+    static constexpr bool ROUNDS = false;
+    template <class A, class B> struct On {
+        static constexpr unsigned X = B::ROWS / TN;
+        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same.
+        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : threadIdx.x % X;
+        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : threadIdx.x / X;
+        float sum[TM][TN] = {};
+
+        __device__ void step(const float *a, const float *b, int depth) {
+#pragma unroll
+            for (int g = 0; g < DEPTH / 4; g++) {
+                if (4 * g >= depth) break;
+                float fa[TM][4], fb[TN][4];
+                A::template load<TM>(fa, a, y, g);
+                B::template load<TN>(fb, b, x, g);
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+#pragma unroll
+                    for (int j = 0; j < TN; j++)
+#pragma unroll
+                        for (int i = 0; i < TM; i++) sum[i][j] = fmaf(fa[i][e], fb[j][e], sum[i][j]);
+            }
+        }
+        template <int V, class Offset> __device__ void store(const Result &to, Offset offset) {
+            float bias[TN];
+#pragma unroll
+            for (int j = 0; j < TN; j++) bias[j] = to.bias_of(to.first_n + B::template index<TN>(x, j));
+#pragma unroll
+            for (int i = 0; i < TM; i++) {
+                int m = to.first_m + A::template index<TM>(y, i);
+                if (m >= to.rows) continue;
+                float *row = to.y + offset(m);
+#pragma unroll
+                for (int j = 0; j < TN; j++) {
+                    int n = to.first_n + B::template index<TN>(x, j);
+                    if constexpr (V == 4 && B::NEIGHBOURS && TN % 4 == 0) {
+                        if (j % 4 != 0 || n >= to.columns) continue;
+                        const float *s = sum[i] + j, *b = bias + j;
+                        *(float4 *)(row + n) = make_float4(s[0] + b[0], s[1] + b[1], s[2] + b[2], s[3] + b[3]);
+                    } else {
+                        if (n < to.columns) row[n] = sum[i][j] + bias[j];
+                    }
+                }
+            }
+        }
+    };
+};
+
+// Tensor cores: a warp owns WM × WN results. With one term, factors are rounded to tf32 in shared memory, each once. With three,
+// a factor is the sum of two tf32 values, big and small, and all products but small · small are added: 21 bits of fraction.
+template <int WM, int WN, int TERMS> struct Tensor {
+    static constexpr bool ROUNDS = TERMS == 1;
+    template <class A, class B> struct On {
+        unsigned lane = threadIdx.x % 32;
+        unsigned m = threadIdx.x / 32 / (B::ROWS / WN) * WM, n = threadIdx.x / 32 % (B::ROWS / WN) * WN;
+        float sum[WM / 16][WN / 8][4] = {};
+
+        static __device__ void split(unsigned (&big)[4], unsigned (&small)[4]) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                float x = __uint_as_float(big[i]);
+                big[i] = tf32(x);
+                small[i] = tf32(x - __uint_as_float(big[i]));
+            }
+        }
+        __device__ void step(const float *a, const float *b, int depth) {
+#pragma unroll
+            for (int g = 0; g < DEPTH / 8; g++) {
+                if (8 * g >= depth) break;
+                unsigned fa[WM / 16][4], fb[WN / 16][4], small_a[WM / 16][4], small_b[WN / 16][4];
+#pragma unroll
+                for (int i = 0; i < WM / 16; i++) {
+                    A::fragment(fa[i], a, m + 16 * i, g, lane);
+                    if (TERMS == 3) split(fa[i], small_a[i]);
+                }
+#pragma unroll
+                for (int j = 0; j < WN / 16; j++) {
+                    B::fragment(fb[j], b, n + 16 * j, g, lane);
+                    if (TERMS == 3) split(fb[j], small_b[j]);
+                }
+#pragma unroll
+                for (int i = 0; i < WM / 16; i++)
+#pragma unroll
+                    for (int j = 0; j < WN / 8; j++) {
+                        // Of 16 rows, the second operand takes 8: the even or the odd registers.
+                        unsigned big[2] = {fb[j / 2][j % 2], fb[j / 2][j % 2 + 2]};
+                        if constexpr (TERMS == 3) {
+                            unsigned small[2] = {small_b[j / 2][j % 2], small_b[j / 2][j % 2 + 2]};
+                            mma(sum[i][j], small_a[i], big);
+                            mma(sum[i][j], fa[i], small);
+                        }
+                        mma(sum[i][j], fa[i], big);
+                    }
+            }
+        }
+        template <int V, class Offset> __device__ void store(const Result &to, Offset offset) {
+#pragma unroll
+            for (int i = 0; i < WM / 16; i++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    int row = to.first_m + m + 16 * i + lane / 4 + 8 * half;
+                    if (row >= to.rows) continue;
+                    float *y = to.y + offset(row);
+#pragma unroll
+                    for (int j = 0; j < WN / 8; j++) {
+                        int column = to.first_n + n + 8 * j + lane % 4 * 2;
+                        const float *s = sum[i][j] + 2 * half;
+                        if (column < to.columns) *(float2 *)(y + column) = make_float2(s[0] + to.bias_of(column), s[1] + to.bias_of(column + 1));
+                    }
+                }
+        }
+    };
+};
+
+// -------------------------------------------------------------------------------------------------------------------- the loop
+
+template <class Engine, int V, class A, class B, class Offset>
+__device__ inline void multiply(A a, B b, int depth, const Result &to, Offset offset) {
+    __shared__ __align__(16) float tiles_a[STAGES][A::Layout::SIZE];
+    __shared__ __align__(16) float tiles_b[STAGES][B::Layout::SIZE];
+    typename Engine::template On<typename A::Layout, typename B::Layout> engine;
+    int steps = (depth + DEPTH - 1) / DEPTH;
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; i++) {
+        if (i < steps) a.copy(tiles_a[i]), b.copy(tiles_b[i]);
+        copies_commit();
+    }
+    int now = 0, next = STAGES - 1;   // tile that is multiplied, tile that is filled
+    for (int i = 0; i < steps; i++) {
+        copies_wait<STAGES - 2>();
+        if constexpr (Engine::ROUNDS) a.round(tiles_a[now]), b.round(tiles_b[now]);
+        __syncthreads();   // everybody's part of `now` has arrived, and everybody has done with `next`
+        if (i + STAGES - 1 < steps) a.copy(tiles_a[next]), b.copy(tiles_b[next]);
+        copies_commit();
+        engine.step(tiles_a[now], tiles_b[now], depth - i * DEPTH);
+        now = now == STAGES - 1 ? 0 : now + 1;
+        next = next == STAGES - 1 ? 0 : next + 1;
+    }
+    engine.template store<V>(to, offset);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- three passes
+// blockIdx.x counts tiles, those of one row of the result first: neighbouring blocks share what they gather.
+
+template <class Engine, int BM, int BN, int THREADS, int V>
+__device__ inline void fprop(const float *x, const float *w, const float *bias, float *y, const Conv &z) {
+    int rows = z.n * z.p * z.q, depth = z.r * z.s * z.c, tiles_n = (z.k + BN - 1) / BN;
+    int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
+    Axis v = forwards(z.p, z.h, z.r, z.stride_h, z.pad_h, z.dil_h), u = forwards(z.q, z.w, z.s, z.stride_w, z.pad_w, z.dil_w);
+    multiply<Engine, V>(Pixels<BM, THREADS, V>(x, v, u, z.c, m, rows), Filters<BN, THREADS, V>(w, n, z.k, depth), depth,
+                        Result{y, bias, z.bias, m, n, rows, z.k}, [&](int m) { return m * z.k; });
+}
+
+// blockIdx.y counts phases.
+template <class Engine, int BM, int BN, int THREADS, int V>
+__device__ inline void dgrad(const float *dy, const float *w, const float *bias, float *dx, const Conv &z) {
+    Axis v = backwards(blockIdx.y / z.stride_w, z.h, z.p, z.r, z.stride_h, z.pad_h, z.dil_h);
+    Axis u = backwards(blockIdx.y % z.stride_w, z.w, z.q, z.s, z.stride_w, z.pad_w, z.dil_w);
+    int rows = z.n * v.rows * u.rows, depth = v.taps * u.taps * z.k, tiles_n = (z.c + BN - 1) / BN;
+    int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
+    if (m >= rows) return;   // phases differ in size by a row and a column
+    v.taps = max(v.taps, 1), u.taps = max(u.taps, 1);   // without taps, depth is 0 and only the bias is written
+    multiply<Engine, V>(Pixels<BM, THREADS, V>(dy, v, u, z.k, m, rows), Channels<BN, THREADS, BN % 4 == 0 ? V : 1>(w, v, u, n, z), depth,
+                        Result{dx, bias, z.bias, m, n, rows, z.c}, [&](int m) {
+                            if (v.stride * u.stride == 1) return m * z.c;
+                            Digits o = digits(m, v.rows, u.rows);
+                            return ((o.a * z.h + v.first + o.b * v.stride) * z.w + u.first + o.c * u.stride) * z.c;
+                        });
+}
+
+// blockIdx.y counts splits of the pixels; dw is [split][K][R][S][C].
+template <class Engine, int BM, int BN, int THREADS, int V>
+__device__ inline void wgrad(const float *x, const float *dy, float *dw, const Conv &z) {
+    int columns = z.r * z.s * z.c, tiles_n = (columns + BN - 1) / BN;
+    int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
+    int from = blockIdx.y * z.span, end = min(from + z.span, z.n * z.p * z.q);
+    multiply<Engine, V>(Gradients<BM, THREADS, V>(dy, m, z.k, from, end), Patches<BN, THREADS, V>(x, n, from, end, z), end - from,
+                        Result{dw + blockIdx.y * z.k * columns, nullptr, 1, m, n, z.k, columns}, [&](int m) { return m * columns; });
+}

@@ -1,0 +1,64 @@
+// Global average pooling.                                               twin: src/ops/global_avg_pool.rs
+#include "lae.cuh"
+
+struct Gap {
+    unsigned pixels, channels, across; // pixels of a picture; blocks along the channels
+    unsigned split;                    // pixels per block, backward
+};
+
+template <int V> __device__ void mean(float *__restrict__ y, const float *__restrict__ x, Gap p, double *shared) {
+    unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
+    double sum[V] = {};
+    if (c < p.channels) {
+        const float *at = x + size_t(image) * p.pixels * p.channels + c;
+        Vec<V> s = {};
+#pragma unroll 4
+        for (unsigned i = threadIdx.y; i < p.pixels; i += blockDim.y) {
+            Vec<V> v = load<V>(at, size_t(i) * p.channels);
+            for (int k = 0; k < V; k++) s[k] += v[k];
+        }
+        for (int k = 0; k < V; k++) sum[k] = s[k];
+    }
+    column_sums(sum, shared);
+    if (threadIdx.y > 0 || c >= p.channels) return;
+    Vec<V> m;
+    for (int k = 0; k < V; k++) m[k] = float(sum[k] / p.pixels);
+    store<V>(y, size_t(image) * p.channels + c, m);
+}
+
+// global_avg_pool_fwd
+// computes  y[n,c] = mean over h, w of x
+// shapes    x N × pixels × C   y N × C
+// grid      x: pictures × tiles of 8 groups of V channels, V = 4 where C divides by 4, else 1    up to 256 threads: groups × pixels
+// memory    x read once, y written once; 8 kB shared
+// numerics  a thread's pixels in f32, threads by halves in f64
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    global_avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Gap p) {
+    __shared__ double shared[4 * 256];
+    if (p.channels % 4 == 0) mean<4>(y, x, p, shared);
+    else mean<1>(y, x, p, shared);
+}
+
+template <int V> __device__ void spread(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
+    unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
+    if (c >= p.channels) return;
+    Vec<V> d = load<V>(dy, size_t(image) * p.channels + c);
+    for (int k = 0; k < V; k++) d[k] /= float(p.pixels);
+    unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
+    float *at = dx + (size_t(image) * p.pixels + first) * p.channels + c;
+    for (unsigned i = threadIdx.y; i < n; i += blockDim.y) store<V>(at, size_t(i) * p.channels, d);
+}
+
+// global_avg_pool_bwd
+// computes  dx[n,h,w,c] = dy[n,c] / pixels
+// shapes    dy N × C   dx N × pixels × C
+// grid      x: pictures × tiles of 32 groups of V channels   y: `split` pixels per block    up to 256 threads: groups × pixels
+// memory    dy read once per block, dx written once
+// numerics  one quotient
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    global_avg_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
+    if (p.channels % 4 == 0) spread<4>(dx, dy, p);
+    else spread<1>(dx, dy, p);
+}

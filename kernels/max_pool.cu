@@ -1,0 +1,141 @@
+// Max pooling: the largest of each window, the first of equals.         twin: src/ops/max_pool.rs
+#include "lae.cuh"
+
+struct MaxPool {
+    Shape x, y;
+    unsigned kernel, stride, pad;
+};
+
+// The part start..end of window `o` that lies inside 0..len.
+struct Window {
+    unsigned start, end;
+    __device__ Window(unsigned o, unsigned len, MaxPool p) {
+        unsigned from = o * p.stride; // in padded coordinates
+        start = from > p.pad ? from - p.pad : 0;
+        end = min(from + p.kernel - p.pad, len);
+    }
+};
+
+// Place of a thread: V channels from c of pixel (h, w) of picture n.
+struct Place {
+    unsigned n, h, w, c;
+    // Thread i of a grid over n pictures of h × w places with c channels.
+    template <int V> __device__ static bool of(Place &at, unsigned n, unsigned h, unsigned w, unsigned c) {
+        size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
+        if (i >= size_t(n) * h * w * (c / V)) return false;
+        unsigned r = unsigned(i), q = r / (c / V);
+        at.c = (r - q * (c / V)) * V;
+        r = q / w;
+        at.w = q - r * w;
+        at.n = r / h;
+        at.h = r - at.n * h;
+        return true;
+    }
+};
+
+template <int V> __device__ void pool(float *__restrict__ y, const float *__restrict__ x, MaxPool p) {
+    Place o;
+    if (!Place::of<V>(o, p.y.n, p.y.h, p.y.w, p.y.c)) return;
+    Window down(o.h, p.x.h, p), across(o.w, p.x.w, p);
+    const float *image = x + size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
+    Vec<V> best = load<V>(image, (size_t(down.start) * p.x.w + across.start) * p.x.c);
+    for (unsigned h = down.start; h < down.end; h++)
+        for (unsigned w = across.start; w < across.end; w++) {
+            Vec<V> v = load<V>(image, (size_t(h) * p.x.w + w) * p.x.c);
+            for (int k = 0; k < V; k++) best[k] = v[k] > best[k] ? v[k] : best[k];
+        }
+    store<V>(y, ((size_t(o.n) * p.y.h + o.h) * p.y.w + o.w) * p.y.c + o.c, best);
+}
+
+// max_pool_fwd
+// computes  y[n,h,w,c] = largest x in window (h, w); padding never wins
+// shapes    x N·H·W·C   y N·P·Q·C
+// grid      x: 256 vectors of V channels of y per block, V = 4 where C divides by 4, else 1    256 threads
+// memory    x once where windows do not overlap, else again through L1; y written once
+// numerics  exact
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    max_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, MaxPool p) {
+    if (p.x.c % 4 == 0) pool<4>(y, x, p);
+    else pool<1>(y, x, p);
+}
+
+// A thread owns stride × stride pixels, which hold one whole window and the gap after it.
+template <int V>
+__device__ void spread(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
+                       const float *__restrict__ dy, MaxPool p) {
+    unsigned rows = (p.x.h + p.pad + p.stride - 1) / p.stride, columns = (p.x.w + p.pad + p.stride - 1) / p.stride;
+    Place o;
+    if (!Place::of<V>(o, p.x.n, rows, columns, p.x.c)) return;
+    Vec<V> best = {}, left = {};
+    if (o.h < p.y.h && o.w < p.y.w) {
+        size_t at = ((size_t(o.n) * p.y.h + o.h) * p.y.w + o.w) * p.y.c + o.c;
+        best = load<V>(y, at);
+        left = load<V>(dy, at);
+    }
+    size_t image = size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
+    for (unsigned i = 0; i < p.stride; i++)
+        for (unsigned j = 0; j < p.stride; j++) {
+            unsigned h = o.h * p.stride + i - p.pad, w = o.w * p.stride + j - p.pad; // wraps in the padding: then not below H, W
+            if (h >= p.x.h || w >= p.x.w) continue;
+            size_t at = image + (size_t(h) * p.x.w + w) * p.x.c;
+            Vec<V> d = {};
+            if (i < p.kernel && j < p.kernel) {
+                Vec<V> v = load<V>(x, at);
+                for (int k = 0; k < V; k++)
+                    if (v[k] == best[k]) {
+                        d[k] = left[k];
+                        left[k] = 0;
+                    }
+            }
+            store<V>(dx, at, d);
+        }
+}
+
+// max_pool_bwd, for windows that do not overlap (kernel <= stride)
+// computes  dx = dy of the window where x is its first largest value, else 0
+// shapes    x, dx N·H·W·C   y, dy N·P·Q·C
+// grid      x: 256 vectors of V channels of stride × stride pixels per block, V = 4 where C divides by 4, else 1    256 threads
+// memory    x, y, dy read once, dx written once
+// numerics  exact
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
+    max_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
+                     const float *__restrict__ dy, MaxPool p) {
+    if (p.x.c % 4 == 0) spread<4>(dx, x, y, dy, p);
+    else spread<1>(dx, x, y, dy, p);
+}
+
+// max_pool_overlap_bwd, for any windows
+// computes  dx = sum of dy over the windows in which x is the first largest value
+// shapes    x, dx N·H·W·C   y, dy N·P·Q·C
+// grid      x: 256 values of dx per block                               256 threads
+// memory    x, y, dy once per window that they lie in, through L1; dx written once
+// numerics  windows in row order
+// measured  not on a GPU; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    max_pool_overlap_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
+                             const float *__restrict__ dy, MaxPool p) {
+    Place at;
+    if (!Place::of<1>(at, p.x.n, p.x.h, p.x.w, p.x.c)) return;
+    const float *image = x + size_t(at.n) * p.x.h * p.x.w * p.x.c + at.c;
+    float own = image[(size_t(at.h) * p.x.w + at.w) * p.x.c], sum = 0;
+    // Windows (i, j) that hold this pixel: those that start at or before it and end behind it.
+    unsigned h = at.h + p.pad, w = at.w + p.pad;
+    unsigned top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1, bottom = min(h / p.stride + 1, p.y.h);
+    unsigned first = w < p.kernel ? 0 : (w - p.kernel) / p.stride + 1, last = min(w / p.stride + 1, p.y.w);
+    for (unsigned i = top; i < bottom; i++)
+        for (unsigned j = first; j < last; j++) {
+            size_t o = ((size_t(at.n) * p.y.h + i) * p.y.w + j) * p.y.c + at.c;
+            if (own != y[o]) continue;
+            // It wins unless an equal value comes before it.
+            Window down(i, p.x.h, p), across(j, p.x.w, p);
+            bool wins = true;
+            for (unsigned r = down.start; r <= at.h && wins; r++) {
+                unsigned end = r < at.h ? across.end : at.w;
+                for (unsigned s = across.start; s < end && wins; s++) wins = image[(size_t(r) * p.x.w + s) * p.x.c] != own;
+            }
+            if (wins) sum += dy[o];
+        }
+    dx[((size_t(at.n) * p.x.h + at.h) * p.x.w + at.w) * p.x.c + at.c] = sum;
+}

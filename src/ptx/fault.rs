@@ -1,0 +1,191 @@
+//! What can go wrong in a launch, and the report of it.
+
+use std::fmt;
+
+/// The end of a launch that did something wrong. Its text names kernel, block, thread, instruction, the line of the PTX and of
+/// the source, and what was touched.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub kernel: String,
+    pub block: Option<[u32; 3]>,
+    pub thread: Option<[u32; 3]>,
+    /// Warp of the block, and lane of the warp.
+    pub lane: Option<(u32, u32)>,
+    pub site: Option<Site>,
+    /// Instructions executed before the fault, over all warps.
+    pub executed: u64,
+}
+
+/// Where an instruction stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The instruction as written.
+    pub text: String,
+    /// Line of the PTX text.
+    pub line: u32,
+    /// `file:line:col` of the source, innermost first, then the places it was inlined at; empty without `-lineinfo`.
+    pub source: Vec<String>,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
+        write!(o, "{}   ", self.text)?;
+        for (i, s) in self.source.iter().enumerate() {
+            write!(o, "{}{s}", if i > 0 { " inlined from " } else { "" })?;
+        }
+        write!(o, "{}ptx line {}", if self.source.is_empty() { "" } else { "   " }, self.line)
+    }
+}
+
+/// An address with the allocation it belongs to or lies near.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub address: u64,
+    /// `x + 16 (argument 2, 1024 bytes)`, or what is nearest.
+    pub about: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
+        write!(o, "{:#x}: {}", self.address, self.about)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// An access outside every span that the launch named (or outside shared, local or parameter memory).
+    OutOfBounds { space: &'static str, write: bool, bytes: u32, at: Place },
+    /// An address that is no multiple of the access's size.
+    Misaligned { space: &'static str, bytes: u32, at: Place },
+    /// An access through a null pointer, or within 64 KiB of one.
+    Null { write: bool, address: u64 },
+    /// An access to an allocation that was freed.
+    UseAfterFree { write: bool, at: Place },
+    /// A write through an argument that was given as [`Arg::Read`](super::Arg::Read), or to constant memory.
+    ReadOnly { at: Place },
+    /// A value that nothing has written decided a branch or an address, or was stored to global memory.
+    Uninitialised { used_as: &'static str },
+    /// Part of a warp waits at a barrier that whole warps must reach together.
+    DivergentBarrier { waits: Vec<String> },
+    /// Nobody can go on: who waits where.
+    Deadlock { waits: Vec<String> },
+    /// A `*.sync` instruction whose mask is zero or lacks the lane that executes it.
+    SyncMask { mask: u32 },
+    /// Barrier operands that make no sense: number ≥ 16, a count that is no multiple of 32 or that the threads disagree on.
+    Barrier { why: String },
+    /// More instructions than the launch was allowed.
+    Budget { limit: u64 },
+    /// An instruction, modifier or special register that the emulator does not know; found before anything runs.
+    Unsupported { why: String },
+    /// Arguments, block or shared memory that do not fit the kernel.
+    Launch { why: String },
+    /// The kernel executed `trap`, or an assertion failed.
+    Trap { why: String },
+    /// A tf32 operand whose low 13 bits are not zero: the tensor core would truncate it silently.
+    Tf32 { operand: &'static str, bits: u32 },
+    /// Two accesses that nothing orders.
+    Race { why: String },
+    /// A function call nested too deep for the stack.
+    StackOverflow,
+}
+
+impl FaultKind {
+    /// One word for tables and tests.
+    pub fn name(&self) -> &'static str {
+        match self {
+            FaultKind::OutOfBounds { .. } => "out-of-bounds",
+            FaultKind::Misaligned { .. } => "misaligned",
+            FaultKind::Null { .. } => "null",
+            FaultKind::UseAfterFree { .. } => "use-after-free",
+            FaultKind::ReadOnly { .. } => "read-only",
+            FaultKind::Uninitialised { .. } => "uninitialised",
+            FaultKind::DivergentBarrier { .. } => "divergent-barrier",
+            FaultKind::Deadlock { .. } => "deadlock",
+            FaultKind::SyncMask { .. } => "sync-mask",
+            FaultKind::Barrier { .. } => "barrier",
+            FaultKind::Budget { .. } => "budget",
+            FaultKind::Unsupported { .. } => "unsupported",
+            FaultKind::Launch { .. } => "launch",
+            FaultKind::Trap { .. } => "trap",
+            FaultKind::Tf32 { .. } => "tf32",
+            FaultKind::Race { .. } => "race",
+            FaultKind::StackOverflow => "stack-overflow",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
+        let verb = |write: &bool| if *write { "write" } else { "read" };
+        match self {
+            FaultKind::OutOfBounds { space, write, bytes, at } => {
+                write!(o, "out of bounds: {} of {bytes} bytes in {space} memory at {at}", verb(write))
+            }
+            FaultKind::Misaligned { space, bytes, at } => {
+                write!(o, "misaligned: access of {bytes} bytes in {space} memory at {at}")
+            }
+            FaultKind::Null { write, address } => write!(o, "null pointer: {} at {address:#x}", verb(write)),
+            FaultKind::UseAfterFree { write, at } => write!(o, "use after free: {} at {at}", verb(write)),
+            FaultKind::ReadOnly { at } => write!(o, "write to read-only memory at {at}"),
+            FaultKind::Uninitialised { used_as } => write!(o, "uninitialised value used as {used_as}"),
+            FaultKind::DivergentBarrier { waits } => {
+                write!(o, "divergent barrier: not all threads of a warp reach the same one{}", list(waits))
+            }
+            FaultKind::Deadlock { waits } => write!(o, "deadlock: no thread of the block can go on{}", list(waits)),
+            FaultKind::SyncMask { mask } => {
+                write!(o, "bad mask {mask:#010x} of a .sync instruction: it must name the lane that executes it")
+            }
+            FaultKind::Barrier { why } => write!(o, "bad barrier: {why}"),
+            FaultKind::Budget { limit } => write!(o, "budget exhausted: {limit} warp instructions"),
+            FaultKind::Unsupported { why } => write!(o, "unsupported: {why}"),
+            FaultKind::Launch { why } => write!(o, "launch: {why}"),
+            FaultKind::Trap { why } => write!(o, "trap: {why}"),
+            FaultKind::Tf32 { operand, bits } => write!(
+                o,
+                "tf32 operand {operand} = {bits:#010x} has low bits that the tensor core ignores; round it with cvt.rna.tf32"
+            ),
+            FaultKind::Race { why } => write!(o, "race: {why}"),
+            FaultKind::StackOverflow => write!(o, "stack overflow: calls are nested too deep"),
+        }
+    }
+}
+
+fn list(lines: &[String]) -> String {
+    lines.iter().map(|l| format!("\n    {l}")).collect()
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
+        write!(o, "{}\n  in {}", self.kind, self.kernel)?;
+        if let Some([x, y, z]) = self.block {
+            write!(o, ", block ({x},{y},{z})")?;
+        }
+        if let Some([x, y, z]) = self.thread {
+            write!(o, ", thread ({x},{y},{z})")?;
+        }
+        if let Some((warp, lane)) = self.lane {
+            write!(o, ", warp {warp} lane {lane}")?;
+        }
+        if let Some(site) = &self.site {
+            write!(o, "\n  {site}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A fault on its way up: the run loop adds where and who.
+#[derive(Debug)]
+pub(crate) struct Raise {
+    pub kind: FaultKind,
+    pub lane: Option<u32>,
+}
+
+pub(crate) type Raised<T = ()> = Result<T, Box<Raise>>;
+
+pub(crate) fn raise<T>(kind: FaultKind, lane: impl Into<Option<u32>>) -> Raised<T> {
+    Err(Box::new(Raise { kind, lane: lane.into() }))
+}

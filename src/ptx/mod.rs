@@ -1,0 +1,43 @@
+//! A PTX emulator: runs the text that `nvcc` writes on the host, lane by lane as a GPU would, and checks what it does.
+//!
+//! ```text
+//! text ──parse──► syntax tree ──decode──► micro-ops ──run──► memory, faults, counts
+//!      source          isa, decode     exec, access, sync, matrix
+//! ```
+//! A kernel that touches memory it was not given, uses a value nobody wrote, or waits at a barrier that not all threads reach ends
+//! in a [`Fault`] that names the instruction, its source line, the thread and the memory. What the emulator does not know it
+//! refuses by name.
+//!
+//! [`Machine`] shows how it is used.
+
+mod access;
+mod alu;
+pub mod counters;
+mod decode;
+mod exec;
+mod fault;
+pub mod isa;
+mod machine;
+mod matrix;
+mod mem;
+mod module;
+pub mod num;
+mod numeric;
+pub mod observe;
+pub mod occupancy;
+mod op;
+pub mod pattern;
+pub mod race;
+pub mod roofline;
+mod schedule;
+mod simd;
+mod source;
+mod state;
+mod sync;
+
+pub use fault::{Fault, FaultKind, Place, Site};
+pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, Report};
+pub use module::{Entry, Error, Module, Param};
+pub use num::approx::Approx;
+pub use num::mma::Tensor;
+pub use schedule::Schedule;

@@ -1,0 +1,142 @@
+//! A loaded PTX file.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::decode::{self, Program};
+use super::fault::Site;
+use super::source::{self, Source};
+
+/// PTX that cannot be loaded: not PTX, truncated, or (for one kernel) an instruction that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The module's name, as given to [`Module::parse`].
+    pub module: String,
+    /// Line of the text, from 1.
+    pub line: u32,
+    /// The kernel that cannot be run; empty if the whole file cannot.
+    pub kernel: String,
+    pub why: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
+        write!(o, "{}:{}: ", self.module, self.line)?;
+        if !self.kernel.is_empty() {
+            write!(o, "kernel `{}`: ", self.kernel)?;
+        }
+        write!(o, "{}", self.why)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
+/// supported fails only the kernels that use it.
+pub struct Module {
+    name: String,
+    pub(crate) source: Source,
+    entries: Vec<Entry>,
+    programs: Vec<OnceLock<Result<Program, Error>>>,
+    /// Tells modules apart on a machine.
+    pub(crate) id: u64,
+}
+
+/// A kernel's signature.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: String,
+    pub params: Vec<Param>,
+    /// `.maxntid` or `.reqntid`: most threads of a block along each axis.
+    pub max_threads: Option<[u32; 3]>,
+    /// Whether blocks must have exactly that shape (`.reqntid`).
+    pub required: bool,
+    pub(crate) function: usize,
+}
+
+/// One parameter of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    pub name: String,
+    /// Bytes.
+    pub size: u32,
+    pub align: u32,
+}
+
+impl Module {
+    /// Reads PTX text. The name is for messages.
+    pub fn parse(name: &str, text: &str) -> Result<Module, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let source = source::parse(name, text)?;
+        let entry = |(function, f): (usize, &source::Function)| Entry {
+            name: f.name.clone(),
+            params: f.params.iter().map(|p| Param { name: p.name.clone(), size: p.size, align: p.align }).collect(),
+            max_threads: f.max_threads,
+            required: f.required_threads,
+            function,
+        };
+        let entries: Vec<Entry> = source.functions.iter().enumerate().filter(|(_, f)| f.entry && f.has_body).map(entry).collect();
+        let programs = entries.iter().map(|_| OnceLock::new()).collect();
+        Ok(Module { name: name.to_string(), source, entries, programs, id: NEXT.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.name == name)
+    }
+
+    /// Decodes every kernel: whether each can be run.
+    pub fn check(&self) -> Vec<(&Entry, Result<(), Error>)> {
+        self.entries.iter().map(|e| (e, self.program(e).map(|_| ()).map_err(Clone::clone))).collect()
+    }
+
+    /// Bytes of static shared memory of a kernel.
+    pub fn shared(&self, entry: &Entry) -> Result<u32, Error> {
+        self.program(entry).map(|p| p.shared).map_err(Clone::clone)
+    }
+
+    pub(crate) fn program(&self, entry: &Entry) -> Result<&Program, &Error> {
+        let i = self.entries.iter().position(|e| e.function == entry.function).expect("the entry is of this module");
+        self.programs[i].get_or_init(|| decode::program(&self.source, &self.name, entry.function)).as_ref()
+    }
+
+    /// Where a micro-op stands in the text and in the source.
+    pub(crate) fn site(&self, p: &Program, pc: usize) -> Option<Site> {
+        let at = p.sites.get(pc)?;
+        let f = &self.source.functions[p.functions[at.function as usize].source as usize];
+        let instr = f.body.get(at.instr as usize)?;
+        let s = &self.source;
+        let file = |n: u32| {
+            let path = s.files.get(&n).map_or("?", |f| f.as_str());
+            path.rsplit(['/', '\\']).next().unwrap_or(path).to_string()
+        };
+        let mut lines = Vec::new();
+        let mut loc = instr.loc.map(|l| &s.locs[l as usize]);
+        while let Some(l) = loc {
+            lines.push(format!("{}:{}:{}", file(l.file), l.line, l.col));
+            loc = None;
+            if let Some((_, file, line, col)) = l.inlined {
+                // The place of inlining may itself be inlined: find a row that says so.
+                let parent = s.locs.iter().find(|p| (p.file, p.line, p.col) == (file, line, col));
+                match parent {
+                    Some(p) if lines.len() < 16 && p != l => loc = Some(p),
+                    _ => lines.push(format!("{}:{line}:{col}", self.file(file))),
+                }
+            }
+        }
+        Some(Site { text: instr.text.clone(), line: instr.line, source: lines })
+    }
+
+    fn file(&self, n: u32) -> &str {
+        let path = self.source.files.get(&n).map_or("?", |f| f.as_str());
+        path.rsplit(['/', '\\']).next().unwrap_or(path)
+    }
+}

@@ -1,0 +1,194 @@
+//! Where the lanes of one memory access point, relative to each other: what the race check and the counters need to know of it.
+//!
+//! An instruction in a loop mostly repeats its pattern at another address. Bank conflicts, distinct addresses and sectors depend
+//! on the pattern, the address modulo 32 and nothing else, so they are computed once for a pattern and remembered with the
+//! instruction.
+
+use super::num::Lanes;
+
+/// Distinct pieces of memory, and what they cost.
+#[derive(Clone, Debug, Default)]
+pub struct Pattern {
+    /// What it is valid for.
+    mask: u32,
+    bytes: u32,
+    low: u32,
+    relative: Box<[u32; 32]>,
+    /// Distinct addresses, in bytes relative to the first active lane's, each with the lanes that point there.
+    pub pieces: Vec<(i32, u32)>,
+    /// The same memory as ranges: offset and length in bytes.
+    pub ranges: Vec<(i32, u32)>,
+    /// 32-byte sectors of global memory.
+    pub sectors: u32,
+    /// Passes through the 32 banks of shared memory.
+    pub waves: u32,
+    /// The passes that the access needs if no two lanes meet in a bank.
+    pub ideal: u32,
+}
+
+/// Bytes of a sector, the unit of traffic between L1, L2 and DRAM.
+pub const SECTOR: u32 = 32;
+const BANKS: u32 = 32;
+
+impl Pattern {
+    /// The pattern of the lanes of `mask` (not empty), `bytes` each at the low halves of their addresses; from the memory of the
+    /// last time if it is the same.
+    #[inline(always)]
+    pub fn update(&mut self, address: &Lanes, mask: u32, bytes: u32) {
+        let first = address[mask.trailing_zeros() as usize & 31];
+        let mut relative = [0; 32];
+        if mask == u32::MAX {
+            for i in 0..32 {
+                relative[i] = address[i].wrapping_sub(first);
+            }
+        } else {
+            for i in 0..32 {
+                let active = (mask >> i & 1).wrapping_neg();
+                relative[i] = address[i].wrapping_sub(first) & active;
+            }
+        }
+        // Same mask, size and place within a sector; then all differences.
+        if self.mask != mask || self.bytes != bytes || self.low != first % SECTOR || *self.relative != relative {
+            self.compute(relative, mask, bytes, first % SECTOR);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compute(&mut self, relative: [u32; 32], mask: u32, bytes: u32, low: u32) {
+        (self.mask, self.bytes, self.low) = (mask, bytes, low);
+        *self.relative = relative;
+        let lanes = || (0..32usize).filter(|i| mask >> i & 1 == 1);
+        self.pieces.clear();
+        for i in lanes() {
+            self.pieces.push((relative[i] as i32, 1 << i));
+        }
+        self.pieces.sort_unstable();
+        self.pieces.dedup_by(|b, a| {
+            let same = a.0 == b.0;
+            a.1 |= if same { b.1 } else { 0 };
+            same
+        });
+        self.ranges.clear();
+        for &(at, _) in &self.pieces {
+            match self.ranges.last_mut() {
+                Some((from, len)) if at as i64 <= *from as i64 + *len as i64 => *len = (*len).max((at - *from) as u32 + bytes),
+                _ => self.ranges.push((at, bytes)),
+            }
+        }
+        // Sectors: intervals of each piece, in ascending order.
+        (self.sectors, self.waves, self.ideal) = (0, 0, 0);
+        let mut last = i64::MIN;
+        for &(at, _) in &self.pieces {
+            let from = (at as i64 + low as i64).div_euclid(SECTOR as i64);
+            let to = (at as i64 + (low + bytes) as i64 - 1).div_euclid(SECTOR as i64);
+            self.sectors += (to - from.max(last + 1) + 1).max(0) as u32;
+            last = last.max(to);
+        }
+        // Banks: 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. A phase takes as many passes as
+        // the fullest bank has distinct words.
+        let per = (32 * 4 / bytes.max(4)).min(32) as usize;
+        for phase in (0..32).step_by(per) {
+            let active: Vec<usize> = lanes().filter(|i| (phase..phase + per).contains(i)).collect();
+            if active.is_empty() {
+                continue;
+            }
+            let word = |i: usize, k: u32| (relative[i] as i64 as i32 as i64 + low as i64).div_euclid(4) + k as i64;
+            let mut words: Vec<i64> =
+                active.iter().flat_map(|&i| (0..bytes.div_ceil(4)).map(move |k| (i, k))).map(|(i, k)| word(i, k)).collect();
+            words.sort_unstable();
+            words.dedup();
+            let mut banks = [0; BANKS as usize];
+            words.iter().for_each(|w| banks[w.rem_euclid(BANKS as i64) as usize] += 1);
+            self.waves += banks.iter().max().copied().unwrap_or(0);
+            self.ideal += 1;
+        }
+    }
+}
+
+/// Passes of `ldmatrix` for the rows of one 8×8 matrix, 16 bytes each: one, unless two rows lie in the same group of four banks.
+pub fn matrix_waves(rows: &[u32]) -> u32 {
+    let mut distinct = rows.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let mut groups = [0; 8];
+    distinct.iter().for_each(|r| groups[(r >> 4) as usize & 7] += 1);
+    groups.iter().max().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::array::from_fn;
+
+    fn pattern(bytes: u32, mask: u32, f: impl Fn(u32) -> u32) -> (u32, u32, u32, usize) {
+        let mut p = Pattern::default();
+        p.update(&from_fn(|i| f(i as u32)), mask, bytes);
+        (p.sectors, p.waves, p.ideal, p.pieces.len())
+    }
+
+    #[test]
+    fn sectors_and_banks() {
+        let all = u32::MAX;
+        // Contiguous words: 4 sectors, no conflict. Shifted by one word: 5 sectors.
+        assert_eq!(pattern(4, all, |i| 4096 + 4 * i), (4, 1, 1, 32));
+        assert_eq!(pattern(4, all, |i| 4100 + 4 * i), (5, 1, 1, 32));
+        // One word for all: broadcast.
+        assert_eq!(pattern(4, all, |_| 64), (1, 1, 1, 1));
+        // A stride of 32 words: every lane in one bank. Of 33: none meet.
+        assert_eq!(pattern(4, all, |i| 128 * i), (32, 32, 1, 32));
+        assert_eq!(pattern(4, all, |i| 132 * i).1, 1);
+        // Two words apart: two in each bank.
+        assert_eq!(pattern(4, all, |i| 8 * i), (8, 2, 1, 32));
+        // 64 and 128 bits: two and four phases.
+        assert_eq!(pattern(8, all, |i| 8 * i), (8, 2, 2, 32));
+        assert_eq!(pattern(16, all, |i| 16 * i), (16, 4, 4, 32));
+        // Rows of 128 bytes, a lane reads 16 bytes of its row: eight lanes of a phase meet in four banks.
+        assert_eq!(pattern(16, all, |i| 128 * i), (32, 32, 4, 32));
+        // Half the lanes, backwards; and one lane.
+        assert_eq!(pattern(4, 0xffff, |i| 4096 - 4 * i), (3, 1, 1, 16));
+        assert_eq!(pattern(4, 1 << 31, |i| 4 * i), (1, 1, 1, 1));
+        // Bytes: four lanes share a word.
+        assert_eq!(pattern(1, all, |i| i), (1, 1, 1, 32));
+        assert_eq!(pattern(2, all, |i| 2 * i + 62), (3, 1, 1, 32));
+        // 16 bytes that straddle nothing, in 8 lanes: one phase.
+        assert_eq!(pattern(16, 0xff, |i| 16 * i), (4, 1, 1, 8));
+    }
+
+    fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |i| mask >> i & 1 == 1)
+    }
+
+    #[test]
+    fn remembered_only_while_the_same() {
+        let mut p = Pattern::default();
+        for round in 0..200u32 {
+            let [a, b, c, _] = crate::core::rng::philox([1, 2], [round / 3, 0, 0, 0]);
+            let bytes = 4 << (a % 3);
+            let address: Lanes = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
+            let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };
+            p.update(&address, mask, bytes);
+            let all: u32 = p.ranges.iter().map(|r| r.1).sum();
+            let mut touched: Vec<u32> = lanes_of(mask).flat_map(|i| address[i]..address[i] + bytes).collect();
+            touched.sort_unstable();
+            touched.dedup();
+            assert_eq!(all as usize, touched.len());
+            let mut fresh = Pattern::default();
+            fresh.update(&address, mask, bytes);
+            assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
+            // Sectors by brute force.
+            let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();
+            sectors.dedup();
+            assert_eq!(p.sectors as usize, sectors.len());
+        }
+    }
+
+    #[test]
+    fn rows_of_ldmatrix() {
+        assert_eq!(matrix_waves(&from_fn::<u32, 8, _>(|i| 16 * i as u32)), 1);
+        assert_eq!(matrix_waves(&from_fn::<u32, 8, _>(|i| 128 * i as u32)), 8);
+        assert_eq!(matrix_waves(&from_fn::<u32, 8, _>(|i| 144 * i as u32)), 1);
+        assert_eq!(matrix_waves(&from_fn::<u32, 8, _>(|i| 64 * i as u32 + 16 * (i as u32 / 2 % 4))), 1);
+        assert_eq!(matrix_waves(&[256; 8]), 1);
+    }
+}

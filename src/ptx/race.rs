@@ -1,0 +1,1029 @@
+//! Races: two accesses to the same memory, one of them a write, that nothing orders.
+//!
+//! The rule is happens-before, as FastTrack (Flanagan and Freund, PLDI 2009) computes it, with the warp as the unit between warps
+//! and the lane as the unit within one. Not whether the emulator's schedule made a value wrong, but whether any schedule could.
+//! What orders two accesses:
+//! * one thread's own order;
+//! * a barrier of the whole block: it begins a new generation, and everything of an older one is ordered before it;
+//! * a barrier of some warps, and `arrive` before `sync`: clocks of warps, kept exactly from the first such barrier on;
+//! * within a warp, a `.sync` instruction whose mask has both lanes, also in several steps;
+//! * between blocks, and for locks: a fence, then an atomic; and an atomic on the same address afterwards. The fence covers what the
+//!   whole block did before its last barrier, and what its own warp did.
+//!
+//! Memory is watched in granules: 4 bytes, or fewer if the kernel has narrower accesses to that kind of memory. A stamp counts
+//! 65 535 barriers of a block and as many syncs of a warp; beyond these, and for grids of more than 2²⁰ blocks, the check
+//! forgets. It never invents: what it reports is a pair of accesses that the rules above leave unordered.
+
+use std::collections::HashMap;
+
+/// What an access does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch {
+    Read,
+    Write,
+    Atomic,
+    /// `cp.async` has been issued: its bytes arrive at some time before the wait that covers it.
+    Copy,
+    /// The wait: the bytes are there.
+    Arrived,
+}
+
+/// One side of a race.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    pub touch: Touch,
+    /// Linear index in the grid.
+    pub block: u32,
+    pub warp: u32,
+    pub lane: u32,
+    /// The instruction, as the caller numbers them; unknown beyond 2²⁰.
+    pub pc: u32,
+}
+
+/// Two accesses that nothing orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// Of the granule, in bytes from the start of shared memory or of the allocation.
+    pub at: u64,
+    pub first: Access,
+    pub second: Access,
+}
+
+/// A past access in 64 bits: generation 16, sync clock 16, warp 5, lane 5, two flags, instruction 20. 0 is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64);
+
+const LIMIT: u32 = 0xffff;
+/// The write was atomic; or, for reads: by several lanes or warps.
+const SPECIAL: u64 = 1 << 20;
+/// A copy that has not arrived: its generation is the last one, so that no barrier orders it.
+const PENDING: u64 = 1 << 21;
+
+impl Stamp {
+    #[inline(always)]
+    fn new(generation: u32, clock: u32, warp: u32, lane: u32, pc: u32) -> Stamp {
+        let place = (warp as u64) << 27 | (lane as u64) << 22 | pc.min(0xf_ffff) as u64;
+        Stamp((generation.min(LIMIT) as u64) << 48 | (clock.min(LIMIT) as u64) << 32 | place)
+    }
+    /// The same, by this lane.
+    #[inline(always)]
+    fn of(self, lane: u32) -> Stamp {
+        Stamp(self.0 | (lane as u64) << 22)
+    }
+    #[inline(always)]
+    fn generation(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+    #[inline(always)]
+    fn clock(self) -> u32 {
+        (self.0 >> 32) as u32 & LIMIT
+    }
+    #[inline(always)]
+    fn warp(self) -> u32 {
+        (self.0 >> 27) as u32 & 31
+    }
+    #[inline(always)]
+    fn clocks_and_warp(self) -> u64 {
+        self.0 >> 27
+    }
+    /// An ordinary write by the lane of another stamp.
+    #[inline(always)]
+    fn plainly_by(self, o: Stamp) -> bool {
+        const WHO: u64 = 1023 << 22 | SPECIAL | PENDING;
+        self.0 & WHO == o.0 & WHO
+    }
+    #[inline(always)]
+    fn lane(self) -> u32 {
+        (self.0 >> 22) as u32 & 31
+    }
+    #[inline(always)]
+    fn special(self) -> bool {
+        self.0 & SPECIAL != 0
+    }
+    #[inline(always)]
+    fn pending(self) -> bool {
+        self.0 & PENDING != 0
+    }
+    fn access(self, touch: Touch, block: u32) -> Access {
+        Access { touch, block, warp: self.warp(), lane: self.lane(), pc: self.0 as u32 & 0xf_ffff }
+    }
+    fn wrote(self, block: u32) -> Access {
+        let touch = if self.pending() {
+            Touch::Copy
+        } else if self.special() {
+            Touch::Atomic
+        } else {
+            Touch::Write
+        };
+        self.access(touch, block)
+    }
+}
+
+/// The clocks of one running block.
+struct Clocks {
+    /// Barriers of the whole block so far, plus 1.
+    generation: u32,
+    /// Per warp: `.sync` instructions and partial barriers so far, plus 1.
+    clock: Vec<u32>,
+    /// Per warp: the clock at the last sync of all its lanes.
+    whole: Vec<u32>,
+    /// Per warp: clocks and masks of the syncs of some lanes since then.
+    partial: Vec<Vec<(u32, u32)>>,
+    /// `known[w][v]`: the clock of warp v up to which warp w is ordered after it; empty until a partial barrier.
+    known: Vec<Vec<u32>>,
+}
+
+impl Clocks {
+    fn new(warps: usize) -> Clocks {
+        Clocks {
+            generation: 1,
+            clock: vec![1; warps],
+            whole: vec![1; warps],
+            partial: vec![Vec::new(); warps],
+            known: Vec::new(),
+        }
+    }
+
+    /// Everything of the block up to here is ordered before everything after.
+    fn barrier(&mut self) {
+        self.generation += 1;
+        self.known.clear();
+        self.partial.iter_mut().for_each(Vec::clear);
+    }
+
+    fn sync(&mut self, warp: usize, mask: u32, live: u32) {
+        self.clock[warp] += 1;
+        let now = self.clock[warp];
+        if live & !mask == 0 {
+            self.whole[warp] = now;
+            self.partial[warp].clear();
+        } else {
+            match self.partial[warp].last_mut() {
+                Some((at, m)) if *m == mask => *at = now,
+                _ => self.partial[warp].push((now, mask)),
+            }
+        }
+    }
+
+    fn precise(&mut self) {
+        if self.known.is_empty() {
+            let n = self.clock.len();
+            self.known = vec![vec![0; n]; n];
+        }
+    }
+
+    /// Warp `w` is from now on ordered after all that warp `v` has done and knows.
+    fn publish(&mut self, clocks: &mut [u32], v: usize) {
+        self.precise();
+        for (c, k) in clocks.iter_mut().zip(&self.known[v]) {
+            *c = (*c).max(*k);
+        }
+        clocks[v] = clocks[v].max(self.clock[v]);
+        self.clock[v] += 1;
+    }
+    fn learn(&mut self, clocks: &[u32], w: usize) {
+        self.precise();
+        for (k, c) in self.known[w].iter_mut().zip(clocks) {
+            *k = (*k).max(*c);
+        }
+    }
+
+    /// Whether lanes `lanes` of this warp at `clock` of this generation come before lane `lane` now.
+    fn within(&self, warp: usize, clock: u32, lanes: u32, lane: u32) -> bool {
+        if lanes & !(1 << lane) == 0 || clock < self.whole[warp] || clock >= LIMIT {
+            return true;
+        }
+        // Each sync spreads what any of its lanes knows to all of them.
+        let reaches = |from: u32| {
+            let mut reach = 1u32 << from;
+            for &(at, mask) in &self.partial[warp] {
+                if at > clock && reach & mask != 0 {
+                    reach |= mask;
+                }
+            }
+            reach >> lane & 1 == 1
+        };
+        (0..32).filter(|i| lanes >> i & 1 == 1).all(reaches)
+    }
+
+    /// Whether warp `v` at `clock` of this generation comes before warp `w` now.
+    fn between(&self, v: usize, clock: u32, w: usize) -> bool {
+        clock >= LIMIT || self.known.get(w).is_some_and(|k| k[v] >= clock)
+    }
+}
+
+/// What is known of a granule of shared memory.
+#[derive(Clone, Copy)]
+struct Cell {
+    write: Stamp,
+    read: Stamp,
+    /// Of the reads of this generation: the warps; and the lanes of the last of them.
+    warps: u32,
+    lanes: u32,
+}
+
+const FRESH: Cell = Cell { write: Stamp(0), read: Stamp(0), warps: 0, lanes: 0 };
+
+/// Shared memory of one block.
+pub struct SharedRaces {
+    /// log₂ of the granule.
+    shift: u32,
+    cells: Vec<Cell>,
+    clocks: Clocks,
+    /// Whether a copy was ever issued: its stamp outlives barriers.
+    copies: bool,
+    block: u32,
+    /// Exact reading clocks per warp, once warps synchronise in part: granule → clock of each warp, 0 if it has not read.
+    precise: HashMap<u32, Vec<u32>>,
+    /// Locks: what the releasing warps knew, by address.
+    locks: HashMap<u32, Vec<u32>>,
+    fenced: u32,
+    named: HashMap<u32, Vec<u32>>,
+}
+
+impl SharedRaces {
+    /// For blocks with `bytes` of shared memory; `granule` is the narrowest access that the kernel makes to it, at most 4.
+    pub fn new(bytes: usize, granule: u32, warps: usize) -> SharedRaces {
+        SharedRaces {
+            shift: granule.trailing_zeros(),
+            cells: vec![FRESH; bytes.div_ceil(granule as usize)],
+            clocks: Clocks::new(warps),
+            copies: false,
+            block: 0,
+            precise: HashMap::new(),
+            locks: HashMap::new(),
+            fenced: 0,
+            named: HashMap::new(),
+        }
+    }
+
+    /// The next block begins.
+    pub fn begin(&mut self, block: u32) {
+        self.block = block;
+        let generation = self.clocks.generation + 1;
+        self.clocks = Clocks::new(self.clocks.clock.len());
+        // A new generation is as good as fresh memory, while there are numbers left.
+        if self.copies || generation > LIMIT / 2 {
+            self.cells.fill(FRESH);
+            self.copies = false;
+        } else {
+            self.clocks.generation = generation;
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.precise.clear();
+        self.locks.clear();
+        self.named.clear();
+        self.fenced = 0;
+    }
+
+    /// All threads of the block have met.
+    pub fn barrier(&mut self) {
+        self.clocks.barrier();
+        self.forget();
+    }
+
+    /// Some warps reach barrier `id`, or pass it by (`arrive`): what they did is ordered before those that [`Self::leave`] it.
+    pub fn arrive(&mut self, id: u32, warp: u32) {
+        self.remember_reads();
+        let n = self.clocks.clock.len();
+        let mut clocks = self.named.remove(&id).unwrap_or_else(|| vec![0; n]);
+        self.clocks.publish(&mut clocks, warp as usize);
+        self.named.insert(id, clocks);
+    }
+    pub fn leave(&mut self, id: u32, warp: u32) {
+        if let Some(clocks) = self.named.get(&id) {
+            let clocks = clocks.clone();
+            self.clocks.learn(&clocks, warp as usize);
+        }
+    }
+
+    /// A `.sync` instruction of the lanes of `mask`, of which `live` have not exited.
+    #[inline(always)]
+    pub fn sync(&mut self, warp: u32, mask: u32, live: u32) {
+        self.clocks.sync(warp as usize, mask, live);
+    }
+
+    /// `membar`, `fence`: the warp's next atomics release.
+    pub fn fence(&mut self, warp: u32) {
+        self.fenced |= 1 << warp;
+    }
+
+    /// A lock: an atomic after a fence makes its warp's past known to later atomics on the address.
+    fn lock(&mut self, at: u32, warp: u32) {
+        if let Some(clocks) = self.locks.get(&at) {
+            let clocks = clocks.clone();
+            self.clocks.learn(&clocks, warp as usize);
+        }
+        if self.fenced >> warp & 1 == 1 {
+            self.remember_reads();
+            let n = self.clocks.clock.len();
+            let mut clocks = self.locks.remove(&at).unwrap_or_else(|| vec![0; n]);
+            self.clocks.publish(&mut clocks, warp as usize);
+            self.locks.insert(at, clocks);
+        }
+    }
+
+    /// From the first partial barrier of a generation on, reads are kept for each warp.
+    fn remember_reads(&mut self) {
+        if !self.clocks.known.is_empty() {
+            return;
+        }
+        self.clocks.precise();
+        for (i, cell) in self.cells.iter().enumerate() {
+            if cell.read.generation() == self.clocks.generation {
+                let warps = cell.warps;
+                let clock = |w: usize| if warps >> w & 1 == 1 { self.clocks.clock[w] } else { 0 };
+                self.precise.insert(i as u32, (0..self.clocks.clock.len()).map(clock).collect());
+            }
+        }
+    }
+
+    /// A warp touches `bytes` at each of `pieces`: offsets relative to `base` with the lanes that point there.
+    #[inline(always)]
+    pub fn touch(
+        &mut self,
+        touch: Touch,
+        warp: u32,
+        pc: u32,
+        base: u32,
+        pieces: &[(i32, u32)],
+        bytes: u32,
+    ) -> Result<(), Box<Conflict>> {
+        let n = (bytes >> self.shift) as usize;
+        let blank = Stamp::new(self.clocks.generation, self.clocks.clock[warp as usize], warp, 0, pc);
+        for &(offset, lanes) in pieces {
+            let from = (base.wrapping_add_signed(offset) >> self.shift) as usize;
+            let stamp = blank.of(lanes.trailing_zeros());
+            if touch == Touch::Read {
+                self.read(from, n, stamp, lanes)?;
+            } else {
+                for i in from..from + n {
+                    self.write(i, stamp, lanes, touch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
+        let (warp, generation) = (1 << now.warp(), now.generation());
+        let mut suspect = false;
+        for cell in &mut self.cells[from..from + n] {
+            // The last write was of this generation, by another lane (or not only one reads): look closely.
+            suspect |= cell.write.generation() >= generation && (lanes & (lanes - 1) != 0 || !cell.write.plainly_by(now));
+            // The same warp again with no sync between: only the lanes can be new. After a sync the newer lanes stand for all.
+            let again = cell.read.generation() == generation;
+            let same = cell.read.clocks_and_warp() == now.clocks_and_warp();
+            cell.lanes = lanes | if same { cell.lanes } else { 0 };
+            cell.warps = warp | if again { cell.warps } else { 0 };
+            cell.read = now;
+        }
+        if suspect {
+            for i in from..from + n {
+                let last = self.cells[i].write;
+                if last.generation() >= generation {
+                    self.check_write(i, last, now, lanes, Touch::Read)?;
+                }
+            }
+        }
+        if !self.clocks.known.is_empty() {
+            (from..from + n).for_each(|i| self.read_precisely(i as u32, now));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn read_precisely(&mut self, i: u32, now: Stamp) {
+        let n = self.clocks.clock.len();
+        self.precise.entry(i).or_insert_with(|| vec![0; n])[now.warp() as usize] = now.clock();
+    }
+
+    /// The last write is of this generation, or a copy on its way.
+    #[inline(never)]
+    fn check_write(&self, i: usize, last: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let ordered = if last.pending() {
+            // Only its own arrival may meet it.
+            touch == Touch::Arrived
+        } else if last.generation() != now.generation() || now.generation() >= LIMIT || last.special() && touch == Touch::Atomic {
+            true
+        } else if last.warp() == now.warp() {
+            let (warp, from) = (now.warp() as usize, 1 << last.lane());
+            (0..32).filter(|l| lanes >> l & 1 == 1).all(|l| self.clocks.within(warp, last.clock(), from, l))
+        } else {
+            self.clocks.between(last.warp() as usize, last.clock(), now.warp() as usize)
+        };
+        if ordered {
+            return Ok(());
+        }
+        let lane =
+            (0..32).find(|&l| lanes >> l & 1 == 1 && (last.warp() != now.warp() || l != last.lane())).unwrap_or(now.lane());
+        self.conflict(i, last.wrote(self.block), now, lane, touch)
+    }
+
+    #[cold]
+    fn conflict(&self, i: usize, first: Access, now: Stamp, lane: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let second = Access { lane, ..now.access(touch, self.block) };
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
+    }
+
+    #[inline(always)]
+    fn write(&mut self, i: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let cell = self.cells[i];
+        let last = cell.write;
+        if last.generation() >= now.generation() && (lanes & (lanes - 1) != 0 || !last.plainly_by(now)) {
+            self.check_write(i, last, now, lanes, touch)?;
+        }
+        // Two lanes of one instruction that write one place: which value stays is open.
+        if lanes & (lanes - 1) != 0 && touch == Touch::Write {
+            return self.conflict(i, now.wrote(self.block), now, 31 - lanes.leading_zeros(), touch);
+        }
+        if cell.read.generation() == now.generation() && now.generation() < LIMIT {
+            // Unless one lane alone read, and it is the one that writes:
+            if cell.warps != 1 << now.warp() || cell.lanes != lanes || lanes & (lanes - 1) != 0 {
+                self.check_reads(i, cell, now, lanes, touch)?;
+            }
+            // The reads are ordered before this write: who is ordered after it is ordered after them.
+            self.cells[i].read = Stamp(0);
+            if !self.clocks.known.is_empty() {
+                self.precise.remove(&(i as u32));
+            }
+        }
+        self.cells[i].write = match touch {
+            Touch::Copy => {
+                self.copies = true;
+                Stamp(now.0 | PENDING | (LIMIT as u64) << 48)
+            }
+            Touch::Atomic => {
+                self.lock(i as u32, now.warp());
+                Stamp(now.0 | SPECIAL)
+            }
+            _ => now,
+        };
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn check_reads(&self, i: usize, cell: Cell, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let (me, read) = (now.warp(), cell.read);
+        // Reads by this warp: the lanes are those of the last reader, which may be another warp; then its own were synced or the
+        // last conflict is found first.
+        if read.warp() == me {
+            let bad = (0..32).find(|&l| lanes >> l & 1 == 1 && !self.clocks.within(me as usize, read.clock(), cell.lanes, l));
+            if let Some(l) = bad {
+                let other = (0..32).find(|&r| r != l && cell.lanes >> r & 1 == 1).unwrap_or(read.lane());
+                let first = Access { lane: other, ..read.access(Touch::Read, self.block) };
+                return self.conflict(i, first, now, l, touch);
+            }
+        }
+        for v in (0..32).filter(|&v| v != me && cell.warps >> v & 1 == 1) {
+            let clock = match self.precise.get(&(i as u32)) {
+                Some(clocks) => clocks[v as usize],
+                None => self.clocks.clock[v as usize],
+            };
+            if !self.clocks.between(v as usize, clock, me as usize) {
+                let first = read.access(Touch::Read, self.block);
+                // Where another warp has read since, only the warp is known.
+                let first = if read.warp() == v { first } else { Access { warp: v, lane: 0, ..first } };
+                return self.conflict(i, first, now, now.lane(), touch);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A past access to global memory: its block, and a [`Stamp`].
+#[derive(Clone, Copy)]
+struct Mark {
+    stamp: Stamp,
+    /// Linear index plus 1; 0 for none.
+    block: u32,
+}
+
+const NONE: Mark = Mark { stamp: Stamp(0), block: 0 };
+/// There are other readers, kept aside.
+const MANY: u32 = 1 << 31;
+
+/// What a warp made known by a fence and an atomic: all that its block did before a generation, and what the warp itself did up to
+/// a clock of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Release {
+    block: u32,
+    generation: u32,
+    warp: u32,
+    clock: u32,
+}
+
+/// What a running block knows of the others, and its clocks.
+pub struct GlobalClocks {
+    block: u32,
+    generation: u32,
+    /// Per warp: fences so far, plus 1.
+    clock: Vec<u32>,
+    /// Per warp: what its last fence covers.
+    fenced: Vec<Option<Release>>,
+    acquired: Vec<Release>,
+}
+
+impl GlobalClocks {
+    pub fn new(block: u32, warps: usize) -> GlobalClocks {
+        GlobalClocks { block: block + 1, generation: 1, clock: vec![1; warps], fenced: vec![None; warps], acquired: Vec::new() }
+    }
+
+    /// All threads of the block have met.
+    pub fn barrier(&mut self) {
+        self.generation += 1;
+    }
+
+    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next atomic of the warp releases what came before.
+    pub fn fence(&mut self, warp: u32) {
+        let clock = &mut self.clock[warp as usize];
+        self.fenced[warp as usize] = Some(Release { block: self.block, generation: self.generation, warp, clock: *clock });
+        *clock += 1;
+    }
+
+    /// Whether a past access comes before what warp `warp` does now. Lanes of a warp are taken as ordered.
+    #[inline(always)]
+    fn after(&self, m: Mark, warp: u32) -> bool {
+        let s = m.stamp;
+        if m.block & !MANY == self.block {
+            return s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT;
+        }
+        self.acquired.iter().any(|r| {
+            let (g, w) = (s.generation(), s.warp());
+            r.block == m.block & !MANY && (g < r.generation || g == r.generation && w == r.warp && s.clock() <= r.clock)
+        })
+    }
+}
+
+/// Last write and last read of each granule of a buffer; empty until the buffer is touched.
+#[derive(Default)]
+struct Shadow {
+    writes: Vec<Mark>,
+    reads: Vec<Mark>,
+}
+
+/// Global memory, between the blocks and the warps of one launch.
+pub struct GlobalRaces {
+    /// log₂ of the granule.
+    shift: u32,
+    /// Bytes of each buffer; 0 if nothing of it may be written, so that nobody can race.
+    sizes: Vec<usize>,
+    shadows: Vec<Shadow>,
+    /// Further readers of a granule, none ordered before another.
+    readers: HashMap<(u32, usize), Vec<Mark>>,
+    /// By buffer and offset of the atomic: what was released through it.
+    released: HashMap<(u32, u64), Vec<Release>>,
+    blind: bool,
+}
+
+impl GlobalRaces {
+    /// For buffers of these sizes in bytes (0: read only) and a grid of `blocks`; `granule` is the narrowest access that the kernel
+    /// makes, at most 4.
+    pub fn new(sizes: Vec<usize>, granule: u32, blocks: u64) -> GlobalRaces {
+        GlobalRaces {
+            shift: granule.trailing_zeros(),
+            shadows: sizes.iter().map(|_| Shadow::default()).collect(),
+            sizes,
+            readers: HashMap::new(),
+            released: HashMap::new(),
+            blind: blocks > 1 << 20,
+        }
+    }
+
+    /// Whether the grid is too large for stamps: then nothing is checked.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// An atomic acquires what was released through its address; after a fence, it releases.
+    fn atomic(&mut self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
+        let fence = me.fenced[warp as usize];
+        if fence.is_none() && !self.released.contains_key(&key) {
+            return;
+        }
+        let list = self.released.entry(key).or_default();
+        for &r in list.iter() {
+            if r.block != me.block && !me.acquired.contains(&r) {
+                me.acquired.push(r);
+            }
+        }
+        if let Some(own) = fence {
+            // The newest of a warp covers its older ones. What this block acquired before is passed on.
+            list.retain(|r| r.block != me.block || r.warp != warp);
+            list.push(own);
+            for r in &me.acquired {
+                if !list.contains(r) {
+                    list.push(*r);
+                }
+            }
+        }
+    }
+
+    /// A warp touches `bytes` at each of `pieces` of a buffer, relative to `base` bytes from its start.
+    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
+    #[inline(always)]
+    pub fn touch(
+        &mut self,
+        touch: Touch,
+        me: &mut GlobalClocks,
+        warp: u32,
+        pc: u32,
+        buffer: u32,
+        base: u64,
+        pieces: &[(i32, u32)],
+        bytes: u32,
+    ) -> Result<(), Box<Conflict>> {
+        let size = (self.sizes[buffer as usize] + (1 << self.shift) - 1) >> self.shift;
+        if size == 0 || self.blind {
+            return Ok(());
+        }
+        let shadow = &mut self.shadows[buffer as usize];
+        // Zeroed memory costs nothing until it is touched.
+        if touch == Touch::Read && shadow.reads.is_empty() {
+            shadow.reads = vec![NONE; size];
+        }
+        if touch != Touch::Read && shadow.writes.is_empty() {
+            shadow.writes = vec![NONE; size];
+        }
+        let n = (bytes >> self.shift) as usize;
+        for &(offset, lanes) in pieces {
+            let at = base.wrapping_add_signed(offset as i64);
+            let from = (at >> self.shift) as usize;
+            let stamp = Stamp::new(me.generation, me.clock[warp as usize], warp, lanes.trailing_zeros(), pc);
+            for i in from..from + n {
+                self.one(touch, me, buffer, i, stamp)?;
+            }
+            if touch == Touch::Write && lanes & (lanes - 1) != 0 {
+                let mark = Mark { stamp, block: me.block };
+                return self.conflict(me, from, mark, Touch::Write, stamp, 31 - lanes.leading_zeros(), touch);
+            }
+            if touch == Touch::Atomic {
+                self.atomic((buffer, at), warp, me);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn one(&mut self, touch: Touch, me: &GlobalClocks, buffer: u32, i: usize, now: Stamp) -> Result<(), Box<Conflict>> {
+        let shadow = &mut self.shadows[buffer as usize];
+        let warp = now.warp();
+        if let Some(&last) = shadow.writes.get(i)
+            && last.block != 0
+            && !(touch == Touch::Atomic && last.stamp.special())
+            && !me.after(last, warp)
+        {
+            let how = if last.stamp.special() { Touch::Atomic } else { Touch::Write };
+            return self.conflict(me, i, last, how, now, now.lane(), touch);
+        }
+        let mark = Mark { stamp: now, block: me.block };
+        if touch == Touch::Read {
+            let old = shadow.reads[i];
+            if old.block & MANY == 0 && (old.block == 0 || me.after(old, warp)) {
+                shadow.reads[i] = mark;
+            } else {
+                shadow.reads[i].block |= MANY;
+                self.another_reader(me, buffer, i, mark);
+            }
+            return Ok(());
+        }
+        if let Some(&read) = shadow.reads.get(i)
+            && read.block != 0
+        {
+            let first = Some(&read).filter(|r| !me.after(**r, warp));
+            let others = if read.block & MANY != 0 { self.readers.remove(&(buffer, i)).unwrap_or_default() } else { Vec::new() };
+            if let Some(&r) = first.or(others.iter().find(|r| !me.after(**r, warp))) {
+                return self.conflict(me, i, r, Touch::Read, now, now.lane(), touch);
+            }
+            // All reads come before this write: who comes after it comes after them.
+            self.shadows[buffer as usize].reads[i] = NONE;
+        }
+        let special = if touch == Touch::Atomic { SPECIAL } else { 0 };
+        self.shadows[buffer as usize].writes[i] = Mark { stamp: Stamp(now.0 | special), ..mark };
+        Ok(())
+    }
+
+    #[cold]
+    fn another_reader(&mut self, me: &GlobalClocks, buffer: u32, i: usize, mark: Mark) {
+        let list = self.readers.entry((buffer, i)).or_default();
+        list.retain(|r| !me.after(*r, mark.stamp.warp()));
+        list.push(mark);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "both sides of a report")]
+    #[cold]
+    fn conflict(
+        &self,
+        me: &GlobalClocks,
+        i: usize,
+        first: Mark,
+        how: Touch,
+        now: Stamp,
+        lane: u32,
+        touch: Touch,
+    ) -> Result<(), Box<Conflict>> {
+        let second = Access { lane, ..now.access(touch, me.block - 1) };
+        let first = first.stamp.access(how, (first.block & !MANY) - 1);
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
+    }
+}
+
+impl Conflict {
+    /// What kind of race it is: `write after read` and so on.
+    pub fn hazard(&self) -> &'static str {
+        match (self.first.touch, self.second.touch) {
+            (Touch::Copy, _) => "access to memory that an unfinished cp.async writes",
+            (Touch::Read, _) => "write after read",
+            (_, Touch::Read) => "read after write",
+            _ => "write after write",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANES: u32 = u32::MAX;
+
+    /// Offsets of 32 consecutive words, one for each lane.
+    fn row() -> Vec<(i32, u32)> {
+        (0..32).map(|i| (4 * i, 1 << i)).collect()
+    }
+    fn one(lane: u32) -> [(i32, u32); 1] {
+        [(0, 1 << lane)]
+    }
+
+    #[test]
+    fn a_barrier_orders_and_its_absence_does_not() {
+        for (first, second, races) in [
+            (Touch::Read, Touch::Read, false),
+            (Touch::Read, Touch::Write, true),
+            (Touch::Write, Touch::Read, true),
+            (Touch::Write, Touch::Write, true),
+            (Touch::Atomic, Touch::Atomic, false),
+            (Touch::Atomic, Touch::Read, true),
+            (Touch::Read, Touch::Atomic, true),
+            (Touch::Write, Touch::Atomic, true),
+        ] {
+            for barrier in [false, true] {
+                let mut s = SharedRaces::new(4096, 4, 2);
+                s.begin(7);
+                s.touch(first, 0, 11, 128, &row(), 4).unwrap();
+                if barrier {
+                    s.barrier();
+                }
+                let got = s.touch(second, 1, 22, 128, &row(), 4);
+                assert_eq!(got.is_err(), races && !barrier, "{first:?}, {second:?}, {barrier}");
+                if let Err(c) = got {
+                    let want = Access { touch: first, block: 7, warp: 0, lane: 0, pc: 11 };
+                    assert_eq!((c.at, c.first, c.second), (128, want, Access { touch: second, warp: 1, pc: 22, ..want }));
+                }
+            }
+        }
+        // Other words, other pieces of wide accesses.
+        let mut s = SharedRaces::new(4096, 4, 2);
+        s.touch(Touch::Write, 0, 0, 0, &[(0, 1), (16, 2)], 16).unwrap();
+        s.touch(Touch::Write, 1, 0, 32, &[(0, 1)], 16).unwrap();
+        assert_eq!(s.touch(Touch::Read, 1, 0, 0, &[(28, 4)], 4).unwrap_err().at, 28);
+    }
+
+    #[test]
+    fn many_readers_one_writer() {
+        // Three warps read; the second of them writes without a barrier: a race with the others. After it, none.
+        for barrier in [false, true] {
+            let mut s = SharedRaces::new(64, 4, 3);
+            for w in [0, 2, 1] {
+                s.touch(Touch::Read, w, w, 0, &one(3), 4).unwrap();
+            }
+            if barrier {
+                s.barrier();
+            }
+            assert_eq!(s.touch(Touch::Write, 1, 9, 0, &one(3), 4).is_err(), !barrier);
+        }
+        // The writer alone read: fine.
+        let mut s = SharedRaces::new(64, 4, 3);
+        s.touch(Touch::Read, 1, 0, 0, &one(3), 4).unwrap();
+        s.touch(Touch::Write, 1, 0, 0, &one(3), 4).unwrap();
+    }
+
+    #[test]
+    fn lanes_of_a_warp() {
+        let fresh = || SharedRaces::new(256, 4, 1);
+        // Lane 1 reads what lane 0 wrote: ordered by a sync with both, also in two steps, not by one without.
+        for (masks, ordered) in [
+            (vec![], false),
+            (vec![LANES], true),
+            (vec![0b11], true),
+            (vec![0b101, 0b110], true),
+            (vec![0b110, 0b101], false),
+            (vec![0b1100], false),
+        ] {
+            let mut s = fresh();
+            s.sync(0, 0b1, LANES);
+            s.touch(Touch::Write, 0, 0, 0, &one(0), 4).unwrap();
+            masks.iter().for_each(|&m| s.sync(0, m, LANES));
+            assert_eq!(s.touch(Touch::Read, 0, 1, 0, &one(1), 4).is_ok(), ordered, "{masks:?}");
+            // The other way round: read, then write by another lane.
+            let mut s = fresh();
+            s.touch(Touch::Read, 0, 0, 0, &[(0, 0b1)], 4).unwrap();
+            masks.iter().for_each(|&m| s.sync(0, m, LANES));
+            let got = s.touch(Touch::Write, 0, 1, 0, &one(1), 4);
+            assert_eq!(got.is_ok(), ordered, "{masks:?}");
+            if let Err(c) = got {
+                assert_eq!((c.first.lane, c.second.lane), (0, 1));
+            }
+        }
+        // Lanes that have exited need not take part.
+        let mut s = fresh();
+        s.touch(Touch::Write, 0, 0, 0, &one(0), 4).unwrap();
+        s.sync(0, 0b11, 0b11);
+        s.touch(Touch::Read, 0, 1, 0, &one(1), 4).unwrap();
+        // A lane sees its own write; a broadcast is read by lanes that do not.
+        let mut s = fresh();
+        s.touch(Touch::Write, 0, 0, 0, &one(5), 4).unwrap();
+        s.touch(Touch::Read, 0, 1, 0, &one(5), 4).unwrap();
+        assert_eq!(s.touch(Touch::Read, 0, 2, 0, &[(0, LANES)], 4).unwrap_err().second.lane, 0);
+        // Two lanes write one word with one instruction.
+        assert!(fresh().touch(Touch::Write, 0, 0, 0, &[(0, 0b110)], 4).is_err());
+        assert!(fresh().touch(Touch::Atomic, 0, 0, 0, &[(0, 0b110)], 4).is_ok());
+    }
+
+    #[test]
+    fn named_barriers() {
+        // Warps 0 and 1 meet at barrier 1; warp 2 does not.
+        let run = |reader: u32, meet: bool| {
+            let mut s = SharedRaces::new(64, 4, 3);
+            s.touch(Touch::Write, 0, 0, 0, &one(0), 4).unwrap();
+            if meet {
+                s.arrive(1, 0);
+                s.arrive(1, 1);
+                s.leave(1, 0);
+                s.leave(1, 1);
+            }
+            s.touch(Touch::Read, reader, 1, 0, &one(0), 4).is_ok()
+        };
+        assert_eq!([run(1, true), run(2, true), run(1, false)], [true, false, false]);
+        // What happens after the barrier is not ordered by it.
+        let mut s = SharedRaces::new(64, 4, 3);
+        s.arrive(1, 0);
+        s.arrive(1, 1);
+        s.leave(1, 1);
+        s.touch(Touch::Write, 0, 0, 0, &one(0), 4).unwrap();
+        assert!(s.touch(Touch::Read, 1, 1, 0, &one(0), 4).is_err());
+        // Through a third warp; and a reader of before the barrier, found by a writer after it.
+        for through in [false, true] {
+            let mut s = SharedRaces::new(64, 4, 3);
+            s.touch(Touch::Read, 0, 0, 0, &one(0), 4).unwrap();
+            s.touch(Touch::Read, 1, 0, 0, &one(1), 4).unwrap();
+            s.arrive(1, 0);
+            s.arrive(1, 1);
+            s.leave(1, 1);
+            if through {
+                s.arrive(2, 1);
+                s.leave(2, 2);
+            }
+            assert_eq!(s.touch(Touch::Write, 2, 0, 0, &one(1), 4).is_ok(), through);
+        }
+    }
+
+    #[test]
+    fn copies_in_flight() {
+        let mut s = SharedRaces::new(256, 4, 2);
+        s.touch(Touch::Copy, 0, 5, 0, &[(0, 1)], 16).unwrap();
+        // A barrier does not finish a copy.
+        s.barrier();
+        for (touch, warp) in [(Touch::Read, 1), (Touch::Read, 0), (Touch::Write, 0), (Touch::Atomic, 1)] {
+            let mut s = SharedRaces::new(256, 4, 2);
+            s.touch(Touch::Copy, 0, 5, 0, &[(0, 1)], 16).unwrap();
+            s.barrier();
+            // Not even its own lane may look.
+            let c = s.touch(touch, warp, 6, 4, &one(0), 4).unwrap_err();
+            assert_eq!((c.first.touch, c.first.pc, c.at), (Touch::Copy, 5, 4));
+        }
+        s.touch(Touch::Arrived, 0, 7, 0, &[(0, 1)], 16).unwrap();
+        // Its own lane may; the others need a barrier.
+        s.touch(Touch::Read, 0, 8, 4, &one(0), 4).unwrap();
+        assert!(s.touch(Touch::Read, 1, 8, 8, &one(0), 4).is_err());
+        s.barrier();
+        s.touch(Touch::Read, 1, 8, 4, &one(0), 4).unwrap();
+        // A copy into what others still read, without and with a barrier.
+        s.touch(Touch::Read, 1, 8, 0, &one(0), 4).unwrap();
+        assert!(s.touch(Touch::Copy, 0, 9, 0, &[(0, 1)], 16).is_err());
+        s.barrier();
+        s.touch(Touch::Copy, 0, 9, 0, &[(0, 1)], 16).unwrap();
+    }
+
+    #[test]
+    fn locks_in_shared_memory() {
+        for fences in [false, true] {
+            let mut s = SharedRaces::new(64, 4, 2);
+            for w in 0..2 {
+                s.touch(Touch::Atomic, w, 0, 32, &one(0), 4).unwrap();
+                let got = s.touch(Touch::Read, w, 1, 0, &one(0), 4).and_then(|()| s.touch(Touch::Write, w, 2, 0, &one(0), 4));
+                assert_eq!(got.is_ok(), fences || w == 0);
+                if fences {
+                    s.fence(w);
+                }
+                s.touch(Touch::Atomic, w, 3, 32, &one(0), 4).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_a_grid() {
+        for (first, second, races) in [
+            (Touch::Write, Touch::Write, true),
+            (Touch::Write, Touch::Read, true),
+            (Touch::Read, Touch::Write, true),
+            (Touch::Read, Touch::Read, false),
+            (Touch::Atomic, Touch::Atomic, false),
+            (Touch::Atomic, Touch::Read, true),
+        ] {
+            let mut g = GlobalRaces::new(vec![0, 4096], 4, 2);
+            for (block, touch) in [(0, first), (1, second)] {
+                let mut me = GlobalClocks::new(block, 1);
+                let got = g.touch(touch, &mut me, 0, 30 + block, 1, 256, &row(), 4);
+                assert_eq!(got.is_err(), races && block == 1, "{first:?}, {second:?}");
+                if let Err(c) = got {
+                    assert_eq!((c.first.block, c.second.block, c.first.pc, c.second.pc, c.at), (0, 1, 30, 31, 256));
+                }
+            }
+        }
+        // Read by three blocks, written by the one that read last.
+        let mut g = GlobalRaces::new(vec![64], 4, 3);
+        for block in 0..3 {
+            let mut me = GlobalClocks::new(block, 1);
+            g.touch(Touch::Read, &mut me, 0, 0, 0, 0, &one(0), 4).unwrap();
+            if block == 2 {
+                assert_eq!(g.touch(Touch::Write, &mut me, 0, 0, 0, 0, &one(0), 4).unwrap_err().first.block, 0);
+            }
+        }
+        // Within a block: warps need a barrier, as in shared memory.
+        for barrier in [false, true] {
+            let mut g = GlobalRaces::new(vec![64], 4, 1);
+            let mut me = GlobalClocks::new(0, 2);
+            g.touch(Touch::Write, &mut me, 0, 0, 0, 0, &one(0), 4).unwrap();
+            if barrier {
+                me.barrier();
+            }
+            assert_eq!(g.touch(Touch::Read, &mut me, 1, 0, 0, 0, &one(0), 4).is_ok(), barrier);
+        }
+    }
+
+    /// Every block writes a partial result; the last to draw a ticket adds them up.
+    #[test]
+    fn last_block() {
+        #[derive(Clone, Copy, Debug)]
+        struct Pattern {
+            fence: bool,
+            barrier: bool,
+            late: bool,
+            ticket: bool,
+        }
+        let run = |p: Pattern| {
+            let mut g = GlobalRaces::new(vec![4096, 4], 4, 4);
+            for block in 0..4 {
+                let mut me = GlobalClocks::new(block, 2);
+                // Both warps write; warp 0 draws the ticket.
+                for warp in 0..2 {
+                    g.touch(Touch::Write, &mut me, warp, 0, 0, 256 * block as u64 + 128 * warp as u64, &row(), 4)?;
+                }
+                if p.barrier {
+                    me.barrier();
+                }
+                if p.fence {
+                    me.fence(0);
+                }
+                if p.late {
+                    g.touch(Touch::Write, &mut me, 0, 0, 0, 256 * block as u64, &row(), 4)?;
+                }
+                if p.ticket {
+                    g.touch(Touch::Atomic, &mut me, 0, 1, 1, 0, &one(0), 4)?;
+                }
+                me.barrier();
+                if block == 3 {
+                    for warp in 0..8 {
+                        g.touch(Touch::Read, &mut me, warp % 2, 2, 0, 128 * warp as u64, &row(), 4)?;
+                    }
+                }
+            }
+            Ok::<(), Box<Conflict>>(())
+        };
+        let right = Pattern { fence: true, barrier: true, late: false, ticket: true };
+        assert_eq!(run(right), Ok(()));
+        for wrong in [
+            Pattern { fence: false, ..right },
+            Pattern { barrier: false, ..right },
+            Pattern { late: true, ..right },
+            Pattern { ticket: false, ..right },
+        ] {
+            let c = run(wrong).expect_err(&format!("{wrong:?}"));
+            assert_eq!((c.hazard(), c.second.block), ("read after write", 3), "{wrong:?}");
+        }
+    }
+}

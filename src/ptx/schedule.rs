@@ -1,0 +1,71 @@
+//! In which order blocks and warps run. Results of a correct kernel do not depend on it.
+
+use crate::core::rng::philox;
+
+/// The order of blocks and warps, and whether warps are pre-empted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// Blocks and warps in rising order, each warp until it has to wait.
+    #[default]
+    Forward,
+    /// The same in falling order.
+    Reverse,
+    /// Any order, drawn from the seed; warps are also pre-empted at memory instructions.
+    Random(u64),
+}
+
+impl Schedule {
+    /// The `n` numbers below `n`, in order.
+    pub(crate) fn order(self, n: usize, turn: u64) -> Vec<usize> {
+        match self {
+            Schedule::Forward => (0..n).collect(),
+            Schedule::Reverse => (0..n).rev().collect(),
+            Schedule::Random(seed) => {
+                let mut v: Vec<usize> = (0..n).collect();
+                for i in (1..n).rev() {
+                    let [a, ..] = philox([seed as u32, (seed >> 32) as u32], [i as u32, turn as u32, (turn >> 32) as u32, 1]);
+                    v.swap(i, a as usize % (i + 1));
+                }
+                v
+            }
+        }
+    }
+}
+
+/// Stops a warp at some of its memory instructions.
+pub(crate) struct Preempt {
+    seed: u64,
+    count: u32,
+    left: u32,
+    pub due: bool,
+}
+
+impl Preempt {
+    pub fn new(seed: u64) -> Preempt {
+        let mut p = Preempt { seed, count: 0, left: 0, due: false };
+        p.draw();
+        p
+    }
+
+    fn draw(&mut self) {
+        let [a, ..] = philox([self.seed as u32, (self.seed >> 32) as u32], [self.count, 0, 0, 2]);
+        self.count = self.count.wrapping_add(1);
+        // Mostly soon, sometimes late.
+        self.left = 1 + (a >> 8) % if a % 4 == 0 { 200 } else { 16 };
+    }
+
+    /// A memory instruction was executed.
+    #[inline(always)]
+    pub fn tick(&mut self) {
+        self.left -= 1;
+        if self.left == 0 {
+            self.due = true;
+            self.draw();
+        }
+    }
+
+    /// Whether the warp must stop, and no longer.
+    pub fn take(&mut self) -> bool {
+        std::mem::take(&mut self.due)
+    }
+}

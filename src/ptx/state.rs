@@ -1,0 +1,284 @@
+//! The state of a running block: registers, frames, warps, barriers.
+
+use super::decode::{Func, Preset, Special};
+use super::mem::{Bytes, POISON};
+use super::op::{Bank, Lanes32, Lanes64};
+
+/// A 32-bit register of a warp, on its own cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct W(pub Lanes32);
+
+/// A 64-bit register of a warp.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct L(pub Lanes64);
+
+/// Registers of a frame, and a mask of lanes for each that says where it holds an uninitialised value.
+#[derive(Default)]
+pub(crate) struct Regs {
+    pub w: Vec<W>,
+    pub l: Vec<L>,
+    /// Predicates: a bit for each lane. Number 0 is all ones.
+    pub p: Vec<u32>,
+    pub tw: Vec<u32>,
+    pub tl: Vec<u32>,
+    pub tp: Vec<u32>,
+    /// Whether any register was ever tainted; while not, nobody propagates.
+    pub tainted: bool,
+}
+
+impl Regs {
+    fn reset(&mut self, banks: [u16; 3]) {
+        let [w, l, p] = banks.map(|n| n as usize);
+        let poison = (POISON as u64) << 32 | POISON as u64;
+        self.w.clear();
+        self.w.resize(w, W([POISON; 32]));
+        self.l.clear();
+        self.l.resize(l, L([poison; 32]));
+        self.p.clear();
+        self.p.resize(p, 0);
+        self.p[0] = !0;
+        for (taint, n) in [(&mut self.tw, w), (&mut self.tl, l), (&mut self.tp, p)] {
+            taint.clear();
+            taint.resize(n, 0);
+        }
+        self.tainted = false;
+    }
+
+    pub fn taint(&self, bank: Bank, slot: u16) -> u32 {
+        match bank {
+            Bank::W => self.tw[slot as usize],
+            Bank::L => self.tl[slot as usize],
+            Bank::P => self.tp[slot as usize],
+        }
+    }
+
+    /// The lanes of `m` become tainted where `t` says so, and clean elsewhere.
+    pub fn set_taint(&mut self, bank: Bank, slot: u16, m: u32, t: u32) {
+        let x = match bank {
+            Bank::W => &mut self.tw[slot as usize],
+            Bank::L => &mut self.tl[slot as usize],
+            Bank::P => &mut self.tp[slot as usize],
+        };
+        *x = *x & !m | t & m;
+        self.tainted |= t & m != 0;
+    }
+}
+
+/// One activation of a function. Lanes that diverged inside it, or that call it from the same place, share it.
+pub(crate) struct Frame {
+    pub function: u32,
+    pub regs: Regs,
+    /// Parameter memory, `Func::params` bytes for each lane in turn.
+    pub params: Bytes,
+    /// Lanes inside.
+    pub mask: u32,
+    pub parent: u32,
+    pub depth: u32,
+    /// Where the caller goes on.
+    pub ret: u32,
+    /// Index of the call's description.
+    pub call: u16,
+    /// Where the function's local variables begin.
+    pub local: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Ready,
+    /// At an instruction that needs more lanes of its warp.
+    Parked,
+    /// At a barrier, until its phase is over.
+    Barrier {
+        id: u8,
+        phase: u32,
+    },
+}
+
+/// Lanes that run together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    pub frame: u32,
+    pub pc: u32,
+    pub mask: u32,
+    pub state: State,
+    /// When it last ran, for fairness.
+    pub turn: u64,
+}
+
+/// A copy that `cp.async` has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copy {
+    pub lane: u8,
+    pub bytes: u8,
+    /// Bytes that come from memory; the rest become zero.
+    pub from: u8,
+    /// The lane's commit group.
+    pub group: u32,
+    pub to: u32,
+    pub source: u64,
+    pub pc: u32,
+}
+
+pub(crate) struct Warp {
+    pub index: u32,
+    pub frames: Vec<Frame>,
+    pub groups: Vec<Group>,
+    /// Lanes that have not exited.
+    pub live: u32,
+    /// Local memory: words of the lanes interleaved.
+    pub local: Bytes,
+    pub copies: Vec<Copy>,
+    pub commits: [u32; 32],
+    pub turn: u64,
+    /// Where a fault happened.
+    pub at: (u32, u32),
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Barrier {
+    pub arrived: u32,
+    /// Threads that must come; 0: all that live.
+    pub count: u32,
+    pub phase: u32,
+    pub popc: u32,
+    pub all: bool,
+    pub any: bool,
+    /// Of the phase that ended last.
+    pub result: (u32, bool, bool),
+}
+
+/// What a block knows about itself.
+pub(crate) struct Shape {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub at: [u32; 3],
+    pub params: Vec<u8>,
+    pub dynamic_at: u32,
+    pub shared: u32,
+    pub dynamic: u32,
+    /// Addresses of module variables.
+    pub symbols: Vec<u64>,
+}
+
+impl Shape {
+    pub fn threads(&self) -> u32 {
+        self.block.iter().product()
+    }
+
+    pub fn thread(&self, warp: u32, lane: u32) -> [u32; 3] {
+        let t = warp * 32 + lane;
+        let [x, y, _] = self.block;
+        [t % x, t / x % y, t / x / y]
+    }
+
+    fn special(&self, s: Special, warp: u32, lane: u32) -> u32 {
+        match s {
+            Special::Tid(a) => self.thread(warp, lane)[a as usize],
+            Special::Ntid(a) => self.block[a as usize],
+            Special::Ctaid(a) => self.at[a as usize],
+            Special::Nctaid(a) => self.grid[a as usize],
+            Special::LaneId => lane,
+            Special::WarpId => warp,
+            Special::NWarpId => self.threads().div_ceil(32),
+            Special::WarpSize => 32,
+            Special::SmId | Special::GridId => 0,
+            Special::NSmId => 1,
+            Special::LaneMask(0) => 1 << lane,
+            Special::LaneMask(1) => (1 << lane) - 1,
+            Special::LaneMask(2) => !0 >> (31 - lane),
+            Special::LaneMask(3) => !(!0 >> (31 - lane)),
+            Special::LaneMask(_) => !((1 << lane) - 1),
+            Special::DynamicShared => self.dynamic,
+            Special::TotalShared => self.shared,
+        }
+    }
+
+    fn value(&self, p: Preset, frame_local: u32, warp: u32, lane: u32) -> u64 {
+        match p {
+            Preset::Bits(b) => b,
+            Preset::Special(s) => self.special(s, warp, lane) as u64,
+            Preset::KernelParam { at, bytes, signed } => {
+                let at = at as usize;
+                let mut b = [0; 8];
+                b[..bytes as usize].copy_from_slice(&self.params[at..at + bytes as usize]);
+                let x = u64::from_le_bytes(b);
+                let up = 64 - 8 * bytes as u32;
+                if signed { (((x << up) as i64) >> up) as u64 } else { x }
+            }
+            Preset::Symbol(i, plus) => self.symbols[i as usize].wrapping_add(plus as u64),
+            Preset::DynamicShared(plus) => (self.dynamic_at as i64 + plus) as u64,
+            Preset::Local(at) => (frame_local as i64 + at) as u64,
+        }
+    }
+}
+
+impl Frame {
+    pub fn new() -> Frame {
+        Frame {
+            function: 0,
+            regs: Regs::default(),
+            params: Bytes::default(),
+            mask: 0,
+            parent: 0,
+            depth: 0,
+            ret: 0,
+            call: 0,
+            local: 0,
+        }
+    }
+
+    /// Registers, constants and special registers of a fresh activation.
+    pub fn enter(&mut self, number: u32, f: &Func, shape: &Shape, warp: u32) {
+        self.function = number;
+        self.regs.reset(f.banks);
+        self.params = Bytes::unknown(f.params as usize * 32);
+        for &(bank, slot, p) in &f.presets {
+            let uniform = !matches!(p, Preset::Special(_));
+            let first = shape.value(p, self.local, warp, 0);
+            let value = |lane| if uniform { first } else { shape.value(p, self.local, warp, lane) };
+            match bank {
+                Bank::W => self.regs.w[slot as usize] = W(std::array::from_fn(|i| value(i as u32) as u32)),
+                Bank::L => self.regs.l[slot as usize] = L(std::array::from_fn(|i| value(i as u32))),
+                Bank::P => self.regs.p[slot as usize] = first as u32,
+            }
+        }
+    }
+}
+
+impl Warp {
+    pub fn new(index: u32) -> Warp {
+        Warp {
+            index,
+            frames: Vec::new(),
+            groups: Vec::new(),
+            live: 0,
+            local: Bytes::default(),
+            copies: Vec::new(),
+            commits: [0; 32],
+            turn: 0,
+            at: (0, 0),
+        }
+    }
+
+    /// Back to the beginning, for the next block.
+    pub fn reset(&mut self, entry: &Func, shape: &Shape) {
+        let threads = shape.threads() - self.index * 32;
+        self.live = if threads >= 32 { !0 } else { (1 << threads) - 1 };
+        self.frames.truncate(1);
+        if self.frames.is_empty() {
+            self.frames.push(Frame::new());
+        }
+        self.frames[0].local = 0;
+        self.frames[0].depth = 0;
+        self.frames[0].mask = self.live;
+        self.frames[0].enter(0, entry, shape, self.index);
+        self.local = Bytes::unknown(entry.local.next_multiple_of(16) as usize * 32);
+        self.groups.clear();
+        self.groups.push(Group { frame: 0, pc: entry.start, mask: self.live, state: State::Ready, turn: 0 });
+        self.copies.clear();
+        self.commits = [0; 32];
+        self.turn = 0;
+    }
+}

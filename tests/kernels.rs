@@ -1,0 +1,90 @@
+//! Every row of the ops' case tables on the PTX emulator: the kernels that this build ships, with the launches that the ops make.
+//!
+//! `kernels/OP/ROW` runs the row three times through one plan (as a loop, recorded, replayed) under each schedule of warps and
+//! blocks, every check switched on, and asks:
+//!
+//! * does each output of both passes agree with the f64 host pass, by the one formula of `docs/numerics.md`?
+//! * do all runs and all schedules give the same bits?
+//! * did any check report anything? (A report is an error of the run.)
+//!
+//! Rows of convolutions also run with `precision = tf32` and `3xtf32`.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Bench, Ran, close, inputs, normals, terms};
+use lae_engine::core::plan::Memory;
+use lae_engine::device::emu::{Emulator, Options, Schedule};
+use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::ops::{Case, OPS};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// ε of a pass whose factors are rounded: 10 bits of fraction, or twice that less the product of two low parts.
+fn epsilon(p: Precision) -> f64 {
+    match p {
+        Precision::F32 => f32::EPSILON as f64,
+        Precision::Tf32 => 2f64.powi(-10),
+        Precision::Tf32x3 => 2f64.powi(-20),
+    }
+}
+
+fn bits(r: &Ran) -> Vec<u32> {
+    let values = r.outputs.iter().map(|o| &o.1).chain(r.grads.iter().map(|g| &g.1));
+    values.flatten().map(|&x| (x as f32).to_bits()).collect()
+}
+
+fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
+    let x = inputs(case, 22);
+    let mut oracle = Bench::<f64>::new(case);
+    let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
+    let exact = oracle.run(&x, &u);
+    let mut first: Option<Vec<u32>> = None;
+    for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)] {
+        let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
+        let mut bench = Bench::on(&device, case, Memory::Planned)?;
+        for how in ["looped", "recorded", "replayed"] {
+            let ran = bench.try_run(&x, &u).map_err(|e| format!("{schedule:?}, {how}: {e}"))?;
+            let found = bits(&ran);
+            match &first {
+                Some(bits) if *bits != found => return Err(format!("{schedule:?}, {how}: other bits than the first run").into()),
+                Some(_) => continue,
+                None => first = Some(found),
+            }
+            let (eps, terms) = (epsilon(precision), terms(case));
+            for ((name, a), (_, b)) in ran.outputs.iter().zip(&exact.outputs) {
+                close(name, a, b, eps, terms)?;
+            }
+            for ((i, a), (_, b)) in ran.grads.iter().zip(&exact.grads) {
+                close(&format!("dx[{i}]"), a, b, eps, terms)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    if kernels::KERNELS.is_empty() {
+        // Nothing to run is not a pass: the gate builds with LAE_CUDA=require and never comes here.
+        let skip = Trial::test("kernels (not built: no nvcc; see `lae-engine doctor`)", || Ok(())).with_ignored_flag(true);
+        return libtest_mimic::run(&args, vec![skip]).exit_code();
+    }
+    let mut trials = Vec::new();
+    for (op, table) in OPS {
+        for (i, case) in table().into_iter().enumerate().filter(|(_, c)| c.bench.is_none()) {
+            let precisions: &[Precision] = match *op {
+                "conv2d" | "conv_transpose2d" => &[Precision::F32, Precision::Tf32, Precision::Tf32x3],
+                _ => &[Precision::F32],
+            };
+            for &p in precisions {
+                let name = format!("kernels/{op}/{i} {}{}", case.label, if p == Precision::F32 { "" } else { " tf" });
+                let name = if p == Precision::Tf32x3 { name.replace(" tf", " 3xtf32") } else { name.replace(" tf", " tf32") };
+                let case = case.clone();
+                trials.push(Trial::test(name, move || row(&case, p)));
+            }
+        }
+    }
+    assert!(trials.len() > 80, "only {} rows", trials.len());
+    libtest_mimic::run(&args, trials).exit_code()
+}

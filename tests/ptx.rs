@@ -1,0 +1,4 @@
+//! The PTX emulator on what nvcc writes, and on small pieces of PTX by hand.
+
+#[path = "ptx/kernels.rs"]
+mod kernels;
