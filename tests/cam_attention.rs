@@ -13,7 +13,8 @@ use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::{Shape, shape};
 use lae_engine::core::tape::{Tape, Var};
-use lae_engine::device::Device;
+use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Result;
 use lae_engine::ops::bilinear::bilinear;
 use lae_engine::ops::cam_attention::{CamAttention, Norm, Reduce, Units, Weight};
@@ -253,9 +254,14 @@ fn pairs() -> Vec<CamAttention> {
     chosen
 }
 
-/// The devices other than the host that this build can run on, and the host itself in f32.
+/// The host in f32, and the emulator if this build has kernels.
 fn devices() -> Vec<Device> {
-    vec![Device::Cpu]
+    let emulator = || Device::Gpu(Emulator::new(Options::default()), Precision::F32);
+    if kernels::KERNELS.is_empty() {
+        eprintln!("SKIP: kernels were not built");
+        return vec![Device::Cpu];
+    }
+    vec![Device::Cpu, emulator()]
 }
 
 /// Every output and gradient on `device` against the f64 host pass, by the formula of docs/numerics.md.
