@@ -57,7 +57,15 @@ fn a_correct_kernel_has_no_fault() {
 fn out_of_bounds() {
     let name = fault(
         "ld.global.u32 %r3, [%rd3+4];",
-        &["read of 4 bytes in global memory", "at the end of argument 0 (`x`, 256 bytes)", "block (0,0,0)", "thread (63,0,0)", "warp 1 lane 31", "ld.global.u32 %r3, [%rd3+4]", "ptx line 15"],
+        &[
+            "read of 4 bytes in global memory",
+            "at the end of argument 0 (`x`, 256 bytes)",
+            "block (0,0,0)",
+            "thread (63,0,0)",
+            "warp 1 lane 31",
+            "ld.global.u32 %r3, [%rd3+4]",
+            "ptx line 15",
+        ],
     );
     assert_eq!(name, "out-of-bounds");
     fault("ld.global.u32 %r3, [%rd3+-8];", &["8 bytes before argument 0", "thread (0,0,0)"]);
