@@ -8,6 +8,7 @@ mod conv_launch;
 use std::sync::Arc;
 
 use crate::core::op::{DynOp, Op, Set};
+use crate::core::rng::Rng;
 use crate::core::shape::{Shape, shape};
 
 /// One row of an op's table: sizes that a test (and, if named, a benchmark) runs.
@@ -44,6 +45,40 @@ pub enum Fill {
     Mask,
     /// Small whole numbers: a step counter.
     Counter,
+}
+
+impl Fill {
+    /// Values for an input of this shape, exactly representable in f32.
+    pub fn values(self, shape: Shape, rng: &mut Rng) -> Vec<f32> {
+        let n = shape.len();
+        match self {
+            Fill::Normal => (0..n).map(|_| rng.normal()).collect(),
+            Fill::OffZero => {
+                let away = |x: f32| x + 0.1f32.copysign(x);
+                (0..n).map(|_| away(rng.normal())).collect()
+            }
+            Fill::Positive => (0..n).map(|_| rng.range(0.5, 1.5)).collect(),
+            Fill::Binary => (0..n).map(|i| if i == 0 { 1.0 } else { rng.below(2) as f32 }).collect(),
+            Fill::Class(k) => (0..n).map(|_| rng.below(k) as f32).collect(),
+            Fill::Counter => vec![7.0; n],
+            Fill::Distinct => {
+                let mut xs: Vec<f32> = (0..n).map(|i| ((i as f64 - n as f64 / 2.0) * 0.0625 + 0.015625) as f32).collect();
+                rng.shuffle(&mut xs);
+                xs
+            }
+            Fill::Mask => {
+                let mut xs = vec![0.0; n];
+                for image in xs.chunks_mut(shape.per_image()) {
+                    let (h, w) = (shape.h as usize, shape.w as usize);
+                    let (r0, c0) = (rng.below(h.div_ceil(2)), rng.below(w.div_ceil(2)));
+                    for r in r0..(r0 + h / 2).min(h) {
+                        image[r * w + c0..r * w + (c0 + w / 2).min(w)].fill(1.0);
+                    }
+                }
+                xs
+            }
+        }
+    }
 }
 
 pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shape, Fill)]) -> Case {

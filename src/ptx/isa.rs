@@ -296,6 +296,15 @@ static TABLE: &[Row] = &[
     row("cp.async.cg.shared.global[.L2::64B|.L2::128B|.L2::256B]", With(decode::cp_async)),
     row("cp.async.commit_group", With(decode::cp_async)),
     row("cp.async.{wait_group|wait_all}", With(decode::cp_async)),
+    // Tensor cores.
+    row("ldmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans].{shared|shared::cta}.b16", With(decode::ldmatrix)),
+    row("ldmatrix.sync.aligned.{x1|x2|x4}[.trans].m8n8.{shared|shared::cta}.b16", With(decode::ldmatrix)),
+    row("mma.sync.aligned.m16n8k8.row.col.{f16|f32}.f16.f16.{f16|f32}", With(decode::mma)),
+    row("mma.sync.aligned.m16n8k16.row.col.{f16|f32}.f16.f16.{f16|f32}", With(decode::mma)),
+    row("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", With(decode::mma)),
+    row("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", With(decode::mma)),
+    row("mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32", With(decode::mma)),
+    row("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", With(decode::mma)),
     // Control.
     row("bra[.uni]", With(decode::bra)),
     row("call[.uni]", With(decode::call)),

@@ -6,6 +6,7 @@
 //! `l` a 64-bit one. Codes of the hot table are compiled for every instruction set, those of the cold table once.
 
 use super::num::approx::Approx;
+use super::num::mma::Element;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
@@ -412,8 +413,9 @@ pub(crate) const SINK: u16 = u16::MAX;
 pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
-    /// Registers of a matrix instruction: d, a, b, c, one behind the other.
-    Matrix(Vec<u16>),
+    Mma(MatrixOp),
+    Wmma(Wmma),
+
     Text(String),
 }
 
@@ -468,6 +470,34 @@ pub(crate) struct Atom {
     pub d: [u16; 4],
     pub b: [u16; 4],
     pub c: u16,
+}
+
+/// A matrix multiplication: the registers of d, a, b and c.
+#[derive(Clone, Debug)]
+pub(crate) struct MatrixOp {
+    pub element: Element,
+    /// C and D are f16.
+    pub half_sum: bool,
+    pub k: usize,
+    pub regs: [Vec<u16>; 4],
+}
+
+/// A `wmma` load or store: registers of the fragment, and where its elements lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Wmma {
+    pub space: Option<super::source::Space>,
+    pub address64: bool,
+    pub regs: Vec<u16>,
+    /// Of the matrix in memory.
+    pub rows: usize,
+    pub columns: usize,
+    pub column_major: bool,
+    /// Bytes of an element.
+    pub bytes: usize,
+    /// Which operand: 0 is A, 1 is B, 2 is C or D.
+    pub which: usize,
+    /// Slot of the stride; [`SINK`]: the matrix is packed.
+    pub stride: u16,
 }
 
 /// A call: parameters are copied between the frames.
