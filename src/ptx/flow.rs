@@ -114,7 +114,13 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
                 f(W, &mut op.x, Def);
             }
         }
-        Code::LdGlobal | Code::LdShared | Code::LdLocal | Code::LdGeneric | Code::LdParam | Code::LdKernelParam | Code::LdMatrix => {
+        Code::LdGlobal
+        | Code::LdShared
+        | Code::LdLocal
+        | Code::LdGeneric
+        | Code::LdParam
+        | Code::LdKernelParam
+        | Code::LdMatrix => {
             let mem = &mut program.mems[op.c as usize];
             if op.code != Code::LdParam {
                 f(address(mem.address64), &mut op.a, Use);

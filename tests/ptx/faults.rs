@@ -57,7 +57,15 @@ fn a_correct_kernel_has_no_fault() {
 fn out_of_bounds() {
     let name = fault(
         "ld.global.u32 %r3, [%rd3+4];",
-        &["read of 4 bytes in global memory", "at the end of argument 0 (`x`, 256 bytes)", "block (0,0,0)", "thread (63,0,0)", "warp 1 lane 31", "ld.global.u32 %r3, [%rd3+4]", "ptx line 15"],
+        &[
+            "read of 4 bytes in global memory",
+            "at the end of argument 0 (`x`, 256 bytes)",
+            "block (0,0,0)",
+            "thread (63,0,0)",
+            "warp 1 lane 31",
+            "ld.global.u32 %r3, [%rd3+4]",
+            "ptx line 15",
+        ],
     );
     assert_eq!(name, "out-of-bounds");
     fault("ld.global.u32 %r3, [%rd3+-8];", &["8 bytes before argument 0", "thread (0,0,0)"]);
@@ -297,7 +305,7 @@ fn wrong_launches() {
         .extern .shared .align 16 .b8 more[];
         .visible .entry k(.param .u64 x, .param .align 8 .b8 sizes[24], .param .f32 a) .maxntid 128, 1, 1 {
             .shared .b8 tile[4096]; .reg .b32 %r<4>;
-            mov.u32 %r1, tile; st.shared.b32 [%r1], 0; ret; }
+            mov.u32 %r1, tile; ret; }
         .visible .entry exact() .reqntid 64, 2 { ret; }";
     let module = Module::parse("test.ptx", text).unwrap();
     let mut m = Machine::new(Config::default());
