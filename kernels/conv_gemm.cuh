@@ -307,7 +307,7 @@ struct Result {
     const float *bias;
     int period, first_m, first_n, rows, columns;
     __device__ float bias_of(int n) const {
-        return bias && n < columns ? bias[n % period] : 0;
+        return bias && n < columns ? bias[(unsigned)n % (unsigned)period] : 0;
     }
 };
 
@@ -409,6 +409,10 @@ template <int WM, int WN, int TERMS> struct Tensor {
             }
         }
         template <int V, class Offset> __device__ void store(const Result &to, Offset offset) {
+            int first = to.first_n + n + lane % 4 * 2;
+            float2 bias[WN / 8];
+#pragma unroll
+            for (int j = 0; j < WN / 8; j++) bias[j] = make_float2(to.bias_of(first + 8 * j), to.bias_of(first + 8 * j + 1));
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
 #pragma unroll
@@ -418,9 +422,8 @@ template <int WM, int WN, int TERMS> struct Tensor {
                     float *y = to.y + offset(row);
 #pragma unroll
                     for (int j = 0; j < WN / 8; j++) {
-                        int column = to.first_n + n + 8 * j + lane % 4 * 2;
                         const float *s = sum[i][j] + 2 * half;
-                        if (column < to.columns) *(float2 *)(y + column) = make_float2(s[0] + to.bias_of(column), s[1] + to.bias_of(column + 1));
+                        if (first + 8 * j < to.columns) *(float2 *)(y + first + 8 * j) = make_float2(s[0] + bias[j].x, s[1] + bias[j].y);
                     }
                 }
         }

@@ -1,12 +1,21 @@
 //! The fused CAM-attention loss against equations 7 to 9 written out: one map per unit, weighted sum, norm, full-size picture,
-//! masked squared error. Values and gradients for every combination of the switches, plus the exact identities of the loss.
+//! masked squared error. Values and gradients for every combination of the switches, plus the exact identities of the loss. On the
+//! other devices, a selection of the combinations in which every two values of two switches meet.
 
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::close;
 use lae_engine::core::op::Element;
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::{Shape, shape};
 use lae_engine::core::tape::{Tape, Var};
+use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::error::Result;
 use lae_engine::ops::bilinear::bilinear;
 use lae_engine::ops::cam_attention::{CamAttention, Norm, Reduce, Units, Weight};
 use lae_engine::ops::latent::latent_loss;
@@ -159,6 +168,9 @@ struct Fused<T: Element> {
 
 impl<T: Element> Fused<T> {
     fn new(op: &CamAttention, b: &Batch) -> Fused<T> {
+        Fused::record(op, b, |t, fetch| Ok(Plan::new(t, fetch, Memory::Planned))).unwrap()
+    }
+    fn record(op: &CamAttention, b: &Batch, plan: impl FnOnce(Tape, &[Var]) -> Result<Plan<T>>) -> Result<Fused<T>> {
         let store = ParamStore::new(0);
         let mut t = Tape::new(&store);
         let x: Vec<Var> = b.shapes().iter().map(|&s| t.input(s)).collect();
@@ -166,7 +178,7 @@ impl<T: Element> Fused<T> {
         let g = t.backward(y[0], &x[..3]).unwrap();
         let grads: Vec<Var> = x[..3].iter().map(|&v| g.of(v).unwrap()).collect();
         let fetch: Vec<Var> = y.iter().chain(&grads).copied().collect();
-        Fused { plan: Plan::new(t, &fetch, Memory::Planned), store, x, y, grads }
+        Ok(Fused { plan: plan(t, &fetch)?, store, x, y, grads })
     }
     fn run(&mut self, b: &Batch) -> f64 {
         for (&v, x) in self.x.iter().zip(&b.x) {
@@ -180,6 +192,12 @@ impl<T: Element> Fused<T> {
     }
     fn grad(&self, i: usize) -> Vec<f64> {
         self.plan.fetch(self.grads[i]).iter().map(|x| x.f64()).collect()
+    }
+}
+
+impl Fused<f32> {
+    fn on(device: &Device, op: &CamAttention, b: &Batch) -> Result<Fused<f32>> {
+        Fused::record(op, b, |t, fetch| Plan::on(device, t, fetch, Memory::Planned))
     }
 }
 
@@ -212,6 +230,76 @@ fn combinations() -> Vec<CamAttention> {
         }
     }
     all
+}
+
+/// Fewer combinations, in which every two values of two switches still meet: always the one with the most new pairs.
+fn pairs() -> Vec<CamAttention> {
+    let settings = |op: &CamAttention| -> BTreeSet<(String, String)> {
+        let each = format!("{op:?}");
+        let each: Vec<&str> = each.trim_end_matches(" }").split_once(" { ").unwrap().1.split(", ").collect();
+        let pair = |i: usize, j: usize| (each[i].to_string(), each[j].to_string());
+        (0..each.len()).flat_map(|j| (0..j).map(move |i| (i, j))).map(|(i, j)| pair(i, j)).collect()
+    };
+    let all: Vec<_> = combinations().into_iter().map(|op| (settings(&op), op)).collect();
+    let mut missing: BTreeSet<_> = all.iter().flat_map(|(s, _)| s.iter()).collect();
+    let mut chosen = vec![];
+    while !missing.is_empty() {
+        let news = |s: &BTreeSet<_>| s.iter().filter(|p| missing.contains(p)).count();
+        let (s, op) = all.iter().rev().max_by_key(|(s, _)| news(s)).unwrap();
+        s.iter().for_each(|p| {
+            missing.remove(p);
+        });
+        chosen.push(op.clone());
+    }
+    chosen
+}
+
+/// The host in f32, and the emulator if this build has kernels.
+fn devices() -> Vec<Device> {
+    let emulator = || Device::Gpu(Emulator::new(Options::default()), Precision::F32);
+    if kernels::KERNELS.is_empty() {
+        eprintln!("SKIP: kernels were not built");
+        return vec![Device::Cpu];
+    }
+    vec![Device::Cpu, emulator()]
+}
+
+/// Every output and gradient on `device` against the f64 host pass, by the formula of docs/numerics.md.
+fn meets_the_oracle(device: &Device, op: &CamAttention, batch: &Batch) -> Result<usize, String> {
+    let terms = batch.x.iter().map(Vec::len).max().unwrap().max(16) as f64;
+    let mut fused = Fused::on(device, op, batch).map_err(|e| e.to_string())?;
+    // Another batch first: what an op adds to, or forgets to write, then holds wrong values.
+    fused.run(&Batch::new(97, (batch.n, batch.h, batch.w, batch.k, batch.d), batch.full));
+    fused.run(batch);
+    let mut oracle = Fused::<f64>::new(op, batch);
+    oracle.run(batch);
+    let outputs = ["loss", "map", "dmap", "z", "g", "raw map"];
+    for (i, name) in outputs.iter().enumerate() {
+        close(name, &fused.output(i), &oracle.output(i), f32::EPSILON as f64, terms)?;
+    }
+    for (i, name) in ["df", "dW", "db"].iter().enumerate() {
+        close(name, &fused.grad(i), &oracle.grad(i), f32::EPSILON as f64, terms)?;
+    }
+    Ok(outputs.len() + 3)
+}
+
+#[test]
+fn every_device_meets_the_oracle_where_switches_meet() {
+    let chosen = pairs();
+    let (mut compared, mut failed) = (0, vec![]);
+    // One channel at a time and four, a row of 64 columns and more.
+    for (sizes, full) in [((3, 4, 5, 5, 6), (9, 11)), ((2, 3, 7, 12, 10), (5, 67))] {
+        let batch = Batch::new(9, sizes, full);
+        for (device, op) in devices().iter().flat_map(|d| chosen.iter().map(move |op| (d, op))) {
+            match meets_the_oracle(device, op, &batch) {
+                Ok(n) => compared += n,
+                Err(why) => failed.push(format!("{} {op:?} {sizes:?}: {why}", device.name())),
+            }
+        }
+    }
+    println!("{} combinations, {compared} comparisons", chosen.len());
+    assert!(chosen.len() >= 18 && chosen.len() < 60, "{} combinations", chosen.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
@@ -337,38 +425,49 @@ fn upsampling_matrix_has_the_documented_values() {
 }
 
 /// ‖Um̃Uᵀ − G‖² = ⟨m̃, A m̃ A⟩ − 2⟨m̃, UᵀGU⟩ + ‖G‖² and d̃ = κ (A m̃ A − UᵀGU): no full-size picture is needed to know the loss.
+/// Loss and d̃ from the 16×16 maps and the 256×256 masks of a batch.
+fn low_resolution(map: &[f64], batch: &Batch, align_corners: bool) -> (f64, Vec<f64>) {
+    let u = rows(256, align_corners);
+    let a = gram(&u);
+    let product = |l: &dyn Fn(usize, usize) -> f64, m: &[f64]| -> Vec<f64> {
+        // L m Lᵀ for a 16×n matrix L and an n×n picture m.
+        let n = (m.len() as f64).sqrt() as usize;
+        let half: Vec<f64> = (0..16 * n).map(|i| (0..n).map(|p| l(i / n, p) * m[p * n + i % n]).sum()).collect();
+        (0..256).map(|i| (0..n).map(|q| half[i / 16 * n + q] * l(i % 16, q)).sum()).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let chosen: f64 = batch.x[4].iter().sum();
+    let (mut loss, mut dmap) = (0.0, vec![]);
+    for (i, &phi) in batch.x[4].iter().enumerate() {
+        let (m, g) = (&map[i * 256..][..256], &batch.x[3][i * 65536..][..65536]);
+        let (ama, gs) = (product(&|i, j| a[i][j], m), product(&|i, p| u[p][i], g));
+        loss += phi / chosen * (dot(m, &ama) - 2.0 * dot(m, &gs) + dot(g, g)) / 65536.0;
+        dmap.extend(ama.iter().zip(&gs).map(|(a, g)| 2.0 * phi / chosen / 65536.0 * (a - g)));
+    }
+    (loss, dmap)
+}
+
 #[test]
 fn exact_low_resolution_form_gives_the_loss_and_its_gradient() {
     for (norm, align_corners) in [Norm::Weight, Norm::Minmax].into_iter().flat_map(|n| [(n, false), (n, true)]) {
+        // Image 1 is not selected: only image 0 counts.
         let batch = Batch::new(4, (2, 16, 16, 6, 8), (256, 256));
         let op = CamAttention { norm, align_corners, ..CamAttention::default() };
         let mut fused = Fused::<f64>::new(&op, &batch);
         let loss = fused.run(&batch);
-        let (map, dmap) = (fused.output(1), fused.output(2));
-        let u = rows(256, align_corners);
-        let a = gram(&u);
-        let product = |l: &dyn Fn(usize, usize) -> f64, m: &[f64]| -> Vec<f64> {
-            // L m Lᵀ for a 16×n matrix L and an n×n picture m.
-            let n = (m.len() as f64).sqrt() as usize;
-            let half: Vec<f64> = (0..16 * n).map(|i| (0..n).map(|p| l(i / n, p) * m[p * n + i % n]).sum()).collect();
-            (0..256).map(|i| (0..n).map(|q| half[i / 16 * n + q] * l(i % 16, q)).sum()).collect()
-        };
-        let mut expected = 0.0;
-        for i in 0..2 {
-            let (m, d, g) = (&map[i * 256..][..256], &dmap[i * 256..][..256], &batch.x[3][i * 65536..][..65536]);
-            let (ama, gs) = (product(&|i, j| a[i][j], m), product(&|i, p| u[p][i], g));
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            // Image 1 is not selected: only image 0 counts.
-            let phi = batch.x[4][i];
-            expected += phi * (dot(m, &ama) - 2.0 * dot(m, &gs) + dot(g, g)) / 65536.0;
-            let kappa = 2.0 * phi / 65536.0;
-            let size = ama.iter().zip(&gs).map(|(a, g)| kappa * (a - g).abs()).fold(0.0, f64::max);
-            for p in 0..256 {
-                let e = kappa * (ama[p] - gs[p]);
-                assert!((d[p] - e).abs() <= 1e-12 * size, "{op:?}: dmap[{p}] of image {i} is {}, expected {e}", d[p]);
-            }
-        }
+        let (expected, dmap) = low_resolution(&fused.output(1), &batch, align_corners);
         assert!((loss - expected).abs() < 1e-10 * loss, "{op:?}: {loss}, low resolution {expected}");
+        let size = dmap.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        for (p, (d, e)) in fused.output(2).iter().zip(&dmap).enumerate() {
+            assert!((d - e).abs() <= 1e-12 * size, "{op:?}: dmap[{p}] is {d}, expected {e}");
+        }
+        for device in devices() {
+            let mut fused = Fused::on(&device, &op, &batch).unwrap();
+            let loss = fused.run(&batch);
+            let (expected, dmap) = low_resolution(&fused.output(1), &batch, align_corners);
+            assert!((loss - expected).abs() < 1e-5 * expected, "{}, {op:?}: {loss} {expected}", device.name());
+            close("dmap", &fused.output(2), &dmap, f32::EPSILON as f64, 65536.0).unwrap();
+        }
     }
 }
 
@@ -461,6 +560,31 @@ fn flat_maps_stay_finite() {
             finite::<f32>(op, &batch);
             finite::<f64>(op, &batch);
         });
+    }
+}
+
+/// No picture with a mask, and flat maps, on the other devices.
+#[test]
+fn edges_hold_on_every_device() {
+    let base = Batch::new(6, (2, 3, 4, 5, 6), (8, 8));
+    let (mut unselected, mut flat, mut headless) = (base.clone(), base.clone(), base);
+    unselected.x[4].fill(0.0);
+    flat.x[0].fill(0.75);
+    headless.x[1].fill(0.0);
+    headless.x[2].fill(0.0);
+    for (device, op) in devices().iter().flat_map(|d| pairs().into_iter().map(move |op| (d, op))) {
+        let run = |batch: &Batch| {
+            let mut fused = Fused::on(device, &op, batch).unwrap();
+            fused.run(batch);
+            let values: Vec<f64> = (0..6).flat_map(|i| fused.output(i)).chain((0..3).flat_map(|i| fused.grad(i))).collect();
+            assert!(values.iter().all(|x| x.is_finite()), "{}, {op:?}", device.name());
+            fused
+        };
+        run(&flat);
+        run(&headless);
+        let fused = run(&unselected);
+        assert_eq!(fused.output(0), [0.0], "{}, {op:?}", device.name());
+        (0..3).for_each(|i| assert!(fused.grad(i).iter().all(|&g| g == 0.0), "{}, {op:?}: gradient {i}", device.name()));
     }
 }
 

@@ -92,6 +92,16 @@ impl Launch {
             if a.size() != p.size as usize {
                 return wrong(format!("argument {i} takes {} bytes, got {}", p.size, a.size()));
             }
+            match a {
+                Arg::Value(_) => {}
+                _ if p.align as usize != size_of::<u64>() => {
+                    return wrong(format!("argument {i} is a value aligned to {} bytes, got a pointer", p.align));
+                }
+                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % gpu::F32 != 0 => {
+                    return wrong(format!("argument {i} points between values: {} bytes from the begin of its block", s.offset));
+                }
+                _ => {}
+            }
         }
         let ([gx, gy, gz], [bx, by, bz]) = (self.grid, self.block);
         if self.grid.contains(&0) || self.block.contains(&0) {

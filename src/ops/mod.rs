@@ -91,6 +91,11 @@ impl Case {
         self.withholds = true;
         self
     }
+    /// Only these gradients are asked for: a kernel must leave out the others.
+    pub fn only(mut self, wants: Set) -> Case {
+        self.wants = wants;
+        self
+    }
     pub fn bench(mut self, layer: &'static str) -> Case {
         self.bench = Some(layer);
         self
@@ -100,8 +105,10 @@ impl Case {
 // No op: what the ops below share on a GPU.
 mod sum;
 
-/// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, and less than one thread's four.
-const EDGES: [Shape; 5] = [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41)];
+/// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, less than one thread's four, and
+/// every rest by four.
+const EDGES: [Shape; 6] =
+    [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41), shape(2, 3, 7, 4)];
 
 /// Test sizes of sums: around the 4096 terms of a block, and three blocks.
 const SUM_EDGES: [Shape; 6] =

@@ -43,6 +43,8 @@ pub(crate) struct Func {
     pub local: u32,
     /// Bytes of parameter memory per thread: formals, return values and call parameters.
     pub params: u32,
+    /// Registers that may be read before they are written.
+    pub uninitialised: Vec<(Bank, u16)>,
 }
 
 /// What a slot holds when a frame begins.
@@ -150,6 +152,8 @@ pub(crate) struct Decoder<'a> {
     formal_at: Vec<u32>,
     /// Bytes that an immediate of this instruction has; 8- and 16-bit registers stay zero-extended.
     width: u32,
+    /// Whether a source register may be wider than the type.
+    wider: bool,
     site: OpSite,
 }
 
@@ -188,6 +192,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
         ret_at: Vec::new(),
         formal_at: Vec::new(),
         width: 4,
+        wider: false,
         site,
     };
     let mut queue = vec![entry as u32];
@@ -204,7 +209,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
 }
 
 fn empty(source: u32) -> Func {
-    Func { source, start: 0, banks: [0; 3], presets: Vec::new(), local: 0, params: 0 }
+    Func { source, start: 0, banks: [0; 3], presets: Vec::new(), local: 0, params: 0, uninitialised: Vec::new() }
 }
 
 impl<'a> Decoder<'a> {
@@ -226,6 +231,7 @@ impl<'a> Decoder<'a> {
             self.slots.push((bank, self.next[bank as usize] as u16));
             self.next[bank as usize] += 1;
         }
+        let named = self.next.map(|n| n as u16);
         self.presets.clear();
         self.starts.clear();
         self.fixups.clear();
@@ -273,7 +279,10 @@ impl<'a> Decoder<'a> {
         let mut presets: Vec<_> = self.presets.iter().map(|(&(bank, p), &slot)| (bank, slot, p)).collect();
         presets.sort_by_key(|&(bank, slot, _)| (bank as u8, slot));
         self.func.presets = presets;
-        self.program.functions.push(std::mem::replace(&mut self.func, empty(0)));
+        let mut func = std::mem::replace(&mut self.func, empty(0));
+        let end = self.program.ops.len();
+        super::flow::allocate(&mut self.program, &mut func, named, end);
+        self.program.functions.push(func);
         Ok(())
     }
 
@@ -288,6 +297,7 @@ impl<'a> Decoder<'a> {
         };
         let mods: Vec<&str> = i.opcode.split('.').skip(1).collect();
         self.width = mods.last().and_then(|m| type_size(&format!(".{m}"))).unwrap_or(4);
+        self.wider = matches!(i.opcode.split('.').next(), Some("cvt" | "st"));
         match row.how {
             How::Alu(code) => self.alu(code, i),
             How::With(f) => f(self, i, &mods),
@@ -395,7 +405,7 @@ impl<'a> Decoder<'a> {
                 let (found, slot) = self.slots[*r as usize];
                 if found != bank {
                     // Converting and storing instructions may take a wider register than their type.
-                    if (found, bank) == (Bank::L, Bank::W) {
+                    if self.wider && (found, bank) == (Bank::L, Bank::W) {
                         let t = self.temp(Bank::W);
                         let op = self.emit(Code::Cvt32L);
                         (op.d, op.a) = (t, slot);

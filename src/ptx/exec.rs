@@ -113,106 +113,65 @@ fn pick(w: &mut Warp) -> Option<usize> {
     ready.min_by_key(|(_, g)| (g.turn >= starved && starved > 0, !frames[g.frame as usize].depth, g.pc)).map(|(i, _)| i)
 }
 
-/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value.
+/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value. Sources are copied first: then the compiler
+/// sees that nothing overlaps, and keeps everything in vector registers.
 macro_rules! lanes {
-    (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.w[$op.a as usize].0;
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
+    (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, x w a $a, x w a $a, $e)
+    };
+    (w_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, y w b $b, y w b $b, $e)
+    };
+    (w_www $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, y w b $b, z w c $c, $e)
+    };
+    (w_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x l a $a, x l a $a, x l a $a, $e)
+    };
+    (l_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, x l a $a, x l a $a, $e)
+    };
+    (l_ll $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y l b $b, y l b $b, $e)
+    };
+    (l_lll $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y l b $b, z l c $c, $e)
+    };
+    (l_lw $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y w b $b, y w b $b, $e)
+    };
+    (l_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, x w a $a, x w a $a, $e)
+    };
+    (l_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, y w b $b, y w b $b, $e)
+    };
+    (l_wwl $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, y w b $b, z l c $c, $e)
+    };
+    // Result bank, then for each source: name of its copy, bank, field of the op, variable of the expression. Where a shape has
+    // fewer than three, the last is named again.
+    (@ $d:ident $r:ident $op:ident $m:ident
+     $x:ident $bx:ident $fx:ident $a:ident, $y:ident $by:ident $fy:ident $b:ident, $z:ident $bz:ident $fz:ident $c:ident, $e:expr) => {{
+        let $x = $r.$bx[$op.$fx as usize].0;
+        let $y = $r.$by[$op.$fy as usize].0;
+        let $z = $r.$bz[$op.$fz as usize].0;
+        let d = &mut $r.$d[$op.d as usize].0;
+        if $m == !0 {
+            for i in 0..32 {
+                let $a = $x[i];
+                let $b = $y[i];
+                let $c = $z[i];
+                d[i] = $e;
+            }
+        } else {
+            for i in 0..32 {
+                let $a = $x[i];
+                let $b = $y[i];
+                let $c = $z[i];
+                d[i] = if $m >> i & 1 != 0 { $e } else { d[i] };
+            }
         }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_www $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0, &$r.w[$op.c as usize].0);
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.l[$op.a as usize].0;
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (l_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.l[$op.a as usize].0;
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_ll $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.l[$op.a as usize].0, &$r.l[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_lll $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.l[$op.a as usize].0, &$r.l[$op.b as usize].0, &$r.l[$op.c as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_lw $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.l[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.w[$op.a as usize].0;
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_wwl $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0, &$r.l[$op.c as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
     }};
 }
 
@@ -325,12 +284,12 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                 match op.code {
                     $($(Code::$name => lanes!($shape r op m |$($v),*| $e),)*)*
                     Code::Selp32 => {
-                        let (a, b, p) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0, r.p[op.c as usize]);
-                        let mut o = [0u32; 32];
+                        let (a, b, p) = (r.w[op.a as usize].0, r.w[op.b as usize].0, r.p[op.c as usize]);
+                        let d = &mut r.w[op.d as usize].0;
                         for i in 0..32 {
-                            o[i] = if p >> i & 1 != 0 { a[i] } else { b[i] };
+                            let v = if p >> i & 1 != 0 { a[i] } else { b[i] };
+                            d[i] = if m >> i & 1 != 0 { v } else { d[i] };
                         }
-                        put_w(&mut r.w[op.d as usize], m, &o);
                     }
                     Code::SetpS32 => {
                         let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
@@ -443,6 +402,7 @@ fn put_p(d: &mut u32, m: u32, t: u32) {
 #[cold]
 #[inline(never)]
 fn propagate(program: &Program, r: &mut Regs, op: &Op, m: u32, active: u32) -> Raised {
+    r.heal();
     let guard = r.tp[op.pred as usize] & active;
     if guard != 0 {
         let used_as = if op.code == Code::Bra { "a branch condition" } else { "the guard of an instruction" };
@@ -816,7 +776,7 @@ impl Exec<'_> {
                 w.local.grow((local + callee.local).next_multiple_of(16) as usize * 32);
                 let f = &mut w.frames[i];
                 (f.parent, f.depth, f.ret, f.call, f.local) = (frame, depth, ret, op.x, local);
-                f.enter(call.function, callee, &self.shape, w.index);
+                f.enter(call.function, callee, &self.shape, w.index, self.initcheck);
                 i
             }
         };

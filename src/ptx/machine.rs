@@ -535,7 +535,7 @@ fn run_block(x: &mut Exec, pool: &mut [Warp], schedule: Schedule, number: u64) -
     x.live = x.shape.threads();
     x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
     for w in pool.iter_mut() {
-        w.reset(&x.program.functions[0], &x.shape);
+        w.reset(&x.program.functions[0], &x.shape, x.initcheck);
     }
     if let Some(watch) = &mut x.watch {
         watch.begin(number as u32);

@@ -16,6 +16,7 @@ pub mod counters;
 mod decode;
 mod exec;
 mod fault;
+mod flow;
 pub mod isa;
 mod machine;
 mod matrix;

@@ -414,6 +414,7 @@ pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
     Mma(MatrixOp),
+    Wmma(Wmma),
 
     Text(String),
 }
