@@ -8,6 +8,9 @@
 //! `result` layer, since their arguments are known at run time only. What `result` asks of its callers is checked here for every
 //! call: spans lie in live memory of this device, arguments have the sizes that the PTX states, handles live as long as [`Shared`].
 //!
+//! One risk is left, and is cudarc's: its `CUresult` is a Rust enum of CUDA 12.0's codes, and a newer driver may know more. Of those
+//! added since, 226 (a contained fault) and 721 can only follow a kernel that went wrong.
+//!
 //! [`super::probe`] must have said that there is a driver: without one, cudarc panics.
 
 use std::collections::HashMap;
