@@ -20,8 +20,7 @@ template <int V> __device__ unsigned my_channels() { return (blockIdx.x * blockD
 // f(i) for every pixel of this thread but the first `skip`, where i is the place of its channels c..c+V there.
 template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned skip = 0) {
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
-#pragma unroll 4
-    for (unsigned i = threadIdx.y + skip * blockDim.y; i < n; i += blockDim.y) f(size_t(first + i) * p.channels + c);
+    stride(threadIdx.y + skip * blockDim.y, n, blockDim.y, [&](unsigned i) { f(size_t(first + i) * p.channels + c); });
 }
 
 // partial[split][2][channels] = the block's two sums per channel.
@@ -40,10 +39,10 @@ __device__ inline void total(double (&sums)[2], const double *__restrict__ parti
     __shared__ double shared[2 * 256];
     sums[0] = sums[1] = 0;
     if (c < p.channels)
-        for (unsigned i = threadIdx.y; i < p.splits; i += blockDim.y) {
+        stride(threadIdx.y, p.splits, blockDim.y, [&](unsigned i) {
             sums[0] += partial[size_t(2 * i) * p.channels + c];
             sums[1] += partial[size_t(2 * i + 1) * p.channels + c];
-        }
+        });
     column_sums(sums, shared);
 }
 
