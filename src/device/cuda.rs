@@ -436,6 +436,16 @@ impl Driver for Cuda {
         self.0.stream.synchronize().map_err(self.0.failed("waiting for the GPU"))
     }
 
+    /// Between two events of the stream, so copies and the host's own work before them do not count.
+    fn seconds(&self, body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        let (shared, timed) = (&self.0, Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+        shared.bind()?;
+        let begin = shared.stream.record_event(timed).map_err(shared.failed("an event"))?;
+        body()?;
+        let end = shared.stream.record_event(timed).map_err(shared.failed("an event"))?;
+        Ok(begin.elapsed_ms(&end).map_err(shared.failed("the time between two events"))? as f64 * 1e-3)
+    }
+
     /// Notes the launches without running them, then captures them into a graph. The capture itself runs no code but ours, so that
     /// nothing in it can allocate, wait or fail half way.
     fn record(&self, body: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Replay>> {
