@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nvcc::{BASELINE, Nvcc, Search};
 
-/// PTX of a newer instruction set than the driver is refused; the compiler stamps its own however old the instructions are.
-/// 8.0 is CUDA 12.0 (driver 525): taken wherever the assembler agrees that the kernels need no more.
-const PTX: (u32, u32) = (8, 0);
+/// PTX of a newer instruction set than the driver knows is refused, and the compiler stamps its own version however old the
+/// instructions are. The first of these that the assembler takes is stamped instead: CUDA 12.0, 12.3, 12.8.
+const OLDER: [(u32, u32); 3] = [(8, 0), (8, 3), (8, 7)];
 
 /// No `-fmad`: the sources say where a product and a sum are one operation, so that the PTX fixes every rounding.
 const FLAGS: [&str; 5] = ["-ptx", "-O3", "-lineinfo", "-fmad=false", "-std=c++17"];
@@ -72,7 +72,7 @@ fn build() -> Result<(), String> {
     let sources = Sources::read(&root.join("kernels"), &nvcc)?;
     let job = Job { nvcc: &nvcc, root: &root, out: &out, sources: &sources, archs: &archs, measured: &measured };
     let modules = in_parallel(&sources.files, |file| job.compile(file))?;
-    let ptx = modules.iter().map(|m| m.version).max().unwrap_or(PTX);
+    let ptx = modules.iter().map(|m| m.version).max().unwrap_or_default();
     let code = archs.iter().map(|a| format!(", sm_{a}")).collect::<String>();
     let report = format!(
         "nvcc {} ({}), PTX {}.{} for compute_{BASELINE}{code}",
@@ -108,7 +108,7 @@ impl Sources {
         let add = |hash: Hash, f: &PathBuf| {
             Ok::<_, String>(hash.add(f.file_name().unwrap().as_encoded_bytes()).add(&read(f)?.into_bytes()))
         };
-        let toolchain = Hash::new().add(nvcc.version.as_bytes()).add(format!("{FLAGS:?} {PTX:?} {BASELINE}").as_bytes());
+        let toolchain = Hash::new().add(nvcc.version.as_bytes()).add(format!("{FLAGS:?} {OLDER:?} {BASELINE}").as_bytes());
         let common = of_kind("cuh").iter().try_fold(toolchain, add)?;
         let files = of_kind("cu");
         let hash = files.iter().try_fold(common, add)?.0;
@@ -187,15 +187,8 @@ impl Job<'_> {
             let flags = FLAGS.map(OsString::from).into_iter().chain([format!("-arch=compute_{BASELINE}").into(), "-o".into()]);
             self.nvcc(flags.chain([file.clone().into(), source.into()]))?;
             let text = ptx::portable_paths(&read(&file)?);
-            // The same instructions under an older version, if the assembler takes them.
-            save(&file, &ptx::with_version(&text, PTX))?;
-            if ptx::version(&text) > Some(PTX) && self.assemble(&file, BASELINE).is_err() {
-                save(&file, &text)?;
-            }
-            let mut wanted = [archs, *measured].concat();
-            wanted.sort();
-            wanted.dedup();
-            for arch in wanted {
+            save(&report(BASELINE), &self.lower(&file, &text)?)?;
+            for &arch in archs.iter().chain(measured.iter().filter(|a| !archs.contains(a))).filter(|a| **a != BASELINE) {
                 save(&report(arch), &self.assemble(&file, arch)?)?;
             }
             save(&at("stamp"), &stamp)?;
@@ -214,6 +207,18 @@ impl Job<'_> {
             resources,
             ptx: file.clone(),
         })
+    }
+
+    /// Write the PTX under the oldest version that the assembler takes it for. Returns what it says for the baseline.
+    fn lower(&self, file: &Path, text: &str) -> Result<String, String> {
+        for version in OLDER.into_iter().filter(|v| ptx::version(text) > Some(*v)) {
+            save(file, &ptx::with_version(text, version))?;
+            if let Ok(report) = self.assemble(file, BASELINE) {
+                return Ok(report);
+            }
+        }
+        save(file, text)?;
+        self.assemble(file, BASELINE)
     }
 
     /// Machine code of a module's PTX, and what the assembler says of it.

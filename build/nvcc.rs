@@ -58,7 +58,7 @@ pub fn search(var: &dyn Fn(&str) -> Option<OsString>, root: &Path, works: &dyn F
         let fixed = ["/usr/local", "/usr"].map(|d| Some(PathBuf::from(d)));
         let prefixes = named.into_iter().chain([local, home]).chain(fixed).flatten();
         let wheels: Vec<PathBuf> = prefixes.flat_map(|p| wheels(&p)).collect();
-        s.look("pip wheels in VIRTUAL_ENV, CONDA_PREFIX, target/cuda, ~/.local, /usr/local, /usr", &wheels, works);
+        s.look("pip wheels (VIRTUAL_ENV, CONDA_PREFIX, target/cuda, ~/.local, /usr/local, /usr)", &wheels, works);
     }
     s
 }
@@ -72,6 +72,7 @@ impl Search {
             none = false;
             match works(f) {
                 Ok(nvcc) => {
+                    let place = place.split(" (").next().unwrap_or(place);
                     self.remarks.push(format!("{place}: {}", f.display()));
                     self.found = Some(nvcc);
                     return;

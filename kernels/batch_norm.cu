@@ -3,10 +3,13 @@
 // Training takes three launches in each direction: shares of two sums per channel (one block per `split` pixels), their total and
 // what follows from it, then one pass over the pixels. A sum over a channel is taken in f32 over the pixels of one thread (tens of
 // them) and in f64 from there on, always in the same order.
+//
+// A ReLU or LeakyReLU that follows is part of it: forward multiplies y, and backward dy, by (y > 0 ? 1 : slope).
 #include "lae.cuh"
 
 struct BatchNorm {
-    double eps, momentum;
+    double eps;
+    float momentum, slope; // slope of the activation's negative side, 1 for none
     unsigned pixels, channels;
     unsigned split, splits; // pixels per block, blocks along the pixels
 };
@@ -17,8 +20,7 @@ template <int V> __device__ unsigned my_channels() { return (blockIdx.x * blockD
 // f(i) for every pixel of this thread but the first `skip`, where i is the place of its channels c..c+V there.
 template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned skip = 0) {
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
-#pragma unroll 4
-    for (unsigned i = threadIdx.y + skip * blockDim.y; i < n; i += blockDim.y) f(size_t(first + i) * p.channels + c);
+    stride(threadIdx.y + skip * blockDim.y, n, blockDim.y, [&](unsigned i) { f(size_t(first + i) * p.channels + c); });
 }
 
 // partial[split][2][channels] = the block's two sums per channel.
@@ -37,10 +39,10 @@ __device__ inline void total(double (&sums)[2], const double *__restrict__ parti
     __shared__ double shared[2 * 256];
     sums[0] = sums[1] = 0;
     if (c < p.channels)
-        for (unsigned i = threadIdx.y; i < p.splits; i += blockDim.y) {
+        stride(threadIdx.y, p.splits, blockDim.y, [&](unsigned i) {
             sums[0] += partial[size_t(2 * i) * p.channels + c];
             sums[1] += partial[size_t(2 * i + 1) * p.channels + c];
-        }
+        });
     column_sums(sums, shared);
 }
 
@@ -86,59 +88,74 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // batch_norm_train_total_fwd
 // computes  mean, rstd = 1 / sqrt(variance + eps) of the batch
 //           running = (1 - momentum) running + momentum batch; its variance is the unbiased one
-// shapes    partial splits × 2 × channels, f64   the others `channels`
+//           factors = (scale, offset) of y = (x - mean) scale + offset: what rounding took from the mean is in the offset
+// shapes    partial splits × 2 × channels, f64   factors 2 × channels   the others `channels`
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_fwd_f32(float *__restrict__ mean, float *__restrict__ rstd, float *__restrict__ running_mean,
-                                   float *__restrict__ running_var, const double *__restrict__ partial, BatchNorm p) {
+                                   float *__restrict__ running_var, float *__restrict__ factors,
+                                   const double *__restrict__ partial, const float *__restrict__ gamma,
+                                   const float *__restrict__ beta, BatchNorm p) {
     unsigned c = my_channels<1>();
     double sums[2];
     total(sums, partial, p, c);
     if (threadIdx.y > 0 || c >= p.channels) return;
-    double n = p.pixels, mu = sums[0] / n, var = fmax(sums[1] / n - mu * mu, 0.0), keep = 1 - p.momentum;
+    double n = p.pixels, mu = sums[0] / n, var = fmax(sums[1] / n - mu * mu, 0.0), keep = 1 - double(p.momentum);
+    double r = 1 / sqrt(var + p.eps), scale = gamma[c] * r;
     mean[c] = float(mu);
-    rstd[c] = float(1 / sqrt(var + p.eps));
+    rstd[c] = float(r);
+    factors[c] = float(scale);
+    factors[p.channels + c] = float(beta[c] - (mu - float(mu)) * scale);
     running_mean[c] = float(keep * running_mean[c] + p.momentum * mu);
     running_var[c] = float(keep * running_var[c] + p.momentum * (var * n / (n - 1)));
 }
 
-// y = (x - mean) · scale + beta
+// v · (y > 0 ? 1 : slope)
+template <int V> __device__ Vec<V> activated(Vec<V> v, Vec<V> y, BatchNorm p) {
+    for (int k = 0; k < V; k++) v[k] *= y[k] > 0 ? 1 : p.slope;
+    return v;
+}
+
+// dy at i, through the activation; y is null where there is none.
 template <int V>
-__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> beta, BatchNorm p) {
+__device__ Vec<V> load_dy(const float *__restrict__ dy, const float *__restrict__ y, size_t i, BatchNorm p) {
+    Vec<V> d = load<V>(dy, i);
+    return y ? activated<V>(d, load<V>(y, i), p) : d;
+}
+
+// y = (x - mean) · scale + offset, activated
+template <int V>
+__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset, BatchNorm p) {
     pixels(p, my_channels<V>(), [&](size_t i) {
         Vec<V> v = load<V>(x, i);
-        for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], beta[k]);
-        store<V>(y, i, v);
+        for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], offset[k]);
+        store<V>(y, i, activated<V>(v, v, p));
     });
 }
 
 template <int V>
 __device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
-                          const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
-                          BatchNorm p) {
+                          const float *__restrict__ factors, BatchNorm p) {
     unsigned c = my_channels<V>();
     if (c >= p.channels) return;
-    Vec<V> scale = load<V>(gamma, c), r = load<V>(rstd, c);
-    for (int k = 0; k < V; k++) scale[k] *= r[k];
-    normalise<V>(y, x, load<V>(mean, c), scale, load<V>(beta, c), p);
+    normalise<V>(y, x, load<V>(mean, c), load<V>(factors, c), load<V>(factors, p.channels + c), p);
 }
 
 // batch_norm_train_fwd
-// computes  y = (x - mean) · gamma rstd + beta
-// shapes    x, y pixels × channels   the others `channels`
+// computes  y = (x - mean) · scale + offset, activated
+// shapes    x, y pixels × channels   mean channels   factors (scale, offset) 2 × channels
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
 // numerics  a difference and one fused multiply-add
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
-                             const float *__restrict__ rstd, const float *__restrict__ gamma, const float *__restrict__ beta,
-                             BatchNorm p) {
-    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, rstd, gamma, beta, p);
-    else train_fwd<1>(y, x, mean, rstd, gamma, beta, p);
+                             const float *__restrict__ factors, BatchNorm p) {
+    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, factors, p);
+    else train_fwd<1>(y, x, mean, factors, p);
 }
 
 // gamma / sqrt(var + eps)
@@ -159,7 +176,7 @@ __device__ void eval_fwd(float *__restrict__ y, const float *__restrict__ x, con
 }
 
 // batch_norm_eval_fwd
-// computes  y = (x - mean) · gamma / sqrt(var + eps) + beta, with the running mean and variance
+// computes  y = (x - mean) · gamma / sqrt(var + eps) + beta, with the running mean and variance, activated
 // shapes    x, y pixels × channels   the others `channels`
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
@@ -174,14 +191,14 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ dy,
-                         const float *__restrict__ mean, BatchNorm p, double *shared) {
+__device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
+                         const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p, double *shared) {
     unsigned c = my_channels<V>();
     double sums[2 * V] = {};
     if (c < p.channels) {
         Vec<V> mu = load<V>(mean, c), s = {}, q = {};
         pixels(p, c, [&](size_t i) {
-            Vec<V> v = load<V>(x, i), d = load<V>(dy, i);
+            Vec<V> v = load<V>(x, i), d = load_dy<V>(dy, y, i, p);
             for (int k = 0; k < V; k++) {
                 s[k] += d[k];
                 q[k] = fmaf(d[k], v[k] - mu[k], q[k]);
@@ -196,18 +213,18 @@ __device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__
 }
 
 // batch_norm_sums_bwd, of training and evaluation
-// computes  partial = per block and channel: sum dy, sum dy (x - mean)
-// shapes    x, dy pixels × channels   mean channels   partial splits × 2 × channels, f64
+// computes  partial = per block and channel: sum dy, sum dy (x - mean), dy through the activation (y null: none)
+// shapes    x, y, dy pixels × channels   mean channels   partial splits × 2 × channels, f64
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
-// memory    x, dy read once; 16 kB shared                               threads: groups × pixels
+// memory    x, y, dy read once; 16 kB shared                            threads: groups × pixels
 // numerics  a thread's pixels in f32, the rest in f64
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ dy,
-                            const float *__restrict__ mean, BatchNorm p) {
+    batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
+                            const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p) {
     __shared__ double shared[8 * 256];
-    if (p.channels % 4 == 0) sums_bwd<4>(partial, x, dy, mean, p, shared);
-    else sums_bwd<1>(partial, x, dy, mean, p, shared);
+    if (p.channels % 4 == 0) sums_bwd<4>(partial, x, y, dy, mean, p, shared);
+    else sums_bwd<1>(partial, x, y, dy, mean, p, shared);
 }
 
 // batch_norm_train_total_bwd
@@ -237,31 +254,33 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ dy,
-                          const float *__restrict__ mean, const float *__restrict__ factors, BatchNorm p) {
+__device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
+                          const float *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
+                          BatchNorm p) {
     unsigned c = my_channels<V>();
     if (c >= p.channels) return;
     Vec<V> mu = load<V>(mean, c), a = load<V>(factors, c), b = load<V>(factors, p.channels + c),
            t = load<V>(factors, 2 * p.channels + c);
     pixels(p, c, [&](size_t i) {
-        Vec<V> v = load<V>(x, i), d = load<V>(dy, i);
+        Vec<V> v = load<V>(x, i), d = load_dy<V>(dy, y, i, p);
         for (int k = 0; k < V; k++) v[k] = fmaf(a[k], d[k], fmaf(b[k], v[k] - mu[k], t[k]));
         store<V>(dx, i, v);
     });
 }
 
 // batch_norm_train_bwd
-// computes  dx = a dy + b (x - mean) + k
-// shapes    x, dy, dx pixels × channels   mean channels   factors (a, b, k) 3 × channels
+// computes  dx = a dy + b (x - mean) + k, dy through the activation (y null: none)
+// shapes    x, y, dy, dx pixels × channels   mean channels   factors (a, b, k) 3 × channels
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
-// memory    x, dy read once, dx written once, a channel's constants once per block threads: groups × pixels
+// memory    x, y, dy read once, dx written once, a channel's constants once per block    threads: groups × pixels
 // numerics  a difference and two fused multiply-adds
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_train_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ dy,
-                             const float *__restrict__ mean, const float *__restrict__ factors, BatchNorm p) {
-    if (p.channels % 4 == 0) train_bwd<4>(dx, x, dy, mean, factors, p);
-    else train_bwd<1>(dx, x, dy, mean, factors, p);
+    batch_norm_train_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
+                             const float *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
+                             BatchNorm p) {
+    if (p.channels % 4 == 0) train_bwd<4>(dx, x, y, dy, mean, factors, p);
+    else train_bwd<1>(dx, x, y, dy, mean, factors, p);
 }
 
 // batch_norm_eval_total_bwd
@@ -283,28 +302,28 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 template <int V>
-__device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ var,
-                         const float *__restrict__ gamma, BatchNorm p) {
+__device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
+                         const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
     unsigned c = my_channels<V>();
     if (c >= p.channels) return;
     Vec<V> scale = eval_scale<V>(gamma, var, c, p);
     pixels(p, c, [&](size_t i) {
-        Vec<V> d = load<V>(dy, i);
+        Vec<V> d = load_dy<V>(dy, y, i, p);
         for (int k = 0; k < V; k++) d[k] *= scale[k];
         store<V>(dx, i, d);
     });
 }
 
 // batch_norm_eval_bwd
-// computes  dx = dy · gamma / sqrt(var + eps)
-// shapes    dy, dx pixels × channels   the others `channels`
+// computes  dx = dy · gamma / sqrt(var + eps), dy through the activation (y null: none)
+// shapes    y, dy, dx pixels × channels   the others `channels`
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
-// memory    dy read once, dx written once, a channel's constants once per block    threads: groups × pixels
-// numerics  one product
+// memory    y, dy read once, dx written once, a channel's constants once per block threads: groups × pixels
+// numerics  two products
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
-    batch_norm_eval_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ var,
-                            const float *__restrict__ gamma, BatchNorm p) {
-    if (p.channels % 4 == 0) eval_bwd<4>(dx, dy, var, gamma, p);
-    else eval_bwd<1>(dx, dy, var, gamma, p);
+    batch_norm_eval_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
+                            const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
+    if (p.channels % 4 == 0) eval_bwd<4>(dx, y, dy, var, gamma, p);
+    else eval_bwd<1>(dx, y, dy, var, gamma, p);
 }

@@ -15,9 +15,9 @@ struct Conv {
 struct Digits {
     int a, b, c;
 };
-__device__ inline Digits digits(int value, int b_limit, int c_limit) {
-    int high = value / c_limit;
-    return {high / b_limit, high % b_limit, value % c_limit};
+__device__ inline Digits digits(unsigned value, unsigned b_limit, unsigned c_limit) {
+    unsigned high = value / c_limit, top = high / b_limit;   // unsigned division is the cheaper one, and % would divide again
+    return {(int)top, (int)(high - top * b_limit), (int)(value - high * c_limit)};
 }
 __device__ inline void add(Digits &x, Digits step, int b_limit, int c_limit) {
     x.c += step.c;

@@ -19,12 +19,12 @@ constexpr int STAGES = 3;   // tiles in flight; 128×128 tiles then fill the 48 
 
 // ---------------------------------------------------------------------------------------------------------------- instructions
 
-// V values from global to shared memory, or V zeros. `from` must be a valid address even then.
+// V values from global to shared memory, or V zeros. `from` must be a valid address even then. Through L1 (.ca): the next taps of a
+// filter read nearly the same pixels again.
 template <int V> __device__ inline void copy_async(float *to, const float *from, bool there) {
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
     size_t global = __cvta_generic_to_global(from);
-    if constexpr (V == 4) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(there ? 16 : 0) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(there ? 4 : 0) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global), "n"(4 * V), "r"(there ? 4 * V : 0) : "memory");
 }
 __device__ inline void copies_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -307,7 +307,7 @@ struct Result {
     const float *bias;
     int period, first_m, first_n, rows, columns;
     __device__ float bias_of(int n) const {
-        return bias && n < columns ? bias[n % period] : 0;
+        return bias && n < columns ? bias[(unsigned)n % (unsigned)period] : 0;
     }
 };
 
@@ -409,6 +409,10 @@ template <int WM, int WN, int TERMS> struct Tensor {
             }
         }
         template <int V, class Offset> __device__ void store(const Result &to, Offset offset) {
+            int first = to.first_n + n + lane % 4 * 2;
+            float2 bias[WN / 8];
+#pragma unroll
+            for (int j = 0; j < WN / 8; j++) bias[j] = make_float2(to.bias_of(first + 8 * j), to.bias_of(first + 8 * j + 1));
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
 #pragma unroll
@@ -418,9 +422,8 @@ template <int WM, int WN, int TERMS> struct Tensor {
                     float *y = to.y + offset(row);
 #pragma unroll
                     for (int j = 0; j < WN / 8; j++) {
-                        int column = to.first_n + n + 8 * j + lane % 4 * 2;
                         const float *s = sum[i][j] + 2 * half;
-                        if (column < to.columns) *(float2 *)(y + column) = make_float2(s[0] + to.bias_of(column), s[1] + to.bias_of(column + 1));
+                        if (first + 8 * j < to.columns) *(float2 *)(y + first + 8 * j) = make_float2(s[0] + bias[j].x, s[1] + bias[j].y);
                     }
                 }
         }

@@ -48,6 +48,19 @@ __device__ void map(float *__restrict__ y, const float *__restrict__ a, const fl
     if (i < count) store4(y, i, count, each(load4(a, i, count), load4(b, i, count), f));
 }
 
+// f(i) for i = first, first + step, ... below n. Four at a time, so that their loads do not wait for one another.
+template <class F> __device__ void stride(unsigned first, unsigned n, unsigned step, F f) {
+    unsigned i = first;
+    for (; i < n && n - i > 3 * step; i += 4 * step) {
+        f(i);
+        f(i + step);
+        f(i + 2 * step);
+        f(i + 3 * step);
+    }
+#pragma unroll 1
+    for (; i < n; i += step) f(i);
+}
+
 // ---- Sums. The order depends on sizes alone. Few terms are added in f32, the rest in f64.
 
 // Sum over a warp, by halves. Lane 0 has it.

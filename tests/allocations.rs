@@ -93,7 +93,7 @@ fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     let noisy = noise(t, x, step, Noise { seed: 1, max_sigma: 5.0, clip: true }).unwrap();
     let centred = affine(t, noisy, &[2.0, 2.0, 2.0], &[-1.0, -1.0, -1.0]).unwrap();
     let a = conv2d(t, centred, filter, Some(bias), Conv2d::new(2, 1)).unwrap();
-    let a = batch_norm_train(t, a, bn).unwrap();
+    let a = batch_norm_train(t, a, bn, 1.0).unwrap();
     let a = relu(t, a).unwrap();
     let d = Conv2d { groups: 24, ..Conv2d::new(1, 1) };
     let a = conv2d(t, a, depthwise, None, d).unwrap();
@@ -111,7 +111,7 @@ fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     let small_x = bilinear(t, centred, 20, 20, false).unwrap();
     losses.push(mse(t, small, small_x).unwrap());
     let e = conv2d(t, y, filter, None, Conv2d::new(2, 1)).unwrap();
-    let e = batch_norm_eval(t, e, bn).unwrap();
+    let e = batch_norm_eval(t, e, bn, 1.0).unwrap();
     let e = leaky_relu(t, e, 0.2).unwrap();
     let e = max_pool(t, e, 2, 2).unwrap();
     let s = sigmoid(t, e).unwrap();

@@ -6,8 +6,9 @@
 mod fake;
 
 use fake::in_process;
+use lae_engine::core::op::MAX;
 use lae_engine::device::cuda::Cuda;
-use lae_engine::device::{Arg, Driver, Launch, Mem, Span, kernels};
+use lae_engine::device::{Arg, Driver, Gpu, Launch, Mem, Precision, Span, kernels};
 
 /// `struct Fill` of kernels/fill.cu.
 fn fill(y: Span, count: u32, value: f32) -> Launch {
@@ -296,6 +297,8 @@ fn launches_that_no_gpu_takes() {
     let rows = [
         (with(&|l| l.args.truncate(1)), "takes 2 arguments, got 1"),
         (with(&|l| l.args[1] = Arg::Value([0; 12].into())), "argument 1 takes 8 bytes, got 12"),
+        (with(&|l| l.args.swap(0, 1)), "argument 1 is a value aligned to 4 bytes, got a pointer"),
+        (with(&|l| l.args[0] = Arg::Read(Span { mem: Mem(1), offset: 6, len: 4 })), "argument 0 points between values"),
         (with(&|l| l.block = [257, 1, 1]), "blocks [257, 1, 1] have 257 threads; at most 256, and 64 along z"),
         (with(&|l| l.block = [1, 1, 65]), "have 65 threads; at most 256, and 64 along z"),
         (with(&|l| l.block = [u32::MAX; 3]), "threads; at most 256"),
@@ -309,4 +312,37 @@ fn launches_that_no_gpu_takes() {
     for (error, want) in rows {
         assert!(error.starts_with("kernel fill_fwd_f32: ") && error.contains(want), "{error}");
     }
+}
+
+/// The builder that ops use sees the types, and so the alignment that a value is made with.
+#[test]
+fn a_value_of_another_alignment_is_another_struct() {
+    if !built() {
+        return;
+    }
+    in_process("a_value_of_another_alignment_is_another_struct", &[], || {
+        let d = Cuda::new(0).unwrap();
+        let mem = d.alloc(&blocks(&[64])).unwrap();
+        let gpu = Gpu {
+            driver: &d,
+            precision: Precision::F32,
+            at: "lae.encoder.2",
+            xs: &[],
+            ys: &[],
+            x: [None; MAX],
+            y: [None; MAX],
+            dy: None,
+            out: [None; MAX],
+            scratch: None,
+        };
+        let y = all(mem[0], 64);
+        let call = || gpu.call("fill_fwd_f32").unwrap().elements(16).write(y);
+        let e = call().value(&0u64).go().unwrap_err().to_string();
+        assert_eq!(e, "lae.encoder.2: kernel fill_fwd_f32: argument 1 is aligned to 4 bytes in the kernel, to 8 here");
+        let e = call().grid([1 << 40, 1, 1]).value(&[16u32, 0]).go().unwrap_err().to_string();
+        assert!(e.starts_with("lae.encoder.2: kernel fill_fwd_f32: grid [4294967295, 1, 1] is larger than"), "{e}");
+        call().value(&[16, 2.5f32.to_bits()]).go().unwrap();
+        assert_eq!(read(&d, y), [2.5; 16]);
+        assert!(gpu.call("no_such_kernel").err().unwrap().to_string().contains("this build has no kernel no_such_kernel"));
+    });
 }

@@ -51,7 +51,7 @@ fn states() -> Vec<(&'static str, Fake, Vec<(&'static str, &'static str)>, &'sta
             Fake::driver(),
             vec![("FAKE_VERSION", "11040")],
             "it has CUDA 11.4, this build needs CUDA 12",
-            "driver 525 or newer",
+            "update to driver 5",
         ),
         ("pascal", Fake::driver(), vec![("FAKE_ARCH", "61")], "which need sm_80 or newer: Fake 0 is sm_61", "--device cpu"),
     ]
@@ -65,6 +65,7 @@ fn every_state_of_the_driver_has_its_sentence() {
         let driver = text.lines().find(|l| l.starts_with("driver ")).unwrap_or_else(|| panic!("{state}: {text}"));
         assert!(driver.contains(sentence) && driver.contains(remedy), "{state}: {driver}");
         assert!(out.status.success() && out.stderr.is_empty(), "{state}: {out:?}");
+        assert!(text.lines().any(|l| l.starts_with("self-check cpu: ") && l.ends_with(", ok")), "{state}: {text}");
     }
 }
 
@@ -156,6 +157,9 @@ fn doctor_says_what_choose_does() {
             }
             (true, n) => {
                 assert!(auto.contains("takes: cuda:0 Fake 0, sm_80"), "{auto}");
+                // The fake's convolution does nothing, and that is told.
+                let check = line("self-check cuda:0");
+                assert!(check.ends_with(", FAILED") && out.status.code() == Some(1), "{text}");
                 assert!(line("driver").ends_with("driver with CUDA 12.4; cuda:0 Fake 0, sm_80, 3.0 GiB"), "{text}");
                 let needs = format!("needs CUDA {}", probe::needed());
                 assert!(line("kernels").contains(&format!("{n} in ")) && line("kernels").contains(&needs), "{text}");

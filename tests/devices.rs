@@ -50,23 +50,43 @@ fn stage1(device: &Device, how: How, steps: u64) -> (Vec<Terms>, ParamStore) {
     (terms, store)
 }
 
-fn stage2(device: &Device, steps: u64) -> (Vec<Terms2>, ParamStore) {
-    let c = config();
-    let mut store = ParamStore::new(1);
-    let nets = Networks::build(&mut store, &c, device).unwrap();
-    let mut step = Stage2::new(&c, &nets, &store, 4).unwrap();
-    let select = [0.0, 0.0, 1.0, 1.0];
-    let terms = (1..=steps).map(|t| step.run(&mut store, &batch(&c, 4, t), &select, t, 1e-4).unwrap()).collect();
-    store.pull().unwrap();
-    (terms, store)
+const ALL: [Arena; 5] = [Arena::Weights, Arena::Grads, Arena::M, Arena::V, Arena::Running];
+
+/// Two stores of the same networks, on the CPU and on the emulator.
+struct Pair {
+    cpu: ParamStore,
+    emu: ParamStore,
 }
 
-/// `docs/numerics.md`: 8 · ε · √terms · (scale + |b|), where the longest sum is over a batch of pictures and a step inherits the error
-/// of the steps before it.
-fn close(what: &str, step: usize, a: f64, b: f64) {
-    let terms = (4 * 32 * 32 * 64) as f64;
-    let bound = 8.0 * f32::EPSILON as f64 * terms.sqrt() * (1.0 + b.abs()) * (step + 1) as f64;
-    assert!((a - b).abs() <= bound, "step {}: {what} {a} on the emulator, {b} on the CPU (bound {bound:.1e})", step + 1);
+impl Pair {
+    /// Both begin a step with the same values. Left to themselves the two runs drift apart: a ReLU, a |x| or an Adam step at a
+    /// gradient near zero takes a rounding error to the size of the learning rate (here a few times in ten steps, after which the
+    /// discriminator's losses differ by one per cent). That is the dynamics of training, not an error of a kernel.
+    fn align(&mut self) {
+        self.emu.pull().unwrap();
+        ALL.iter().for_each(|&a| self.emu.arena_mut(a).copy_from_slice(self.cpu.arena(a)));
+    }
+
+    /// The losses of one step, by the one formula, and the gradients that it left. Losses are continuous, gradients are not: one
+    /// ReLU or one |z| whose argument is rounded to the other side of zero moves a whole row of them (1.5e-3 of their size was
+    /// seen), so they must agree to 1e-2; each kernel by itself meets the formula (`tests/kernels.rs`, `tests/network_launches.rs`).
+    fn compare(&mut self, t: u64, losses: &[(&str, f64, f64)]) {
+        // The longest sum is over a batch of pictures.
+        let terms = (4 * 32 * 32 * 64) as f64;
+        for (what, a, b) in losses {
+            let bound = 8.0 * f32::EPSILON as f64 * terms.sqrt() * (1.0 + b.abs());
+            assert!((a - b).abs() <= bound, "step {t}: {what} {a} on the emulator, {b} on the CPU (bound {bound:.1e})");
+        }
+        self.emu.pull().unwrap();
+        let (a, b) = (self.emu.arena(Arena::Grads), self.cpu.arena(Arena::Grads));
+        let size = b.iter().map(|x| (*x as f64).powi(2)).sum::<f64>().sqrt();
+        let distance = a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum::<f64>().sqrt();
+        let bound = 1e-2 * size;
+        assert!(
+            size > 1e-3 && distance <= bound,
+            "step {t}: gradients of size {size:.2e} differ by {distance:.1e} > {bound:.1e}"
+        );
+    }
 }
 
 #[test]
@@ -74,21 +94,30 @@ fn ten_steps_of_stage_1_agree_with_the_cpu() {
     if kernels::KERNELS.is_empty() {
         return eprintln!("SKIP: kernels were not built");
     }
-    let (cpu, _) = stage1(&Device::Cpu, How::Recorded, 10);
-    let (emu, _) = stage1(&emulator(), How::Recorded, 10);
-    for (i, (a, b)) in emu.iter().zip(&cpu).enumerate() {
-        for (what, a, b) in [
+    let c = config();
+    let (mut cpu, mut emu) = (ParamStore::new(1), ParamStore::new(1));
+    let nets = [(&mut cpu, Device::Cpu), (&mut emu, emulator())].map(|(s, d)| Networks::build(s, &c, &d).unwrap());
+    let mut on_cpu = Stage1::new(&c, &nets[0], &cpu).unwrap();
+    let mut on_emu = Stage1::new(&c, &nets[1], &emu).unwrap();
+    let mut pair = Pair { cpu, emu };
+    let mut last = Terms::default();
+    for t in 1..=10 {
+        pair.align();
+        let pictures = batch(&c, 4, t);
+        let b = on_cpu.run(&mut pair.cpu, &pictures, t, 1e-3, 2e-4).unwrap();
+        let a = on_emu.run(&mut pair.emu, &pictures, t, 1e-3, 2e-4).unwrap();
+        let losses = [
             ("loss", a.total, b.total),
             ("latent", a.latent, b.latent),
             ("pixel", a.pixel, b.pixel),
             ("perceptual", a.perceptual, b.perceptual),
             ("adversarial", a.adversarial, b.adversarial),
             ("discriminator", a.discriminator, b.discriminator),
-        ] {
-            close(what, i, a, b);
-        }
+        ];
+        pair.compare(t, &losses);
+        assert_ne!(b, last, "training changes the losses");
+        last = b;
     }
-    assert!(cpu.windows(2).all(|w| w[0] != w[1]), "training changes the loss");
 }
 
 #[test]
@@ -96,15 +125,22 @@ fn ten_steps_of_stage_2_agree_with_the_cpu() {
     if kernels::KERNELS.is_empty() {
         return eprintln!("SKIP: kernels were not built");
     }
-    let (cpu, _) = stage2(&Device::Cpu, 10);
-    let (emu, _) = stage2(&emulator(), 10);
-    for (i, (a, b)) in emu.iter().zip(&cpu).enumerate() {
-        for (what, a, b) in [("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)]
-        {
-            close(what, i, a, b);
-        }
+    let c = config();
+    let (mut cpu, mut emu) = (ParamStore::new(1), ParamStore::new(1));
+    let nets = [(&mut cpu, Device::Cpu), (&mut emu, emulator())].map(|(s, d)| Networks::build(s, &c, &d).unwrap());
+    let mut on_cpu = Stage2::new(&c, &nets[0], &cpu, 4).unwrap();
+    let mut on_emu = Stage2::new(&c, &nets[1], &emu, 4).unwrap();
+    let mut pair = Pair { cpu, emu };
+    let (select, mut last) = ([0.0, 0.0, 1.0, 1.0], Terms2::default());
+    for t in 1..=10 {
+        pair.align();
+        let pictures = batch(&c, 4, t);
+        let b = on_cpu.run(&mut pair.cpu, &pictures, &select, t, 1e-4).unwrap();
+        let a = on_emu.run(&mut pair.emu, &pictures, &select, t, 1e-4).unwrap();
+        pair.compare(t, &[("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)]);
+        assert_ne!(b, last, "training changes the losses");
+        last = b;
     }
-    assert!(cpu.windows(2).all(|w| w[0] != w[1]), "training changes the loss");
 }
 
 #[test]
@@ -114,7 +150,7 @@ fn stepwise_and_recorded_runs_agree_to_the_bit() {
     }
     let (a, b) = (stage1(&emulator(), How::Stepwise, 4), stage1(&emulator(), How::Recorded, 4));
     assert_eq!(a.0, b.0);
-    for arena in [Arena::Weights, Arena::Grads, Arena::M, Arena::V, Arena::Running] {
+    for arena in ALL {
         let bits = |s: &ParamStore| s.arena(arena).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert!(bits(&a.1) == bits(&b.1), "{arena:?} differ");
     }

@@ -156,8 +156,8 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
 
     let (stride, pad) = (p.stride.both(), p.pad.both());
     match case.op.as_str() {
-        "batch_norm_eval" => t.apply_all(BatchNormEval { eps: p.eps }, x),
-        "batch_norm_train" => t.apply_all(BatchNormTrain { eps: p.eps, momentum: p.momentum }, x),
+        "batch_norm_eval" => t.apply_all(BatchNormEval { eps: p.eps, slope: 1.0 }, x),
+        "batch_norm_train" => t.apply_all(BatchNormTrain { eps: p.eps, momentum: p.momentum, slope: 1.0 }, x),
         "bce_logits" => t.apply_all(BceLogits { target: p.target }, x),
         "bilinear" => t.apply_all(Bilinear { h: p.h, w: p.w, align_corners: p.align_corners }, x),
         "cam_attention" => {

@@ -8,6 +8,8 @@
 //! * did any check report anything? (A report is an error of the run.)
 //!
 //! Rows of convolutions also run with `precision = tf32` and `3xtf32`.
+//!
+//! `bits/OP/ROW`: ops whose kernels promise the host's bits (f32) keep the promise.
 
 mod common;
 
@@ -63,6 +65,43 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Ops whose kernels compute what the host does, in its order and without contraction.
+const HOST_BITS: &[&str] = &["activation", "adam", "add", "affine", "concat", "fill", "max_pool", "noise", "sgd"];
+
+fn host_bits(case: &Case) -> Result<(), Failed> {
+    let (mut x, mut host) = (inputs(case, 24), Bench::<f32>::new(case));
+    let u: Vec<f64> = normals(host.cotangent_len(), 25, 0);
+    let device = Device::Gpu(Emulator::new(Options::default()), Precision::F32);
+    let mut device = Bench::on(&device, case, Memory::Planned)?;
+    for what in ["drawn values", "whole numbers: zeros and ties"] {
+        let (a, b) = (device.try_run(&x, &u)?, host.run(&x, &u));
+        let zero = |x: u32| if x == (-0f32).to_bits() { 0 } else { x };
+        if !bits(&a).into_iter().map(zero).eq(bits(&b).into_iter().map(zero)) {
+            return Err(format!("other bits than the host for {what}").into());
+        }
+        x.iter_mut().flatten().for_each(|x| *x = x.round());
+    }
+    Ok(())
+}
+
+/// A mean of 1000 with a deviation of 1 costs batch norm no digits: E[x²] − E[x]² in f32 would keep one of seven.
+fn far_from_zero() -> Result<(), Failed> {
+    let rows = lae_engine::ops::batch_norm::cases();
+    let rows: Vec<&Case> = rows.iter().filter(|c| c.bench.is_none() && c.label.starts_with("train")).collect();
+    assert!(rows.len() > 5);
+    for case in rows {
+        let mut x = inputs(case, 26);
+        x[0].iter_mut().for_each(|x| *x = (*x + 1000.0) as f32 as f64);
+        let (mut oracle, device) = (Bench::<f64>::new(case), Device::Gpu(Emulator::new(Options::default()), Precision::F32));
+        let u: Vec<f64> = normals(oracle.cotangent_len(), 27, 0).iter().map(|&x| x as f32 as f64).collect();
+        let (a, b) = (Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u)?, oracle.run(&x, &u));
+        for ((name, a), (_, b)) in a.outputs.iter().zip(&b.outputs) {
+            close(name, a, b, f32::EPSILON as f64, 16.0).map_err(|e| format!("{}: {e}", case.label))?;
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     if kernels::KERNELS.is_empty() {
@@ -85,6 +124,12 @@ fn main() -> ExitCode {
             }
         }
     }
+    for (op, table) in OPS.iter().filter(|(op, _)| HOST_BITS.contains(op)) {
+        for (i, case) in table().into_iter().enumerate().filter(|(_, c)| c.bench.is_none()) {
+            trials.push(Trial::test(format!("bits/{op}/{i} {}", case.label), move || host_bits(&case)));
+        }
+    }
+    trials.push(Trial::test("batch_norm/far from zero", far_from_zero));
     assert!(trials.len() > 80, "only {} rows", trials.len());
     libtest_mimic::run(&args, trials).exit_code()
 }

@@ -61,10 +61,10 @@ fn record(t: &mut Tape, net: &Net) -> Step {
     let (x, target, hyper) = (t.input(shape(2, 8, 10, 3)), t.input(shape(2, 8, 10, 3)), t.input(Shape::vector(2)));
     let bn = BatchNormParams { gamma: p[2], beta: p[3], mean: p[4], var: p[5] };
     let down = conv2d(t, x, p[0], Some(p[1]), Conv2d::new(2, 1)).unwrap();
-    let first = batch_norm_train(t, down, bn).unwrap();
+    let first = batch_norm_train(t, down, bn, 1.0).unwrap();
     let a = relu(t, first).unwrap();
     let b = conv2d(t, a, p[6], None, Conv2d::new(1, 1)).unwrap();
-    let second = batch_norm_train(t, b, bn).unwrap();
+    let second = batch_norm_train(t, b, bn, 1.0).unwrap();
     let c = leaky_relu(t, second, 0.2).unwrap();
     // The same filters again, and `a` a second time: three gradients meet in them.
     let d = conv2d(t, c, p[6], None, Conv2d::new(1, 1)).unwrap();

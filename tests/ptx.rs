@@ -1,4 +1,10 @@
 //! The PTX emulator on what nvcc writes, and on small pieces of PTX by hand.
 
+#[path = "ptx/faults.rs"]
+mod faults;
+#[path = "ptx/instructions.rs"]
+mod instructions;
 #[path = "ptx/kernels.rs"]
 mod kernels;
+#[path = "ptx/warp.rs"]
+mod warp;

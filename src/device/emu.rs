@@ -22,8 +22,20 @@ struct State {
     next: u64,
     /// While a run is recorded: what it did.
     recording: Option<Vec<Command>>,
-    reports: Vec<(&'static str, ptx::Report)>,
+    reports: Vec<Launched>,
     keep_reports: bool,
+    /// Modules that were replaced, by name.
+    other: HashMap<&'static str, Arc<ptx::Module>>,
+}
+
+/// One launch that the emulator ran, and what it did.
+pub struct Launched {
+    pub kernel: &'static Kernel,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    /// Dynamic shared memory, bytes.
+    pub shared: u32,
+    pub report: ptx::Report,
 }
 
 #[derive(Clone)]
@@ -36,7 +48,7 @@ impl Emulator {
     pub fn new(options: Options) -> Arc<Emulator> {
         let machine = ptx::Machine::new(options);
         let (blocks, reports) = (HashMap::new(), Vec::new());
-        let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false };
+        let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false, other: HashMap::new() };
         Arc::new(Emulator { state: Arc::new(Mutex::new(state)) })
     }
 
@@ -45,9 +57,17 @@ impl Emulator {
         self.lock().keep_reports = true;
     }
 
-    /// Kernel and report of every launch since the last call, in order.
-    pub fn take_reports(&self) -> Vec<(&'static str, ptx::Report)> {
+    /// Every launch since the last call, in order.
+    pub fn take_reports(&self) -> Vec<Launched> {
         std::mem::take(&mut self.lock().reports)
+    }
+
+    /// Runs this text wherever a kernel of the module is launched: for tests that break kernels.
+    pub fn replace_module(&self, module: &'static kernels::Module, ptx: &str) -> Result<()> {
+        let parsed = ptx::Module::parse(module.name, ptx);
+        let parsed = parsed.map_err(|e| Error::Device { device: "emu".into(), why: e.to_string() })?;
+        self.lock().other.insert(module.name, Arc::new(parsed));
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -77,7 +97,10 @@ impl State {
     }
 
     fn run(&mut self, l: &Launch) -> Result<()> {
-        let module = module(l.kernel)?;
+        let module = match self.other.get(l.kernel.module.name) {
+            Some(m) => m.clone(),
+            None => module(l.kernel)?,
+        };
         let arg = |a: &Arg| match a {
             Arg::Read(s) => ptx::Arg::Read { addr: self.address(*s), len: s.len as u64 },
             Arg::Write(s) => ptx::Arg::Write { addr: self.address(*s), len: s.len as u64 },
@@ -89,14 +112,14 @@ impl State {
         let refused = |why: String| Error::Launch { kernel: l.kernel.name.to_string(), at: String::new(), why };
         let report = self.machine.launch(&module, l.kernel.name, &launch).map_err(|fault| refused(fault.to_string()))?;
         if self.keep_reports {
-            self.reports.push((l.kernel.name, report));
+            self.reports.push(Launched { kernel: l.kernel, grid: l.grid, block: l.block, shared: l.shared, report });
         }
         Ok(())
     }
 
     fn discard(&mut self, s: Span) {
         let address = self.address(s);
-        self.machine.forget(address, s.len);
+        self.machine.forget(address, s.len as u64).expect("a span lies inside its block");
     }
 }
 
@@ -110,7 +133,7 @@ impl Driver for Emulator {
         let mut state = self.lock();
         let mut out = Vec::with_capacity(blocks.len());
         for (name, bytes) in blocks {
-            let address = state.machine.alloc(name, *bytes);
+            let address = state.machine.alloc(name, *bytes as u64);
             let n = state.next;
             state.next += 1;
             state.blocks.insert(n, (address, *bytes));
@@ -123,7 +146,7 @@ impl Driver for Emulator {
         let mut state = self.lock();
         for b in blocks {
             if let Some((address, _)) = state.blocks.remove(&b.0) {
-                state.machine.free(address);
+                state.machine.free(address).expect("a block is freed once");
             }
         }
     }
@@ -132,7 +155,7 @@ impl Driver for Emulator {
         let mut state = self.lock();
         let address = state.address(dst);
         assert_eq!(dst.len, src.len(), "an upload fills its span");
-        state.machine.write(address, src);
+        state.machine.write(address, src).expect("a span lies inside its block");
         Ok(())
     }
 
@@ -140,7 +163,7 @@ impl Driver for Emulator {
         let state = self.lock();
         let address = state.address(src);
         assert_eq!(src.len, dst.len(), "a download takes its whole span");
-        state.machine.read(address, dst);
+        state.machine.read(address, dst).expect("a span lies inside its block");
         Ok(())
     }
 

@@ -78,7 +78,16 @@ impl Gpu<'_> {
             };
             return Err(Error::Unavailable { device: self.driver.name().to_string(), why });
         };
-        Ok(Call { driver: self.driver, at: self.at, kernel, grid: [1; 3], block: [1; 3], shared: 0, args: Vec::new() })
+        Ok(Call {
+            driver: self.driver,
+            at: self.at,
+            kernel,
+            grid: [1; 3],
+            block: [1; 3],
+            shared: 0,
+            args: Vec::new(),
+            misaligned: None,
+        })
     }
     pub fn no_kernel(&self, op: &str) -> Error {
         Error::Unavailable { device: self.driver.name().to_string(), why: format!("{op} has no kernel in this build") }
@@ -94,12 +103,19 @@ pub struct Call<'a> {
     block: [u32; 3],
     shared: u32,
     args: Vec<Arg>,
+    /// A value whose alignment is not the kernel's: the two structs differ.
+    misaligned: Option<String>,
+}
+
+/// What does not fit is refused by [`Launch::check`].
+fn saturate(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl Call<'_> {
     /// Blocks along x, y, z.
     pub fn grid(mut self, grid: [usize; 3]) -> Self {
-        self.grid = grid.map(|n| n as u32);
+        self.grid = grid.map(saturate);
         self
     }
     /// Threads of a block.
@@ -107,7 +123,7 @@ impl Call<'_> {
         self.block3([threads, 1, 1])
     }
     pub fn block3(mut self, block: [usize; 3]) -> Self {
-        self.block = block.map(|n| n as u32);
+        self.block = block.map(saturate);
         self
     }
     /// Enough threads for `count` values, four to each: what `my_four` in kernels/lae.cuh expects.
@@ -116,7 +132,7 @@ impl Call<'_> {
     }
     /// Dynamic shared memory in bytes.
     pub fn shared(mut self, bytes: usize) -> Self {
-        self.shared = bytes as u32;
+        self.shared = saturate(bytes);
         self
     }
     /// A pointer that the kernel only reads through.
@@ -140,7 +156,11 @@ impl Call<'_> {
         self.arg(s.map_or(Arg::Null, Arg::Write))
     }
     /// Plain data by value: sizes and constants.
-    pub fn value<T: bytemuck::NoUninit>(self, v: &T) -> Self {
+    pub fn value<T: bytemuck::NoUninit>(mut self, v: &T) -> Self {
+        let (i, align) = (self.args.len(), align_of::<T>());
+        if let Some(p) = self.kernel.params.get(i).filter(|p| p.align as usize != align) {
+            self.misaligned = Some(format!("argument {i} is aligned to {} bytes in the kernel, to {align} here", p.align));
+        }
         self.arg(Arg::Value(bytemuck::bytes_of(v).into()))
     }
     fn arg(mut self, a: Arg) -> Self {
@@ -148,6 +168,9 @@ impl Call<'_> {
         self
     }
     pub fn go(self) -> Result<()> {
+        if let Some(why) = self.misaligned {
+            return Err(Error::Launch { kernel: self.kernel.name.to_string(), at: self.at.to_string(), why });
+        }
         let launch = Launch { kernel: self.kernel, grid: self.grid, block: self.block, shared: self.shared, args: self.args };
         launch.check().and_then(|()| self.driver.launch(&launch)).map_err(|e| e.at(self.at))
     }

@@ -13,6 +13,7 @@ pub mod gpu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod probe;
+pub mod profile;
 pub mod tiles;
 
 use std::sync::Arc;
@@ -91,6 +92,16 @@ impl Launch {
             if a.size() != p.size as usize {
                 return wrong(format!("argument {i} takes {} bytes, got {}", p.size, a.size()));
             }
+            match a {
+                Arg::Value(_) => {}
+                _ if p.align as usize != size_of::<u64>() => {
+                    return wrong(format!("argument {i} is a value aligned to {} bytes, got a pointer", p.align));
+                }
+                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % gpu::F32 != 0 => {
+                    return wrong(format!("argument {i} points between values: {} bytes from the begin of its block", s.offset));
+                }
+                _ => {}
+            }
         }
         let ([gx, gy, gz], [bx, by, bz]) = (self.grid, self.block);
         if self.grid.contains(&0) || self.block.contains(&0) {
@@ -127,6 +138,10 @@ pub trait Driver: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Run `body` while noting its launches, to be replayed as one. `body` may only launch (and discard).
     fn record(&self, body: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Replay>>;
+    /// Seconds that the launches of `body` took, by the device's own clock.
+    fn seconds(&self, _body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        Err(Error::Device { device: self.name().to_string(), why: "has no clock: it counts, it does not time".to_string() })
+    }
     /// From here on the contents are undefined: a checking driver poisons them.
     fn discard(&self, _: Span) -> Result<()> {
         Ok(())

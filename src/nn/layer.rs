@@ -48,6 +48,17 @@ pub enum Layer {
     Skip(usize),
 }
 
+impl Layer {
+    /// Slope of the negative side of an activation that batch norm can take along.
+    fn slope(self) -> Option<f64> {
+        match self {
+            Layer::Relu => Some(0.0),
+            Layer::LeakyRelu(slope) if slope >= 0.0 => Some(slope),
+            _ => None,
+        }
+    }
+}
+
 /// Whether batch norm uses the batch or the running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -196,7 +207,8 @@ impl Net {
         Ok(*self.run_all(t, x, mode, &[])?.last().expect("a network has rows"))
     }
 
-    /// Run and return the output of every row. `skips` are taken by the [`Layer::Skip`] rows in order.
+    /// Run and return the output of every row. Batch norm takes the ReLU or LeakyReLU behind it along, so that both rows give the
+    /// output of the second. `skips` are taken by the [`Layer::Skip`] rows in order.
     pub fn run_all(&self, t: &mut Tape, x: Var, mode: Mode, skips: &[Var]) -> Result<Vec<Var>> {
         let (mut x, mut outputs, mut skips) = (x, Vec::new(), skips.iter());
         for (i, row) in self.rows.iter().enumerate() {
@@ -209,11 +221,14 @@ impl Net {
                     }
                     Layer::Bn => {
                         let p = BatchNormParams { gamma: p[0], beta: p[1], mean: p[2], var: p[3] };
+                        let slope = self.rows.get(i + 1).and_then(|next| next.layer.slope()).unwrap_or(1.0);
                         match mode {
-                            Mode::Train => batch_norm_train(t, x, p),
-                            Mode::Eval => batch_norm_eval(t, x, p),
+                            Mode::Train => batch_norm_train(t, x, p, slope),
+                            Mode::Eval => batch_norm_eval(t, x, p, slope),
                         }
                     }
+                    // Done by the batch norm before it.
+                    layer if layer.slope().is_some() && i > 0 && self.rows[i - 1].layer == Layer::Bn => Ok(x),
                     Layer::Relu => relu(t, x),
                     Layer::LeakyRelu(slope) => leaky_relu(t, x, slope),
                     Layer::Tanh => tanh(t, x),

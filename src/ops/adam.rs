@@ -111,5 +111,5 @@ pub fn cases() -> Vec<Case> {
         let hyper = (Shape::vector(2), Fill::Positive);
         case(format!("{n}"), adam, &[(s, Fill::Normal), hyper, (s, Fill::Normal), (s, Fill::Normal), (s, Fill::Positive)])
     };
-    vec![row(37), row(1023), row(1024), row(1029), row(5_183_808).bench("lae.encoder")]
+    vec![row(37), row(1023), row(1024), row(1028), row(1030), row(5_183_808).bench("lae.encoder")]
 }

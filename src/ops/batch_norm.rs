@@ -6,6 +6,9 @@
 //! eval   y = γ (x − running μ) / √(running σ² + ε) + β
 //! dβ = Σ dy    dγ = Σ dy·x̂    dx = γ r ( dy − dβ/M − x̂·dγ/M )   with x̂ = (x − μ) r, M = n·h·w
 //! ```
+//! A ReLU or LeakyReLU that follows can be part of the op: y ← y·(y > 0 ? 1 : slope), and in backward dy ← dy·(y > 0 ? 1 : slope).
+//! That saves the reads and writes of a pass of its own in both directions, and the memory of the value between the two.
+//!
 //! Training and evaluation are two ops, chosen when recording. Sums are shifted by the first pixel, so that a large mean costs no
 //! digits, taken in f32 over 256 pixels and combined in f64, in a fixed order.
 
@@ -28,11 +31,15 @@ const BLOCK: usize = 256;
 pub struct BatchNormTrain {
     pub eps: f64,
     pub momentum: f64,
+    /// Of the negative side of the activation: 0 for ReLU, 1 for none. Not negative.
+    pub slope: f64,
 }
 
 #[derive(Debug, Clone)]
 pub struct BatchNormEval {
     pub eps: f64,
+    /// As in [`BatchNormTrain`].
+    pub slope: f64,
 }
 
 /// γ, β, and the running mean and variance: four vectors of C.
@@ -47,14 +54,14 @@ pub struct BatchNormParams {
 pub const EPS: f64 = 1e-5;
 pub const MOMENTUM: f64 = 0.1;
 
-/// Normalise with the statistics of the batch, and update the running ones.
-pub fn batch_norm_train(t: &mut Tape, x: Var, p: BatchNormParams) -> Result<Var> {
-    t.apply(BatchNormTrain { eps: EPS, momentum: MOMENTUM }, &[x, p.gamma, p.beta, p.mean, p.var])
+/// Normalise with the statistics of the batch, and update the running ones. `slope`: of the activation, 1 for none.
+pub fn batch_norm_train(t: &mut Tape, x: Var, p: BatchNormParams, slope: f64) -> Result<Var> {
+    t.apply(BatchNormTrain { eps: EPS, momentum: MOMENTUM, slope }, &[x, p.gamma, p.beta, p.mean, p.var])
 }
 
-/// Normalise with the running statistics.
-pub fn batch_norm_eval(t: &mut Tape, x: Var, p: BatchNormParams) -> Result<Var> {
-    t.apply(BatchNormEval { eps: EPS }, &[x, p.gamma, p.beta, p.mean, p.var])
+/// Normalise with the running statistics. `slope`: of the activation, 1 for none.
+pub fn batch_norm_eval(t: &mut Tape, x: Var, p: BatchNormParams, slope: f64) -> Result<Var> {
+    t.apply(BatchNormEval { eps: EPS, slope }, &[x, p.gamma, p.beta, p.mean, p.var])
 }
 
 fn check(x: &[Shape]) -> Result<Shape, String> {
@@ -64,18 +71,20 @@ fn check(x: &[Shape]) -> Result<Shape, String> {
     }
 }
 
-/// Per channel Σ of two quantities over all pixels, in f64, into `partial[..2c]`. `term` gets a pixel of `a`, of `b`.
-fn channel_sums<T: Real>(
+/// Per channel Σ of two quantities over all pixels, in f64, into `partial[..2c]`. `term` gets a pixel of each input.
+fn channel_sums<T: Real, const N: usize>(
     c: usize,
-    a: &[T],
-    b: &[T],
+    inputs: [&[T]; N],
     partial: &mut [T],
-    term: impl Fn(&[T], &[T], &mut [T], &mut [T]) + Sync,
+    term: impl Fn([&[T]; N], &mut [T], &mut [T]) + Sync,
 ) {
-    partial.par_chunks_mut(2 * c).zip(a.par_chunks(BLOCK * c)).zip(b.par_chunks(BLOCK * c)).for_each(|((part, a), b)| {
+    partial.par_chunks_mut(2 * c).enumerate().for_each(|(i, part)| {
         part.fill(T::ZERO);
         let (s1, s2) = part.split_at_mut(c);
-        a.chunks_exact(c).zip(b.chunks_exact(c)).for_each(|(a, b)| term(a, b, s1, s2));
+        let block = inputs.map(|x| &x[i * BLOCK * c..x.len().min((i + 1) * BLOCK * c)]);
+        for p in (0..block[0].len()).step_by(c) {
+            term(block.map(|x| &x[p..p + c]), s1, s2);
+        }
     });
     let (first, rest) = partial.split_at_mut(2 * c);
     for (i, f) in first.iter_mut().enumerate() {
@@ -87,16 +96,28 @@ fn blocks(x: Shape) -> usize {
     x.pixels().div_ceil(BLOCK)
 }
 
-/// `y = a[c]·x + b[c]`, whole pixels per task.
-fn scale_shift<T: Real>(y: &mut [T], x: &[T], a: &[T], b: &[T]) {
+/// `v = a[c]·x + b[c]`, `y = v·(v > 0 ? 1 : slope)`, whole pixels per task.
+fn scale_shift<T: Real>(y: &mut [T], x: &[T], a: &[T], b: &[T], slope: T) {
     let c = a.len();
     y.par_chunks_mut(BLOCK * c).zip(x.par_chunks(BLOCK * c)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
             for i in 0..c {
-                y[i] = a[i] * x[i] + b[i];
+                let v = a[i] * x[i] + b[i];
+                y[i] = v * side(v, slope);
             }
         }
     });
+}
+
+/// Derivative of the activation whose value is `y`.
+#[inline(always)]
+fn side<T: Real>(y: T, slope: T) -> T {
+    if y > T::ZERO { T::ONE } else { slope }
+}
+
+/// What the mask of the activation is read from: the output, or where there is no activation anything of that size.
+fn masked<'a, T>(slope: f64, y: &'a [T], dy: &'a [T]) -> &'a [T] {
+    if slope == 1.0 { dy } else { y }
 }
 
 /// `struct BatchNorm` of kernels/batch_norm.cu.
@@ -104,7 +125,8 @@ fn scale_shift<T: Real>(y: &mut [T], x: &[T], a: &[T], b: &[T]) {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     eps: f64,
-    momentum: f64,
+    momentum: f32,
+    slope: f32,
     pixels: u32,
     channels: u32,
     split: u32,
@@ -129,10 +151,11 @@ fn tiles(x: Shape) -> Tiles {
 }
 
 impl<'a> Launches<'a> {
-    fn new(g: &'a Gpu, eps: f64, momentum: f64) -> Launches<'a> {
+    fn new(g: &'a Gpu, eps: f64, momentum: f64, slope: f64) -> Launches<'a> {
         let (x, tiles) = (g.xs[0], tiles(g.xs[0]));
-        let (split, splits) = (tiles.split as u32, tiles.splits as u32);
-        Launches { g, tiles, params: Params { eps, momentum, pixels: x.pixels() as u32, channels: x.c, split, splits } }
+        let (split, splits, momentum, slope) = (tiles.split as u32, tiles.splits as u32, momentum as f32, slope as f32);
+        let params = Params { eps, momentum, slope, pixels: x.pixels() as u32, channels: x.c, split, splits };
+        Launches { g, tiles, params }
     }
     /// A kernel that walks over the pixels.
     fn walk(&self, kernel: &str) -> Result<Call<'a>> {
@@ -145,6 +168,10 @@ impl<'a> Launches<'a> {
     }
     fn shares(&self) -> Span {
         self.g.scratch(0, shares(self.g.xs[0]))
+    }
+    /// `n` factors per channel, behind the shares.
+    fn factors(&self, n: usize) -> Span {
+        self.g.scratch(shares(self.g.xs[0]), n * self.params.channels as usize)
     }
 }
 
@@ -161,7 +188,7 @@ impl Op for BatchNormTrain {
         Ok(vec![x, c, c])
     }
     fn keeps(&self, _: Set) -> Keeps {
-        Keeps { x: Set::first(2), y: Set::of(1).and(2) }
+        Keeps { x: Set::first(2), y: Set::of(1).and(2).union(Set::of(0).when(self.slope != 1.0)) }
     }
     fn differentiable(&self) -> Set {
         Set::first(3)
@@ -176,7 +203,7 @@ impl Op for BatchNormTrain {
         let n = xs[0].len() as u64;
         match pass {
             Pass::Forward => Cost { macs: 3 * n, bytes: 3 * 4 * n },
-            Pass::Backward => Cost { macs: 5 * n, bytes: 5 * 4 * n },
+            Pass::Backward => Cost { macs: 5 * n, bytes: if self.slope == 1.0 { 5 } else { 7 } * 4 * n },
         }
     }
 
@@ -186,7 +213,7 @@ impl Op for BatchNormTrain {
         let (c, count) = (gamma.len(), m.xs[0].pixels() as f64);
         let (partial, tail) = m.scratch.split_at_mut(2 * blocks(m.xs[0]) * c);
         let shift = &x[..c];
-        channel_sums(c, x, x, partial, |x, _, s1, s2| {
+        channel_sums(c, [x], partial, |[x], s1, s2| {
             for i in 0..c {
                 let d = x[i] - shift[i];
                 s1[i] += d;
@@ -208,18 +235,20 @@ impl Op for BatchNormTrain {
             let unbiased = var * count / (count - 1.0);
             running_var[i] = T::of(keep * running_var[i].f64() + self.momentum * unbiased);
         }
-        scale_shift(y, x, scale, &offset[..c]);
+        scale_shift(y, x, scale, &offset[..c], T::of(self.slope));
     }
 
     fn backward<T: Real>(&self, m: Host<T>) {
         let [dx, dgamma, dbeta, ..] = m.out;
         let (x, gamma, [mean, rstd], dy) = (m.x[0], m.x[1], [m.y[1], m.y[2]], m.dy);
+        let (y, slope) = (masked(self.slope, m.y[0], dy), T::of(self.slope));
         let (c, count) = (gamma.len(), m.xs[0].pixels() as f64);
         let (partial, tail) = m.scratch.split_at_mut(2 * blocks(m.xs[0]) * c);
-        channel_sums(c, x, dy, partial, |x, dy, s1, s2| {
+        channel_sums(c, [x, y, dy], partial, |[x, y, dy], s1, s2| {
             for i in 0..c {
-                s1[i] += dy[i];
-                s2[i] += dy[i] * ((x[i] - mean[i]) * rstd[i]);
+                let d = dy[i] * side(y[i], slope);
+                s1[i] += d;
+                s2[i] += d * ((x[i] - mean[i]) * rstd[i]);
             }
         });
         let (db, dg) = (&partial[..c], &partial[c..2 * c]);
@@ -242,38 +271,39 @@ impl Op for BatchNormTrain {
         }
         let (a, b, k) = (&*a, &*b, &*k);
         let n = BLOCK * c;
-        dx.par_chunks_mut(n).zip(x.par_chunks(n)).zip(dy.par_chunks(n)).for_each(|((dx, x), dy)| {
-            for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(dy.chunks_exact(c)) {
+        dx.par_chunks_mut(n).zip(x.par_chunks(n)).zip(y.par_chunks(n)).zip(dy.par_chunks(n)).for_each(|(((dx, x), y), dy)| {
+            for (p, dx) in dx.chunks_exact_mut(c).enumerate() {
+                let [x, y, dy] = [x, y, dy].map(|v| &v[p * c..(p + 1) * c]);
                 for i in 0..c {
-                    dx[i] = a[i] * dy[i] + (b[i] * (x[i] - mean[i]) + k[i]);
+                    dx[i] = a[i] * (dy[i] * side(y[i], slope)) + (b[i] * (x[i] - mean[i]) + k[i]);
                 }
             }
         });
     }
 
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
-        let factors = if pass == Pass::Backward { 3 * xs[0].c as usize } else { 0 };
-        (shares(xs[0]) + factors) * F32
+        (shares(xs[0]) + if pass == Pass::Forward { 2 } else { 3 } * xs[0].c as usize) * F32
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
-        let l = Launches::new(g, self.eps, self.momentum);
+        let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, beta) = (g.x(0), g.x(1), g.x(2));
         let (y, mean, rstd, running_mean, running_var) = (g.out(0), g.out(1), g.out(2), g.out(3), g.out(4));
         l.walk("batch_norm_train_sums_fwd_f32")?.write(l.shares()).read(x).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_fwd_f32")?.write(mean).write(rstd).update(running_mean).update(running_var);
-        total.read(l.shares()).value(&l.params).go()?;
+        total.write(l.factors(2)).read(l.shares()).read(gamma).read(beta).value(&l.params).go()?;
         let apply = l.walk("batch_norm_train_fwd_f32")?.write(y).read(x);
-        apply.read(mean).read(rstd).read(gamma).read(beta).value(&l.params).go()
+        apply.read(mean).read(l.factors(2)).value(&l.params).go()
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
-        let l = Launches::new(g, self.eps, self.momentum);
+        let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, mean, rstd, dy) = (g.x(0), g.x(1), g.y(1), g.y(2), g.dy());
-        let factors = g.wants(0).then(|| g.scratch(shares(g.xs[0]), 3 * g.xs[0].c as usize));
-        l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(x).read(dy).read(mean).value(&l.params).go()?;
+        let factors = g.wants(0).then(|| l.factors(3));
+        let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(x).read_or_null(g.y[0]).read(dy);
+        sums.read(mean).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
         total.write_or_null(factors).read(l.shares()).read(gamma).read(rstd).value(&l.params).go()?;
         let Some(factors) = factors else { return Ok(()) };
-        let apply = l.walk("batch_norm_train_bwd_f32")?.write(g.out(0)).read(x).read(dy);
+        let apply = l.walk("batch_norm_train_bwd_f32")?.write(g.out(0)).read(x).read_or_null(g.y[0]).read(dy);
         apply.read(mean).read(factors).value(&l.params).go()
     }
 }
@@ -287,7 +317,7 @@ impl Op for BatchNormEval {
     }
     fn keeps(&self, wants: Set) -> Keeps {
         let sums = wants.has(1) || wants.has(2);
-        Keeps::x(Set::of(1).and(3).and(4).union(Set::of(0).when(sums)))
+        Keeps { x: Set::of(1).and(3).and(4).union(Set::of(0).when(sums)), y: Set::of(0).when(self.slope != 1.0) }
     }
     fn differentiable(&self) -> Set {
         Set::first(3)
@@ -304,30 +334,36 @@ impl Op for BatchNormEval {
             scale[i] = T::of(gamma[i].f64() / (var[i].f64() + self.eps).sqrt());
             offset[i] = T::of(beta[i].f64() - mean[i].f64() * scale[i].f64());
         }
-        scale_shift(y, x, scale, &offset[..c]);
+        scale_shift(y, x, scale, &offset[..c], T::of(self.slope));
     }
 
     fn backward<T: Real>(&self, m: Host<T>) {
         let [dx, dgamma, dbeta, ..] = m.out;
         let ([x, gamma, _, mean, var, _], dy) = (m.x, m.dy);
+        let (y, slope) = (masked(self.slope, m.y[0], dy), T::of(self.slope));
         let c = gamma.len();
         let (partial, tail) = m.scratch.split_at_mut(2 * blocks(m.xs[0]) * c);
         let rstd = |i: usize| T::of(1.0 / (var[i].f64() + self.eps).sqrt());
         if !dgamma.is_empty() || !dbeta.is_empty() {
-            channel_sums(c, x, dy, partial, |x, dy, s1, s2| {
+            channel_sums(c, [x, y, dy], partial, |[x, y, dy], s1, s2| {
                 for i in 0..c {
-                    s1[i] += dy[i];
-                    s2[i] += dy[i] * (x[i] - mean[i]);
+                    let d = dy[i] * side(y[i], slope);
+                    s1[i] += d;
+                    s2[i] += d * (x[i] - mean[i]);
                 }
             });
             dbeta.iter_mut().zip(&partial[..]).for_each(|(d, &s)| *d = s);
             dgamma.iter_mut().zip(&partial[c..]).enumerate().for_each(|(i, (d, &s))| *d = s * rstd(i));
         }
         if !dx.is_empty() {
-            let (scale, zero) = tail.split_at_mut(c);
+            let scale = &mut tail[..c];
             (0..c).for_each(|i| scale[i] = gamma[i] * rstd(i));
-            zero[..c].fill(T::ZERO);
-            scale_shift(dx, dy, scale, &zero[..c]);
+            let (scale, n) = (&*scale, BLOCK * c);
+            dx.par_chunks_mut(n).zip(y.par_chunks(n)).zip(dy.par_chunks(n)).for_each(|((dx, y), dy)| {
+                for ((dx, y), dy) in dx.chunks_exact_mut(c).zip(y.chunks_exact(c)).zip(dy.chunks_exact(c)) {
+                    (0..c).for_each(|i| dx[i] = scale[i] * (dy[i] * side(y[i], slope)));
+                }
+            });
         }
     }
 
@@ -335,21 +371,21 @@ impl Op for BatchNormEval {
         if pass == Pass::Backward && (wants.has(1) || wants.has(2)) { shares(xs[0]) * F32 } else { 0 }
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
-        let l = Launches::new(g, self.eps, 0.0);
+        let l = Launches::new(g, self.eps, 0.0, self.slope);
         let apply = l.walk("batch_norm_eval_fwd_f32")?.write(g.out(0)).read(g.x(0));
         apply.read(g.x(3)).read(g.x(4)).read(g.x(1)).read(g.x(2)).value(&l.params).go()
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
-        let l = Launches::new(g, self.eps, 0.0);
+        let l = Launches::new(g, self.eps, 0.0, self.slope);
         let (gamma, mean, var, dy) = (g.x(1), g.x(3), g.x(4), g.dy());
         if g.wants(1) || g.wants(2) {
-            let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(g.x(0)).read(dy);
+            let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(g.x(0)).read_or_null(g.y[0]).read(dy);
             sums.read(mean).value(&l.params).go()?;
             let total = l.total("batch_norm_eval_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
             total.read(l.shares()).read(var).value(&l.params).go()?;
         }
         if g.wants(0) {
-            let apply = l.walk("batch_norm_eval_bwd_f32")?.write(g.out(0)).read(dy);
+            let apply = l.walk("batch_norm_eval_bwd_f32")?.write(g.out(0)).read_or_null(g.y[0]).read(dy);
             apply.read(var).read(gamma).value(&l.params).go()?;
         }
         Ok(())
@@ -361,8 +397,10 @@ pub fn cases() -> Vec<Case> {
         let c = Shape::vector(s.c as usize);
         [(s, Fill::Normal), (c, Fill::Positive), (c, Fill::Normal), (c, Fill::Normal), (c, Fill::Positive)]
     };
-    let train = || BatchNormTrain { eps: EPS, momentum: MOMENTUM };
-    // On a GPU: channels one by one and by fours, one below, at and above the 64 pixels of a block, tiles of 32 groups with a rest.
+    let train = || BatchNormTrain { eps: EPS, momentum: MOMENTUM, slope: 1.0 };
+    let eval = || BatchNormEval { eps: EPS, slope: 1.0 };
+    // On a GPU: channels one by one and by fours, one below, at and above the 64 pixels of a block, tiles of 32 groups with a rest,
+    // more shares than the 32 rows that add them up take in four turns.
     let sizes = [
         shape(2, 5, 7, 3),
         shape(3, 10, 9, 17),
@@ -373,10 +411,24 @@ pub fn cases() -> Vec<Case> {
         shape(3, 5, 13, 132),
         shape(2, 3, 11, 33),
         shape(7, 1, 1, 4),
+        shape(1, 91, 91, 17),
     ];
     let mut rows: Vec<Case> = sizes.iter().map(|&s| case(format!("train {s}"), train(), &inputs(s))).collect();
-    rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), BatchNormEval { eps: EPS }, &inputs(s))));
+    rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), eval(), &inputs(s))));
+    // With an activation. Inputs are drawn; none of these rows has a value near the kink.
+    for s in [shape(2, 5, 7, 3), shape(1, 9, 7, 4), shape(1, 5, 13, 64)] {
+        for slope in [0.0, 0.2] {
+            rows.push(case(format!("train slope {slope} {s}"), BatchNormTrain { slope, ..train() }, &inputs(s)));
+            rows.push(case(format!("eval slope {slope} {s}"), BatchNormEval { slope, ..eval() }, &inputs(s)));
+        }
+    }
+    // A part of the gradients.
+    let s = shape(2, 5, 7, 3);
+    rows.push(case("train x", train(), &inputs(s)).only(Set::of(0)));
+    rows.push(case("train gamma", train(), &inputs(s)).only(Set::of(1)));
+    rows.push(case("eval x", eval(), &inputs(s)).only(Set::of(0)));
+    rows.push(case("eval beta", eval(), &inputs(s)).only(Set::of(2)));
     rows.push(case("train", train(), &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));
-    rows.push(case("eval", BatchNormEval { eps: EPS }, &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));
+    rows.push(case("eval", eval(), &inputs(shape(32, 16, 16, 128))).bench("encoder.4"));
     rows
 }

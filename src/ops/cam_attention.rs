@@ -639,7 +639,7 @@ pub fn cases() -> Vec<Case> {
         // Four channels at once, and ends inside a block: of pixels, channels, units, rows and columns.
         row("wide", CamAttention { norm: Norm::Weight, ..base() }, (2, 5, 7, 132), 10, (33, 70)),
         row("odd", CamAttention { norm: Norm::Sigmoid, units: Units::All, ..base() }, (1, 6, 7, 131), 66, (19, 5)),
-        row("masks smaller than maps", base(), (3, 4, 5, 4), 2, (3, 2)),
+        row("masks smaller than maps", base(), (3, 4, 5, 4), 4, (3, 2)),
         row("masks of a pixel", CamAttention { norm: Norm::None, align_corners: true, ..base() }, (2, 3, 2, 4), 4, (1, 1)),
         row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
         row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),

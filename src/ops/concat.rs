@@ -87,6 +87,7 @@ pub fn cases() -> Vec<Case> {
     // Single channels, vectors of four, and both around the 256 threads of a block.
     let small = [(2, 3, 5, 4, 7), (1, 1, 1, 1, 2), (1, 5, 17, 1, 2), (2, 2, 8, 8, 8), (1, 1, 257, 3, 1), (3, 5, 6, 4, 8), (1, 8, 8, 12, 4)];
     let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, a, b)| row(n, h, w, a, b)).collect();
+    rows.extend([0, 1].map(|i| row(2, 3, 5, 4, 7).only(Set::of(i))));
     rows.push(row(32, 32, 32, 32, 64).bench("skip connection"));
     rows
 }

@@ -295,8 +295,12 @@ fn sum_splits(g: &Gpu, from: Span, to: Span, count: usize, split: Split) -> Resu
 /// Bytes that the gradients in `wants` (1 filter, 2 bias of `k` channels over `rows` pixels) need, one after the other.
 pub(super) fn backward_scratch(z: &ConvSizes, wants: Set, k: usize, rows: usize, precision: Precision) -> usize {
     let dw = if wants.has(1) { wgrad_rule(z, precision).2.partial(z.filters().len()) } else { 0 };
-    let db = if wants.has(2) { bias_split(rows, k).partial(k) } else { 0 };
-    F32 * dw.max(db)
+    (F32 * dw).max(if wants.has(2) { bias_scratch(rows, k) } else { 0 })
+}
+
+/// Bytes that `bias_grad` needs.
+pub(super) fn bias_scratch(rows: usize, k: usize) -> usize {
+    F32 * bias_split(rows, k).partial(k)
 }
 
 /// The kernels count values in 31 bits.
@@ -308,5 +312,227 @@ fn check(g: &Gpu, z: &ConvSizes) -> Result<()> {
             why: format!("{s} has more than 2^31 values: use smaller batches"),
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rng::{Rng, stream};
+    use crate::core::shape::{Shape, shape};
+    use crate::device::Driver;
+    use crate::device::emu::{Emulator, Options};
+    use crate::device::kernels::{KERNELS, find};
+    use crate::host::plain;
+    use crate::ops::conv2d::Conv2d;
+
+    /// A square layer: channels, picture size, filters, filter size, stride, padding.
+    fn layer(n: usize, (c, size, k, r): (usize, usize, usize, usize), stride: usize, pad: usize) -> ConvSizes {
+        Conv2d::new(stride, pad).sizes(shape(n, size, size, c), shape(k, r, r, c)).unwrap()
+    }
+
+    /// The tables name every tiled kernel of the build and no other.
+    #[test]
+    fn tables_and_kernels_agree() {
+        if KERNELS.is_empty() {
+            return; // built without nvcc: nothing to compare with (the gate builds with LAE_CUDA=require)
+        }
+        let mut named: Vec<String> = PIXELS.iter().flat_map(|t| [t.kernel("fprop"), t.kernel("dgrad")]).collect();
+        named.extend(FILTERS.iter().map(|t| t.kernel("wgrad")));
+        for name in &named {
+            assert!(find(name).is_some(), "{name} is not in kernels/");
+        }
+        for k in KERNELS.iter().filter(|k| k.name.starts_with("conv2d_") && !k.name.contains("plain")) {
+            assert!(named.iter().any(|n| n == k.name), "{} is never launched", k.name);
+        }
+    }
+
+    /// Multiply-accumulates that the blocks of a pass do, padding of tiles and of the last step included.
+    fn done(t: Tile, rows: usize, columns: usize, depth: usize) -> usize {
+        let step = if matches!(t.engine, Simt | Scalar) { 4 } else { 8 };
+        t.tiles(rows, columns) * t.m * t.n * depth.next_multiple_of(step)
+    }
+    fn dgrad_done(t: Tile, z: &ConvSizes) -> usize {
+        let axis = |phase: u32, stride: u32, pad: u32, size: u32, kernel: u32| {
+            let first = (phase + stride - pad % stride) % stride;
+            (size.saturating_sub(first).div_ceil(stride) as usize, kernel.saturating_sub(phase).div_ceil(stride) as usize)
+        };
+        let mut sum = 0;
+        for (i, j) in (0..z.stride_h).flat_map(|i| (0..z.stride_w).map(move |j| (i, j))) {
+            let (v, u) = (axis(i, z.stride_h, z.pad_h, z.h, z.r), axis(j, z.stride_w, z.pad_w, z.w, z.s));
+            sum += done(t, z.n as usize * v.0 * u.0, z.c as usize, v.1 * u.1 * z.k as usize);
+        }
+        sum
+    }
+
+    /// At the layers of the autoencoder and of VGG at 256 pixels no pass wastes more than 15 % on the edges of tiles.
+    #[test]
+    fn tiles_fit_the_networks() {
+        let n = 32;
+        let encoder = [(3, 256, 64, 4), (64, 128, 128, 4), (128, 64, 256, 4), (256, 32, 512, 4)];
+        let decoder = [(128, 8, 256, 4), (64, 16, 128, 4), (32, 32, 64, 4), (16, 64, 32, 4), (8, 128, 16, 4), (3, 256, 8, 4)];
+        let mut layers: Vec<ConvSizes> = encoder.iter().chain(&decoder).map(|&l| layer(n, l, 2, 1)).collect();
+        layers.extend([layer(n, (512, 16, 512, 3), 1, 1), layer(n, (256, 4, 128, 4), 1, 0)]);
+        let trained = layers.len(); // VGG is not: no wgrad
+        let vgg = [(3, 256, 64), (64, 256, 64), (64, 128, 128), (128, 128, 128), (128, 64, 256), (256, 64, 256)];
+        layers.extend(vgg.iter().chain(&[(256, 32, 512), (512, 32, 512)]).map(|&(c, size, k)| layer(n, (c, size, k, 3), 1, 1)));
+        let (mut worst, mut checks) = (1.0f64, 0);
+        for (i, z) in layers.iter().enumerate() {
+            for precision in [Precision::F32, Precision::Tf32, Precision::Tf32x3] {
+                let z = flat(z);
+                let (c, k, pixels) = (z.c as usize, z.k as usize, z.y().pixels());
+                let columns = z.filters().per_image();
+                let (rows, phases) = phases(&z);
+                let fprop = done(pixels_tile(pixels, 1, k, c, precision), pixels, k, columns);
+                let dgrad = dgrad_done(pixels_tile(rows, phases, c, k, precision), &z);
+                let (_, t, split) = wgrad_rule(&z, precision);
+                let last = pixels - (split.count - 1) * split.span;
+                let wgrad = (split.count - 1) * done(t.unwrap(), k, columns, split.span) + done(t.unwrap(), k, columns, last);
+                for (pass, done) in [("fprop", fprop), ("dgrad", dgrad), ("wgrad", wgrad)] {
+                    if pass == "wgrad" && i >= trained {
+                        continue;
+                    }
+                    let useful = z.macs() as f64 / done as f64;
+                    assert!((0.85..=1.0).contains(&useful), "{pass} {precision:?} of {z:?}: {:.0} % useful", 100.0 * useful);
+                    (worst, checks) = (worst.min(useful), checks + 1);
+                }
+            }
+        }
+        assert_eq!(checks, 3 * (2 * layers.len() + trained));
+        println!("worst {:.1} % useful", 100.0 * worst);
+    }
+
+    /// Pieces cover the pixels, none is empty.
+    #[test]
+    fn splits_cover() {
+        for (len, blocks) in [(1, 1), (511, 1), (512, 1), (513, 1), (1025, 2), (524288, 1), (524288, 132), (8192, 300)] {
+            let s = Split::filling(len, blocks);
+            assert!((s.count - 1) * s.span < len && s.count * s.span >= len && s.span.is_multiple_of(16), "{len} {blocks} {s:?}");
+        }
+    }
+
+    /// Memory of the emulator with values, or without.
+    struct Bench {
+        device: std::sync::Arc<Emulator>,
+        rng: Rng,
+    }
+    impl Bench {
+        fn empty(&self, len: usize) -> Span {
+            let mem = self.device.alloc(&[("operand".to_string(), len * F32)]).unwrap()[0];
+            Span { mem, offset: 0, len: len * F32 }
+        }
+        fn normal(&mut self, shape: Shape) -> (Vec<f64>, Span) {
+            let values: Vec<f32> = (0..shape.len()).map(|_| self.rng.normal()).collect();
+            let span = self.empty(values.len());
+            self.device.upload(span, bytemuck::cast_slice(&values)).unwrap();
+            (values.iter().map(|&v| v as f64).collect(), span)
+        }
+        fn gpu(&self, scratch: Option<Span>) -> Gpu<'_> {
+            let (xs, ys): (&[Shape], &[Shape]) = (&[], &[]);
+            let device = &*self.device;
+            Gpu {
+                driver: device,
+                precision: Precision::F32,
+                at: "",
+                xs,
+                ys,
+                x: [None; 6],
+                y: [None; 6],
+                dy: None,
+                out: [None; 6],
+                scratch,
+            }
+        }
+        /// The largest error in units of the sum of the products' sizes.
+        fn error(&self, got: Span, exact: &[f64], sizes: &[f64]) -> f64 {
+            let mut values = vec![0f32; exact.len()];
+            self.device.download(got, bytemuck::cast_slice_mut(&mut values)).unwrap();
+            let each = values.iter().zip(exact).zip(sizes).map(|((&a, b), s)| (a as f64 - b).abs() / (s + 1e-3));
+            each.fold(0.0, |a, b| if b.is_nan() { f64::INFINITY } else { a.max(b) })
+        }
+    }
+
+    /// Each kernel of the tables, called by name whatever the rules would choose, on shapes that end inside tiles, steps and phases.
+    #[test]
+    fn every_tile_computes_every_shape() {
+        if KERNELS.is_empty() {
+            return; // built without nvcc: nothing to run (the gate builds with LAE_CUDA=require)
+        }
+        let conv = |(stride, pad, dil): (usize, usize, usize), x: Shape, k: usize, r: usize, s: usize| {
+            let op = Conv2d { stride: (stride, stride), pad: (pad, pad), dilation: (dil, dil), groups: 1 };
+            op.sizes(x, shape(k, r, s, x.c as usize)).unwrap()
+        };
+        let shapes = [
+            conv((1, 1, 1), shape(2, 5, 7, 4), 8, 3, 3),
+            conv((2, 1, 1), shape(1, 9, 6, 12), 36, 4, 4),
+            conv((3, 2, 1), shape(1, 7, 7, 8), 4, 5, 3),
+            conv((1, 2, 2), shape(1, 5, 9, 4), 20, 3, 3),
+            conv((2, 0, 1), shape(1, 11, 12, 68), 8, 1, 1),
+            conv((1, 0, 1), shape(1, 3, 43, 8), 132, 1, 1),
+            conv((1, 1, 1), shape(1, 6, 5, 16), 3, 3, 3),
+            conv((1, 1, 1), shape(1, 6, 5, 3), 16, 3, 3),
+            conv((2, 1, 1), shape(1, 7, 9, 3), 5, 4, 4),
+            conv((1, 1, 1), shape(1, 4, 5, 17), 33, 3, 2),
+        ];
+        // As large as the rounding of factors makes it: half a unit for each factor, of 11 bits or of 22 and a lost product.
+        let bound = |t: Option<Tile>| match t.map(|t| t.engine) {
+            Some(Tf32) => 2.0 * 2f64.powi(-11),
+            Some(Tf32x3) => 2f64.powi(-20),
+            _ => 2f64.powi(-20),
+        };
+        let mut b = Bench { device: Emulator::new(Options::default()), rng: Rng::new(5, stream("tiles"), 0) };
+        let mut ran = std::collections::HashMap::new();
+        for z in &shapes {
+            let ((x, dx_), (w, dw_), (y, dy_)) = (b.normal(z.x()), b.normal(z.filters()), b.normal(z.y()));
+            let (k, c) = (z.k as usize, z.c as usize);
+            let (bias_k, bias_k_) = b.normal(Shape::vector(k));
+            let (bias_c, bias_c_) = b.normal(Shape::vector(c));
+            let size = |v: &[f64]| v.iter().map(|x| x.abs()).collect::<Vec<f64>>();
+            let (mut exact, mut sizes) = (
+                [vec![0.0; y.len()], vec![0.0; x.len()], vec![0.0; w.len()]],
+                [vec![0.0; y.len()], vec![0.0; x.len()], vec![0.0; w.len()]],
+            );
+            for (to, x, w, y, bk, bc) in [
+                (&mut exact, &x, &w, &y, &bias_k, &bias_c),
+                (&mut sizes, &size(&x), &size(&w), &size(&y), &size(&bias_k), &size(&bias_c)),
+            ] {
+                plain::fprop(z, x, w, Some(bk), &mut to[0]);
+                plain::dgrad(z, y, w, Some(bc), &mut to[1]);
+                plain::wgrad(z, x, y, &mut to[2]);
+            }
+            let fours = k.is_multiple_of(4) && c.is_multiple_of(4);
+            let simt = |t: &Tile| matches!(t.engine, Simt | Scalar);
+            let takes = |t: &Tile, depth: usize, columns: usize| {
+                t.engine == Scalar
+                    || fours
+                    || simt(t) && t.n == 3 && depth.is_multiple_of(4)
+                    || simt(t) && depth.is_multiple_of(4) && columns.is_multiple_of(4)
+            };
+            let mut check = |pass: &str, t: Option<Tile>, b: &Bench, got: Span, i: usize| {
+                let (error, bound) = (b.error(got, &exact[i], &sizes[i]), bound(t));
+                assert!(error <= bound, "{pass} {t:?} of {z:?}: error {error:.1e} above {bound:.1e}");
+                *ran.entry((pass.to_string(), t)).or_insert(0) += 1;
+            };
+            for t in std::iter::once(None).chain(PIXELS.iter().filter(|t| takes(t, c, k)).map(|&t| Some(t))) {
+                let to = b.empty(y.len());
+                fprop_with(&b.gpu(None), z, t, dx_, dw_, Some(bias_k_), to).unwrap();
+                check("fprop", t, &b, to, 0);
+            }
+            for t in std::iter::once(None).chain(PIXELS.iter().filter(|t| takes(t, k, c)).map(|&t| Some(t))) {
+                let to = b.empty(x.len());
+                dgrad_with(&b.gpu(None), z, t, dy_, dw_, Some(bias_c_), to).unwrap();
+                check("dgrad", t, &b, to, 1);
+            }
+            for t in std::iter::once(None).chain(FILTERS.iter().filter(|t| t.engine == Scalar || fours).map(|&t| Some(t))) {
+                for span in [16, 48, 1 << 20] {
+                    let split = Split { span, count: z.y().pixels().div_ceil(span) };
+                    let (to, scratch) = (b.empty(w.len()), b.empty(split.count * w.len()));
+                    wgrad_with(&b.gpu(Some(scratch)), z, t, split, dx_, dy_, to).unwrap();
+                    check("wgrad", t, &b, to, 2);
+                }
+            }
+        }
+        assert_eq!(ran.len(), 2 * (PIXELS.len() + 1) + FILTERS.len() + 1, "a kernel was not run");
+        assert!(ran.values().all(|&n| n >= 4), "a kernel ran too seldom: {ran:?}");
     }
 }

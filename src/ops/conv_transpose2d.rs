@@ -138,6 +138,12 @@ pub fn cases() -> Vec<Case> {
         row(2, 1, shape(2, 3, 4, 5), 3, 4),
         row(2, 1, shape(1, 4, 4, 17), 8, 4),
         row(3, 2, shape(1, 3, 3, 2), 4, 5),
+        // As the layers of the decoder are cut into tiles on a GPU (ops/conv_launch.rs).
+        row(1, 0, shape(3, 1, 1, 12), 8, 4),
+        row(2, 1, shape(1, 5, 5, 20), 36, 4),
+        row(2, 1, shape(1, 8, 16, 8), 3, 4),
+        row(2, 1, shape(1, 3, 43, 16), 8, 4),
+        row(2, 1, shape(1, 1, 127, 4), 12, 4),
         row(1, 0, shape(32, 1, 1, 128), 256, 4).bench("decoder.0"),
         row(2, 1, shape(32, 8, 8, 128), 64, 4).bench("decoder.4"),
         row(2, 1, shape(32, 32, 32, 32), 3, 4).bench("decoder.12"),

@@ -62,6 +62,7 @@ impl Op for Dot {
 pub fn cases() -> Vec<Case> {
     let row = |s| case(format!("{s}"), Dot, &[(s, Fill::Normal), (s, Fill::Normal)]);
     let mut rows: Vec<Case> = SUM_EDGES.iter().map(|&s| row(s)).collect();
+    rows.extend([0, 1].map(|i| row(shape(1, 3, 5, 3)).only(Set::of(i))));
     rows.push(row(shape(32, 16, 16, 128)).bench("projection"));
     rows
 }

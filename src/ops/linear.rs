@@ -112,7 +112,7 @@ impl Op for Linear {
         let z = sizes(xs[0], xs[1]).expect("checked when recorded");
         let parts = (z.n as usize).div_ceil(CHUNK);
         let dw = if wants.has(1) && parts > 1 { gpu::F32 * parts * xs[1].len() } else { 0 };
-        dw.max(conv_launch::backward_scratch(&z, Set::of(2).when(wants.has(2)), z.k as usize, z.n as usize, Precision::F32))
+        dw.max(if wants.has(2) { conv_launch::bias_scratch(z.n as usize, z.k as usize) } else { 0 })
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let p = Params::of(g.xs);

@@ -8,6 +8,7 @@ mod conv_launch;
 use std::sync::Arc;
 
 use crate::core::op::{DynOp, Op, Set};
+use crate::core::rng::Rng;
 use crate::core::shape::{Shape, shape};
 
 /// One row of an op's table: sizes that a test (and, if named, a benchmark) runs.
@@ -46,6 +47,40 @@ pub enum Fill {
     Counter,
 }
 
+impl Fill {
+    /// Values for an input of this shape, exactly representable in f32.
+    pub fn values(self, shape: Shape, rng: &mut Rng) -> Vec<f32> {
+        let n = shape.len();
+        match self {
+            Fill::Normal => (0..n).map(|_| rng.normal()).collect(),
+            Fill::OffZero => {
+                let away = |x: f32| x + 0.1f32.copysign(x);
+                (0..n).map(|_| away(rng.normal())).collect()
+            }
+            Fill::Positive => (0..n).map(|_| rng.range(0.5, 1.5)).collect(),
+            Fill::Binary => (0..n).map(|i| if i == 0 { 1.0 } else { rng.below(2) as f32 }).collect(),
+            Fill::Class(k) => (0..n).map(|_| rng.below(k) as f32).collect(),
+            Fill::Counter => vec![7.0; n],
+            Fill::Distinct => {
+                let mut xs: Vec<f32> = (0..n).map(|i| ((i as f64 - n as f64 / 2.0) * 0.0625 + 0.015625) as f32).collect();
+                rng.shuffle(&mut xs);
+                xs
+            }
+            Fill::Mask => {
+                let mut xs = vec![0.0; n];
+                for image in xs.chunks_mut(shape.per_image()) {
+                    let (h, w) = (shape.h as usize, shape.w as usize);
+                    let (r0, c0) = (rng.below(h.div_ceil(2)), rng.below(w.div_ceil(2)));
+                    for r in r0..(r0 + h / 2).min(h) {
+                        image[r * w + c0..r * w + (c0 + w / 2).min(w)].fill(1.0);
+                    }
+                }
+                xs
+            }
+        }
+    }
+}
+
 pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shape, Fill)]) -> Case {
     let wants = op.differentiable();
     Case { op: Arc::new(op), inputs: inputs.to_vec(), bench: None, label: label.into(), wants, withholds: false }
@@ -54,6 +89,11 @@ pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shap
 impl Case {
     pub fn withholds(mut self) -> Case {
         self.withholds = true;
+        self
+    }
+    /// Only these gradients are asked for: a kernel must leave out the others.
+    pub fn only(mut self, wants: Set) -> Case {
+        self.wants = wants;
         self
     }
     pub fn bench(mut self, layer: &'static str) -> Case {
@@ -65,8 +105,10 @@ impl Case {
 // No op: what the ops below share on a GPU.
 mod sum;
 
-/// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, and less than one thread's four.
-const EDGES: [Shape; 5] = [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41)];
+/// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, less than one thread's four, and
+/// every rest by four.
+const EDGES: [Shape; 6] =
+    [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41), shape(2, 3, 7, 4)];
 
 /// Test sizes of sums: around the 4096 terms of a block, and three blocks.
 const SUM_EDGES: [Shape; 6] =

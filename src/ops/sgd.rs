@@ -82,5 +82,5 @@ pub fn cases() -> Vec<Case> {
         let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4 };
         case(format!("{n}"), sgd, &[(s, Fill::Normal), lr, (s, Fill::Normal), (s, Fill::Normal)])
     };
-    vec![row(37), row(1023), row(1024), row(1029), row(512).bench("linear model")]
+    vec![row(37), row(1023), row(1024), row(1028), row(1030), row(512).bench("linear model")]
 }

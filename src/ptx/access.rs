@@ -8,12 +8,14 @@ use super::num::float::atomic_add;
 use super::num::half::{self, Half};
 use super::observe::{Access, AccessKind, Memory};
 use super::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, Mem, Op, SINK};
+use super::race::{self, Conflict, Touch};
 use super::source::Space;
 use super::state::{Copy, Regs, Warp};
+use super::watch;
 
 /// Where a lane's address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
     Buffer(usize),
     Shared,
     Local,
@@ -48,7 +50,7 @@ fn contiguous(a: &[u64; 32]) -> bool {
 }
 
 #[inline(always)]
-fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
+pub(crate) fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
     let mut a = [0; 32];
     if wide {
         let base = &r.l[op.a as usize].0;
@@ -156,14 +158,43 @@ fn scatter(b: &mut Bytes, at: &[u64; 32], m: u32, r: &Regs, mem: &Mem) {
     }
 }
 
+/// Whether two lanes store the same value.
+fn same_words(r: &Regs, mem: &Mem, i: usize, k: usize) -> bool {
+    let regs = &mem.regs[..mem.count as usize];
+    regs.iter().all(|&s| {
+        if mem.wide { r.l[s as usize].0[i] == r.l[s as usize].0[k] } else { r.w[s as usize].0[i] == r.w[s as usize].0[k] }
+    })
+}
+
 impl Exec<'_> {
     #[inline(always)]
-    fn watched(&self) -> bool {
+    pub fn shared_race(&self, found: Result<(), Box<Conflict>>) -> Raised {
+        found.map_err(|c| watch::report(&c, Place { address: c.at, about: self.about_shared(c.at) }, |a| self.who(a)))
+    }
+
+    #[inline(always)]
+    fn global_race(&self, found: Result<(), Box<Conflict>>, buffer: usize) -> Raised {
+        found.map_err(|c| {
+            let address = self.global.buffers[buffer].lo + c.at;
+            watch::report(&c, Place { address, about: self.global.about(address) }, |a| self.who(a))
+        })
+    }
+
+    /// A thread and its block, in words.
+    fn who(&self, a: &race::Access) -> String {
+        let [gx, gy, _] = self.shape.grid;
+        let [x, y, z] = [a.block % gx, a.block / gx % gy, a.block / gx / gy];
+        let [tx, ty, tz] = self.shape.thread(a.warp, a.lane);
+        format!("thread ({tx},{ty},{tz}) of block ({x},{y},{z}), warp {} lane {}", a.warp, a.lane)
+    }
+
+    #[inline(always)]
+    pub fn watched(&self) -> bool {
         self.observer.is_some() || self.preempt.is_some()
     }
 
     #[inline(always)]
-    pub fn load_shared(&mut self, r: &mut Regs, op: &Op, m: u32) -> Raised<bool> {
+    pub fn load_shared(&mut self, r: &mut Regs, op: &Op, m: u32, pc: usize, warp: u32) -> Raised<bool> {
         let mem = &self.program.mems[op.c as usize];
         if m == 0 {
             return Ok(true);
@@ -180,12 +211,16 @@ impl Exec<'_> {
         if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, &a, m, size as usize) {
             return Ok(false);
         }
+        if let Some(watch) = &mut self.watch {
+            let found = watch.shared(Touch::Read, warp, pc, &a, m, size as u32, &|_, _| true);
+            self.shared_race(found)?;
+        }
         gather(&self.shared.data, &a, m, r, mem);
         Ok(true)
     }
 
     #[inline(always)]
-    pub fn store_shared(&mut self, r: &mut Regs, op: &Op, m: u32) -> Raised<bool> {
+    pub fn store_shared(&mut self, r: &mut Regs, op: &Op, m: u32, pc: usize, warp: u32) -> Raised<bool> {
         let mem = &self.program.mems[op.c as usize];
         if m == 0 {
             return Ok(true);
@@ -199,12 +234,16 @@ impl Exec<'_> {
         if or & (size - 1) != 0 || hi + size > self.shared.data.len() as u64 {
             return Ok(false);
         }
+        if let Some(watch) = &mut self.watch {
+            let found = watch.shared(Touch::Write, warp, pc, &a, m, size as u32, &|i, k| same_words(r, mem, i, k));
+            self.shared_race(found)?;
+        }
         scatter(&mut self.shared, &a, m, r, mem);
         Ok(true)
     }
 
     #[inline(always)]
-    pub fn load_global(&mut self, r: &mut Regs, op: &Op, m: u32) -> Raised<bool> {
+    pub fn load_global(&mut self, r: &mut Regs, op: &Op, m: u32, pc: usize, warp: u32) -> Raised<bool> {
         let mem = &self.program.mems[op.c as usize];
         if m == 0 {
             return Ok(true);
@@ -226,12 +265,16 @@ impl Exec<'_> {
         if self.initcheck && bytes.unknown > 0 && !known(bytes, &a, m, size as usize) {
             return Ok(false);
         }
-        gather(&bytes.data, &a, m, r, mem);
+        if let Some(watch) = &mut self.watch {
+            let found = watch.global(Touch::Read, warp, pc, hit.buffer, &a, m, size, &|_, _| true);
+            self.global_race(found, hit.buffer)?;
+        }
+        gather(&self.global.buffers[hit.buffer].bytes.data, &a, m, r, mem);
         Ok(true)
     }
 
     #[inline(always)]
-    pub fn store_global(&mut self, r: &mut Regs, op: &Op, m: u32) -> Raised<bool> {
+    pub fn store_global(&mut self, r: &mut Regs, op: &Op, m: u32, pc: usize, warp: u32) -> Raised<bool> {
         let mem = &self.program.mems[op.c as usize];
         if m == 0 {
             return Ok(true);
@@ -248,6 +291,10 @@ impl Exec<'_> {
         let Some(hit) = self.global.hit(lo, hi, size, true, &mut self.hints[op.c as usize]) else { return Ok(false) };
         for v in &mut a {
             *v = v.wrapping_sub(hit.base);
+        }
+        if let Some(watch) = &mut self.watch {
+            let found = watch.global(Touch::Write, warp, pc, hit.buffer, &a, m, size, &|i, k| same_words(r, mem, i, k));
+            self.global_race(found, hit.buffer)?;
         }
         scatter(&mut self.global.buffers[hit.buffer].bytes, &a, m, r, mem);
         Ok(true)
@@ -286,6 +333,8 @@ impl Exec<'_> {
             };
         }
         self.tell(w, pc, m, &a, &targets, size, if write { AccessKind::Write } else { AccessKind::Read })?;
+        let touch = if write { Touch::Write } else { Touch::Read };
+        self.watch(w.index, pc, m, &targets, size, touch, &|i, k| same_words(r, &mem, i, k))?;
 
         let bank = if mem.wide { Bank::L } else { Bank::W };
         if write {
@@ -329,7 +378,7 @@ impl Exec<'_> {
 
     /// Tells the observer, for each memory that the lanes touch.
     #[allow(clippy::too_many_arguments)]
-    fn tell(
+    pub fn tell(
         &mut self,
         w: &Warp,
         pc: usize,
@@ -366,9 +415,44 @@ impl Exec<'_> {
         Ok(())
     }
 
+    /// Shows the race check and the counters an access, for each memory that the lanes touch.
+    #[allow(clippy::too_many_arguments)]
+    pub fn watch(
+        &mut self,
+        warp: u32,
+        pc: usize,
+        m: u32,
+        targets: &[(Target, usize); 32],
+        bytes: u32,
+        touch: Touch,
+        same: &dyn Fn(usize, usize) -> bool,
+    ) -> Raised {
+        let at = targets.map(|t| t.1 as u64);
+        let mut rest = m;
+        while rest != 0
+            && let Some(watch) = &mut self.watch
+        {
+            let target = targets[rest.trailing_zeros() as usize].0;
+            let mask = lanes_of(rest).filter(|&i| targets[i].0 == target).fold(0u32, |s, i| s | 1 << i);
+            rest &= !mask;
+            match target {
+                Target::Shared => {
+                    let found = watch.shared(touch, warp, pc, &at, mask, bytes, same);
+                    self.shared_race(found)?;
+                }
+                Target::Buffer(b) => {
+                    let found = watch.global(touch, warp, pc, b, &at, mask, bytes, same);
+                    self.global_race(found, b)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Finds and checks what an address means. A generic one is taken apart by its window.
     #[allow(clippy::too_many_arguments)]
-    fn resolve(
+    pub fn resolve(
         &self,
         w: &Warp,
         frame: u32,
@@ -568,6 +652,7 @@ impl Exec<'_> {
             targets[i] = self.resolve(w, frame, atom.space, a[i], size, true, i as u32)?;
         }
         self.tell(w, pc, m, &a, &targets, size, AccessKind::Atomic)?;
+        self.watch(w.index, pc, m, &targets, size, Touch::Atomic, &|_, _| true)?;
         for k in 0..atom.count as usize {
             let mut out = [0u64; 32];
             for i in lanes_of(m) {
@@ -643,6 +728,11 @@ impl Exec<'_> {
         }
         if reading != 0 {
             self.tell(w, pc, reading, &from_address, &reads, bytes, AccessKind::Read)?;
+            self.watch(w.index, pc, reading, &reads, bytes, Touch::Read, &|_, _| true)?;
+        }
+        if let Some(watch) = &mut self.watch {
+            let found = watch.shared(Touch::Copy, w.index, pc, &to_address, m, bytes, &|_, _| true);
+            self.shared_race(found)?;
         }
         if self.late_copies {
             for i in lanes_of(m) {
@@ -703,6 +793,11 @@ impl Exec<'_> {
                 mask |= 1 << c.lane;
                 address[c.lane as usize] = c.to as u64;
                 n += 1;
+            }
+            if let Some(watch) = &mut self.watch {
+                let found =
+                    watch.shared(Touch::Arrived, w.index, first.pc as usize, &address, mask, first.bytes as u32, &|_, _| true);
+                self.shared_race(found)?;
             }
             if let Some(o) = &mut self.observer {
                 let access = Access {

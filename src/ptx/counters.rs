@@ -255,6 +255,29 @@ impl Counters {
         line.threads += lanes;
     }
 
+    /// Adds what another launch did.
+    pub fn merge(&mut self, o: &Counters) {
+        self.blocks += o.blocks;
+        self.instructions += o.instructions;
+        self.threads += o.threads;
+        self.kinds.iter_mut().zip(o.kinds).for_each(|(a, b)| *a += b);
+        self.slots10 += o.slots10;
+        self.fma += o.fma;
+        self.add += o.add;
+        self.mul += o.mul;
+        self.load.add(&o.load);
+        self.store.add(&o.store);
+        self.atomic.add(&o.atomic);
+        self.shared_load.add(&o.shared_load);
+        self.shared_store.add(&o.shared_store);
+        self.macs += o.macs;
+        for (a, b) in [(&mut self.read, &o.read), (&mut self.written, &o.written)] {
+            a.bytes += b.bytes;
+            a.sector_bytes += b.sector_bytes;
+        }
+        o.lines.iter().for_each(|(at, l)| self.line(*at, l));
+    }
+
     /// Adds the memory traffic and the multiply-adds of a line.
     pub fn line(&mut self, at: (u32, u32), count: &LineCount) {
         self.lines.entry(at).or_default().add(count);
@@ -479,14 +502,14 @@ mod tests {
         let mut t = Traffic::new(vec![4096, 4096]);
         let mut p = Pattern::default();
         // Twice the same 128 bytes, then a stride of 32 bytes: of each sector one word.
-        p.update(&from_fn(|i| 4 * i as u32), u32::MAX, 4);
+        p.update(&from_fn(|i| 4 * i as u64), u32::MAX, 4);
         t.global(Op::Load, 3, 0, 256, &p, 32, 4);
         t.global(Op::Load, 3, 0, 256, &p, 32, 4);
-        p.update(&from_fn(|i| 32 * i as u32), u32::MAX, 4);
+        p.update(&from_fn(|i| 32 * i as u64), u32::MAX, 4);
         t.global(Op::Load, 5, 1, 0, &p, 32, 4);
         t.global(Op::Store, 6, 1, 4, &p, 32, 4);
         t.global(Op::Atomic, 7, 1, 4, &p, 32, 4);
-        p.update(&from_fn(|i| 8 * i as u32), u32::MAX, 4);
+        p.update(&from_fn(|i| 8 * i as u64), u32::MAX, 4);
         t.shared(Op::Load, 8, &p);
         t.matrix(9, 1024);
         let mut c = t.finish(|pc| (1, pc / 4));

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use super::isa::{self, How};
-use super::op::{Atom, AtomOp, AtomType, Bank, Call, Code, Extra, Mem, Num, Op, SINK};
+use super::num::mma::{Element, Mma, Tensor};
+use super::op::{Atom, AtomOp, AtomType, Bank, Call, Code, Extra, MatrixOp, Mem, Num, Op, SINK};
 use super::source::{Function, Instr, Operand, RegType, Source, Space, type_size};
 use super::{Error, numeric};
 
@@ -42,6 +43,8 @@ pub(crate) struct Func {
     pub local: u32,
     /// Bytes of parameter memory per thread: formals, return values and call parameters.
     pub params: u32,
+    /// Registers that may be read before they are written.
+    pub uninitialised: Vec<(Bank, u16)>,
 }
 
 /// What a slot holds when a frame begins.
@@ -149,6 +152,8 @@ pub(crate) struct Decoder<'a> {
     formal_at: Vec<u32>,
     /// Bytes that an immediate of this instruction has; 8- and 16-bit registers stay zero-extended.
     width: u32,
+    /// Whether a source register may be wider than the type.
+    wider: bool,
     site: OpSite,
 }
 
@@ -187,6 +192,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
         ret_at: Vec::new(),
         formal_at: Vec::new(),
         width: 4,
+        wider: false,
         site,
     };
     let mut queue = vec![entry as u32];
@@ -203,7 +209,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
 }
 
 fn empty(source: u32) -> Func {
-    Func { source, start: 0, banks: [0; 3], presets: Vec::new(), local: 0, params: 0 }
+    Func { source, start: 0, banks: [0; 3], presets: Vec::new(), local: 0, params: 0, uninitialised: Vec::new() }
 }
 
 impl<'a> Decoder<'a> {
@@ -225,6 +231,7 @@ impl<'a> Decoder<'a> {
             self.slots.push((bank, self.next[bank as usize] as u16));
             self.next[bank as usize] += 1;
         }
+        let named = self.next.map(|n| n as u16);
         self.presets.clear();
         self.starts.clear();
         self.fixups.clear();
@@ -272,7 +279,10 @@ impl<'a> Decoder<'a> {
         let mut presets: Vec<_> = self.presets.iter().map(|(&(bank, p), &slot)| (bank, slot, p)).collect();
         presets.sort_by_key(|&(bank, slot, _)| (bank as u8, slot));
         self.func.presets = presets;
-        self.program.functions.push(std::mem::replace(&mut self.func, empty(0)));
+        let mut func = std::mem::replace(&mut self.func, empty(0));
+        let end = self.program.ops.len();
+        super::flow::allocate(&mut self.program, &mut func, named, end);
+        self.program.functions.push(func);
         Ok(())
     }
 
@@ -287,6 +297,7 @@ impl<'a> Decoder<'a> {
         };
         let mods: Vec<&str> = i.opcode.split('.').skip(1).collect();
         self.width = mods.last().and_then(|m| type_size(&format!(".{m}"))).unwrap_or(4);
+        self.wider = matches!(i.opcode.split('.').next(), Some("cvt" | "st"));
         match row.how {
             How::Alu(code) => self.alu(code, i),
             How::With(f) => f(self, i, &mods),
@@ -299,6 +310,13 @@ impl<'a> Decoder<'a> {
         let (pred, neg) = self.guard;
         self.program.ops.push(Op { code, pred, neg, d: 0, a: 0, b: 0, c: 0, x: 0, imm: 0 });
         self.program.ops.last_mut().expect("just pushed")
+    }
+
+    /// Keeps what does not fit into an op; its index goes into `x`.
+    fn extra(&mut self, e: Extra) -> Result<u16, String> {
+        self.program.extras.push(e);
+        u16::try_from(self.program.extras.len() - 1)
+            .map_err(|_| "more than 65536 matrix or atomic instructions in a kernel".into())
     }
 
     fn temp(&mut self, bank: Bank) -> u16 {
@@ -387,7 +405,7 @@ impl<'a> Decoder<'a> {
                 let (found, slot) = self.slots[*r as usize];
                 if found != bank {
                     // Converting and storing instructions may take a wider register than their type.
-                    if (found, bank) == (Bank::L, Bank::W) {
+                    if self.wider && (found, bank) == (Bank::L, Bank::W) {
                         let t = self.temp(Bank::W);
                         let op = self.emit(Code::Cvt32L);
                         (op.d, op.a) = (t, slot);
@@ -709,6 +727,14 @@ pub(super) fn float(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     }
 }
 
+pub(super) fn half(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    let name = i.opcode.split('.').next().expect("an opcode has a name");
+    match numeric::half(name, mods) {
+        Some(num) => d.num(num, i),
+        None => Err(format!("`{}`: this form is not supported", i.opcode)),
+    }
+}
+
 // ---- comparison and selection ----
 
 /// Relations, in the order of [`Op::x`].
@@ -731,6 +757,8 @@ fn compare(d: &mut Decoder, relation: &str, ty: &str, ftz: bool, a: &Operand, b:
         "b64" | "u64" | "s64" => Code::SetpU64,
         "f32" => Code::SetpF,
         "f64" => Code::SetpD,
+        "f16" => Code::SetpH,
+        "bf16" => Code::SetpBf,
         _ => return Err(format!("comparison of {ty} is not supported")),
     };
     let bank = type_bank(ty);
@@ -788,7 +816,13 @@ pub(super) fn set(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 3)?;
     let t = d.temp(Bank::P);
     compare(d, mods[0], mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[1], &i.operands[2], t)?;
-    let one = if mods[mods.len() - 2] == "f32" { 1.0f32.to_bits() } else { !0 };
+    let one = match mods[mods.len() - 2] {
+        "f32" => 1.0f32.to_bits(),
+        "f16" => 0x3c00,
+        "bf16" => 0x3f80,
+        "u16" | "s16" => 0xffff,
+        _ => !0,
+    };
     let (yes, no) = (d.constant(Bank::W, one as u64), d.constant(Bank::W, 0));
     let dst = d.dst(&i.operands[0], Bank::W)?;
     d.put(Code::Selp32, dst, [yes, no, t]);
@@ -933,12 +967,12 @@ pub(super) fn cvt_int(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let (to, from) = (mods[mods.len() - 2], mods[mods.len() - 1]);
-    let size = |t: &str| type_size(&format!(".{t}")).expect("the form lists types");
+    let size = |t: &str| if t == "tf32" { 4 } else { type_size(&format!(".{t}")).expect("the form lists types") };
     let src_bank = if size(from) == 8 { Bank::L } else { Bank::W };
     let mut a = d.src(&i.operands[1], src_bank)?;
     let dst_bank = if size(to) == 8 { Bank::L } else { Bank::W };
     let dst = d.dst(&i.operands[0], dst_bank)?;
-    let float = |t: &str| t.starts_with('f');
+    let float = |t: &str| t.starts_with('f') || t.starts_with('b');
     // Small integers are widened first.
     let mut from = from;
     if !float(from) && size(from) < 4 {
@@ -959,6 +993,23 @@ pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         Some(numeric::Cvt::Num(num)) => d.put_num(num, dst, [a, 0, 0]),
         None => return Err(format!("`{}`: this rounding is not supported", i.opcode)),
     }
+    Ok(())
+}
+
+/// Two floats to a pair: the first goes to the high half.
+pub(super) fn cvt_pair(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    d.num(numeric::cvt_pair(mods), i)
+}
+
+/// Between integers, to the nearest value of the destination's type.
+pub(super) fn cvt_sat(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let (to, from) = (mods[1], mods[2]);
+    let wide = |t: &str| t.ends_with("64");
+    let a = d.src(&i.operands[1], if wide(from) { Bank::L } else { Bank::W })?;
+    let dst = d.dst(&i.operands[0], if wide(to) { Bank::L } else { Bank::W })?;
+    let half = d.is_half(&i.operands[0]);
+    d.put_num(numeric::cvt_sat(to, from, half), dst, [a, 0, 0]);
     Ok(())
 }
 
@@ -1080,8 +1131,8 @@ pub(super) fn st_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 
 pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let red = i.opcode.starts_with("red");
-    let name = *mods[..mods.len() - 1].last().expect("the form has an operation");
-    let op = match name {
+    let name = mods[..mods.len() - 1].iter().rev().find(|m| **m != "noftz").expect("the form has an operation");
+    let op = match *name {
         "add" => AtomOp::Add,
         "min" => AtomOp::Min,
         "max" => AtomOp::Max,
@@ -1100,6 +1151,10 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         "s64" => AtomType::S64,
         "b64" | "u64" => AtomType::U64,
         "f32" => AtomType::F32,
+        "f16" => AtomType::F16,
+        "bf16" => AtomType::Bf16,
+        "f16x2" => AtomType::F16x2,
+        "bf16x2" => AtomType::Bf16x2,
         _ => AtomType::F64,
     };
     let float = matches!(ty, AtomType::F32 | AtomType::F64);
@@ -1116,8 +1171,7 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let c = if op == AtomOp::Cas { d.src(&i.operands[at + 2], bank)? } else { 0 };
     let dst = if red || i.operands[0] == Operand::Sink { SINK } else { d.dst(&i.operands[0], bank)? };
     let atom = Atom { op, ty, space, address64, count: 1, d: [dst, SINK, SINK, SINK], b: [b, 0, 0, 0], c };
-    d.program.extras.push(Extra::Atom(atom));
-    let x = d.program.extras.len() as u16 - 1;
+    let x = d.extra(Extra::Atom(atom))?;
     let op = d.emit(Code::Atom);
     (op.a, op.imm, op.x) = (a, imm, x);
     Ok(())
@@ -1205,8 +1259,7 @@ pub(super) fn ret(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
 
 pub(super) fn trap(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
     arity(i, 0)?;
-    d.program.extras.push(Extra::Text(format!("the kernel executed `{}`", i.opcode)));
-    let x = d.program.extras.len() as u16 - 1;
+    let x = d.extra(Extra::Text(format!("the kernel executed `{}`", i.opcode)))?;
     d.emit(Code::Trap).x = x;
     Ok(())
 }
@@ -1231,8 +1284,7 @@ pub(super) fn call(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
     };
     if !f.has_body {
         if name == "__assertfail" {
-            d.program.extras.push(Extra::Text("an assertion failed".into()));
-            let x = d.program.extras.len() as u16 - 1;
+            let x = d.extra(Extra::Text("an assertion failed".into()))?;
             d.emit(Code::Trap).x = x;
             return Ok(());
         }
@@ -1252,8 +1304,7 @@ pub(super) fn call(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
     }
     let next = d.numbers.len() as u32;
     call.function = *d.numbers.entry(target as u32).or_insert(next);
-    d.program.extras.push(Extra::Call(call));
-    let x = d.program.extras.len() as u16 - 1;
+    let x = d.extra(Extra::Call(call))?;
     d.emit(Code::Call).x = x;
     Ok(())
 }
@@ -1416,5 +1467,60 @@ pub(super) fn activemask(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
     arity(i, 1)?;
     let dst = d.dst(&i.operands[0], Bank::W)?;
     d.emit(Code::ActiveMask).d = dst;
+    Ok(())
+}
+
+// ---- tensor cores ----
+
+fn registers(d: &mut Decoder, o: &Operand, n: usize, dst: bool) -> Result<Vec<u16>, String> {
+    let list = match o {
+        Operand::Vector(v) => v.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    if list.len() != n {
+        return Err(format!("expected {n} registers, found {}", list.len()));
+    }
+    list.iter().map(|o| if dst { d.dst(o, Bank::W) } else { d.src(o, Bank::W) }).collect()
+}
+
+pub(super) fn ldmatrix(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let n = match () {
+        _ if mods.contains(&"x1") => 1,
+        _ if mods.contains(&"x2") => 2,
+        _ => 4,
+    };
+    let address = d.address(&i.operands[1], Some(Space::Shared))?;
+    let to = registers(d, &i.operands[0], n, true)?;
+    let mut regs = [SINK; 4];
+    regs[..n].copy_from_slice(&to);
+    let mem = Mem { bytes: 16, count: n as u8, signed: false, wide: false, half: false, address64: true, regs };
+    d.put_mem(Code::LdMatrix, mem, address)?;
+    d.program.ops.last_mut().expect("just put").x = mods.contains(&"trans") as u16;
+    Ok(())
+}
+
+pub(super) fn mma(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 4)?;
+    let element = match mods[6] {
+        "f16" => Element::F16,
+        "bf16" => Element::Bf16,
+        _ => Element::Tf32,
+    };
+    if mods[5] != mods[8] {
+        return Err("D and C of different types are not supported".into());
+    }
+    let half_sum = mods[5] == "f16";
+    let k = mods[2].strip_prefix("m16n8k").and_then(|k| k.parse().ok()).expect("the form names a shape");
+    let shape = Mma::new(element, half_sum, k, Tensor::Ideal).ok_or("this shape does not exist")?;
+    let (a, b, c) = shape.registers();
+    let regs = [
+        registers(d, &i.operands[0], c, true)?,
+        registers(d, &i.operands[1], a, false)?,
+        registers(d, &i.operands[2], b, false)?,
+        registers(d, &i.operands[3], c, false)?,
+    ];
+    let x = d.extra(Extra::Mma(MatrixOp { element, half_sum, k, regs }))?;
+    d.emit(Code::Mma).x = x;
     Ok(())
 }

@@ -33,6 +33,7 @@ pub(crate) struct Exec<'a> {
     pub budget: u64,
     /// Which span a memory instruction touched last.
     pub hints: Vec<u16>,
+    pub watch: Option<Box<super::watch::Watch>>,
     pub observer: Option<&'a mut dyn Observer>,
     /// Memory instructions until the next pre-emption; 0: never.
     pub preempt: Option<super::schedule::Preempt>,
@@ -112,106 +113,65 @@ fn pick(w: &mut Warp) -> Option<usize> {
     ready.min_by_key(|(_, g)| (g.turn >= starved && starved > 0, !frames[g.frame as usize].depth, g.pc)).map(|(i, _)| i)
 }
 
-/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value.
+/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value. Sources are copied first: then the compiler
+/// sees that nothing overlaps, and keeps everything in vector registers.
 macro_rules! lanes {
-    (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.w[$op.a as usize].0;
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
+    (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, x w a $a, x w a $a, $e)
+    };
+    (w_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, y w b $b, y w b $b, $e)
+    };
+    (w_www $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x w a $a, y w b $b, z w c $c, $e)
+    };
+    (w_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ w $r $op $m x l a $a, x l a $a, x l a $a, $e)
+    };
+    (l_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, x l a $a, x l a $a, $e)
+    };
+    (l_ll $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y l b $b, y l b $b, $e)
+    };
+    (l_lll $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y l b $b, z l c $c, $e)
+    };
+    (l_lw $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x l a $a, y w b $b, y w b $b, $e)
+    };
+    (l_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, x w a $a, x w a $a, $e)
+    };
+    (l_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, y w b $b, y w b $b, $e)
+    };
+    (l_wwl $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
+        lanes!(@ l $r $op $m x w a $a, y w b $b, z l c $c, $e)
+    };
+    // Result bank, then for each source: name of its copy, bank, field of the op, variable of the expression. Where a shape has
+    // fewer than three, the last is named again.
+    (@ $d:ident $r:ident $op:ident $m:ident
+     $x:ident $bx:ident $fx:ident $a:ident, $y:ident $by:ident $fy:ident $b:ident, $z:ident $bz:ident $fz:ident $c:ident, $e:expr) => {{
+        let $x = $r.$bx[$op.$fx as usize].0;
+        let $y = $r.$by[$op.$fy as usize].0;
+        let $z = $r.$bz[$op.$fz as usize].0;
+        let d = &mut $r.$d[$op.d as usize].0;
+        if $m == !0 {
+            for i in 0..32 {
+                let $a = $x[i];
+                let $b = $y[i];
+                let $c = $z[i];
+                d[i] = $e;
+            }
+        } else {
+            for i in 0..32 {
+                let $a = $x[i];
+                let $b = $y[i];
+                let $c = $z[i];
+                d[i] = if $m >> i & 1 != 0 { $e } else { d[i] };
+            }
         }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_www $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0, &$r.w[$op.c as usize].0);
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (w_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.l[$op.a as usize].0;
-        let mut o = [0u32; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_w(&mut $r.w[$op.d as usize], $m, &o);
-    }};
-    (l_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.l[$op.a as usize].0;
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_ll $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.l[$op.a as usize].0, &$r.l[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_lll $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.l[$op.a as usize].0, &$r.l[$op.b as usize].0, &$r.l[$op.c as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_lw $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.l[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {{
-        let x = &$r.w[$op.a as usize].0;
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let $a = x[i];
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {{
-        let (x, y) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b) = (x[i], y[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
-    }};
-    (l_wwl $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {{
-        let (x, y, z) = (&$r.w[$op.a as usize].0, &$r.w[$op.b as usize].0, &$r.l[$op.c as usize].0);
-        let mut o = [0u64; 32];
-        for i in 0..32 {
-            let ($a, $b, $c) = (x[i], y[i], z[i]);
-            o[i] = $e;
-        }
-        put_l(&mut $r.l[$op.d as usize], $m, &o);
     }};
 }
 
@@ -319,17 +279,39 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         {
             break Err(e);
         }
+        // A random schedule stops warps behind memory instructions.
+        macro_rules! yield_if_due {
+            () => {
+                if x.preempt.as_ref().is_some_and(|p| p.due) {
+                    w.groups.push(put_back(pc + 1, active, group.turn));
+                    break Ok(());
+                }
+            };
+        }
+        // The fast path declines whatever is unusual.
+        macro_rules! memory {
+            ($fast:expr) => {
+                match $fast {
+                    Ok(true) => {}
+                    Ok(false) => match x.access(w, r, frame, op, pc, m) {
+                        Ok(()) => yield_if_due!(),
+                        Err(e) => break Err(e),
+                    },
+                    Err(e) => break Err(e),
+                }
+            };
+        }
         macro_rules! dispatch {
             ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
                 match op.code {
                     $($(Code::$name => lanes!($shape r op m |$($v),*| $e),)*)*
                     Code::Selp32 => {
-                        let (a, b, p) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0, r.p[op.c as usize]);
-                        let mut o = [0u32; 32];
+                        let (a, b, p) = (r.w[op.a as usize].0, r.w[op.b as usize].0, r.p[op.c as usize]);
+                        let d = &mut r.w[op.d as usize].0;
                         for i in 0..32 {
-                            o[i] = if p >> i & 1 != 0 { a[i] } else { b[i] };
+                            let v = if p >> i & 1 != 0 { a[i] } else { b[i] };
+                            d[i] = if m >> i & 1 != 0 { v } else { d[i] };
                         }
-                        put_w(&mut r.w[op.d as usize], m, &o);
                     }
                     Code::SetpS32 => {
                         let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
@@ -371,40 +353,12 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                             break Ok(());
                         }
                     }
-                    Code::LdShared => match x.load_shared(r, op, m) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::StShared => match x.store_shared(r, op, m) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::LdGlobal => match x.load_global(r, op, m) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::StGlobal => match x.store_global(r, op, m) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
+                    Code::LdShared => memory!(x.load_shared(r, op, m, pc, w.index)),
+                    Code::StShared => memory!(x.store_shared(r, op, m, pc, w.index)),
+                    Code::LdGlobal => memory!(x.load_global(r, op, m, pc, w.index)),
+                    Code::StGlobal => memory!(x.store_global(r, op, m, pc, w.index)),
                     _ => match x.special(w, r, frame, op, pc, m, active) {
-                        Ok(Flow::Next) => {}
+                        Ok(Flow::Next) => yield_if_due!(),
                         Ok(Flow::Leave) => break Ok(()),
                         Err(e) => break Err(e),
                     },
@@ -413,12 +367,6 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         }
         hot_table!(dispatch);
         pc += 1;
-        if let Some(p) = &x.preempt
-            && p.due
-        {
-            w.groups.push(put_back(pc, active, group.turn));
-            break Ok(());
-        }
     };
     x.executed += n;
     w.at = (pc as u32, frame);
@@ -442,6 +390,7 @@ fn put_p(d: &mut u32, m: u32, t: u32) {
 #[cold]
 #[inline(never)]
 fn propagate(program: &Program, r: &mut Regs, op: &Op, m: u32, active: u32) -> Raised {
+    r.heal();
     let guard = r.tp[op.pred as usize] & active;
     if guard != 0 {
         let used_as = if op.code == Code::Bra { "a branch condition" } else { "the guard of an instruction" };
@@ -635,18 +584,16 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
             }
         }
         Code::Bfi32 => {
-            let o = std::array::from_fn(|i| {
-                bfi(r.w[a].0[i] as u64, r.w[b].0[i] as u64, r.w[c].0[i], r.w[op.x as usize].0[i], 32) as u32
-            });
+            let o = std::array::from_fn(|i| bfi_b32(r.w[a].0[i], r.w[b].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]));
             put_w(&mut r.w[op.d as usize], m, &o);
         }
         Code::Bfi64 | Code::BfeU64 | Code::BfeS64 => {
             let o = std::array::from_fn(|i| {
                 let (v, pos, len) = (r.l[a].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]);
                 match op.code {
-                    Code::Bfi64 => bfi(v, r.l[b].0[i], pos, len, 64),
-                    Code::BfeU64 => bfe_u(v, pos, len, 64),
-                    _ => bfe_s(v as i64, pos, len, 64),
+                    Code::Bfi64 => bfi_b64(v, r.l[b].0[i], pos, len),
+                    Code::BfeU64 => bfe_u64(v, pos, len),
+                    _ => bfe_s64(v, pos, len),
                 }
             });
             put_l(&mut r.l[op.d as usize], m, &o);
@@ -708,6 +655,9 @@ impl Exec<'_> {
             Code::Fence => {
                 if let Some(o) = &mut self.observer {
                     o.fence(w.index, m, op.x != 0);
+                }
+                if let Some(watch) = &mut self.watch {
+                    watch.fence(w.index, op.x != 0);
                 }
             }
             Code::IsSpace => {
@@ -812,7 +762,7 @@ impl Exec<'_> {
                 w.local.grow((local + callee.local).next_multiple_of(16) as usize * 32);
                 let f = &mut w.frames[i];
                 (f.parent, f.depth, f.ret, f.call, f.local) = (frame, depth, ret, op.x, local);
-                f.enter(call.function, callee, &self.shape, w.index);
+                f.enter(call.function, callee, &self.shape, w.index, self.initcheck);
                 i
             }
         };

@@ -85,8 +85,8 @@ pub enum FaultKind {
     Trap { why: String },
     /// A tf32 operand whose low 13 bits are not zero: the tensor core would truncate it silently.
     Tf32 { operand: &'static str, bits: u32 },
-    /// Two accesses that nothing orders.
-    Race { why: String },
+    /// Two accesses that nothing orders: what kind, where, and both sides.
+    Race { hazard: &'static str, at: Place, sides: Vec<String> },
     /// A function call nested too deep for the stack.
     StackOverflow,
 }
@@ -146,7 +146,7 @@ impl fmt::Display for FaultKind {
                 o,
                 "tf32 operand {operand} = {bits:#010x} has low bits that the tensor core ignores; round it with cvt.rna.tf32"
             ),
-            FaultKind::Race { why } => write!(o, "race: {why}"),
+            FaultKind::Race { hazard, at, sides } => write!(o, "race: {hazard}, at {at}{}", list(sides)),
             FaultKind::StackOverflow => write!(o, "stack overflow: calls are nested too deep"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::counters::{Counters, Traffic};
 use super::decode::{self, Program};
 use super::exec::Exec;
 use super::fault::{Fault, FaultKind, Raise};
@@ -10,10 +11,12 @@ use super::module::{Entry, Module};
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
 use super::observe::Observer;
+use super::op::{Code, Extra};
 use super::schedule::{Preempt, Schedule};
 use super::simd::Level;
 use super::source::Space;
 use super::state::{Barrier, Shape, State, Warp};
+use super::watch::{Watch, Watched};
 
 /// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,18 @@ impl From<u64> for Arg {
     }
 }
 
+/// A range of addresses that is not inside one live allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchMemory(String);
+
+impl std::fmt::Display for NoSuchMemory {
+    fn fmt(&self, o: &mut std::fmt::Formatter) -> std::fmt::Result {
+        o.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoSuchMemory {}
+
 /// What to launch a kernel with.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -126,6 +141,8 @@ pub struct Report {
     pub blocks: u64,
     /// With [`Config::counters`]: a row for each PTX instruction of the kernel that was executed.
     pub profile: Vec<Executed>,
+    /// With [`Config::counters`]: instructions, traffic and bank conflicts, in all and by line.
+    pub counters: Counters,
 }
 
 /// How often an instruction was executed.
@@ -170,11 +187,11 @@ pub struct Executed {
 ///     }"#)?;
 /// let mut machine = Machine::new(Config::default());
 /// let x = machine.alloc("x", 12);
-/// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
+/// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat())?;
 /// let args = vec![Arg::Update { addr: x, len: 12 }, 3u32.into()];
 /// machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
 /// let mut y = [0; 12];
-/// machine.read(x, &mut y);
+/// machine.read(x, &mut y)?;
 /// assert_eq!(y[8..], 6f32.to_le_bytes());
 ///
 /// // One element more than there is memory for:
@@ -218,63 +235,58 @@ impl Machine {
 
     /// Memory of `bytes` bytes that nothing has written. The name is for messages. Addresses are multiples of 256 and never used
     /// again.
-    pub fn alloc(&mut self, name: &str, bytes: usize) -> u64 {
-        self.global.alloc(name, Bytes::unknown(bytes))
+    pub fn alloc(&mut self, name: &str, bytes: u64) -> u64 {
+        self.global.alloc(name, Bytes::unknown(bytes as usize))
     }
 
     /// Frees the allocation that begins at `addr`.
-    ///
-    /// # Panics
-    /// If no live allocation begins there.
-    pub fn free(&mut self, addr: u64) {
-        match self.global.range(addr, 0) {
-            Ok((i, 0)) => {
-                let b = &mut self.global.buffers[i];
-                b.freed = true;
-                b.bytes = Bytes::default();
-            }
-            Ok(_) => panic!("free({addr:#x}): not the beginning of an allocation"),
-            Err(e) => panic!("free: {e}"),
+    pub fn free(&mut self, addr: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, 0)?;
+        if at != 0 {
+            return Err(NoSuchMemory(format!("free({addr:#x}): `{}` begins {at} bytes earlier", self.global.buffers[i].name)));
         }
+        let b = &mut self.global.buffers[i];
+        b.freed = true;
+        b.bytes = Bytes::default();
+        Ok(())
     }
 
     /// Copies to the machine.
-    ///
-    /// # Panics
-    /// If the range is not inside one live allocation; so do the functions below.
-    pub fn write(&mut self, addr: u64, data: &[u8]) {
-        let (i, at) = self.range("write", addr, data.len());
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, data.len() as u64)?;
         let b = &mut self.global.buffers[i].bytes;
         b.data[at..at + data.len()].copy_from_slice(data);
         b.mark(at, data.len());
+        Ok(())
     }
 
     /// Copies from the machine, uninitialised bytes included: see [`Machine::initialised`].
-    pub fn read(&self, addr: u64, data: &mut [u8]) {
-        let (i, at) = self.range("read", addr, data.len());
-        data.copy_from_slice(&self.global.buffers[i].bytes.data[at..at + data.len()]);
-    }
-
-    /// Whether every byte of the range was written.
-    pub fn initialised(&self, addr: u64, len: usize) -> bool {
-        let (i, at) = self.range("initialised", addr, len);
-        self.global.buffers[i].bytes.is_known(at, len)
-    }
-
-    /// Makes the range uninitialised and fills it with a pattern.
-    pub fn forget(&mut self, addr: u64, len: usize) {
-        let (i, at) = self.range("forget", addr, len);
-        self.global.buffers[i].bytes.forget(at, len);
+    pub fn read(&self, addr: u64, data: &mut [u8]) -> Result<(), NoSuchMemory> {
+        data.copy_from_slice(self.bytes(addr, data.len() as u64)?);
+        Ok(())
     }
 
     /// The bytes of a range, without a copy.
-    pub fn bytes(&self, addr: u64, len: usize) -> &[u8] {
-        let (i, at) = self.range("bytes", addr, len);
-        &self.global.buffers[i].bytes.data[at..at + len]
+    pub fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(&self.global.buffers[i].bytes.data[at..at + len as usize])
     }
 
-    fn range(&self, what: &str, addr: u64, len: usize) -> (usize, usize) {
-        self.global.range(addr, len as u64).unwrap_or_else(|e| panic!("{what}: {e}"))
+    /// Whether every byte of the range was written.
+    pub fn initialised(&self, addr: u64, len: u64) -> Result<bool, NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(self.global.buffers[i].bytes.is_known(at, len as usize))
+    }
+
+    /// Makes the range uninitialised and fills it with a pattern.
+    pub fn forget(&mut self, addr: u64, len: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        self.global.buffers[i].bytes.forget(at, len as usize);
+        Ok(())
+    }
+
+    fn range(&self, addr: u64, len: u64) -> Result<(usize, usize), NoSuchMemory> {
+        self.global.range(addr, len).map_err(NoSuchMemory)
     }
 
     /// Address and size of a `.global` or `.const` variable. It keeps its contents from launch to launch.
@@ -306,7 +318,7 @@ impl Machine {
                 data[*at as usize..*at as usize + 8].copy_from_slice(&value);
             }
             let addr = self.variables[&(module.id, i as u32)];
-            self.write(addr, &data);
+            self.write(addr, &data).expect("the variable was just placed");
         }
     }
 
@@ -373,6 +385,7 @@ impl Machine {
             executed: 0,
             budget: c.budget,
             hints: vec![0; program.mems.len()],
+            watch: None,
             // A shorter borrow of the same observer.
             observer: match observer {
                 Some(o) => Some(&mut *o),
@@ -381,8 +394,16 @@ impl Machine {
             preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
             level: self.level,
         };
+        if c.checks.race || c.counters {
+            x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
+        }
         let result = run_grid(&mut x, module, kernel, launch, c.schedule);
-        let report = result.map(|blocks| Report { instructions: x.executed, blocks, profile: profile(&x, module) });
+        let report = result.map(|blocks| {
+            let profile = profile(&x, module);
+            let traffic = x.watch.take().and_then(|w| w.traffic);
+            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
+            Report { instructions: x.executed, blocks, profile, counters }
+        });
         self.global.spans.clear();
         report
     }
@@ -502,6 +523,7 @@ fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
     };
     match kind {
         FaultKind::Deadlock { waits } => FaultKind::Deadlock { waits: waits.into_iter().map(name).collect() },
+        FaultKind::Race { hazard, at, sides } => FaultKind::Race { hazard, at, sides: sides.into_iter().map(name).collect() },
         FaultKind::DivergentBarrier { waits } => FaultKind::DivergentBarrier { waits: waits.into_iter().map(name).collect() },
         k => k,
     }
@@ -513,7 +535,10 @@ fn run_block(x: &mut Exec, pool: &mut [Warp], schedule: Schedule, number: u64) -
     x.live = x.shape.threads();
     x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
     for w in pool.iter_mut() {
-        w.reset(&x.program.functions[0], &x.shape);
+        w.reset(&x.program.functions[0], &x.shape, x.initcheck);
+    }
+    if let Some(watch) = &mut x.watch {
+        watch.begin(number as u32);
     }
     if let Some(o) = &mut x.observer {
         o.block(x.shape.at, pool.len() as u32, x.shared.data.len() as u32);
@@ -574,6 +599,60 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
     }
     let kind = if divergent { FaultKind::DivergentBarrier { waits } } else { FaultKind::Deadlock { waits } };
     Raise { kind, lane: None }
+}
+
+/// What the race check and the counters have to know beforehand.
+fn watched(x: &Exec, launch: &Launch) -> Watched {
+    let p = x.program;
+    let mut narrowest = (4, 4);
+    for op in &p.ops {
+        let (bytes, space) = match op.code {
+            Code::LdShared | Code::StShared => (p.mems[op.c as usize].bytes as u32, Some(Space::Shared)),
+            Code::LdGlobal | Code::StGlobal => (p.mems[op.c as usize].bytes as u32, Some(Space::Global)),
+            Code::LdGeneric | Code::StGeneric => (p.mems[op.c as usize].bytes as u32, None),
+            Code::Atom => match &p.extras[op.x as usize] {
+                Extra::Atom(a) => (a.ty.bytes(), a.space),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        if space != Some(Space::Global) {
+            narrowest.0 = narrowest.0.min(bytes);
+        }
+        if space != Some(Space::Shared) {
+            narrowest.1 = narrowest.1.min(bytes);
+        }
+    }
+    let buffers = x.global.buffers.iter().enumerate().map(|(i, b)| {
+        let mut spans = x.global.spans.iter().filter(|s| s.buffer == i).peekable();
+        // What the launch does not name costs nothing.
+        (if spans.peek().is_some() { b.len } else { 0 }, spans.any(|s| s.write))
+    });
+    Watched {
+        ops: p.ops.len(),
+        warps: x.shape.threads().div_ceil(32) as usize,
+        blocks: launch.grid.iter().map(|&n| n as u64).product(),
+        shared: x.shared.data.len(),
+        buffers: buffers.collect(),
+        narrowest,
+    }
+}
+
+/// The traffic, with the instructions that were executed.
+fn counters(t: Traffic, x: &Exec, module: &Module, profile: &[Executed], blocks: u64) -> Counters {
+    let p = x.program;
+    let place = |source: Option<(u32, u32)>, line: u32| source.unwrap_or((0, line));
+    let mut c = t.finish(|pc| {
+        let site = p.sites[pc as usize];
+        let f = &module.source.functions[p.functions[site.function as usize].source as usize];
+        let Some(i) = f.body.get(site.instr as usize) else { return (0, 0) };
+        place(i.loc.map(|l| (module.source.locs[l as usize].file, module.source.locs[l as usize].line)), i.line)
+    });
+    c.blocks = blocks;
+    for e in profile {
+        c.executed(&e.opcode, place(e.source, e.line), e.warps, e.lanes);
+    }
+    c
 }
 
 /// Executions by PTX instruction.

@@ -1,13 +1,151 @@
-//! Tensor core instructions.
+//! Tensor core instructions: whole warps move and multiply matrices.
 
-use super::exec::Exec;
+use super::access::Target;
+use super::exec::{Exec, put_w};
 use super::fault::{FaultKind, Raised, raise};
-use super::op::Op;
+use super::num::half::TF32_CUT;
+use super::num::matrix;
+use super::num::mma::{Element, Mma};
+use super::observe::AccessKind;
+use super::op::{Bank, Code, Extra, MatrixOp, Op};
+use super::race::Touch;
+use super::source::Space;
 use super::state::{Regs, Warp};
 
+const NO_LANES: [u32; 32] = [0; 32];
+
 impl Exec<'_> {
-    /// `ldmatrix`, `mma` and `wmma`, with all 32 lanes present.
-    pub fn matrix(&mut self, _w: &mut Warp, _r: &mut Regs, _frame: u32, _op: &Op, _pc: usize) -> Raised {
-        raise(FaultKind::Unsupported { why: "matrix instructions".into() }, None)
+    /// `ldmatrix` and `mma`, with all 32 lanes present.
+    pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
+        match op.code {
+            Code::LdMatrix => self.ldmatrix(w, r, frame, op, pc),
+            _ => self.mma(w, r, op, pc),
+        }
+    }
+
+    fn ldmatrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
+        let mem = self.program.mems[op.c as usize];
+        let n = mem.count as usize;
+        // Lanes 8·i to 8·i + 7 point to the rows of matrix i.
+        let lanes = if n == 4 { !0 } else { (1u32 << (8 * n)) - 1 };
+        let a = super::access::addresses(r, op, mem.address64);
+        let t = r.taint(if mem.address64 { Bank::L } else { Bank::W }, op.a) & lanes;
+        if t != 0 {
+            return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+        }
+        let mut rows = [[0u32; 4]; 32];
+        // A bit for each 4-byte word of a row that holds something unwritten.
+        let mut unknown = [0u8; 32];
+        let mut targets = [(Target::Shared, 0); 32];
+        for i in 0..8 * n {
+            targets[i] = self.resolve(w, frame, Some(Space::Shared), a[i], 16, false, i as u32)?;
+            let at = targets[i].1;
+            for k in 0..4 {
+                rows[i][k] = self.shared.get(at + 4 * k, 4) as u32;
+            }
+            if self.initcheck && !self.shared.is_known(at, 16) {
+                unknown[i] = (0..4).fold(0, |u, k| u | (!self.shared.is_known(at + 4 * k, 4) as u8) << k);
+            }
+        }
+        if self.watched() {
+            self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
+        }
+        self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, &|_, _| true)?;
+        let mut out = [NO_LANES; 4];
+        let trans = op.x != 0;
+        matrix::ldmatrix(&rows[..8 * n], trans, &mut out[..n]);
+        for k in 0..n {
+            put_w(&mut r.w[mem.regs[k] as usize], !0, &out[k]);
+            if unknown != [0; 32] || r.tainted {
+                let of = |row: usize, word: usize| unknown[8 * k + row] >> word & 1 != 0;
+                let taint = (0..32).fold(0, |t, lane: usize| {
+                    let bad = if trans {
+                        let (i, word) = (lane % 4 * 2, lane / 8);
+                        of(i, word) || of(i + 1, word)
+                    } else {
+                        of(lane / 4, lane % 4)
+                    };
+                    t | (bad as u32) << lane
+                });
+                r.set_taint(Bank::W, mem.regs[k], !0, taint);
+            }
+        }
+        Ok(())
+    }
+
+    fn mma(&mut self, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised {
+        let program = self.program;
+        let Extra::Mma(m) = &program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
+        let shape = Mma::new(m.element, m.half_sum, m.k, self.tensor).expect("decoded from an existing shape");
+        let load = |slots: &[u16], to: &mut [[u32; 32]]| {
+            for (to, &s) in to.iter_mut().zip(slots) {
+                *to = r.w[s as usize].0;
+            }
+        };
+        let [d, a, b, c] = &m.regs;
+        let (mut fa, mut fb, mut fc, mut fd) = ([NO_LANES; 4], [NO_LANES; 2], [NO_LANES; 4], [NO_LANES; 4]);
+        load(a, &mut fa);
+        load(b, &mut fb);
+        load(c, &mut fc);
+        if self.tf32check && m.element == Element::Tf32 {
+            for (operand, regs, slots) in [("A", &fa[..a.len()], a), ("B", &fb[..b.len()], b)] {
+                for (x, &slot) in regs.iter().zip(slots) {
+                    let low = x.iter().fold(0, |o, v| o | v) & TF32_CUT;
+                    let clean = |i: usize| r.tw[slot as usize] >> i & 1 == 0;
+                    if low != 0
+                        && let Some(lane) = (0..32).find(|&i| x[i] & TF32_CUT != 0 && clean(i))
+                    {
+                        return raise(FaultKind::Tf32 { operand, bits: x[lane] }, lane as u32);
+                    }
+                }
+            }
+        }
+        shape.fragments(&fa[..a.len()], &fb[..b.len()], &fc[..c.len()], &mut fd[..d.len()]);
+        for (x, &slot) in fd.iter().zip(d) {
+            put_w(&mut r.w[slot as usize], !0, x);
+        }
+        if r.tainted {
+            taint(r, m);
+        }
+        if let Some(o) = &mut self.observer {
+            o.matrix(w.index, pc as u32, shape.macs());
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.matrix(pc, shape.macs());
+        }
+        Ok(())
+    }
+}
+
+/// A row of A, or a column of B, that holds something unwritten spoils the row, or the column, of D.
+fn taint(r: &mut Regs, m: &MatrixOp) {
+    let [d, a, b, c] = &m.regs;
+    let (mut rows, mut columns) = (0u32, 0u32);
+    let wide = m.element == Element::Tf32;
+    for lane in 0..32 {
+        for (k, &slot) in a.iter().enumerate() {
+            if r.tw[slot as usize] >> lane & 1 != 0 {
+                rows |= 1 << if wide { matrix::a32(lane, k).0 } else { matrix::a16(lane, k, 0).0 };
+            }
+        }
+        for (k, &slot) in b.iter().enumerate() {
+            if r.tw[slot as usize] >> lane & 1 != 0 {
+                columns |= 1 << if wide { matrix::b32(lane, k).1 } else { matrix::b16(lane, k, 0).1 };
+            }
+        }
+    }
+    let old: Vec<u32> = c.iter().map(|&slot| r.tw[slot as usize]).collect();
+    for (k, &slot) in d.iter().enumerate() {
+        let mut t = old[k];
+        for lane in 0..32 {
+            let spoiled = |(i, j): matrix::At| rows >> i & 1 != 0 || columns >> j & 1 != 0;
+            let bad = if m.half_sum {
+                spoiled(matrix::c16(lane, k, 0)) || spoiled(matrix::c16(lane, k, 1))
+            } else {
+                spoiled(matrix::c32(lane, k))
+            };
+            t |= (bad as u32) << lane;
+        }
+        r.set_taint(Bank::W, slot, !0, t);
     }
 }

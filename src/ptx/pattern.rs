@@ -4,8 +4,6 @@
 //! on the pattern, the address modulo 32 and nothing else, so they are computed once for a pattern and remembered with the
 //! instruction.
 
-use super::num::Lanes;
-
 /// Distinct pieces of memory, and what they cost.
 #[derive(Clone, Debug, Default)]
 pub struct Pattern {
@@ -31,20 +29,20 @@ pub const SECTOR: u32 = 32;
 const BANKS: u32 = 32;
 
 impl Pattern {
-    /// The pattern of the lanes of `mask` (not empty), `bytes` each at the low halves of their addresses; from the memory of the
-    /// last time if it is the same.
+    /// The pattern of the lanes of `mask` (not empty), `bytes` each, no two further apart than 2 GiB; from the memory of the last
+    /// time if it is the same.
     #[inline(always)]
-    pub fn update(&mut self, address: &Lanes, mask: u32, bytes: u32) {
-        let first = address[mask.trailing_zeros() as usize & 31];
+    pub fn update(&mut self, address: &[u64; 32], mask: u32, bytes: u32) {
+        let first = address[mask.trailing_zeros() as usize & 31] as u32;
         let mut relative = [0; 32];
         if mask == u32::MAX {
             for i in 0..32 {
-                relative[i] = address[i].wrapping_sub(first);
+                relative[i] = (address[i] as u32).wrapping_sub(first);
             }
         } else {
             for i in 0..32 {
                 let active = (mask >> i & 1).wrapping_neg();
-                relative[i] = address[i].wrapping_sub(first) & active;
+                relative[i] = (address[i] as u32).wrapping_sub(first) & active;
             }
         }
         // Same mask, size and place within a sector; then all differences.
@@ -123,7 +121,7 @@ mod tests {
 
     fn pattern(bytes: u32, mask: u32, f: impl Fn(u32) -> u32) -> (u32, u32, u32, usize) {
         let mut p = Pattern::default();
-        p.update(&from_fn(|i| f(i as u32)), mask, bytes);
+        p.update(&from_fn(|i| f(i as u32) as u64), mask, bytes);
         (p.sectors, p.waves, p.ideal, p.pieces.len())
     }
 
@@ -165,16 +163,16 @@ mod tests {
         for round in 0..200u32 {
             let [a, b, c, _] = crate::core::rng::philox([1, 2], [round / 3, 0, 0, 0]);
             let bytes = 4 << (a % 3);
-            let address: Lanes = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
+            let address: [u32; 32] = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };
-            p.update(&address, mask, bytes);
+            p.update(&address.map(u64::from), mask, bytes);
             let all: u32 = p.ranges.iter().map(|r| r.1).sum();
             let mut touched: Vec<u32> = lanes_of(mask).flat_map(|i| address[i]..address[i] + bytes).collect();
             touched.sort_unstable();
             touched.dedup();
             assert_eq!(all as usize, touched.len());
             let mut fresh = Pattern::default();
-            fresh.update(&address, mask, bytes);
+            fresh.update(&address.map(u64::from), mask, bytes);
             assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
             // Sectors by brute force.
             let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();

@@ -300,6 +300,11 @@ impl SharedRaces {
         }
     }
 
+    /// A barrier is over; the next use of `id` begins anew.
+    pub fn forget_barrier(&mut self, id: u32) {
+        self.named.remove(&id);
+    }
+
     /// A `.sync` instruction of the lanes of `mask`, of which `live` have not exited.
     #[inline(always)]
     pub fn sync(&mut self, warp: u32, mask: u32, live: u32) {
@@ -594,6 +599,12 @@ impl GlobalRaces {
         }
     }
 
+    /// Whether anything can race in a buffer.
+    #[inline(always)]
+    pub fn watches(&self, buffer: u32) -> bool {
+        self.sizes[buffer as usize] > 0 && !self.blind
+    }
+
     /// Whether the grid is too large for stamps: then nothing is checked.
     pub fn is_blind(&self) -> bool {
         self.blind
@@ -601,8 +612,10 @@ impl GlobalRaces {
 
     /// An atomic acquires what was released through its address; after a fence, it releases.
     fn atomic(&mut self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
-        let fence = me.fenced[warp as usize];
-        if fence.is_none() && !self.released.contains_key(&key) {
+        // Its own fence counts, and those of others before the last barrier.
+        let counts = |f: &Release| f.warp == warp || f.generation < me.generation;
+        let fences: Vec<Release> = me.fenced.iter().flatten().copied().filter(counts).collect();
+        if fences.is_empty() && !self.released.contains_key(&key) {
             return;
         }
         let list = self.released.entry(key).or_default();
@@ -611,14 +624,14 @@ impl GlobalRaces {
                 me.acquired.push(r);
             }
         }
-        if let Some(own) = fence {
-            // The newest of a warp covers its older ones. What this block acquired before is passed on.
-            list.retain(|r| r.block != me.block || r.warp != warp);
-            list.push(own);
-            for r in &me.acquired {
-                if !list.contains(r) {
-                    list.push(*r);
-                }
+        if fences.is_empty() {
+            return;
+        }
+        // The newest of a warp covers its older ones. What this block acquired before is passed on.
+        list.retain(|r| !fences.iter().any(|f| (f.block, f.warp) == (r.block, r.warp)));
+        for r in fences.iter().chain(&me.acquired) {
+            if !list.contains(r) {
+                list.push(*r);
             }
         }
     }

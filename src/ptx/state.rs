@@ -26,9 +26,21 @@ pub(crate) struct Regs {
     pub tp: Vec<u32>,
     /// Whether any register was ever tainted; while not, nobody propagates.
     pub tainted: bool,
+    /// Instructions since the taint was last looked for.
+    since: u32,
 }
 
 impl Regs {
+    /// Now and then: whether the taint is gone, so that nobody need follow it.
+    pub fn heal(&mut self) {
+        self.since += 1;
+        if self.since == 512 {
+            self.since = 0;
+            let any = |t: &[u32]| t.iter().any(|&t| t != 0);
+            self.tainted = any(&self.tw) || any(&self.tl) || any(&self.tp);
+        }
+    }
+
     fn reset(&mut self, banks: [u16; 3]) {
         let [w, l, p] = banks.map(|n| n as usize);
         let poison = (POISON as u64) << 32 | POISON as u64;
@@ -230,7 +242,7 @@ impl Frame {
     }
 
     /// Registers, constants and special registers of a fresh activation.
-    pub fn enter(&mut self, number: u32, f: &Func, shape: &Shape, warp: u32) {
+    pub fn enter(&mut self, number: u32, f: &Func, shape: &Shape, warp: u32, initcheck: bool) {
         self.function = number;
         self.regs.reset(f.banks);
         self.params = Bytes::unknown(f.params as usize * 32);
@@ -242,6 +254,11 @@ impl Frame {
                 Bank::W => self.regs.w[slot as usize] = W(std::array::from_fn(|i| value(i as u32) as u32)),
                 Bank::L => self.regs.l[slot as usize] = L(std::array::from_fn(|i| value(i as u32))),
                 Bank::P => self.regs.p[slot as usize] = first as u32,
+            }
+        }
+        if initcheck {
+            for &(bank, slot) in &f.uninitialised {
+                self.regs.set_taint(bank, slot, !0, !0);
             }
         }
     }
@@ -263,7 +280,7 @@ impl Warp {
     }
 
     /// Back to the beginning, for the next block.
-    pub fn reset(&mut self, entry: &Func, shape: &Shape) {
+    pub fn reset(&mut self, entry: &Func, shape: &Shape, initcheck: bool) {
         let threads = shape.threads() - self.index * 32;
         self.live = if threads >= 32 { !0 } else { (1 << threads) - 1 };
         self.frames.truncate(1);
@@ -273,7 +290,7 @@ impl Warp {
         self.frames[0].local = 0;
         self.frames[0].depth = 0;
         self.frames[0].mask = self.live;
-        self.frames[0].enter(0, entry, shape, self.index);
+        self.frames[0].enter(0, entry, shape, self.index, initcheck);
         self.local = Bytes::unknown(entry.local.next_multiple_of(16) as usize * 32);
         self.groups.clear();
         self.groups.push(Group { frame: 0, pc: entry.start, mask: self.live, state: State::Ready, turn: 0 });

@@ -36,6 +36,9 @@ impl Exec<'_> {
 
     fn complete(&mut self, i: usize) {
         let b = &mut self.barriers[i];
+        if let Some(watch) = &mut self.watch {
+            watch.complete(i, b.count == 0 || b.count >= self.live);
+        }
         b.result = (b.popc, b.all, b.any);
         (b.arrived, b.count, b.popc, b.all, b.any) = (0, 0, 0, true, false);
         b.phase = b.phase.wrapping_add(1);
@@ -55,6 +58,9 @@ impl Exec<'_> {
                 }
                 if let Some(o) = &mut self.observer {
                     o.warp_sync(w.index, m);
+                }
+                if let Some(watch) = &mut self.watch {
+                    watch.sync(w.index, m, w.live);
                 }
                 self.matrix(w, r, frame, op, pc)?;
                 Ok(Flow::Next)
@@ -106,6 +112,9 @@ impl Exec<'_> {
         let (phase, target) = (b.phase, if count != 0 { count } else { self.live });
         if let Some(o) = &mut self.observer {
             o.arrive(w.index, m, id, phase);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.arrive(id as usize, w.index, what == kind::ARRIVE);
         }
         let arrived = self.barriers[id as usize].arrived;
         if arrived > target {
@@ -169,6 +178,9 @@ impl Exec<'_> {
     fn exchange(&mut self, w: &Warp, r: &mut Regs, op: &Op, m: u32) -> Raised {
         if let Some(o) = &mut self.observer {
             o.warp_sync(w.index, m);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.sync(w.index, m, w.live);
         }
         match op.code {
             Code::BarWarp => {}

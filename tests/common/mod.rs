@@ -14,37 +14,7 @@ use lae_engine::ops::{Case, Fill, dot::dot};
 
 /// Values for an input, in f64 but exactly representable in f32.
 pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
-    let n = shape.len();
-    let value = |x: f32| x as f64;
-    match kind {
-        Fill::Normal => (0..n).map(|_| value(rng.normal())).collect(),
-        Fill::OffZero => (0..n)
-            .map(|_| {
-                let x = rng.normal();
-                value(x + 0.1f32.copysign(x))
-            })
-            .collect(),
-        Fill::Positive => (0..n).map(|_| value(rng.range(0.5, 1.5))).collect(),
-        Fill::Binary => (0..n).map(|i| if i == 0 { 1.0 } else { rng.below(2) as f64 }).collect(),
-        Fill::Class(k) => (0..n).map(|_| rng.below(k) as f64).collect(),
-        Fill::Counter => vec![7.0; n],
-        Fill::Distinct => {
-            let mut xs: Vec<f64> = (0..n).map(|i| (i as f64 - n as f64 / 2.0) * 0.0625 + 0.015625).collect();
-            rng.shuffle(&mut xs);
-            xs
-        }
-        Fill::Mask => {
-            let mut xs = vec![0.0; n];
-            for image in xs.chunks_mut(shape.per_image()) {
-                let (h, w) = (shape.h as usize, shape.w as usize);
-                let (r0, c0) = (rng.below(h.div_ceil(2)), rng.below(w.div_ceil(2)));
-                for r in r0..(r0 + h / 2).min(h) {
-                    image[r * w + c0..r * w + (c0 + w / 2).min(w)].fill(1.0);
-                }
-            }
-            xs
-        }
-    }
+    kind.values(shape, rng).into_iter().map(f64::from).collect()
 }
 
 /// Everything that one run of a case gives: outputs, then gradients of the wanted inputs.

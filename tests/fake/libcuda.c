@@ -1,6 +1,6 @@
 // A driver without a GPU, for the tests of src/device/{probe,cuda}.rs. Memory is the host's. Streams run as late as is legal: work
 // waits until somebody waits for it, so that a missing wait gives wrong values here, and always. Work on memory that was given back
-// is an illegal address. One kernel is known: fill_fwd_f32.
+// is an illegal address. Every kernel can be launched; fill_fwd_f32 does its work, the others nothing.
 //
 //   FAKE_INIT=100  FAKE_VERSION=12040  FAKE_COUNT=2  FAKE_ARCH=90     what the probe meets
 //   FAKE_FAIL=cuMemAlloc_v2:2[:3]      that function returns 2 (at its third call)
@@ -177,9 +177,9 @@ R cuModuleLoadDataEx(void **m, const void *image, unsigned n, int *options, void
 R cuModuleUnload(void *m) { ENTER(cuModuleUnload); return OK; }
 R cuModuleGetFunction(Function **f, void *m, const char *name) {
     ENTER(cuModuleGetFunction);
-    if (strcmp(name, "fill_fwd_f32")) return NOT_FOUND;
+    if (!strstr(m, name)) return NOT_FOUND;
     *f = malloc(sizeof(Function));
-    **f = (Function){"fill_fwd_f32", 48 * 1024};
+    **f = (Function){strdup(name), 48 * 1024};
     return OK;
 }
 R cuFuncSetAttribute(Function *f, int attribute, int value) {
@@ -192,6 +192,7 @@ R cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx
                  void **params, void **extra) {
     ENTER(cuLaunchKernel);
     if ((int)shared > f->shared || bx * by * bz > 1024 || extra) return INVALID;
+    if (strcmp(f->name, "fill_fwd_f32")) return sticky;
     struct { uint32_t count; float value; } p;
     memcpy(&p, params[1], sizeof p);
     push(s, (Work){.kind = KERNEL, .y = *(uint64_t *)params[0], .count = p.count, .value = p.value});

@@ -1,0 +1,255 @@
+//! `lae-engine kernels`: what every kernel does at the network's shapes, counted on the PTX emulator.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use maud::{DOCTYPE, Markup, html};
+use serde::Serialize;
+
+use crate::core::params::ParamStore;
+use crate::device::profile::{self, Row};
+use crate::device::{Device, Precision, kernels};
+use crate::error::{Error, Result};
+use crate::ops::Case;
+use crate::ptx::roofline::{self, GPUS};
+use crate::report::table::{Align, Table};
+use crate::train::config::TrainConfig;
+use crate::train::step::{Networks, Stage1, Stage2};
+
+#[derive(Args)]
+pub struct KernelsArgs {
+    /// The GPU to estimate for: a100, rtx3090, rtx4090, h100
+    #[arg(long, value_name = "GPU", default_value = "h100")]
+    gpu: String,
+    /// Side of the pictures in pixels; 256 takes minutes
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    size: usize,
+    /// Pictures in a batch
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    batch: usize,
+    /// What convolutions round their factors to: f32, tf32, 3xtf32
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: String,
+    /// Only kernels whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only the rows that take longest
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Print JSON: one object with all rows
+    #[arg(long)]
+    json: bool,
+    /// Write a page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// What every output says of its times.
+const ESTIMATE: &str = "Times are estimates: counted work over published peaks, not measured on any GPU. Counts are the PTX \
+    emulator's. No cache is modelled: `moved` counts every sector of every request.";
+
+#[derive(Serialize)]
+struct Out {
+    estimate: &'static str,
+    gpu: &'static str,
+    size: usize,
+    batch: usize,
+    precision: Precision,
+    rows: Vec<JsonRow>,
+}
+
+#[derive(Serialize)]
+struct JsonRow {
+    layer: String,
+    op: &'static str,
+    inputs: String,
+    kernel: &'static str,
+    launches: u64,
+    grid: [u32; 3],
+    threads: u32,
+    registers: u32,
+    spilled_bytes: u32,
+    shared_bytes: u32,
+    occupancy: Option<f64>,
+    occupancy_limit: Option<&'static str>,
+    macs: u64,
+    useful_macs: Option<u64>,
+    tile_use: Option<f64>,
+    moved_bytes: u64,
+    touched_bytes: u64,
+    moved_over_compulsory: f64,
+    sectors_per_load: f64,
+    sectors_per_store: f64,
+    bank_conflicts: u64,
+    estimated_seconds: Option<f64>,
+    estimated_bound: &'static str,
+    metrics: std::collections::BTreeMap<&'static str, f64>,
+}
+
+impl From<&Row> for JsonRow {
+    fn from(r: &Row) -> JsonRow {
+        let c = &r.counters;
+        JsonRow {
+            layer: r.layer.clone(),
+            op: r.op,
+            inputs: r.inputs.clone(),
+            kernel: r.kernel.name,
+            launches: r.launches,
+            grid: r.grid,
+            threads: r.threads,
+            registers: r.registers,
+            spilled_bytes: r.spilled,
+            shared_bytes: r.shared,
+            occupancy: r.occupancy.map(|o| o.share()),
+            occupancy_limit: r.occupancy.map(|o| o.limit.name()),
+            macs: c.all_macs(),
+            useful_macs: r.useful_macs,
+            tile_use: r.tile_use(),
+            moved_bytes: c.moved_bytes(),
+            touched_bytes: c.read.bytes + c.written.bytes,
+            moved_over_compulsory: r.moved_over_compulsory(),
+            sectors_per_load: c.sectors_per_load(),
+            sectors_per_store: c.sectors_per_store(),
+            bank_conflicts: c.conflicts(),
+            estimated_seconds: r.seconds,
+            estimated_bound: r.bound,
+            metrics: c.metrics().into_iter().collect(),
+        }
+    }
+}
+
+/// The ops of both stages of the paper's training at this size, each once.
+pub fn network_cases(size: usize, batch: usize) -> Result<Vec<Case>> {
+    let set = [format!("size={size}"), format!("train.batch={batch}"), "lae.grid=16".to_string()];
+    let c = TrainConfig::resolve("paper", None, &set)?;
+    let mut store = ParamStore::new(0);
+    let nets = Networks::build(&mut store, &c, &Device::Cpu)?;
+    let mut cases = Stage1::new(&c, &nets, &store)?.plan.cases();
+    for case in Stage2::new(&c, &nets, &store, batch)?.plan.cases() {
+        let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs;
+        match cases.iter_mut().find(same) {
+            Some(c) => c.wants = c.wants.union(case.wants),
+            None => cases.push(case),
+        }
+    }
+    Ok(cases)
+}
+
+impl KernelsArgs {
+    pub fn run(self) -> Result<i32> {
+        let gpu = roofline::gpu(&self.gpu).ok_or_else(|| {
+            let known = GPUS.map(|g| g.key).join(", ");
+            Error::config("--gpu", format!("{:?} is not in the table of GPUs; use one of {known}", self.gpu))
+        })?;
+        let precision = match self.precision.as_str() {
+            "f32" => Precision::F32,
+            "tf32" => Precision::Tf32,
+            "3xtf32" => Precision::Tf32x3,
+            p => return Err(Error::config("--precision", format!("{p:?} is not one of f32, tf32, 3xtf32"))),
+        };
+        if kernels::KERNELS.is_empty() {
+            let why = "this build has no kernels; `lae-engine doctor` says why".to_string();
+            return Err(Error::Unavailable { device: "emu".into(), why });
+        }
+        let cases = network_cases(self.size, self.batch)?;
+        let style = ProgressStyle::with_template("{pos}/{len} ops on the emulator, {elapsed}").expect("a valid template");
+        let bar = ProgressBar::new(cases.len() as u64).with_style(style);
+        let mut rows = profile::profile(&cases, precision, gpu, || bar.inc(1))?;
+        bar.finish_and_clear();
+        if let Some(text) = &self.filter {
+            rows.retain(|r| r.kernel.name.contains(text.as_str()));
+        }
+        rows.sort_by(|a, b| b.seconds.unwrap_or(f64::INFINITY).total_cmp(&a.seconds.unwrap_or(f64::INFINITY)));
+        let total: f64 = rows.iter().filter_map(|r| r.seconds).sum();
+        rows.truncate(self.top.unwrap_or(usize::MAX));
+        if let Some(file) = &self.html {
+            std::fs::write(file, page(&self, gpu, &rows, total).into_string()).map_err(|e| Error::io(file, e))?;
+        }
+        if self.json {
+            let (size, batch, rows) = (self.size, self.batch, rows.iter().map(JsonRow::from).collect());
+            let out = Out { estimate: ESTIMATE, gpu: gpu.name, size, batch, precision, rows };
+            println!("{}", serde_json::to_string_pretty(&out).expect("plain data"));
+        } else if self.html.is_none() {
+            print!("{}", table(&rows).render());
+            println!(
+                "\nEach op once, {} pictures of {} px: {:.1} µs (estimate, {}).",
+                self.batch,
+                self.size,
+                total * 1e6,
+                gpu.name
+            );
+            println!("{ESTIMATE}");
+        }
+        Ok(0)
+    }
+}
+
+const COLUMNS: [(&str, Align); 15] = [
+    ("layer", Align::Left),
+    ("kernel", Align::Left),
+    ("blocks", Align::Right),
+    ("threads", Align::Right),
+    ("regs", Align::Right),
+    ("spill", Align::Right),
+    ("shared", Align::Right),
+    ("occ %", Align::Right),
+    ("MMAC", Align::Right),
+    ("tiles %", Align::Right),
+    ("moved", Align::Right),
+    ("sect/ld", Align::Right),
+    ("conflicts", Align::Right),
+    ("est. µs", Align::Right),
+    ("bound", Align::Left),
+];
+
+fn cells(r: &Row) -> [String; 15] {
+    let c = &r.counters;
+    let or_dash = |x: Option<String>| x.unwrap_or_else(|| "–".to_string());
+    [
+        if r.layer.is_empty() { r.op.to_string() } else { r.layer.clone() },
+        r.kernel.name.to_string(),
+        c.blocks.to_string(),
+        r.threads.to_string(),
+        r.registers.to_string(),
+        r.spilled.to_string(),
+        r.shared.to_string(),
+        or_dash(r.occupancy.map(|o| format!("{:.0}", 100.0 * o.share()))),
+        format!("{:.1}", c.all_macs() as f64 / 1e6),
+        or_dash(r.tile_use().map(|u| format!("{:.1}", 100.0 * u))),
+        format!("{:.2}×", r.moved_over_compulsory()),
+        format!("{:.1}", c.sectors_per_load()),
+        c.conflicts().to_string(),
+        or_dash(r.seconds.map(|s| format!("{:.1}", s * 1e6))),
+        r.bound.to_string(),
+    ]
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut t = Table::new(&COLUMNS);
+    rows.iter().for_each(|r| t.row(cells(r)));
+    t
+}
+
+fn page(a: &KernelsArgs, gpu: &roofline::Gpu, rows: &[Row], total: f64) -> Markup {
+    let style = "body{font:14px system-ui,sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.2em .6em;text-align:right;\
+        border-bottom:1px solid #ddd;white-space:nowrap}td:nth-child(-n+2),td:last-child{text-align:left}th{position:sticky;top:0;background:#fff}";
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head { meta charset="utf-8"; title { "Kernels" } style { (maud::PreEscaped(style)) } }
+            body {
+                h1 { "Kernels at the network's shapes" }
+                p {
+                    (a.batch) " pictures of " (a.size) " px, " (a.precision) ", estimated for " (gpu.name) ": each op once, "
+                    (format!("{:.1}", total * 1e6)) " µs."
+                }
+                p { strong { (ESTIMATE) } }
+                table {
+                    thead { tr { @for (name, _) in COLUMNS { th { (name) } } } }
+                    tbody { @for r in rows { tr title=(r.inputs) { @for c in cells(r) { td { (c) } } } } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the kernels do at given shapes: every launch of a list of ops, run on the PTX emulator, counted and judged.
+//!
+//! Counts are exact, or bounds that [`crate::ptx::counters`] states. Times are estimates of [`crate::ptx::roofline`]; nothing here
+//! was measured on a GPU.
+
+use rayon::prelude::*;
+
+use super::emu::{Emulator, Launched, Options};
+use super::kernels::Kernel;
+use super::{Device, Precision};
+use crate::core::op::{Pass, Set};
+use crate::core::params::ParamStore;
+use crate::core::plan::{Memory, Plan};
+use crate::core::rng::{Rng, stream};
+use crate::core::shape::Shape;
+use crate::core::tape::{Tape, Var};
+use crate::error::Result;
+use crate::ops::{Case, Fill, dot};
+use crate::ptx::Checks;
+use crate::ptx::counters::Counters;
+use crate::ptx::occupancy::Occupancy;
+use crate::ptx::roofline::{self, Gpu};
+
+/// The launches of one kernel that one op makes in a step.
+pub struct Row {
+    /// The layer that the op was recorded in, and the op.
+    pub layer: String,
+    pub op: &'static str,
+    /// Shapes of the inputs.
+    pub inputs: String,
+    pub kernel: &'static Kernel,
+    pub launches: u64,
+    /// Of the first launch.
+    pub grid: [u32; 3],
+    pub threads: u32,
+    /// Static and dynamic shared memory of a block, bytes.
+    pub shared: u32,
+    /// Per thread, for the GPU that was asked for.
+    pub registers: u32,
+    pub spilled: u32,
+    pub counters: Counters,
+    /// Multiply-adds that the op needs, where the kernel is one that multiplies matrices.
+    pub useful_macs: Option<u64>,
+    pub occupancy: Option<Occupancy>,
+    /// Estimated, with the resource that binds the longest launch. None: the block does not fit that GPU.
+    pub seconds: Option<f64>,
+    pub bound: &'static str,
+    longest: f64,
+}
+
+impl Row {
+    /// Useful multiply-adds over executed ones: what tiles waste at their edges.
+    pub fn tile_use(&self) -> Option<f64> {
+        self.useful_macs.map(|m| m as f64 / self.counters.all_macs() as f64)
+    }
+    /// Bytes between L1 and L2 over the bytes of memory that the kernel touched.
+    pub fn moved_over_compulsory(&self) -> f64 {
+        let touched = self.counters.read.bytes + self.counters.written.bytes;
+        self.counters.moved_bytes() as f64 / touched.max(1) as f64
+    }
+}
+
+/// Runs every case once, forward and backward, and gives a row for each case and kernel. `done` hears of each case that ended.
+pub fn profile(cases: &[Case], precision: Precision, gpu: &'static Gpu, done: impl Fn() + Sync) -> Result<Vec<Row>> {
+    let rows: Vec<Vec<Row>> = cases
+        .par_iter()
+        .map(|c| {
+            let rows = one(c, precision, gpu);
+            done();
+            rows
+        })
+        .collect::<Result<_>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+fn one(case: &Case, precision: Precision, gpu: &'static Gpu) -> Result<Vec<Row>> {
+    // Checks are the tests' business.
+    let checks = Checks { init: false, race: false, tf32: false };
+    let emulator = Emulator::new(Options { checks, counters: true, ..Options::default() });
+    let store = ParamStore::new(0);
+    let mut t = Tape::new(&store);
+    let mut store = store;
+    let x: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
+    let mut fed: Vec<(Var, Shape, Fill)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
+    let y = t.record_case(case, &x)?;
+    let wanted: Vec<Var> = (0..x.len()).filter(|&i| case.wants.has(i)).map(|i| x[i]).collect();
+    let mut fetch = y.clone();
+    fetch.extend(case.op.updates().iter().map(|&i| x[i]));
+    if !y.is_empty() && case.wants != Set::NONE && !wanted.is_empty() {
+        let shape = t.shape(y[0]);
+        let u = t.input(shape);
+        fed.push((u, shape, Fill::Normal));
+        let loss = dot::dot(&mut t, y[0], u)?;
+        let g = t.backward(loss, &wanted)?;
+        fetch.extend(wanted.iter().filter_map(|&v| g.of(v)));
+    }
+    let ys: Vec<Shape> = y.iter().map(|&v| t.shape(v)).collect();
+    let xs: Vec<Shape> = case.inputs.iter().map(|i| i.0).collect();
+    let macs = case.op.cost(Pass::Forward, &xs, &ys).macs;
+    let mut plan = Plan::on(&Device::Gpu(emulator.clone(), precision), t, &fetch, Memory::Planned)?;
+    for (i, &(v, s, f)) in fed.iter().enumerate() {
+        plan.feed(v).copy_from_slice(&f.values(s, &mut Rng::new(22, stream("case"), i as u64)));
+    }
+    emulator.keep_reports();
+    plan.run(&mut store)?;
+    let mut rows: Vec<Row> = Vec::new();
+    // Between the passes stands the scalar product that gives the backward pass something to derive.
+    let mut between = false;
+    for l in emulator.take_reports() {
+        if case.op.name() != "dot" {
+            let was = between;
+            between = l.kernel.name == "dot_fwd_f32" || between && l.kernel.name != "dot_bwd_f32";
+            if was || between {
+                continue;
+            }
+        }
+        add(&mut rows, case, &xs, macs, l, gpu);
+    }
+    Ok(rows)
+}
+
+fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, gpu: &'static Gpu) {
+    let built = l.kernel.on(if gpu.sm >= 90 { 90 } else { 80 });
+    let registers = built.map_or(0, |r| r.registers);
+    let threads = l.block.iter().product();
+    let shared = l.shared + l.kernel.shared();
+    let c = l.report.counters;
+    let shape = roofline::Shape { threads, registers, shared, half: false };
+    let e = roofline::estimate(&c, shape, gpu);
+    let (seconds, bound) = e.as_ref().map_or((None, "does not fit"), |e| (Some(e.seconds), e.bound_name()));
+    let i = rows.iter().position(|r| r.kernel.name == l.kernel.name).unwrap_or_else(|| {
+        let multiplies = ["fprop", "dgrad", "wgrad", "linear_fwd"].iter().any(|p| l.kernel.name.contains(p));
+        // With 3xtf32 each factor is a sum of two, and three of the four products are formed.
+        let times = if l.kernel.name.contains("3xtf32") { 3 } else { 1 };
+        rows.push(Row {
+            layer: case.label.clone(),
+            op: case.op.name(),
+            inputs: xs.iter().map(Shape::to_string).collect::<Vec<_>>().join(" "),
+            kernel: l.kernel,
+            launches: 0,
+            grid: l.grid,
+            threads,
+            shared,
+            registers,
+            spilled: built.map_or(0, |r| r.spill_stores + r.spill_loads),
+            counters: Counters::default(),
+            useful_macs: multiplies.then_some(macs * times),
+            occupancy: e.as_ref().map(|e| e.occupancy),
+            seconds: Some(0.0),
+            bound,
+            longest: 0.0,
+        });
+        rows.len() - 1
+    });
+    let row = &mut rows[i];
+    row.launches += 1;
+    row.counters.merge(&c);
+    row.seconds = row.seconds.zip(seconds).map(|(a, b)| a + b);
+    if seconds.unwrap_or(f64::INFINITY) > row.longest {
+        (row.longest, row.bound) = (seconds.unwrap_or(f64::INFINITY), bound);
+    }
+}

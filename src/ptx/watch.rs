@@ -1,0 +1,207 @@
+//! What watches a launch besides the checks of the access itself: the race check and the traffic counters, which share their view
+//! of each access.
+
+use super::counters::{Op, Traffic};
+use super::fault::{FaultKind, Place, Raise};
+use super::pattern::Pattern;
+use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch};
+
+/// The state of a launch under watch.
+pub(crate) struct Watch {
+    shared: Option<SharedRaces>,
+    global: Option<GlobalRaces>,
+    clocks: GlobalClocks,
+    pub traffic: Option<Traffic>,
+    /// By instruction: the patterns of its last accesses to shared and to global memory (`cp.async` has both).
+    patterns: Vec<[Option<Box<Pattern>>; 2]>,
+    warps: usize,
+    /// Per barrier: the warps that wait at it, and whether one has passed it by (`bar.arrive`).
+    waiting: [(Vec<u32>, bool); 16],
+}
+
+/// What a launch is made of, for a [`Watch`].
+pub(crate) struct Watched {
+    pub ops: usize,
+    pub warps: usize,
+    pub blocks: u64,
+    /// Bytes of shared memory.
+    pub shared: usize,
+    /// Bytes of each buffer, and whether the kernel may write to it.
+    pub buffers: Vec<(u64, bool)>,
+    /// The narrowest accesses to shared and to global memory, in bytes.
+    pub narrowest: (u32, u32),
+}
+
+impl Watch {
+    pub fn new(l: Watched, race: bool, count: bool) -> Watch {
+        let sizes = || l.buffers.iter().map(|&(len, write)| if write { len as usize } else { 0 }).collect();
+        Watch {
+            shared: race.then(|| SharedRaces::new(l.shared, l.narrowest.0.min(4), l.warps)),
+            global: race.then(|| GlobalRaces::new(sizes(), l.narrowest.1.min(4), l.blocks)),
+            clocks: GlobalClocks::new(0, l.warps),
+            traffic: count.then(|| Traffic::new(l.buffers.iter().map(|b| b.0).collect())),
+            patterns: (0..l.ops).map(|_| [None, None]).collect(),
+            warps: l.warps,
+            waiting: Default::default(),
+        }
+    }
+
+    /// A block begins.
+    pub fn begin(&mut self, block: u32) {
+        if let Some(s) = &mut self.shared {
+            s.begin(block);
+        }
+        self.clocks = GlobalClocks::new(block, self.warps);
+        self.waiting = Default::default();
+    }
+
+    /// Lanes of a warp access shared memory. `same` says of two lanes whether they write the same value.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
+    pub fn shared(
+        &mut self,
+        touch: Touch,
+        warp: u32,
+        pc: usize,
+        a: &[u64; 32],
+        mask: u32,
+        bytes: u32,
+        same: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<(), Box<Conflict>> {
+        let p = self.patterns[pc][0].get_or_insert_default();
+        p.update(a, mask, bytes);
+        if let Some(t) = &mut self.traffic
+            && touch != Touch::Arrived
+        {
+            t.shared(operation(touch), pc as u32, p);
+        }
+        let Some(races) = &mut self.shared else { return Ok(()) };
+        let base = a[mask.trailing_zeros() as usize & 31];
+        match agreed(p, touch, mask, same) {
+            None => races.touch(touch, warp, pc as u32, base as u32, &p.pieces, bytes),
+            Some(pieces) => races.touch(touch, warp, pc as u32, base as u32, &pieces, bytes),
+        }
+    }
+
+    /// The same of a buffer in global memory, `a` relative to its start.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
+    pub fn global(
+        &mut self,
+        touch: Touch,
+        warp: u32,
+        pc: usize,
+        buffer: usize,
+        a: &[u64; 32],
+        mask: u32,
+        bytes: u32,
+        same: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<(), Box<Conflict>> {
+        let races = self.global.as_mut().filter(|g| g.watches(buffer as u32));
+        if races.is_none() && self.traffic.is_none() {
+            return Ok(());
+        }
+        let p = self.patterns[pc][1].get_or_insert_default();
+        p.update(a, mask, bytes);
+        let base = a[mask.trailing_zeros() as usize & 31];
+        if let Some(t) = &mut self.traffic {
+            t.global(operation(touch), pc as u32, buffer as u32, base, p, mask.count_ones(), bytes);
+        }
+        let Some(races) = races else { return Ok(()) };
+        let (me, buffer) = (&mut self.clocks, buffer as u32);
+        match agreed(p, touch, mask, same) {
+            None => races.touch(touch, me, warp, pc as u32, buffer, base, &p.pieces, bytes),
+            Some(pieces) => races.touch(touch, me, warp, pc as u32, buffer, base, &pieces, bytes),
+        }
+    }
+
+    /// A `.sync` instruction of lanes `mask` of a warp of which `live` have not exited.
+    #[inline]
+    pub fn sync(&mut self, warp: u32, mask: u32, live: u32) {
+        if let Some(s) = &mut self.shared {
+            s.sync(warp, mask, live);
+        }
+    }
+
+    /// A warp reaches a barrier; `pass`: without waiting.
+    pub fn arrive(&mut self, barrier: usize, warp: u32, pass: bool) {
+        let (waiting, passed) = &mut self.waiting[barrier];
+        *passed |= pass;
+        if !pass && !waiting.contains(&warp) {
+            waiting.push(warp);
+        } else if pass && let Some(s) = &mut self.shared {
+            // What comes later is not covered.
+            s.arrive(barrier as u32, warp);
+        }
+    }
+
+    /// All that a barrier waits for have come; `all`: they are the whole block.
+    pub fn complete(&mut self, barrier: usize, all: bool) {
+        let (waiting, passed) = std::mem::take(&mut self.waiting[barrier]);
+        if all && !passed {
+            if let Some(s) = &mut self.shared {
+                s.barrier();
+            }
+            self.clocks.barrier();
+        } else if let Some(s) = &mut self.shared {
+            waiting.iter().for_each(|&w| s.arrive(barrier as u32, w));
+            waiting.iter().for_each(|&w| s.leave(barrier as u32, w));
+            s.forget_barrier(barrier as u32);
+        }
+    }
+
+    pub fn fence(&mut self, warp: u32, device: bool) {
+        if let Some(s) = &mut self.shared {
+            s.fence(warp);
+        }
+        if device {
+            self.clocks.fence(warp);
+        }
+    }
+
+    pub fn matrix(&mut self, pc: usize, macs: u64) {
+        if let Some(t) = &mut self.traffic {
+            t.matrix(pc as u32, macs);
+        }
+    }
+}
+
+fn operation(touch: Touch) -> Op {
+    match touch {
+        Touch::Read => Op::Load,
+        Touch::Atomic => Op::Atomic,
+        _ => Op::Store,
+    }
+}
+
+/// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
+#[inline(always)]
+fn agreed(p: &Pattern, touch: Touch, mask: u32, same: &dyn Fn(usize, usize) -> bool) -> Option<Vec<(i32, u32)>> {
+    if touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
+        return None;
+    }
+    Some(
+        p.pieces
+            .iter()
+            .map(|&(at, lanes)| {
+                let first = lanes.trailing_zeros() as usize;
+                let agree = (first..32).filter(|i| lanes >> i & 1 == 1).all(|i| same(first, i));
+                (at, if agree { 1 << first } else { lanes })
+            })
+            .collect(),
+    )
+}
+
+/// The report of a race. `thread` gives the coordinates of a thread and of its block, in words.
+pub(crate) fn report(c: &Conflict, at: Place, thread: impl Fn(&Access) -> String) -> Box<Raise> {
+    let did = |t: Touch| match t {
+        Touch::Read => "read",
+        Touch::Write => "write",
+        Touch::Atomic => "atomic",
+        Touch::Copy => "cp.async",
+        Touch::Arrived => "arrival of a cp.async",
+    };
+    let side = |when: &str, a: &Access| format!("{when} {} by {}: @{}", did(a.touch), thread(a), a.pc);
+    let sides = vec![side("earlier", &c.first), side("now a", &c.second)];
+    Box::new(Raise { kind: FaultKind::Race { hazard: c.hazard(), at, sides }, lane: Some(c.second.lane) })
+}
