@@ -171,14 +171,14 @@ R cuModuleLoadDataEx(void **m, const void *image, unsigned n, int *options, void
             return refuse;
         }
     }
-    // A copy: a driver does not keep the caller's memory. Of machine code only the mark is kept.
-    *m = strdup(memcmp(text, "\177ELF", 4) == 0 ? "\177ELF" : text);
+    // A copy: the image is the caller's, and may be gone after the call.
+    *m = strdup(memcmp(text, "\177ELF", 4) == 0 ? "" : text);
     return OK;
 }
 R cuModuleUnload(void *m) { ENTER(cuModuleUnload); return OK; }
 R cuModuleGetFunction(Function **f, void *m, const char *name) {
     ENTER(cuModuleGetFunction);
-    if (*(char *)m != '\177' && !strstr(m, name)) return NOT_FOUND;
+    if (*(char *)m && !strstr(m, name)) return NOT_FOUND;
     *f = malloc(sizeof(Function));
     **f = (Function){strdup(name), 48 * 1024};
     return OK;
