@@ -2,5 +2,9 @@
 
 #[path = "ptx/faults.rs"]
 mod faults;
+#[path = "ptx/instructions.rs"]
+mod instructions;
 #[path = "ptx/kernels.rs"]
 mod kernels;
+#[path = "ptx/warp.rs"]
+mod warp;

@@ -24,6 +24,8 @@ struct State {
     recording: Option<Vec<Command>>,
     reports: Vec<Launched>,
     keep_reports: bool,
+    /// Modules that were replaced, by name.
+    other: HashMap<&'static str, Arc<ptx::Module>>,
 }
 
 /// One launch that the emulator ran, and what it did.
@@ -46,7 +48,7 @@ impl Emulator {
     pub fn new(options: Options) -> Arc<Emulator> {
         let machine = ptx::Machine::new(options);
         let (blocks, reports) = (HashMap::new(), Vec::new());
-        let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false };
+        let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false, other: HashMap::new() };
         Arc::new(Emulator { state: Arc::new(Mutex::new(state)) })
     }
 
@@ -58,6 +60,14 @@ impl Emulator {
     /// Every launch since the last call, in order.
     pub fn take_reports(&self) -> Vec<Launched> {
         std::mem::take(&mut self.lock().reports)
+    }
+
+    /// Runs this text wherever a kernel of the module is launched: for tests that break kernels.
+    pub fn replace_module(&self, module: &'static kernels::Module, ptx: &str) -> Result<()> {
+        let parsed = ptx::Module::parse(module.name, ptx);
+        let parsed = parsed.map_err(|e| Error::Device { device: "emu".into(), why: e.to_string() })?;
+        self.lock().other.insert(module.name, Arc::new(parsed));
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -87,7 +97,10 @@ impl State {
     }
 
     fn run(&mut self, l: &Launch) -> Result<()> {
-        let module = module(l.kernel)?;
+        let module = match self.other.get(l.kernel.module.name) {
+            Some(m) => m.clone(),
+            None => module(l.kernel)?,
+        };
         let arg = |a: &Arg| match a {
             Arg::Read(s) => ptx::Arg::Read { addr: self.address(*s), len: s.len as u64 },
             Arg::Write(s) => ptx::Arg::Write { addr: self.address(*s), len: s.len as u64 },

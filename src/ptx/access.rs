@@ -212,7 +212,7 @@ impl Exec<'_> {
             return Ok(false);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Read, warp, pc, &a, m, size as u32, |_, _| true);
+            let found = watch.shared(Touch::Read, warp, pc, &a, m, size as u32, &|_, _| true);
             self.shared_race(found)?;
         }
         gather(&self.shared.data, &a, m, r, mem);
@@ -235,7 +235,7 @@ impl Exec<'_> {
             return Ok(false);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Write, warp, pc, &a, m, size as u32, |i, k| same_words(r, mem, i, k));
+            let found = watch.shared(Touch::Write, warp, pc, &a, m, size as u32, &|i, k| same_words(r, mem, i, k));
             self.shared_race(found)?;
         }
         scatter(&mut self.shared, &a, m, r, mem);
@@ -266,7 +266,7 @@ impl Exec<'_> {
             return Ok(false);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.global(Touch::Read, warp, pc, hit.buffer, &a, m, size, |_, _| true);
+            let found = watch.global(Touch::Read, warp, pc, hit.buffer, &a, m, size, &|_, _| true);
             self.global_race(found, hit.buffer)?;
         }
         gather(&self.global.buffers[hit.buffer].bytes.data, &a, m, r, mem);
@@ -293,7 +293,7 @@ impl Exec<'_> {
             *v = v.wrapping_sub(hit.base);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.global(Touch::Write, warp, pc, hit.buffer, &a, m, size, |i, k| same_words(r, mem, i, k));
+            let found = watch.global(Touch::Write, warp, pc, hit.buffer, &a, m, size, &|i, k| same_words(r, mem, i, k));
             self.global_race(found, hit.buffer)?;
         }
         scatter(&mut self.global.buffers[hit.buffer].bytes, &a, m, r, mem);
@@ -334,7 +334,7 @@ impl Exec<'_> {
         }
         self.tell(w, pc, m, &a, &targets, size, if write { AccessKind::Write } else { AccessKind::Read })?;
         let touch = if write { Touch::Write } else { Touch::Read };
-        self.watch(w.index, pc, m, &targets, size, touch, |i, k| same_words(r, &mem, i, k))?;
+        self.watch(w.index, pc, m, &targets, size, touch, &|i, k| same_words(r, &mem, i, k))?;
 
         let bank = if mem.wide { Bank::L } else { Bank::W };
         if write {
@@ -425,7 +425,7 @@ impl Exec<'_> {
         targets: &[(Target, usize); 32],
         bytes: u32,
         touch: Touch,
-        same: impl Fn(usize, usize) -> bool,
+        same: &dyn Fn(usize, usize) -> bool,
     ) -> Raised {
         let at = targets.map(|t| t.1 as u64);
         let mut rest = m;
@@ -437,11 +437,11 @@ impl Exec<'_> {
             rest &= !mask;
             match target {
                 Target::Shared => {
-                    let found = watch.shared(touch, warp, pc, &at, mask, bytes, &same);
+                    let found = watch.shared(touch, warp, pc, &at, mask, bytes, same);
                     self.shared_race(found)?;
                 }
                 Target::Buffer(b) => {
-                    let found = watch.global(touch, warp, pc, b, &at, mask, bytes, &same);
+                    let found = watch.global(touch, warp, pc, b, &at, mask, bytes, same);
                     self.global_race(found, b)?;
                 }
                 _ => {}
@@ -652,7 +652,7 @@ impl Exec<'_> {
             targets[i] = self.resolve(w, frame, atom.space, a[i], size, true, i as u32)?;
         }
         self.tell(w, pc, m, &a, &targets, size, AccessKind::Atomic)?;
-        self.watch(w.index, pc, m, &targets, size, Touch::Atomic, |_, _| true)?;
+        self.watch(w.index, pc, m, &targets, size, Touch::Atomic, &|_, _| true)?;
         for k in 0..atom.count as usize {
             let mut out = [0u64; 32];
             for i in lanes_of(m) {
@@ -728,10 +728,10 @@ impl Exec<'_> {
         }
         if reading != 0 {
             self.tell(w, pc, reading, &from_address, &reads, bytes, AccessKind::Read)?;
-            self.watch(w.index, pc, reading, &reads, bytes, Touch::Read, |_, _| true)?;
+            self.watch(w.index, pc, reading, &reads, bytes, Touch::Read, &|_, _| true)?;
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Copy, w.index, pc, &to_address, m, bytes, |_, _| true);
+            let found = watch.shared(Touch::Copy, w.index, pc, &to_address, m, bytes, &|_, _| true);
             self.shared_race(found)?;
         }
         if self.late_copies {
@@ -796,7 +796,7 @@ impl Exec<'_> {
             }
             if let Some(watch) = &mut self.watch {
                 let found =
-                    watch.shared(Touch::Arrived, w.index, first.pc as usize, &address, mask, first.bytes as u32, |_, _| true);
+                    watch.shared(Touch::Arrived, w.index, first.pc as usize, &address, mask, first.bytes as u32, &|_, _| true);
                 self.shared_race(found)?;
             }
             if let Some(o) = &mut self.observer {

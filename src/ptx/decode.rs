@@ -727,6 +727,14 @@ pub(super) fn float(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     }
 }
 
+pub(super) fn half(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    let name = i.opcode.split('.').next().expect("an opcode has a name");
+    match numeric::half(name, mods) {
+        Some(num) => d.num(num, i),
+        None => Err(format!("`{}`: this form is not supported", i.opcode)),
+    }
+}
+
 // ---- comparison and selection ----
 
 /// Relations, in the order of [`Op::x`].
@@ -749,6 +757,8 @@ fn compare(d: &mut Decoder, relation: &str, ty: &str, ftz: bool, a: &Operand, b:
         "b64" | "u64" | "s64" => Code::SetpU64,
         "f32" => Code::SetpF,
         "f64" => Code::SetpD,
+        "f16" => Code::SetpH,
+        "bf16" => Code::SetpBf,
         _ => return Err(format!("comparison of {ty} is not supported")),
     };
     let bank = type_bank(ty);
@@ -806,7 +816,13 @@ pub(super) fn set(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 3)?;
     let t = d.temp(Bank::P);
     compare(d, mods[0], mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[1], &i.operands[2], t)?;
-    let one = if mods[mods.len() - 2] == "f32" { 1.0f32.to_bits() } else { !0 };
+    let one = match mods[mods.len() - 2] {
+        "f32" => 1.0f32.to_bits(),
+        "f16" => 0x3c00,
+        "bf16" => 0x3f80,
+        "u16" | "s16" => 0xffff,
+        _ => !0,
+    };
     let (yes, no) = (d.constant(Bank::W, one as u64), d.constant(Bank::W, 0));
     let dst = d.dst(&i.operands[0], Bank::W)?;
     d.put(Code::Selp32, dst, [yes, no, t]);
@@ -951,12 +967,12 @@ pub(super) fn cvt_int(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let (to, from) = (mods[mods.len() - 2], mods[mods.len() - 1]);
-    let size = |t: &str| type_size(&format!(".{t}")).expect("the form lists types");
+    let size = |t: &str| if t == "tf32" { 4 } else { type_size(&format!(".{t}")).expect("the form lists types") };
     let src_bank = if size(from) == 8 { Bank::L } else { Bank::W };
     let mut a = d.src(&i.operands[1], src_bank)?;
     let dst_bank = if size(to) == 8 { Bank::L } else { Bank::W };
     let dst = d.dst(&i.operands[0], dst_bank)?;
-    let float = |t: &str| t.starts_with('f');
+    let float = |t: &str| t.starts_with('f') || t.starts_with('b');
     // Small integers are widened first.
     let mut from = from;
     if !float(from) && size(from) < 4 {
@@ -977,6 +993,23 @@ pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         Some(numeric::Cvt::Num(num)) => d.put_num(num, dst, [a, 0, 0]),
         None => return Err(format!("`{}`: this rounding is not supported", i.opcode)),
     }
+    Ok(())
+}
+
+/// Two floats to a pair: the first goes to the high half.
+pub(super) fn cvt_pair(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    d.num(numeric::cvt_pair(mods), i)
+}
+
+/// Between integers, to the nearest value of the destination's type.
+pub(super) fn cvt_sat(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let (to, from) = (mods[1], mods[2]);
+    let wide = |t: &str| t.ends_with("64");
+    let a = d.src(&i.operands[1], if wide(from) { Bank::L } else { Bank::W })?;
+    let dst = d.dst(&i.operands[0], if wide(to) { Bank::L } else { Bank::W })?;
+    let half = d.is_half(&i.operands[0]);
+    d.put_num(numeric::cvt_sat(to, from, half), dst, [a, 0, 0]);
     Ok(())
 }
 
@@ -1098,8 +1131,8 @@ pub(super) fn st_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 
 pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let red = i.opcode.starts_with("red");
-    let name = *mods[..mods.len() - 1].last().expect("the form has an operation");
-    let op = match name {
+    let name = mods[..mods.len() - 1].iter().rev().find(|m| **m != "noftz").expect("the form has an operation");
+    let op = match *name {
         "add" => AtomOp::Add,
         "min" => AtomOp::Min,
         "max" => AtomOp::Max,
@@ -1118,6 +1151,10 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         "s64" => AtomType::S64,
         "b64" | "u64" => AtomType::U64,
         "f32" => AtomType::F32,
+        "f16" => AtomType::F16,
+        "bf16" => AtomType::Bf16,
+        "f16x2" => AtomType::F16x2,
+        "bf16x2" => AtomType::Bf16x2,
         _ => AtomType::F64,
     };
     let float = matches!(ty, AtomType::F32 | AtomType::F64);

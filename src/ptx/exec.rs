@@ -279,6 +279,28 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         {
             break Err(e);
         }
+        // A random schedule stops warps behind memory instructions.
+        macro_rules! yield_if_due {
+            () => {
+                if x.preempt.as_ref().is_some_and(|p| p.due) {
+                    w.groups.push(put_back(pc + 1, active, group.turn));
+                    break Ok(());
+                }
+            };
+        }
+        // The fast path declines whatever is unusual.
+        macro_rules! memory {
+            ($fast:expr) => {
+                match $fast {
+                    Ok(true) => {}
+                    Ok(false) => match x.access(w, r, frame, op, pc, m) {
+                        Ok(()) => yield_if_due!(),
+                        Err(e) => break Err(e),
+                    },
+                    Err(e) => break Err(e),
+                }
+            };
+        }
         macro_rules! dispatch {
             ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
                 match op.code {
@@ -331,40 +353,12 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                             break Ok(());
                         }
                     }
-                    Code::LdShared => match x.load_shared(r, op, m, pc, w.index) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::StShared => match x.store_shared(r, op, m, pc, w.index) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::LdGlobal => match x.load_global(r, op, m, pc, w.index) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
-                    Code::StGlobal => match x.store_global(r, op, m, pc, w.index) {
-                        Ok(true) => {}
-                        Ok(false) => match x.access(w, r, frame, op, pc, m) {
-                            Ok(()) => {}
-                            Err(e) => break Err(e),
-                        },
-                        Err(e) => break Err(e),
-                    },
+                    Code::LdShared => memory!(x.load_shared(r, op, m, pc, w.index)),
+                    Code::StShared => memory!(x.store_shared(r, op, m, pc, w.index)),
+                    Code::LdGlobal => memory!(x.load_global(r, op, m, pc, w.index)),
+                    Code::StGlobal => memory!(x.store_global(r, op, m, pc, w.index)),
                     _ => match x.special(w, r, frame, op, pc, m, active) {
-                        Ok(Flow::Next) => {}
+                        Ok(Flow::Next) => yield_if_due!(),
                         Ok(Flow::Leave) => break Ok(()),
                         Err(e) => break Err(e),
                     },
@@ -373,12 +367,6 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         }
         hot_table!(dispatch);
         pc += 1;
-        if let Some(p) = &x.preempt
-            && p.due
-        {
-            w.groups.push(put_back(pc, active, group.turn));
-            break Ok(());
-        }
     };
     x.executed += n;
     w.at = (pc as u32, frame);
@@ -596,18 +584,16 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
             }
         }
         Code::Bfi32 => {
-            let o = std::array::from_fn(|i| {
-                bfi(r.w[a].0[i] as u64, r.w[b].0[i] as u64, r.w[c].0[i], r.w[op.x as usize].0[i], 32) as u32
-            });
+            let o = std::array::from_fn(|i| bfi_b32(r.w[a].0[i], r.w[b].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]));
             put_w(&mut r.w[op.d as usize], m, &o);
         }
         Code::Bfi64 | Code::BfeU64 | Code::BfeS64 => {
             let o = std::array::from_fn(|i| {
                 let (v, pos, len) = (r.l[a].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]);
                 match op.code {
-                    Code::Bfi64 => bfi(v, r.l[b].0[i], pos, len, 64),
-                    Code::BfeU64 => bfe_u(v, pos, len, 64),
-                    _ => bfe_s(v as i64, pos, len, 64),
+                    Code::Bfi64 => bfi_b64(v, r.l[b].0[i], pos, len),
+                    Code::BfeU64 => bfe_u64(v, pos, len),
+                    _ => bfe_s64(v, pos, len),
                 }
             });
             put_l(&mut r.l[op.d as usize], m, &o);

@@ -59,6 +59,37 @@ pub(crate) fn knows(mnemonic: &str) -> bool {
     TABLE.iter().any(|r| r.form.strip_prefix(mnemonic).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
 }
 
+/// How often each form occurs in a module's kernels and functions, most frequent first, and whether it is supported.
+pub fn census(module: &super::Module) -> Vec<Form> {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for f in &module.source.functions {
+        for i in &f.body {
+            *counts.entry(&i.opcode).or_default() += 1;
+        }
+    }
+    let form = |(opcode, count): (&str, u64)| Form { opcode: opcode.to_string(), count, supported: find(opcode).is_some() };
+    let mut list: Vec<Form> = counts.into_iter().map(form).collect();
+    list.sort_by(|a, b| b.count.cmp(&a.count).then(a.opcode.cmp(&b.opcode)));
+    list
+}
+
+/// A row of [`census`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// With all modifiers, as the module has it.
+    pub opcode: String,
+    /// Static occurrences.
+    pub count: u64,
+    pub supported: bool,
+}
+
+impl Row {
+    /// Whether this is the row that decodes the opcode.
+    pub fn decodes(&self, opcode: &str) -> bool {
+        find(opcode).is_some_and(|r| std::ptr::eq(r, self))
+    }
+}
+
 fn matches(form: &str, mods: &[&str]) -> bool {
     if form.is_empty() {
         return mods.is_empty();
@@ -159,6 +190,14 @@ static TABLE: &[Row] = &[
     row("dp4a.s32.u32", Alu(Code::Dp4aSU)),
     row("dp4a.u32.s32", Alu(Code::Dp4aUS)),
     row("dp4a.u32.u32", Alu(Code::Dp4aUU)),
+    row("dp2a.lo.s32.s32", Alu(Code::Dp2aLoSS)),
+    row("dp2a.lo.s32.u32", Alu(Code::Dp2aLoSU)),
+    row("dp2a.lo.u32.s32", Alu(Code::Dp2aLoUS)),
+    row("dp2a.lo.u32.u32", Alu(Code::Dp2aLoUU)),
+    row("dp2a.hi.s32.s32", Alu(Code::Dp2aHiSS)),
+    row("dp2a.hi.s32.u32", Alu(Code::Dp2aHiSU)),
+    row("dp2a.hi.u32.s32", Alu(Code::Dp2aHiUS)),
+    row("dp2a.hi.u32.u32", Alu(Code::Dp2aHiUU)),
     // Bits.
     row("and.b32", Alu(Code::And32)),
     row("or.b32", Alu(Code::Or32)),
@@ -204,11 +243,19 @@ static TABLE: &[Row] = &[
     row("bfind.s64", Alu(Code::BfindS64)),
     row("bfind.shiftamt.u32", Alu(Code::BfindShiftU32)),
     row("bfind.shiftamt.s32", Alu(Code::BfindShiftS32)),
+    row("bfind.shiftamt.u64", Alu(Code::BfindShiftU64)),
+    row("bfind.shiftamt.s64", Alu(Code::BfindShiftS64)),
     row("bfe.u32", Alu(Code::BfeU32)),
     row("bfe.s32", Alu(Code::BfeS32)),
     row("bfe.{u64|s64}", With(decode::bit_field)),
     row("bfi.{b32|b64}", With(decode::bit_field)),
     row("prmt.b32", Alu(Code::Prmt)),
+    row("prmt.b32.f4e", Alu(Code::PrmtF4e)),
+    row("prmt.b32.b4e", Alu(Code::PrmtB4e)),
+    row("prmt.b32.rc8", Alu(Code::PrmtRc8)),
+    row("prmt.b32.ecl", Alu(Code::PrmtEcl)),
+    row("prmt.b32.ecr", Alu(Code::PrmtEcr)),
+    row("prmt.b32.rc16", Alu(Code::PrmtRc16)),
     row("lop3.b32", With(decode::lop3)),
     // f32.
     row("add[.rn].f32", Alu(Code::AddF)),
@@ -239,12 +286,15 @@ static TABLE: &[Row] = &[
     row("abs.f32", Alu(Code::AbsF)),
     row("abs.ftz.f32", Alu(Code::AbsFtz)),
     row("neg.f32", Alu(Code::NegF)),
+    row("neg.ftz.f32", With(decode::float)),
     row("min.f32", Alu(Code::MinF)),
     row("min.ftz.f32", Alu(Code::MinFtz)),
     row("min.NaN.f32", Alu(Code::MinNanF)),
+    row("min.ftz.NaN.f32", With(decode::float)),
     row("max.f32", Alu(Code::MaxF)),
     row("max.ftz.f32", Alu(Code::MaxFtz)),
     row("max.NaN.f32", Alu(Code::MaxNanF)),
+    row("max.ftz.NaN.f32", With(decode::float)),
     row("copysign.f32", Alu(Code::CopySignF)),
     // f64.
     row("add[.rn].f64", Alu(Code::AddD)),
@@ -260,22 +310,58 @@ static TABLE: &[Row] = &[
     row("min.f64", Alu(Code::MinD)),
     row("max.f64", Alu(Code::MaxD)),
     row("copysign.f64", Alu(Code::CopySignD)),
+    row("add.{rz|rm|rp}.f64", With(decode::float)),
+    row("sub.{rz|rm|rp}.f64", With(decode::float)),
+    row("mul.{rz|rm|rp}.f64", With(decode::float)),
+    row("div.{rz|rm|rp}.f64", With(decode::float)),
+    row("fma.{rz|rm|rp}.f64", With(decode::float)),
+    row("rcp.{rz|rm|rp}.f64", With(decode::float)),
+    row("sqrt.{rz|rm|rp}.f64", With(decode::float)),
+    // f16 and bf16, alone and in pairs.
+    row("add[.rn][.ftz][.sat].{f16|f16x2}", With(decode::half)),
+    row("sub[.rn][.ftz][.sat].{f16|f16x2}", With(decode::half)),
+    row("mul[.rn][.ftz][.sat].{f16|f16x2}", With(decode::half)),
+    row("add[.rn].{bf16|bf16x2}", With(decode::half)),
+    row("sub[.rn].{bf16|bf16x2}", With(decode::half)),
+    row("mul[.rn].{bf16|bf16x2}", With(decode::half)),
+    row("fma.rn[.ftz][.sat|.relu].{f16|f16x2}", With(decode::half)),
+    row("fma.rn[.relu].{bf16|bf16x2}", With(decode::half)),
+    row("neg[.ftz].{f16|f16x2|bf16|bf16x2}", With(decode::half)),
+    row("abs[.ftz].{f16|f16x2|bf16|bf16x2}", With(decode::half)),
+    row("min[.ftz][.NaN].{f16|f16x2|bf16|bf16x2}", With(decode::half)),
+    row("max[.ftz][.NaN].{f16|f16x2|bf16|bf16x2}", With(decode::half)),
+    row("ex2.approx.{f16|f16x2}", With(decode::half)),
+    row("ex2.approx.ftz.{bf16|bf16x2}", With(decode::half)),
+    row("tanh.approx.{f16|f16x2|bf16|bf16x2}", With(decode::half)),
     // Comparison and selection.
     row("setp.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(decode::setp)),
     row("setp.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{and|or|xor}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(decode::setp)),
     row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{f32|f64}", With(decode::setp)),
     row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}[.ftz].{f32|f64}", With(decode::setp)),
+    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{f16|bf16}", With(decode::setp)),
+    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}.{f16|bf16}", With(decode::setp)),
     row("set.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{u32|s32|f32}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(decode::set)),
     row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{u32|s32|f32}.{f32|f64}", With(decode::set)),
+    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{u16|s16|u32|s32|f16|bf16}.{f16|bf16}", With(decode::set)),
     row("selp.{b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(decode::selp)),
     row("slct[.ftz].{b32|u32|s32|f32|b64|u64|s64|f64}.{s32|f32}", With(decode::slct)),
     // Moves and conversions.
     row("mov.{pred|b16|u16|s16|f16|bf16|b32|u32|s32|f32|b64|u64|s64|f64}", With(decode::mov)),
     row("cvt.{u8|s8|u16|s16|u32|s32|u64|s64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(decode::cvt_int)),
+    row("cvt.sat.{u8|s8|u16|s16|u32|s32|u64|s64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(decode::cvt_sat)),
     row("cvt[.rn|.rz|.rm|.rp].{f32|f64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(decode::cvt)),
     row("cvt.{rni|rzi|rmi|rpi}[.ftz].{u8|s8|u16|s16|u32|s32|u64|s64}.{f32|f64}", With(decode::cvt)),
     row("cvt[.rn|.rz|.rm|.rp|.rni|.rzi|.rmi|.rpi][.ftz][.sat].{f32|f64}.{f32|f64}", With(decode::cvt)),
     row("cvt.rna.tf32.f32", Alu(Code::Tf32Rna)),
+    row("cvt.rn.tf32.f32", With(decode::cvt)),
+    row("cvt.{rn|rz|rm|rp}[.relu][.ftz][.sat].{f16|bf16}.f32", With(decode::cvt)),
+    row("cvt[.ftz][.sat].f32.{f16|bf16}", With(decode::cvt)),
+    row("cvt.f64.f16", With(decode::cvt)),
+    row("cvt.{rn|rz|rm|rp}.f16.f64", With(decode::cvt)),
+    row("cvt.{rn|rz|rm|rp}.{f16|bf16}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(decode::cvt)),
+    row("cvt.{rni|rzi|rmi|rpi}.{u8|s8|u16|s16|u32|s32|u64|s64}.{f16|bf16}", With(decode::cvt)),
+    row("cvt[.rni|.rzi|.rmi|.rpi][.sat].f16.f16", With(decode::cvt)),
+    row("cvt.{rn|rz}[.relu].{f16x2|bf16x2}.f32", With(decode::cvt_pair)),
     row("cvta.{global|shared|local|const|param}.u64", With(decode::cvta)),
     row("cvta.to.{global|shared|local|const|param}.u64", With(decode::cvta)),
     row("isspacep.{global|shared|local|const}", With(decode::isspacep)),
@@ -290,6 +376,8 @@ static TABLE: &[Row] = &[
     row("prefetch[.global|.local].{L1|L2}", With(decode::nop)),
     row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.gpu|.sys][.global|.shared].{add|min|max|inc|dec|and|or|xor|exch|cas}.{b16|b32|u32|s32|f32|b64|u64|s64|f64}", With(decode::atom)),
     row("red[.relaxed|.release][.cta|.gpu|.sys][.global|.shared].{add|min|max|inc|dec|and|or|xor}.{b32|u32|s32|f32|b64|u64|s64|f64}", With(decode::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.gpu|.sys][.global|.shared].add.noftz.{f16|bf16|f16x2|bf16x2}", With(decode::atom)),
+    row("red[.relaxed|.release][.cta|.gpu|.sys][.global|.shared].add.noftz.{f16|bf16|f16x2|bf16x2}", With(decode::atom)),
     row("membar.{cta|gl|sys}", With(decode::fence)),
     row("fence[.sc|.acq_rel].{cta|gpu|sys}", With(decode::fence)),
     row("cp.async.ca.shared.global[.L2::64B|.L2::128B|.L2::256B]", With(decode::cp_async)),

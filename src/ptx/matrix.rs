@@ -50,7 +50,7 @@ impl Exec<'_> {
         if self.watched() {
             self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
         }
-        self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, |_, _| true)?;
+        self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, &|_, _| true)?;
         let mut out = [NO_LANES; 4];
         let trans = op.x != 0;
         matrix::ldmatrix(&rows[..8 * n], trans, &mut out[..n]);

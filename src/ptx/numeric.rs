@@ -63,6 +63,7 @@ pub(super) fn float(name: &str, mods: &[&str]) -> Option<Num> {
         if sat { fp::sat(x) } else { x }
     };
     let arg = move |x: u32| if ftz { fp::ftz(x) } else { x };
+    let nan = mods.contains(&"NaN");
     let approximate = |f: Function| Num::WW(Box::new(move |a, how: Approx| from_fn(|i| approx::f32(f, a[i], ftz, how))));
     let approx = mods.contains(&"approx");
     Some(match name {
@@ -85,8 +86,85 @@ pub(super) fn float(name: &str, mods: &[&str]) -> Option<Num> {
         "ex2" => approximate(Function::Ex2),
         "lg2" => approximate(Function::Lg2),
         "tanh" => approximate(Function::Tanh),
+        "neg" => ww(move |a| arg(a) ^ 0x8000_0000),
+        "min" => www(move |a, b| fp::min(arg(a), arg(b), nan)),
+        "max" => www(move |a, b| fp::max(arg(a), arg(b), nan)),
         _ => return None,
     })
+}
+
+/// f16 and bf16, alone or in pairs.
+pub(super) fn half(name: &str, mods: &[&str]) -> Option<Num> {
+    let ty = *mods.last()?;
+    let (kind, pair) = (if ty.starts_with("bf16") { Half::Bf16 } else { Half::F16 }, ty.ends_with("x2"));
+    let has = |m: &str| mods.contains(&m);
+    let (ftz, sat, relu, nan) = (has("ftz"), has("sat"), has("relu"), has("NaN"));
+    let arg = move |x: u32| if ftz && kind == Half::F16 { half::ftz(x) } else { x };
+    let fin = move |x: u32| {
+        let x = arg(x);
+        let x = if relu { half::relu(x) } else { x };
+        if sat { half::sat(x, kind) } else { x }
+    };
+    let one = move |f: fn(u32, Half) -> u32| match pair {
+        true => ww(move |a| half::x2(a, |a| f(arg(a), kind))),
+        false => ww(move |a| f(arg(a & 0xffff), kind)),
+    };
+    let two = move |f: fn(u32, u32, Half) -> u32| match pair {
+        true => www(move |a, b| half::x2_2(a, b, |a, b| fin(f(arg(a), arg(b), kind)))),
+        false => www(move |a, b| fin(f(arg(a & 0xffff), arg(b & 0xffff), kind))),
+    };
+    let approximate = move |g: Function| -> Num {
+        Num::WW(Box::new(move |a, how: Approx| {
+            let each = |x: u32| approx::half(g, x, kind, how);
+            from_fn(|i| if pair { half::x2(a[i], each) } else { each(a[i] & 0xffff) })
+        }))
+    };
+    Some(match name {
+        "add" => two(half::add),
+        "sub" => two(half::sub),
+        "mul" => two(half::mul),
+        "min" if nan => two(|a, b, k| half::min(a, b, true, k)),
+        "min" => two(|a, b, k| half::min(a, b, false, k)),
+        "max" if nan => two(|a, b, k| half::max(a, b, true, k)),
+        "max" => two(|a, b, k| half::max(a, b, false, k)),
+        "neg" => one(|a, _| a ^ 0x8000),
+        "abs" => one(|a, _| a & 0x7fff),
+        "fma" if pair => wwww(move |a, b, c| half::x2_3(a, b, c, |a, b, c| fin(half::fma(arg(a), arg(b), arg(c), kind)))),
+        "fma" => wwww(move |a, b, c| fin(half::fma(arg(a & 0xffff), arg(b & 0xffff), arg(c & 0xffff), kind))),
+        "ex2" => approximate(Function::Ex2),
+        "tanh" => approximate(Function::Tanh),
+        _ => return None,
+    })
+}
+
+/// `cvt.rn.f16x2.f32` and its kin.
+pub(super) fn cvt_pair(mods: &[&str]) -> Num {
+    let kind = if mods.contains(&"bf16x2") { Half::Bf16 } else { Half::F16 };
+    let (relu, mode) = (mods.contains(&"relu"), rounding(mods));
+    let one = move |x: u32| {
+        let x = half::narrow(x, kind, mode);
+        if relu { half::relu(x) } else { x }
+    };
+    www(move |a, b| one(a) << 16 | one(b))
+}
+
+/// `cvt.sat` between integers.
+pub(super) fn cvt_sat(to: &str, from: &str, half: bool) -> Num {
+    let bits = |t: &str| t[1..].parse::<u32>().expect("an integer type");
+    let signed = |t: &str| t.starts_with('s');
+    let (to_bits, to_signed, from_bits, from_signed) = (bits(to), signed(to), bits(from), signed(from));
+    let convert = move |x: u64| {
+        let up = 64 - from_bits;
+        let x = if from_signed { (((x << up) as i64) >> up) as u64 } else { x << up >> up };
+        let x = convert::int_to_int_sat(x, from_signed, to_bits, to_signed);
+        if half || to_bits == 16 { x & 0xffff } else { x }
+    };
+    match (from_bits == 64, to_bits == 64) {
+        (false, false) => ww(move |a| convert(a as u64) as u32),
+        (false, true) => lw(move |a| convert(a as u64)),
+        (true, false) => wl(move |a| convert(a) as u32),
+        (true, true) => ll(convert),
+    }
 }
 
 pub(super) enum Cvt {
@@ -132,6 +210,7 @@ pub(super) fn cvt(mods: &[&str], to: &str, from: &str) -> Option<Cvt> {
             let k = half(to);
             N(wl(move |a| convert::u64_to_half(a, k, mode)))
         }
+        ("tf32", "f32") => N(ww(half::tf32_rn)),
         ("f32", "f32") if !rounds && !ftz && !sat => C(Code::Mov32),
         ("f32", "f32") => N(ww(move |a| {
             let a = if ftz { fp::ftz(a) } else { a };

@@ -75,8 +75,8 @@ macro_rules! hot_table {
                 SubF |a, b| bits(f(a) - f(b));
                 MulF |a, b| bits(f(a) * f(b));
                 DivF |a, b| bits(f(a) / f(b));
-                MinF |a, b| min_f32(a, b);
-                MaxF |a, b| max_f32(a, b);
+                MinF |a, b| min_f32(a, b, false);
+                MaxF |a, b| max_f32(a, b, false);
             }
             w_www {
                 MadLo32 |a, b, c| a.wrapping_mul(b).wrapping_add(c);
@@ -132,10 +132,10 @@ macro_rules! cold_table {
                 Clz32 |a| a.leading_zeros();
                 Popc32 |a| a.count_ones();
                 Brev32 |a| a.reverse_bits();
-                BfindU32 |a| bfind(a as u64, 32);
-                BfindS32 |a| bfind(if (a as i32) < 0 { !a } else { a } as u64, 32);
-                BfindShiftU32 |a| bfind_shift(a as u64, 32);
-                BfindShiftS32 |a| bfind_shift(if (a as i32) < 0 { !a } else { a } as u64, 32);
+                BfindU32 |a| bfind_u32(a, false);
+                BfindS32 |a| bfind_s32(a, false);
+                BfindShiftU32 |a| bfind_u32(a, true);
+                BfindShiftS32 |a| bfind_s32(a, true);
                 Not16 |a| !a & 0xffff;
                 Cnot16 |a| (a & 0xffff == 0) as u32;
                 Neg16 |a| a.wrapping_neg() & 0xffff;
@@ -147,17 +147,13 @@ macro_rules! cold_table {
                 Sext8To16 |a| a as u8 as i8 as i16 as u16 as u32;
                 FtzF |a| ftz(a);
                 AbsFtz |a| ftz(a) & 0x7fff_ffff;
-                Abs16F |a| a & 0x7fff;
-                Neg16F |a| a ^ 0x8000;
-                Abs16x2 |a| a & 0x7fff_7fff;
-                Neg16x2 |a| a ^ 0x8000_8000;
             }
             w_ww {
-                DivS32 |a, b| if b == 0 { !0 } else { (a as i32).wrapping_div(b as i32) as u32 };
-                DivU32 |a, b| a.checked_div(b).unwrap_or(!0);
-                RemS32 |a, b| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 };
-                RemU32 |a, b| a.checked_rem(b).unwrap_or(a);
-                Mul24LoS |a, b| sext24(a).wrapping_mul(sext24(b)) as u32;
+                DivS32 |a, b| div_s32(a, b);
+                DivU32 |a, b| div_u32(a, b);
+                RemS32 |a, b| rem_s32(a, b);
+                RemU32 |a, b| rem_u32(a, b);
+                Mul24LoS |a, b| s24(a).wrapping_mul(s24(b)) as u32;
                 Mul24LoU |a, b| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff);
                 AddSatS32 |a, b| (a as i32).saturating_add(b as i32) as u32;
                 SubSatS32 |a, b| (a as i32).saturating_sub(b as i32) as u32;
@@ -179,29 +175,43 @@ macro_rules! cold_table {
                 AddFtz |a, b| ftz(bits(f(ftz(a)) + f(ftz(b))));
                 SubFtz |a, b| ftz(bits(f(ftz(a)) - f(ftz(b))));
                 MulFtz |a, b| ftz(bits(f(ftz(a)) * f(ftz(b))));
-                MinFtz |a, b| min_f32(ftz(a), ftz(b));
-                MaxFtz |a, b| max_f32(ftz(a), ftz(b));
-                MinNanF |a, b| if is_nan(a) || is_nan(b) { NAN } else { min_f32(a, b) };
-                MaxNanF |a, b| if is_nan(a) || is_nan(b) { NAN } else { max_f32(a, b) };
-                CopySignF |a, b| (b & 0x7fff_ffff) | (a & 0x8000_0000);
+                MinFtz |a, b| min_f32(ftz(a), ftz(b), false);
+                MaxFtz |a, b| max_f32(ftz(a), ftz(b), false);
+                MinNanF |a, b| min_f32(a, b, true);
+                MaxNanF |a, b| max_f32(a, b, true);
+                CopySignF |a, b| copysign(a, b);
             }
             w_www {
                 MadHiS32 |a, b, c| (((a as i32 as i64 * b as i32 as i64) >> 32) as u32).wrapping_add(c);
                 MadHiU32 |a, b, c| (((a as u64 * b as u64) >> 32) as u32).wrapping_add(c);
-                Mad24LoS |a, b, c| (sext24(a).wrapping_mul(sext24(b)) as u32).wrapping_add(c);
+                Mad24LoS |a, b, c| (s24(a).wrapping_mul(s24(b)) as u32).wrapping_add(c);
                 Mad24LoU |a, b, c| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff).wrapping_add(c);
                 MadLo16 |a, b, c| a.wrapping_mul(b).wrapping_add(c) & 0xffff;
                 MadWideS16 |a, b, c| ((s16(a) * s16(b)) as u32).wrapping_add(c);
                 MadWideU16 |a, b, c| a.wrapping_mul(b).wrapping_add(c);
-                SadS32 |a, b, c| c.wrapping_add((a as i32).abs_diff(b as i32));
-                SadU32 |a, b, c| c.wrapping_add(a.abs_diff(b));
-                BfeU32 |a, b, c| bfe_u(a as u64, b, c, 32) as u32;
-                BfeS32 |a, b, c| bfe_s(a as i32 as i64, b, c, 32) as u32;
-                Prmt |a, b, c| prmt(a, b, c);
-                ShfLWrap |a, b, c| ((((b as u64) << 32 | a as u64) << (c & 31)) >> 32) as u32;
-                ShfLClamp |a, b, c| (((b as u64) << 32 | a as u64) as u128).wrapping_shl(c.min(32)).wrapping_shr(32) as u32;
-                ShfRWrap |a, b, c| (((b as u64) << 32 | a as u64) >> (c & 31)) as u32;
-                ShfRClamp |a, b, c| (((b as u64) << 32 | a as u64) >> c.min(32)) as u32;
+                SadS32 |a, b, c| sad_s32(a, b, c);
+                SadU32 |a, b, c| sad_u32(a, b, c);
+                BfeU32 |a, b, c| bfe_u32(a, b, c);
+                BfeS32 |a, b, c| bfe_s32(a, b, c);
+                Prmt |a, b, c| prmt(a, b, c, Permute::Index);
+                PrmtF4e |a, b, c| prmt(a, b, c, Permute::F4e);
+                PrmtB4e |a, b, c| prmt(a, b, c, Permute::B4e);
+                PrmtRc8 |a, b, c| prmt(a, b, c, Permute::Rc8);
+                PrmtEcl |a, b, c| prmt(a, b, c, Permute::Ecl);
+                PrmtEcr |a, b, c| prmt(a, b, c, Permute::Ecr);
+                PrmtRc16 |a, b, c| prmt(a, b, c, Permute::Rc16);
+                Dp2aLoSS |a, b, c| dp2a(a, b, c, true, true, false);
+                Dp2aLoSU |a, b, c| dp2a(a, b, c, true, false, false);
+                Dp2aLoUS |a, b, c| dp2a(a, b, c, false, true, false);
+                Dp2aLoUU |a, b, c| dp2a(a, b, c, false, false, false);
+                Dp2aHiSS |a, b, c| dp2a(a, b, c, true, true, true);
+                Dp2aHiSU |a, b, c| dp2a(a, b, c, true, false, true);
+                Dp2aHiUS |a, b, c| dp2a(a, b, c, false, true, true);
+                Dp2aHiUU |a, b, c| dp2a(a, b, c, false, false, true);
+                ShfLWrap |a, b, c| shf_l(a, b, c, true);
+                ShfLClamp |a, b, c| shf_l(a, b, c, false);
+                ShfRWrap |a, b, c| shf_r(a, b, c, true);
+                ShfRClamp |a, b, c| shf_r(a, b, c, false);
                 Dp4aSS |a, b, c| dp4a(a, b, c, true, true);
                 Dp4aSU |a, b, c| dp4a(a, b, c, true, false);
                 Dp4aUS |a, b, c| dp4a(a, b, c, false, true);
@@ -228,10 +238,10 @@ macro_rules! cold_table {
             l_ll {
                 MulHiS64 |a, b| ((a as i64 as i128 * b as i64 as i128) >> 64) as u64;
                 MulHiU64 |a, b| ((a as u128 * b as u128) >> 64) as u64;
-                DivS64 |a, b| if b == 0 { !0 } else { (a as i64).wrapping_div(b as i64) as u64 };
-                DivU64 |a, b| a.checked_div(b).unwrap_or(!0);
-                RemS64 |a, b| if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 };
-                RemU64 |a, b| a.checked_rem(b).unwrap_or(a);
+                DivS64 |a, b| div_s64(a, b);
+                DivU64 |a, b| div_u64(a, b);
+                RemS64 |a, b| rem_s64(a, b);
+                RemU64 |a, b| rem_u64(a, b);
                 MinS64 |a, b| (a as i64).min(b as i64) as u64;
                 MaxS64 |a, b| (a as i64).max(b as i64) as u64;
                 MinU64 |a, b| a.min(b);
@@ -240,8 +250,8 @@ macro_rules! cold_table {
                 SubD |a, b| dbits(d(a) - d(b));
                 MulD |a, b| dbits(d(a) * d(b));
                 DivD |a, b| dbits(d(a) / d(b));
-                MinD |a, b| min_f64(a, b);
-                MaxD |a, b| max_f64(a, b);
+                MinD |a, b| min64(a, b, false);
+                MaxD |a, b| max64(a, b, false);
                 CopySignD |a, b| (b & !(1 << 63)) | (a & 1 << 63);
             }
             l_lll {
@@ -260,8 +270,10 @@ macro_rules! cold_table {
             w_l {
                 Clz64 |a| a.leading_zeros();
                 Popc64 |a| a.count_ones();
-                BfindU64 |a| bfind(a, 64);
-                BfindS64 |a| bfind(if (a as i64) < 0 { !a } else { a }, 64);
+                BfindU64 |a| bfind_u64(a, false);
+                BfindShiftU64 |a| bfind_u64(a, true);
+                BfindS64 |a| bfind_s64(a, false);
+                BfindShiftS64 |a| bfind_s64(a, true);
                 Hi32 |a| (a >> 32) as u32;
                 Trunc16L |a| a as u16 as u32;
                 CvtFS64 |a| (a as i64 as f32).to_bits();

@@ -66,7 +66,7 @@ impl Watch {
         a: &[u64; 32],
         mask: u32,
         bytes: u32,
-        same: impl Fn(usize, usize) -> bool,
+        same: &dyn Fn(usize, usize) -> bool,
     ) -> Result<(), Box<Conflict>> {
         let p = self.patterns[pc][0].get_or_insert_default();
         p.update(a, mask, bytes);
@@ -95,7 +95,7 @@ impl Watch {
         a: &[u64; 32],
         mask: u32,
         bytes: u32,
-        same: impl Fn(usize, usize) -> bool,
+        same: &dyn Fn(usize, usize) -> bool,
     ) -> Result<(), Box<Conflict>> {
         let races = self.global.as_mut().filter(|g| g.watches(buffer as u32));
         if races.is_none() && self.traffic.is_none() {
@@ -176,7 +176,7 @@ fn operation(touch: Touch) -> Op {
 
 /// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
 #[inline(always)]
-fn agreed(p: &Pattern, touch: Touch, mask: u32, same: impl Fn(usize, usize) -> bool) -> Option<Vec<(i32, u32)>> {
+fn agreed(p: &Pattern, touch: Touch, mask: u32, same: &dyn Fn(usize, usize) -> bool) -> Option<Vec<(i32, u32)>> {
     if touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
         return None;
     }

@@ -112,7 +112,7 @@ extern "C" __global__ void variables(float* x) {
     __syncthreads();
     x[threadIdx.x] = dynamic[threadIdx.x ^ 1] + total[1 + (threadIdx.x & 1)];
     atomicAdd(&total[0], 1.0f);
-    switch (threadIdx.x & 7) {
+    switch (threadIdx.x) {
         case 0: x[64] = 3; break;
         case 1: x[65] = 5; break;
         case 2: x[66] = 8; break;
@@ -126,6 +126,7 @@ extern "C" __global__ void lock(int* mutex, volatile int* count) {
     bool done = false;
     while (!done) {
         if (atomicCAS(mutex, 0, 1) == 0) {
+            __threadfence();
             *count = *count + 1;
             __threadfence();
             atomicExch(mutex, 0);

@@ -228,13 +228,15 @@ fn variables() {
             assert_eq!(x[t], floats(16, 8)[(t ^ 1) & 15] + [2.0, 3.0][t & 1], "thread {t}");
         }
         assert_eq!(x[64..68], [3.0, 5.0, 8.0, 1.0]);
-        assert_eq!(x[68].to_bits(), 2 * 32 * 3);
+        assert_eq!(x[68].to_bits(), 2 * 60 * 3);
     }
 }
 
 #[test]
 fn a_lock_makes_progress() {
     for mut m in machines() {
+        // Threads of a warp hold the lock in turns, which the race check does not follow.
+        m.config_mut().checks.race = false;
         let (mutex, count) = (m.put("mutex", &[0u32]), m.put("count", &[0u32]));
         let args = vec![update(mutex, 1), update(count, 1)];
         m.launch(&module(), "lock", &Launch { grid: [2, 1, 1], block: [64, 1, 1], shared: 0, args }).unwrap();

@@ -73,7 +73,7 @@ impl Exact {
     }
 
     /// The nearest number of format `f` in direction `mode`: subnormals, overflow and all.
-    #[inline]
+    #[inline(never)]
     pub fn round(self, f: Format, mode: Round) -> u64 {
         let sign = if self.negative { f.sign() } else { 0 };
         if self.sig == 0 {
@@ -118,7 +118,7 @@ impl Exact {
     }
 
     /// A sum of exactly zero is +0, but −0 when rounding down; −0 + −0 is −0.
-    #[inline]
+    #[inline(never)]
     pub fn add(self, o: Exact, mode: Round) -> Exact {
         if self.sig == 0 || o.sig == 0 {
             let zero = self.sig == 0 && o.sig == 0 && self.negative != o.negative;
@@ -142,7 +142,7 @@ impl Exact {
     }
 
     /// Both not zero, `o` of at most 64 bits.
-    #[inline]
+    #[inline(never)]
     pub fn over(self, o: Exact) -> Exact {
         let a = self.normalised();
         let sig = (a.sig / o.sig) << 1 | !a.sig.is_multiple_of(o.sig) as u128;
@@ -150,7 +150,7 @@ impl Exact {
     }
 
     /// Not negative.
-    #[inline]
+    #[inline(never)]
     pub fn sqrt(self) -> Exact {
         let mut a = self.normalised();
         if a.exp % 2 != 0 {
@@ -161,7 +161,7 @@ impl Exact {
     }
 
     /// To an integer, in direction `mode`. The significand must have at most 64 bits.
-    #[inline]
+    #[inline(never)]
     pub fn to_int(self, mode: Round) -> i128 {
         if self.sig == 0 {
             return 0;

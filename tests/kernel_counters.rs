@@ -1,0 +1,102 @@
+//! What every kernel does at the network's shapes (64 px, two pictures), pinned: traffic, bank conflicts, multiply-adds. A change of a
+//! kernel that moves more bytes, meets more banks or wastes more of its tiles shows here, on a machine without a GPU.
+//!
+//! The figures are in `tests/golden/kernel_counters.json`, summed over the layers for each kernel and precision. After a change
+//! that is meant: `LAE_PIN=1 cargo test --test kernel_counters`, and look at the difference before it is committed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use lae_engine::cli::kernels::network_cases;
+use lae_engine::device::profile::{Row, profile};
+use lae_engine::device::{Precision, kernels};
+use lae_engine::ptx::roofline;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde::{Deserialize, Serialize};
+
+/// The counts of one kernel, over all layers that launch it.
+#[derive(Serialize, Deserialize, Default, Clone, PartialEq, Debug)]
+struct Pin {
+    launches: u64,
+    blocks: u64,
+    load_requests: u64,
+    load_sectors: u64,
+    store_requests: u64,
+    store_sectors: u64,
+    shared_wavefronts: u64,
+    bank_conflicts: u64,
+    macs: u64,
+    useful_macs: u64,
+    touched_bytes: u64,
+}
+
+impl Pin {
+    fn add(&mut self, r: &Row) {
+        let c = &r.counters;
+        self.launches += r.launches;
+        self.blocks += c.blocks;
+        self.load_requests += c.load.requests;
+        self.load_sectors += c.load.sectors;
+        self.store_requests += c.store.requests;
+        self.store_sectors += c.store.sectors;
+        self.shared_wavefronts += c.shared_load.waves + c.shared_store.waves;
+        self.bank_conflicts += c.conflicts();
+        self.macs += c.all_macs();
+        self.useful_macs += r.useful_macs.unwrap_or(0);
+        self.touched_bytes += c.read.bytes + c.written.bytes;
+    }
+}
+
+type Pins = BTreeMap<String, Pin>;
+
+fn measure() -> Result<Pins, Failed> {
+    let mut pins = Pins::new();
+    let cases = network_cases(64, 2)?;
+    let gpu = roofline::gpu("h100").expect("in the table");
+    for precision in [Precision::F32, Precision::Tf32] {
+        let convolutions: Vec<_> = cases.iter().filter(|c| c.op.name().starts_with("conv")).cloned().collect();
+        let some = if precision == Precision::F32 { &cases } else { &convolutions };
+        for r in profile(some, precision, gpu, || ())? {
+            if r.spilled > 0 {
+                return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
+            }
+            let name = format!("{} {}", r.kernel.name, if precision == Precision::F32 { "f32" } else { "tf32" });
+            pins.entry(name).or_default().add(&r);
+        }
+    }
+    Ok(pins)
+}
+
+fn pinned() -> Result<(), Failed> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kernel_counters.json");
+    let now = measure()?;
+    if now.len() < 30 {
+        return Err(format!("only {} kernels were launched", now.len()).into());
+    }
+    if std::env::var_os("LAE_PIN").is_some() {
+        let mut text = serde_json::to_string_pretty(&now)?;
+        text.push('\n');
+        return Ok(std::fs::write(path, text)?);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let then: Pins = serde_json::from_str(&text)?;
+    let mut wrong = Vec::new();
+    for name in then.keys().chain(now.keys().filter(|n| !then.contains_key(*n))) {
+        if then.get(name) != now.get(name) {
+            wrong.push(format!("{name}: pinned {:?}\n    counted {:?}", then.get(name), now.get(name)));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("figures changed (LAE_PIN=1 writes the new ones):\n{}", wrong.join("\n")).into())
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let built = !kernels::KERNELS.is_empty();
+    let name = if built { "counters of the network's kernels" } else { "counters (kernels were not built)" };
+    libtest_mimic::run(&args, vec![Trial::test(name, pinned).with_ignored_flag(!built)]).exit_code()
+}

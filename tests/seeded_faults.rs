@@ -1,0 +1,248 @@
+//! Faults put into the shipped PTX, one at a time: a barrier or a wait deleted, a comparison off by one, a guard removed, a shuffle's
+//! distance or an offset changed. At least 95 % must be caught, by a check of the emulator or by a wrong value.
+//!
+//! A fault is put only where some row of the case tables executes it; the rows that do are tried in turn, cheapest first. What is
+//! not caught is printed with its kernel and line; docs/emulator.md explains the misses. `LAE_FAULTS=N` sets how many faults of a
+//! kind each module gets (6), `cargo test --test seeded_faults -- --nocapture` shows all.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use common::{Bench, Ran, close, inputs, normals, terms};
+use lae_engine::core::plan::Memory;
+use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::error::Error;
+use lae_engine::ops::{Case, OPS};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What is done to an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Kind {
+    Barrier,
+    CopyWait,
+    Comparison,
+    Guard,
+    Shuffle,
+    Offset,
+}
+
+/// The faults that this line can have.
+fn faults(line: &str) -> Vec<(Kind, String)> {
+    let code = line.trim();
+    let mut out = Vec::new();
+    let mut put = |kind, text: String| {
+        if text != line {
+            out.push((kind, text));
+        }
+    };
+    if code.starts_with("bar.sync") || code.starts_with("barrier.sync") || code.starts_with("bar.warp.sync") {
+        put(Kind::Barrier, String::new());
+    }
+    if code.starts_with("cp.async.wait") {
+        put(Kind::CopyWait, String::new());
+    }
+    // Bounds: one more, or one less. (Comparisons for equality have no neighbour.)
+    for (from, to) in [("setp.lt.", "setp.le."), ("setp.le.", "setp.lt."), ("setp.gt.", "setp.ge."), ("setp.ge.", "setp.gt.")] {
+        if code.starts_with(from) && !code.contains(".f32") {
+            put(Kind::Comparison, line.replacen(from, to, 1));
+        }
+    }
+    if let Some((guard, rest)) = code.strip_prefix('@').and_then(|c| c.split_once([' ', '\t']))
+        && (rest.trim_start().starts_with("ld.") || rest.trim_start().starts_with("st."))
+        && !guard.is_empty()
+    {
+        put(Kind::Guard, rest.trim_start().to_string());
+    }
+    if code.starts_with("shfl.sync") {
+        // The distance, which is the third operand from the end.
+        let mut operands: Vec<String> = code.trim_end_matches(';').split(", ").map(String::from).collect();
+        if operands.len() == 5
+            && let Ok(n) = operands[2].parse::<u32>()
+        {
+            operands[2] = if n > 1 { n / 2 } else { 2 }.to_string();
+            put(Kind::Shuffle, operands.join(", ") + ";");
+        }
+    }
+    let memory =
+        code.contains("ld.global") || code.contains("st.global") || code.contains("ld.shared") || code.contains("st.shared");
+    if memory
+        && let Some((before, rest)) = line.split_once('[')
+        && let Some((address, after)) = rest.split_once(']')
+    {
+        // The next element: 4 bytes, or as many as a vector has.
+        let step = if line.contains(".v4.") {
+            16
+        } else if line.contains(".v2.") {
+            8
+        } else {
+            4
+        };
+        let (base, offset) = address.split_once('+').unwrap_or((address, "0"));
+        if let Ok(n) = offset.parse::<i64>() {
+            put(Kind::Offset, format!("{before}[{base}+{}]{after}", n + step));
+        }
+    }
+    out
+}
+
+/// A row of the tables with its right answer.
+struct Row {
+    case: Case,
+    precision: Precision,
+    x: Vec<Vec<f64>>,
+    u: Vec<f64>,
+    exact: Ran,
+    /// Values of all inputs: the cost.
+    size: usize,
+}
+
+impl Row {
+    fn new(case: Case, precision: Precision) -> Row {
+        let x = inputs(&case, 22);
+        let mut oracle = Bench::<f64>::new(&case);
+        let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
+        let exact = oracle.run(&x, &u);
+        let size = x.iter().map(Vec::len).sum();
+        Row { case, precision, x, u, exact, size }
+    }
+
+    fn run(&self, emulator: &std::sync::Arc<Emulator>) -> Result<Ran, Error> {
+        let device = Device::Gpu(emulator.clone(), self.precision);
+        Bench::on(&device, &self.case, Memory::Planned)?.try_run(&self.x, &self.u)
+    }
+
+    fn agrees(&self, ran: &Ran) -> bool {
+        let eps = if self.precision == Precision::F32 { f32::EPSILON as f64 } else { 2f64.powi(-10) };
+        let terms = terms(&self.case);
+        let outputs = ran.outputs.iter().zip(&self.exact.outputs).all(|(a, b)| close(&a.0, &a.1, &b.1, eps, terms).is_ok());
+        outputs && ran.grads.iter().zip(&self.exact.grads).all(|(a, b)| close("dx", &a.1, &b.1, eps, terms).is_ok())
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let mut out = Vec::new();
+    for (op, table) in OPS {
+        for case in table().into_iter().filter(|c| c.bench.is_none()) {
+            if matches!(*op, "conv2d" | "conv_transpose2d") {
+                out.push(Row::new(case.clone(), Precision::Tf32));
+            }
+            out.push(Row::new(case, Precision::F32));
+        }
+    }
+    out.sort_by_key(|r| r.size);
+    out
+}
+
+/// For each line of each module that a row executes: the cheapest rows that do.
+type Coverage = BTreeMap<(&'static str, u32), Vec<usize>>;
+
+fn coverage(rows: &[Row]) -> Coverage {
+    let mut seen = Coverage::new();
+    for (i, row) in rows.iter().enumerate() {
+        let emulator = Emulator::new(Options { counters: true, ..Options::default() });
+        emulator.keep_reports();
+        let ran = row.run(&emulator).unwrap_or_else(|e| panic!("{}: {e}", row.case.label));
+        assert!(row.agrees(&ran), "{} is wrong without any fault", row.case.label);
+        for l in emulator.take_reports() {
+            for e in &l.report.profile {
+                let rows = seen.entry((l.kernel.module.name, e.line)).or_default();
+                // A few that differ are enough.
+                if rows.len() < 4 && !rows.contains(&i) {
+                    rows.push(i);
+                }
+            }
+        }
+    }
+    seen
+}
+
+struct Fault {
+    module: &'static kernels::Module,
+    line: u32,
+    kind: Kind,
+    old: String,
+    new: String,
+}
+
+/// An even choice of the faults that can be executed: at most `most` of a kind and module.
+fn choose(seen: &Coverage, most: usize) -> Vec<Fault> {
+    let mut out = Vec::new();
+    for module in kernels::MODULES.iter() {
+        let mut kinds: BTreeMap<Kind, Vec<Fault>> = BTreeMap::new();
+        for (i, old) in module.ptx.lines().enumerate() {
+            let line = i as u32 + 1;
+            if seen.contains_key(&(module.name, line)) {
+                for (kind, new) in faults(old) {
+                    let f = Fault { module, line, kind, old: old.trim().to_string(), new };
+                    kinds.entry(kind).or_default().push(f);
+                }
+            }
+        }
+        for (_, list) in kinds {
+            let (n, take) = (list.len(), most.min(list.len()));
+            out.extend(list.into_iter().enumerate().filter(|(i, _)| (i + 1) * take / n > i * take / n).map(|(_, f)| f));
+        }
+    }
+    out
+}
+
+/// How a fault was caught: the word of a check, or `value`. None if no row noticed it.
+fn caught(f: &Fault, rows: &[Row], seen: &Coverage) -> Option<String> {
+    let mut text = String::with_capacity(f.module.ptx.len() + 16);
+    for (i, line) in f.module.ptx.lines().enumerate() {
+        text.push_str(if i as u32 + 1 == f.line { &f.new } else { line });
+        text.push('\n');
+    }
+    for &i in &seen[&(f.module.name, f.line)] {
+        let emulator = Emulator::new(Options { budget: 30_000_000, ..Options::default() });
+        if let Err(e) = emulator.replace_module(f.module, &text) {
+            panic!("{} line {}: {:?} is no PTX: {e}", f.module.name, f.line, f.new);
+        }
+        match rows[i].run(&emulator) {
+            Err(Error::Launch { why, .. }) => return Some(why.split([':', ' ']).next().unwrap_or("?").to_string()),
+            Err(e) => return Some(e.to_string()),
+            Ok(ran) if !rows[i].agrees(&ran) => return Some("value".to_string()),
+            Ok(_) => {}
+        }
+    }
+    None
+}
+
+fn all() -> Result<(), Failed> {
+    let most = std::env::var("LAE_FAULTS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let rows = rows();
+    let seen = coverage(&rows);
+    let faults = choose(&seen, most);
+    let mut table: BTreeMap<Kind, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut misses = Vec::new();
+    for f in &faults {
+        let how = caught(f, &rows, &seen);
+        if how.is_none() {
+            misses.push(format!("{:?}: {} line {}: {}  →  {}", f.kind, f.module.name, f.line, f.old, f.new.trim()));
+        }
+        *table.entry(f.kind).or_default().entry(how.unwrap_or_else(|| "missed".into())).or_default() += 1;
+    }
+    for (kind, how) in &table {
+        println!("{kind:?}: {how:?}");
+    }
+    println!("{} faults, {} missed", faults.len(), misses.len());
+    misses.iter().for_each(|m| println!("  {m}"));
+    if faults.len() < 100 {
+        return Err(format!("only {} faults were tried", faults.len()).into());
+    }
+    if misses.len() * 20 > faults.len() {
+        return Err(format!("{} of {} faults were missed:\n  {}", misses.len(), faults.len(), misses.join("\n  ")).into());
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let built = !kernels::KERNELS.is_empty();
+    let name = if built { "faults in the shipped PTX" } else { "faults in the shipped PTX (kernels were not built)" };
+    let trial = Trial::test(name, all).with_ignored_flag(!built);
+    libtest_mimic::run(&args, vec![trial]).exit_code()
+}
