@@ -138,6 +138,7 @@ ops! {
     difference,
     dot,
     fill,
+    first,
     global_avg_pool,
     latent,
     linear,
