@@ -41,12 +41,13 @@ extern "C" __global__ void __launch_bounds__(256, 6)
 
 template <int V> __device__ void spread(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
     unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
+    Vec<V> d[1];
+    load_shared<V, 1>(d, {dy + size_t(image) * p.channels}, c, p.channels);
     if (c >= p.channels) return;
-    Vec<V> d = load<V>(dy, size_t(image) * p.channels + c);
-    for (int k = 0; k < V; k++) d[k] /= float(p.pixels);
+    for (int k = 0; k < V; k++) d[0][k] /= float(p.pixels);
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
     float *at = dx + (size_t(image) * p.pixels + first) * p.channels + c;
-    stride(threadIdx.y, n, blockDim.y, [=](unsigned i) { store<V>(at, size_t(i) * p.channels, d); });
+    stride(threadIdx.y, n, blockDim.y, [=](unsigned i) { store<V>(at, size_t(i) * p.channels, d[0]); });
 }
 
 // global_avg_pool_bwd

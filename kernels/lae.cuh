@@ -120,3 +120,15 @@ template <int V> struct alignas(4 * V) Vec {
 // The V values at x[i]; i is a multiple of V.
 template <int V> __device__ Vec<V> load(const float *__restrict__ x, size_t i) { return *reinterpret_cast<const Vec<V> *>(x + i); }
 template <int V> __device__ void store(float *__restrict__ y, size_t i, Vec<V> v) { *reinterpret_cast<Vec<V> *>(y + i) = v; }
+
+// from[k][c..c+V] for N vectors of `channels`, read by row 0 and handed to the other rows, so that a block reads them once. All
+// threads of the block come here, once per kernel.
+template <int V, int N>
+__device__ void load_shared(Vec<V> (&v)[N], const float *const (&from)[N], unsigned c, unsigned channels) {
+    __shared__ Vec<V> shared[N][32];
+    if (threadIdx.y == 0 && c < channels)
+        for (int k = 0; k < N; k++) shared[k][threadIdx.x] = load<V>(from[k], c);
+    __syncthreads();
+    if (c < channels)
+        for (int k = 0; k < N; k++) v[k] = shared[k][threadIdx.x];
+}

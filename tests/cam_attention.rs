@@ -289,7 +289,9 @@ fn every_device_meets_the_oracle_where_switches_meet() {
     let (mut compared, mut failed) = (0, vec![]);
     // One channel at a time and four, a row of 64 columns and more.
     for (sizes, full) in [((3, 4, 5, 5, 6), (9, 11)), ((2, 3, 7, 12, 10), (5, 67))] {
-        let batch = Batch::new(9, sizes, full);
+        let mut batch = Batch::new(9, sizes, full);
+        // Small maps: where a sigmoid is saturated, 1 − σ has no digits left in f32, and its gradient none.
+        batch.x[1].iter_mut().for_each(|w| *w *= 0.25);
         for (device, op) in devices().iter().flat_map(|d| chosen.iter().map(move |op| (d, op))) {
             match meets_the_oracle(device, op, &batch) {
                 Ok(n) => compared += n,

@@ -6,6 +6,7 @@ mod doctor;
 mod eval;
 mod forge;
 pub mod kernels;
+mod ptx;
 mod train;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum Command {
     Describe(describe::DescribeArgs),
     /// Print what every GPU kernel does at the network's shapes: counted on the emulator, times estimated
     Kernels(kernels::KernelsArgs),
+    /// Run and inspect PTX of any origin on the emulator, every access checked
+    Ptx(ptx::PtxArgs),
     /// Report what this machine and this build can do
     Doctor,
 }
@@ -101,6 +104,7 @@ pub fn main() -> i32 {
         Command::Forge(a) => a.run(),
         Command::Describe(a) => a.run(),
         Command::Kernels(a) => a.run(),
+        Command::Ptx(a) => a.run(),
         Command::Doctor => doctor::run(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.unwrap_or(0)).build();
