@@ -316,9 +316,10 @@ template <int TM, int TN> struct Simt {
     static constexpr bool ROUNDS = false;
     template <class A, class B> struct On {
         static constexpr unsigned X = B::ROWS / TN;
-        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same.
-        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : threadIdx.x % X;
-        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : threadIdx.x / X;
+        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same. Twelve
+        // in a row would meet banks twice: there, three warps are 4 wide.
+        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4 : threadIdx.x % X;
+        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : X == 12 ? threadIdx.x / 4 % 8 : threadIdx.x / X;
         float sum[TM][TN] = {};
 
         __device__ void step(const float *a, const float *b, int depth) {
