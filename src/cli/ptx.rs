@@ -16,7 +16,7 @@ pub struct PtxArgs {
 #[derive(Subcommand)]
 enum PtxCommand {
     /// Run a kernel, check every access, and print what it wrote
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print the kernels of a file, their parameters, and whether the emulator can run them
     List(FileArgs),
     /// Print how often each instruction occurs in a file
@@ -176,7 +176,8 @@ impl Type {
             "f64" => v.parse::<f64>().ok()?.to_le_bytes().to_vec(),
             t => {
                 let (x, bits) = (int()?, 8 * self.1 as u32);
-                let (low, high) = if t.starts_with('i') { (-(1i128 << (bits - 1)), 1i128 << (bits - 1)) } else { (0, 1i128 << bits) };
+                let (low, high) =
+                    if t.starts_with('i') { (-(1i128 << (bits - 1)), 1i128 << (bits - 1)) } else { (0, 1i128 << bits) };
                 (low..high).contains(&x).then(|| x.to_le_bytes()[..self.1].to_vec())?
             }
         })
@@ -322,7 +323,9 @@ impl RunArgs {
         for o in &self.out {
             let pair = o.split_once('=').and_then(|(n, file)| Some((n.parse::<usize>().ok()?, file)));
             let found = pair.and_then(|(n, file)| Some((buffers.iter().find(|b| b.index == n)?, file)));
-            outputs.push(found.ok_or_else(|| Error::config(format!("--out {o}"), "expected N=FILE, with N an argument that is memory"))?);
+            outputs.push(
+                found.ok_or_else(|| Error::config(format!("--out {o}"), "expected N=FILE, with N an argument that is memory"))?,
+            );
         }
         let launch =
             Launch { grid: extent("--grid", &self.grid)?, block: extent("--block", &self.block)?, shared: self.shared, args };
