@@ -16,7 +16,7 @@ pub struct PtxArgs {
 #[derive(Subcommand)]
 enum PtxCommand {
     /// Run a kernel, check every access, and print what it wrote
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print the kernels of a file, their parameters, and whether the emulator can run them
     List(FileArgs),
     /// Print how often each instruction occurs in a file
