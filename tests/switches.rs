@@ -13,8 +13,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
     let body = lines.windows(2).filter(|w| w[1].starts_with("| ") && !w[0].is_empty()).map(|w| w[1]);
     let cells = |l: &str| {
         let l = l.replace("\\|", "\u{1}");
-        let inner = l.trim().trim_matches('|').split('|').map(|c| c.trim().replace('\u{1}', "|")).collect::<Vec<_>>();
-        inner
+        l.trim().trim_matches('|').split('|').map(|c| c.trim().replace('\u{1}', "|")).collect::<Vec<_>>()
     };
     body.map(cells).collect()
 }
