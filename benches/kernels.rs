@@ -1,19 +1,23 @@
-//! The benchmark rows of every op on the host, forward and backward: `cargo bench --bench kernels -- conv2d`.
+//! The benchmark rows of every op, forward and backward: `cargo bench --bench kernels -- conv2d`.
 //!
-//! Groups are called `cpu/<op>/<pass>`, rows `<layer> <sizes>`. Throughput is multiply-accumulates where the op has more than one
-//! per value it moves, else bytes; see `Op::cost`. Only the op itself is timed, by the plan's own clock: the pass runs inside a
-//! plan, as in training. `--test` runs every row once.
+//! Groups are called `cpu/<op>/<pass>` and, where there is a GPU, `cuda/<op>/<pass>`; rows `<layer> <sizes>`. Throughput is
+//! multiply-accumulates where the op has more than one per value it moves, else bytes; see `Op::cost`. Only the op itself is timed:
+//! the pass runs inside a plan, as in training, and the clock is the plan's on the host, CUDA events on a GPU. Where there is no
+//! GPU, what the PTX emulator counts of the same launches is printed in place of times. `--test` runs every row once, and counts
+//! only small ones.
 
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 use lae_engine::core::op::Pass;
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
+use lae_engine::device::{Device, Precision, kernels as built, profile};
 use lae_engine::ops::{Case, Fill, OPS, dot::dot};
+use lae_engine::ptx::roofline::GPUS;
 
 fn fill(kind: Fill, s: Shape, index: u64, out: &mut [f32]) {
     let mut r = Rng::new(1, stream("bench"), index);
@@ -45,7 +49,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(case: &Case, pass: Pass) -> Row {
+    fn new(device: &Device, case: &Case, pass: Pass) -> Row {
         let store = ParamStore::new(0);
         let mut t = Tape::new(&store);
         let x: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
@@ -63,7 +67,7 @@ impl Row {
             let wrt: Vec<Var> = x.iter().enumerate().filter(|&(i, _)| case.wants.has(i)).map(|(_, &v)| v).collect();
             t.backward(loss, &wrt).expect("a scalar");
         }
-        let mut plan = Plan::new(t, &y, Memory::Planned);
+        let mut plan = Plan::on(device, t, &y, Memory::Planned).expect("a row fits the device");
         for (i, (v, s, kind)) in feeds.into_iter().enumerate() {
             fill(kind, s, i as u64, plan.feed(v));
         }
@@ -71,12 +75,57 @@ impl Row {
     }
     /// Seconds that the pass itself took in one run.
     fn time(&mut self, pass: Pass) -> f64 {
-        let rows = self.plan.run_timed(&mut self.store);
+        let rows = self.plan.run_timed(&mut self.store).expect("a row runs");
         rows.into_iter().filter(|r| r.0 == self.name && r.1 == pass).map(|r| r.2).sum()
     }
 }
 
 fn kernels(c: &mut Criterion) {
+    groups(c, "cpu", &Device::Cpu);
+    match Device::choose("cuda") {
+        Ok((device, _)) => groups(c, "cuda", &device),
+        Err(why) => println!("\nno times on a GPU: {why}"),
+    }
+}
+
+/// Every row that the command line does not filter out, on the emulator: counts of the launches of both passes.
+fn counts() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let filter = args.iter().find(|a| !a.starts_with('-'));
+    // The emulator does some hundred million multiply-adds a second.
+    let most = if args.iter().any(|a| a == "--test") { 20_000_000 } else { 2_000_000_000 };
+    if built::KERNELS.is_empty() {
+        return println!("no counts either: this build has no kernels; see `lae-engine doctor`");
+    }
+    println!(
+        "counts of the PTX emulator, both passes of a row (bytes between L1 and L2 over bytes touched; no time was measured):"
+    );
+    for (op, table) in OPS {
+        for case in table().into_iter().filter(|c| c.bench.is_some()) {
+            let name = format!("emu/{op}/{} {}", case.bench.unwrap_or_default(), case.label);
+            if filter.is_some_and(|f| !name.contains(f.as_str())) {
+                continue;
+            }
+            let xs: Vec<Shape> = case.inputs.iter().map(|&(s, _)| s).collect();
+            let macs = case.op.cost(Pass::Forward, &xs, &case.op.infer("", &xs).expect("a row fits")).macs;
+            if macs > most {
+                println!("{name:<44} left out: {macs} operations are much for an emulator; see `lae-engine kernels`");
+                continue;
+            }
+            for r in profile::profile(&[case], Precision::F32, &GPUS[0], || {}).expect("a row runs") {
+                println!(
+                    "{name:<44} {:<28} {:>12} warp instructions  {:>6.2} moved/touched  {:>8} bank conflicts",
+                    r.kernel.name,
+                    r.counters.instructions,
+                    r.moved_over_compulsory(),
+                    r.counters.shared_load.conflicts() + r.counters.shared_store.conflicts(),
+                );
+            }
+        }
+    }
+}
+
+fn groups(c: &mut Criterion, place: &str, device: &Device) {
     for (op, table) in OPS {
         for (pass, word) in [(Pass::Forward, "forward"), (Pass::Backward, "backward")] {
             let rows: Vec<Case> = table().into_iter().filter(|case| case.bench.is_some()).collect();
@@ -90,7 +139,7 @@ fn kernels(c: &mut Criterion) {
             if rows.is_empty() {
                 continue;
             }
-            let mut group = c.benchmark_group(format!("cpu/{op}/{word}"));
+            let mut group = c.benchmark_group(format!("{place}/{op}/{word}"));
             group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
             for case in rows {
                 let xs: Vec<Shape> = case.inputs.iter().map(|&(s, _)| s).collect();
@@ -105,7 +154,7 @@ fn kernels(c: &mut Criterion) {
                 // Made on first use: rows that a filter leaves out cost nothing.
                 let mut row = None;
                 group.bench_function(label, |b| {
-                    let row = row.get_or_insert_with(|| Row::new(&case, pass));
+                    let row = row.get_or_insert_with(|| Row::new(device, &case, pass));
                     b.iter_custom(|times| Duration::from_secs_f64((0..times).map(|_| row.time(pass)).sum()));
                 });
             }
@@ -115,4 +164,11 @@ fn kernels(c: &mut Criterion) {
 }
 
 criterion_group!(benches, kernels);
-criterion_main!(benches);
+
+fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    if Device::choose("cuda").is_err() {
+        counts();
+    }
+}

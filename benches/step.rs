@@ -66,7 +66,7 @@ fn run(c: &TrainConfig, steps: usize, profile: bool) {
     );
     if profile {
         stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3);
-        let rows = stage.plan.run_timed(&mut store);
+        let rows = stage.plan.run_timed(&mut store).unwrap();
         let total: f64 = rows.iter().map(|r| r.2).sum();
         for (op, pass, seconds) in rows {
             println!("{op:>20} {:<9} {:>8.1} ms {:>5.1} %", format!("{pass:?}"), 1e3 * seconds, 100.0 * seconds / total);

@@ -20,8 +20,7 @@ template <int V> __device__ unsigned my_channels() { return (blockIdx.x * blockD
 // f(i) for every pixel of this thread but the first `skip`, where i is the place of its channels c..c+V there.
 template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned skip = 0) {
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
-#pragma unroll 4
-    for (unsigned i = threadIdx.y + skip * blockDim.y; i < n; i += blockDim.y) f(size_t(first + i) * p.channels + c);
+    stride(threadIdx.y + skip * blockDim.y, n, blockDim.y, [&](unsigned i) { f(size_t(first + i) * p.channels + c); });
 }
 
 // partial[split][2][channels] = the block's two sums per channel.
@@ -29,9 +28,11 @@ template <int V>
 __device__ void put_share(double *__restrict__ partial, BatchNorm p, unsigned c, double (&sums)[2 * V], double *shared) {
     column_sums(sums, shared);
     if (threadIdx.y > 0 || c >= p.channels) return;
-    for (int k = 0; k < V; k++) {
-        partial[size_t(2 * blockIdx.y) * p.channels + c + k] = sums[k];
-        partial[size_t(2 * blockIdx.y + 1) * p.channels + c + k] = sums[V + k];
+    for (int q = 0; q < 2; q++) {
+        double *out = partial + size_t(2 * blockIdx.y + q) * p.channels + c;
+        if (V == 1) out[0] = sums[q];
+        else
+            for (int k = 0; k < V; k += 2) *reinterpret_cast<double2 *>(out + k) = {sums[q * V + k], sums[q * V + k + 1]};
     }
 }
 
@@ -40,10 +41,10 @@ __device__ inline void total(double (&sums)[2], const double *__restrict__ parti
     __shared__ double shared[2 * 256];
     sums[0] = sums[1] = 0;
     if (c < p.channels)
-        for (unsigned i = threadIdx.y; i < p.splits; i += blockDim.y) {
+        stride(threadIdx.y, p.splits, blockDim.y, [&](unsigned i) {
             sums[0] += partial[size_t(2 * i) * p.channels + c];
             sums[1] += partial[size_t(2 * i + 1) * p.channels + c];
-        }
+        });
     column_sums(sums, shared);
 }
 
@@ -130,6 +131,7 @@ __device__ Vec<V> load_dy(const float *__restrict__ dy, const float *__restrict_
 // y = (x - mean) · scale + offset, activated
 template <int V>
 __device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset, BatchNorm p) {
+    if (my_channels<V>() >= p.channels) return;
     pixels(p, my_channels<V>(), [&](size_t i) {
         Vec<V> v = load<V>(x, i);
         for (int k = 0; k < V; k++) v[k] = fmaf(v[k] - mean[k], scale[k], offset[k]);
@@ -140,9 +142,9 @@ __device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Ve
 template <int V>
 __device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
                           const float *__restrict__ factors, BatchNorm p) {
-    unsigned c = my_channels<V>();
-    if (c >= p.channels) return;
-    normalise<V>(y, x, load<V>(mean, c), load<V>(factors, c), load<V>(factors, p.channels + c), p);
+    Vec<V> v[3];
+    load_shared<V, 3>(v, {mean, factors, factors + p.channels}, my_channels<V>(), p.channels);
+    normalise<V>(y, x, v[0], v[1], v[2], p);
 }
 
 // batch_norm_train_fwd
@@ -160,20 +162,18 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // gamma / sqrt(var + eps)
-template <int V>
-__device__ Vec<V> eval_scale(const float *__restrict__ gamma, const float *__restrict__ var, unsigned c, BatchNorm p) {
-    Vec<V> scale = load<V>(gamma, c), v = load<V>(var, c);
-    for (int k = 0; k < V; k++) scale[k] /= sqrtf(v[k] + float(p.eps));
-    return scale;
+template <int V> __device__ Vec<V> eval_scale(Vec<V> gamma, Vec<V> var, BatchNorm p) {
+    for (int k = 0; k < V; k++) gamma[k] /= sqrtf(var[k] + float(p.eps));
+    return gamma;
 }
 
 template <int V>
 __device__ void eval_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
                          const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
                          BatchNorm p) {
-    unsigned c = my_channels<V>();
-    if (c >= p.channels) return;
-    normalise<V>(y, x, load<V>(mean, c), eval_scale<V>(gamma, var, c, p), load<V>(beta, c), p);
+    Vec<V> v[4];
+    load_shared<V, 4>(v, {mean, var, gamma, beta}, my_channels<V>(), p.channels);
+    normalise<V>(y, x, v[0], eval_scale<V>(v[2], v[1], p), v[3], p);
 }
 
 // batch_norm_eval_fwd
@@ -196,13 +196,15 @@ __device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__
                          const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p, double *shared) {
     unsigned c = my_channels<V>();
     double sums[2 * V] = {};
+    Vec<V> mu[1];
+    load_shared<V, 1>(mu, {mean}, c, p.channels);
     if (c < p.channels) {
-        Vec<V> mu = load<V>(mean, c), s = {}, q = {};
+        Vec<V> s = {}, q = {};
         pixels(p, c, [&](size_t i) {
             Vec<V> v = load<V>(x, i), d = load_dy<V>(dy, y, i, p);
             for (int k = 0; k < V; k++) {
                 s[k] += d[k];
-                q[k] = fmaf(d[k], v[k] - mu[k], q[k]);
+                q[k] = fmaf(d[k], v[k] - mu[0][k], q[k]);
             }
         });
         for (int k = 0; k < V; k++) {
@@ -259,9 +261,10 @@ __device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, c
                           const float *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
                           BatchNorm p) {
     unsigned c = my_channels<V>();
+    Vec<V> f[4];
+    load_shared<V, 4>(f, {mean, factors, factors + p.channels, factors + 2 * p.channels}, c, p.channels);
     if (c >= p.channels) return;
-    Vec<V> mu = load<V>(mean, c), a = load<V>(factors, c), b = load<V>(factors, p.channels + c),
-           t = load<V>(factors, 2 * p.channels + c);
+    Vec<V> mu = f[0], a = f[1], b = f[2], t = f[3];
     pixels(p, c, [&](size_t i) {
         Vec<V> v = load<V>(x, i), d = load_dy<V>(dy, y, i, p);
         for (int k = 0; k < V; k++) v[k] = fmaf(a[k], d[k], fmaf(b[k], v[k] - mu[k], t[k]));
@@ -306,8 +309,10 @@ template <int V>
 __device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
                          const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
     unsigned c = my_channels<V>();
+    Vec<V> v[2];
+    load_shared<V, 2>(v, {gamma, var}, c, p.channels);
     if (c >= p.channels) return;
-    Vec<V> scale = eval_scale<V>(gamma, var, c, p);
+    Vec<V> scale = eval_scale<V>(v[0], v[1], p);
     pixels(p, c, [&](size_t i) {
         Vec<V> d = load_dy<V>(dy, y, i, p);
         for (int k = 0; k < V; k++) d[k] *= scale[k];

@@ -19,12 +19,12 @@ constexpr int STAGES = 3;   // tiles in flight; 128×128 tiles then fill the 48 
 
 // ---------------------------------------------------------------------------------------------------------------- instructions
 
-// V values from global to shared memory, or V zeros. `from` must be a valid address even then.
+// V values from global to shared memory, or V zeros. `from` must be a valid address even then. Through L1 (.ca): the next taps of a
+// filter read nearly the same pixels again.
 template <int V> __device__ inline void copy_async(float *to, const float *from, bool there) {
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
     size_t global = __cvta_generic_to_global(from);
-    if constexpr (V == 4) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(there ? 16 : 0) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(there ? 4 : 0) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global), "n"(4 * V), "r"(there ? 4 * V : 0) : "memory");
 }
 __device__ inline void copies_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -316,9 +316,10 @@ template <int TM, int TN> struct Simt {
     static constexpr bool ROUNDS = false;
     template <class A, class B> struct On {
         static constexpr unsigned X = B::ROWS / TN;
-        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same.
-        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : threadIdx.x % X;
-        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : threadIdx.x / X;
+        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same. Twelve
+        // in a row would meet banks twice: there, three warps are 4 wide.
+        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4 : threadIdx.x % X;
+        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : X == 12 ? threadIdx.x / 4 % 8 : threadIdx.x / X;
         float sum[TM][TN] = {};
 
         __device__ void step(const float *a, const float *b, int depth) {

@@ -12,11 +12,10 @@ template <int V> __device__ void mean(float *__restrict__ y, const float *__rest
     if (c < p.channels) {
         const float *at = x + size_t(image) * p.pixels * p.channels + c;
         Vec<V> s = {};
-#pragma unroll 4
-        for (unsigned i = threadIdx.y; i < p.pixels; i += blockDim.y) {
+        stride(threadIdx.y, p.pixels, blockDim.y, [&](unsigned i) {
             Vec<V> v = load<V>(at, size_t(i) * p.channels);
             for (int k = 0; k < V; k++) s[k] += v[k];
-        }
+        });
         for (int k = 0; k < V; k++) sum[k] = s[k];
     }
     column_sums(sum, shared);
@@ -33,7 +32,7 @@ template <int V> __device__ void mean(float *__restrict__ y, const float *__rest
 // memory    x read once, y written once; 8 kB shared
 // numerics  a thread's pixels in f32, threads by halves in f64
 // measured  not on a GPU; counted by `lae-engine kernels`
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 6)
     global_avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Gap p) {
     __shared__ double shared[4 * 256];
     if (p.channels % 4 == 0) mean<4>(y, x, p, shared);
@@ -42,12 +41,13 @@ extern "C" __global__ void __launch_bounds__(256)
 
 template <int V> __device__ void spread(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
     unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
+    Vec<V> d[1];
+    load_shared<V, 1>(d, {dy + size_t(image) * p.channels}, c, p.channels);
     if (c >= p.channels) return;
-    Vec<V> d = load<V>(dy, size_t(image) * p.channels + c);
-    for (int k = 0; k < V; k++) d[k] /= float(p.pixels);
+    for (int k = 0; k < V; k++) d[0][k] /= float(p.pixels);
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
     float *at = dx + (size_t(image) * p.pixels + first) * p.channels + c;
-    for (unsigned i = threadIdx.y; i < n; i += blockDim.y) store<V>(at, size_t(i) * p.channels, d);
+    stride(threadIdx.y, n, blockDim.y, [=](unsigned i) { store<V>(at, size_t(i) * p.channels, d[0]); });
 }
 
 // global_avg_pool_bwd

@@ -48,6 +48,19 @@ __device__ void map(float *__restrict__ y, const float *__restrict__ a, const fl
     if (i < count) store4(y, i, count, each(load4(a, i, count), load4(b, i, count), f));
 }
 
+// f(i) for i = first, first + step, ... below n. Four at a time, so that their loads do not wait for one another.
+template <class F> __device__ void stride(unsigned first, unsigned n, unsigned step, F f) {
+    unsigned i = first;
+    for (; i < n && n - i > 3 * step; i += 4 * step) {
+        f(i);
+        f(i + step);
+        f(i + 2 * step);
+        f(i + 3 * step);
+    }
+#pragma unroll 1
+    for (; i < n; i += step) f(i);
+}
+
 // ---- Sums. The order depends on sizes alone. Few terms are added in f32, the rest in f64.
 
 // Sum over a warp, by halves. Lane 0 has it.
@@ -107,3 +120,15 @@ template <int V> struct alignas(4 * V) Vec {
 // The V values at x[i]; i is a multiple of V.
 template <int V> __device__ Vec<V> load(const float *__restrict__ x, size_t i) { return *reinterpret_cast<const Vec<V> *>(x + i); }
 template <int V> __device__ void store(float *__restrict__ y, size_t i, Vec<V> v) { *reinterpret_cast<Vec<V> *>(y + i) = v; }
+
+// from[k][c..c+V] for N vectors of `channels`, read by row 0 and handed to the other rows, so that a block reads them once. All
+// threads of the block come here, once per kernel.
+template <int V, int N>
+__device__ void load_shared(Vec<V> (&v)[N], const float *const (&from)[N], unsigned c, unsigned channels) {
+    __shared__ Vec<V> shared[N][32];
+    if (threadIdx.y == 0 && c < channels)
+        for (int k = 0; k < N; k++) shared[k][threadIdx.x] = load<V>(from[k], c);
+    __syncthreads();
+    if (c < channels)
+        for (int k = 0; k < N; k++) v[k] = shared[k][threadIdx.x];
+}

@@ -38,11 +38,13 @@ template <int V> __device__ void pool(float *__restrict__ y, const float *__rest
     if (!Place::of<V>(o, p.y.n, p.y.h, p.y.w, p.y.c)) return;
     Window down(o.h, p.x.h, p), across(o.w, p.x.w, p);
     const float *image = x + size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
-    Vec<V> best = load<V>(image, (size_t(down.start) * p.x.w + across.start) * p.x.c);
+    Vec<V> best = {};
+    bool first = true;
     for (unsigned h = down.start; h < down.end; h++)
         for (unsigned w = across.start; w < across.end; w++) {
             Vec<V> v = load<V>(image, (size_t(h) * p.x.w + w) * p.x.c);
-            for (int k = 0; k < V; k++) best[k] = v[k] > best[k] ? v[k] : best[k];
+            for (int k = 0; k < V; k++) best[k] = first || v[k] > best[k] ? v[k] : best[k];
+            first = false;
         }
     store<V>(y, ((size_t(o.n) * p.y.h + o.h) * p.y.w + o.w) * p.y.c + o.c, best);
 }

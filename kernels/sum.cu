@@ -13,7 +13,7 @@ struct Sum {
 
 extern "C" __global__ void __launch_bounds__(256) sum_fwd_f32(float *__restrict__ y, const double *__restrict__ partial, Sum p) {
     double sum = 0;
-    for (unsigned i = threadIdx.x; i < p.count; i += 256) sum += partial[i];
+    stride(threadIdx.x, p.count, 256, [&](unsigned i) { sum += partial[i]; });
     sum = block_sum(sum);
     if (threadIdx.x == 0) y[0] = float(sum / p.divisor);
 }

@@ -362,6 +362,13 @@ fn every_kernel_of_this_build_has_its_figures() {
 }
 
 #[test]
+fn no_kernel_spills() {
+    for (k, r) in kernels::KERNELS.iter().flat_map(|k| k.ptxas.iter().map(move |r| (k, r))) {
+        assert_eq!((r.spill_stores, r.spill_loads), (0, 0), "{} on sm_{}", k.name, r.arch);
+    }
+}
+
+#[test]
 fn entries_of_ptx() {
     let text = "
         .version 8.0 // .entry in_a_comment(

@@ -168,3 +168,34 @@ fn doctor_says_what_choose_does() {
         }
     }
 }
+
+/// A whole training run through the driver. Its kernels do nothing, so the numbers mean nothing; but every launch has passed its
+/// checks, all work was on live memory, and what was taken was given back.
+#[test]
+fn a_run_uses_the_driver_as_it_must() {
+    if !built() {
+        return;
+    }
+    let (fake, dir) = (Fake::driver(), tempfile::tempdir().unwrap());
+    let (run, log) = (dir.path().join("run"), fake.log());
+    let args = ["train", "--task", "inpainting", "--preset", "smoke", "--device", "cuda", "--out", run.to_str().unwrap()];
+    let out = fake.run(BINARY, &args, &[("FAKE_LOG", log.to_str().unwrap())]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let calls = std::fs::read_to_string(&log).unwrap();
+    let count = |name: &str| calls.lines().filter(|l| *l == name).count();
+    let pairs = [
+        ("cuMemAlloc_v2", "cuMemFree_v2"),
+        ("cuMemHostAlloc", "cuMemFreeHost"),
+        ("cuModuleLoadDataEx", "cuModuleUnload"),
+        ("cuStreamCreate", "cuStreamDestroy_v2"),
+        ("cuEventCreate", "cuEventDestroy_v2"),
+        ("cuStreamBeginCapture_v2", "cuStreamEndCapture"),
+        ("cuGraphInstantiateWithFlags", "cuGraphExecDestroy"),
+        ("cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2"),
+    ];
+    for (begin, end) in pairs {
+        assert!(count(begin) > 0 && count(begin) == count(end), "{begin} {}, {end} {}", count(begin), count(end));
+    }
+    assert!(count("cuGraphLaunch") > count("cuStreamEndCapture"), "recordings are replayed");
+    assert!(count("cuLaunchKernel") > 100);
+}

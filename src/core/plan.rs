@@ -2,7 +2,6 @@
 //! running is a `for` loop. After the plan is made, a run allocates nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::op::{Element, Host, MAX, Pass, Set};
@@ -288,11 +287,7 @@ impl<T: Element> Plan<T> {
     /// Upload the inputs, run on the device, download what is fetched.
     fn run_gpu(&mut self, store: &mut ParamStore<T>) -> Result<()> {
         let gpu = self.gpu.as_ref().expect("a plan for a GPU");
-        let arenas = store.push(&gpu.driver)?;
-        for &(slot, len) in &gpu.inputs {
-            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
-            gpu.driver.upload(span, bytemuck::cast_slice(&self.pool[slot][..len]))?;
-        }
+        let arenas = self.upload(gpu, store)?;
         let all = || (0..self.steps.len()).try_for_each(|i| self.launch(gpu, i, &arenas));
         let mut recorded = None;
         match &gpu.graph {
@@ -313,6 +308,16 @@ impl<T: Element> Plan<T> {
         gpu.runs += 1;
         gpu.graph = recorded.or(gpu.graph.take());
         Ok(())
+    }
+
+    /// Bring parameters and inputs to the device.
+    fn upload(&self, gpu: &OnGpu, store: &mut ParamStore<T>) -> Result<[Option<Mem>; ARENAS]> {
+        let arenas = store.push(&gpu.driver)?;
+        for &(slot, len) in &gpu.inputs {
+            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
+            gpu.driver.upload(span, bytemuck::cast_slice(&self.pool[slot][..len]))?;
+        }
+        Ok(arenas)
     }
 
     /// The launches of one step.
@@ -352,21 +357,37 @@ impl<T: Element> Plan<T> {
         if gpu.stepwise { gpu.driver.sync().map_err(|e| e.at(&step.at)) } else { Ok(()) }
     }
 
-    /// Run on the host, adding up the time of every op and pass: `(name, pass, seconds)`, longest first.
-    pub fn run_timed(&mut self, store: &mut ParamStore<T>) -> Vec<(&'static str, Pass, f64)> {
-        assert!(self.gpu.is_none(), "steps are timed on the host");
-        let mut rows: Vec<(&'static str, Pass, Duration)> = Vec::new();
+    /// Run, adding up the time of every op and pass: `(name, pass, seconds)`, longest first. On a GPU by its own clock, without
+    /// copies; a device without one (the emulator) says so.
+    pub fn run_timed(&mut self, store: &mut ParamStore<T>) -> Result<Vec<(&'static str, Pass, f64)>> {
+        let arenas = match &self.gpu {
+            Some(gpu) => self.upload(gpu, store)?,
+            None => {
+                store.host_runs(self.writes)?;
+                [None; ARENAS]
+            }
+        };
+        let mut rows: Vec<(&'static str, Pass, f64)> = Vec::new();
         for i in 0..self.steps.len() {
-            let start = std::time::Instant::now();
-            self.exec(i, store);
-            let (t, s) = (start.elapsed(), &self.tape.steps[i]);
+            let seconds = match &self.gpu {
+                Some(gpu) => gpu.driver.seconds(&mut || self.launch(gpu, i, &arenas))?,
+                None => {
+                    let start = std::time::Instant::now();
+                    self.exec(i, store);
+                    start.elapsed().as_secs_f64()
+                }
+            };
+            let s = &self.tape.steps[i];
             match rows.iter_mut().find(|r| r.0 == s.op.name() && r.1 == s.pass) {
-                Some(r) => r.2 += t,
-                None => rows.push((s.op.name(), s.pass, t)),
+                Some(r) => r.2 += seconds,
+                None => rows.push((s.op.name(), s.pass, seconds)),
             }
         }
-        rows.sort_by_key(|r| std::cmp::Reverse(r.2));
-        rows.into_iter().map(|(n, p, t)| (n, p, t.as_secs_f64())).collect()
+        if self.gpu.is_some() {
+            store.device_wrote(self.writes);
+        }
+        rows.sort_by(|a, b| b.2.total_cmp(&a.2));
+        Ok(rows)
     }
 
     /// One step, in safe code: take the written buffers out of their places, borrow the read ones, put them back.

@@ -138,6 +138,10 @@ pub trait Driver: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Run `body` while noting its launches, to be replayed as one. `body` may only launch (and discard).
     fn record(&self, body: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Replay>>;
+    /// Seconds that the launches of `body` took, by the device's own clock.
+    fn seconds(&self, _body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        Err(Error::Device { device: self.name().to_string(), why: "has no clock: it counts, it does not time".to_string() })
+    }
     /// From here on the contents are undefined: a checking driver poisons them.
     fn discard(&self, _: Span) -> Result<()> {
         Ok(())

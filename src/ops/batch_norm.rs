@@ -416,7 +416,7 @@ pub fn cases() -> Vec<Case> {
     let mut rows: Vec<Case> = sizes.iter().map(|&s| case(format!("train {s}"), train(), &inputs(s))).collect();
     rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), eval(), &inputs(s))));
     // With an activation. Inputs are drawn; none of these rows has a value near the kink.
-    for s in [shape(2, 5, 7, 3), shape(1, 9, 7, 4), shape(1, 5, 13, 64)] {
+    for s in [shape(2, 5, 7, 3), shape(1, 9, 7, 4), shape(1, 5, 13, 17), shape(2, 4, 9, 64)] {
         for slope in [0.0, 0.2] {
             rows.push(case(format!("train slope {slope} {s}"), BatchNormTrain { slope, ..train() }, &inputs(s)));
             rows.push(case(format!("eval slope {slope} {s}"), BatchNormEval { slope, ..eval() }, &inputs(s)));

@@ -112,6 +112,8 @@ pub fn cases() -> Vec<Case> {
     let mut rows: Vec<Case> = all.iter().flat_map(|&d| SUM_EDGES.map(|s| row(d, s))).collect();
     rows.extend([0, 1].map(|i| row(Difference::L1, shape(1, 3, 5, 3)).only(Set::of(i))));
     rows.extend([0, 1].map(|i| row(Difference::Mse, shape(1, 3, 5, 3)).only(Set::of(i))));
+    // Equal values: sign(0) = 0.
+    rows.push(case("L1 ties", Difference::L1, &[(shape(2, 5, 7, 3), Fill::Binary), (shape(2, 5, 7, 3), Fill::Binary)]));
     rows.push(row(Difference::L1, shape(32, 64, 64, 3)).bench("pixel loss"));
     rows
 }

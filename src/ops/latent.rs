@@ -100,7 +100,9 @@ pub fn cases() -> Vec<Case> {
         case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Fill::OffZero), (shape(n, 1, 1, 1), Fill::Binary)])
     };
     // A warp per picture, eight pictures per block of the kernels.
-    let mut rows: Vec<Case> = [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2)].iter().map(|&(n, d)| row(n, d)).collect();
+    let mut rows: Vec<Case> = [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
+    // Zeros among the units: sign(0) = 0.
+    rows.push(case("zeros", Latent, &[(shape(5, 1, 1, 6), Fill::Binary), (shape(5, 1, 1, 1), Fill::Binary)]));
     rows.push(row(64, 128).bench("latent loss"));
     rows
 }

@@ -157,6 +157,9 @@ pub fn cases() -> Vec<Case> {
         row(2, 2, 0, false, shape(1, 16, 32, 8)),
         row(2, 2, 0, false, shape(1, 2, 514, 4)),
         row(3, 2, 1, true, shape(2, 9, 10, 8)),
+        row(4, 4, 0, false, shape(1, 8, 13, 4)),
+        row(5, 2, 2, false, shape(1, 9, 11, 3)),
+        row(5, 1, 2, true, shape(1, 7, 6, 2)),
         row(2, 2, 0, false, shape(32, 64, 64, 64)).bench("vgg.4"),
     ]
 }

@@ -171,13 +171,14 @@ R cuModuleLoadDataEx(void **m, const void *image, unsigned n, int *options, void
             return refuse;
         }
     }
-    *m = (void *)image;
+    // A copy: the image is the caller's, and may be gone after the call.
+    *m = strdup(memcmp(text, "\177ELF", 4) == 0 ? "" : text);
     return OK;
 }
 R cuModuleUnload(void *m) { ENTER(cuModuleUnload); return OK; }
 R cuModuleGetFunction(Function **f, void *m, const char *name) {
     ENTER(cuModuleGetFunction);
-    if (!strstr(m, name)) return NOT_FOUND;
+    if (*(char *)m && !strstr(m, name)) return NOT_FOUND;
     *f = malloc(sizeof(Function));
     **f = (Function){strdup(name), 48 * 1024};
     return OK;
