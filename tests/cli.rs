@@ -385,7 +385,9 @@ fn spoiled_run_folders_are_named_and_nothing_in_them_is_lost() {
         }
     };
     let resume = "--resume";
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, &[&str])> = vec![
+    /// What is wrong, how it is made so, words of the message.
+    type Row = (&'static str, Box<dyn Fn(&Path)>, &'static [&'static str]);
+    let cases: Vec<Row> = vec![
         (resume, Box::new(cut("resume.safetensors", 0)), &["resume.safetensors", "remove it"]),
         (resume, Box::new(cut("resume.safetensors", 4000)), &["resume.safetensors", "remove it"]),
         (resume, Box::new(cut("resume.safetensors", usize::MAX)), &["resume.safetensors", "remove it"]),

@@ -45,7 +45,8 @@ const LARGEST: usize = 1024;
 
 impl DetectArgs {
     pub fn run(self) -> Result<i32> {
-        let (device, _) = Device::choose(&self.device)?;
+        let (device, why) = Device::choose(&self.device)?;
+        eprintln!("device    {why}");
         let config = run_config(&self.run)?;
         let mut store = ParamStore::new(config.seed);
         let lae = Lae::build(&mut store, &config.lae, config.size)?;

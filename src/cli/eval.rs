@@ -33,7 +33,8 @@ pub struct EvalArgs {
 
 impl EvalArgs {
     pub fn run(self) -> Result<i32> {
-        let (device, _) = Device::choose(&self.device)?;
+        let (device, why) = Device::choose(&self.device)?;
+        eprintln!("device    {why}");
         let mut config = run_config(&self.run)?;
         if let Some(dir) = &self.data {
             config.data.dir = Some(dir.clone());
