@@ -1,3 +1,4 @@
+// Bilinear resize and its gradient. Positions are whole numbers, see axis.cuh.
 #include "axis.cuh"
 #include "vec4.cuh"
 

@@ -1,3 +1,6 @@
+// y = x Wᵀ + b and its gradients, for matrices of a few hundred rows: heads and latent codes. There is little work, so what counts
+// is enough blocks and whole cache lines, not tiles in shared memory.
+
 struct Linear {
     unsigned n, c, k;  // n rows of c values in, k values out
     unsigned chunk;    // wgrad: rows that one block adds up

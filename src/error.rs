@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{}{op}: {why}", prefix(at))]
     Shape { op: &'static str, at: String, why: String },
     /// A file or folder that cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Io { path: PathBuf, source: std::io::Error },
     /// A configuration key or command line argument with an impossible value.
     #[error("{key}: {why}")]
@@ -29,8 +29,19 @@ pub enum Error {
     #[error("device {device}: {why}")]
     Device { device: String, why: String },
     /// A loss that is no longer a finite number.
-    #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate (train.lr)")]
-    Diverged { step: u64, what: String, value: f64 },
+    #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate ({key})")]
+    Diverged { step: u64, what: String, value: f64, key: &'static str },
+}
+
+/// What to do about a failure of the system, where that can be said.
+fn remedy(e: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::*;
+    match e.kind() {
+        NotFound => "; check the path",
+        PermissionDenied | ReadOnlyFilesystem => "; change its permissions, or choose another place",
+        StorageFull | QuotaExceeded | FileTooLarge => "; make room and start again (train: with --resume, nothing saved is lost)",
+        _ => "",
+    }
 }
 
 fn prefix(at: &str) -> String {

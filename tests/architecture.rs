@@ -60,3 +60,122 @@ fn comparator_and_discriminator() {
     Dcgan::build(&mut store, Arch::Slim, 256, 64).unwrap();
     assert_eq!(store.count(Dcgan::GROUP, Kind::Trained), 2_804_416);
 }
+
+#[test]
+fn smaller_pictures_keep_the_grid_and_lose_decoder_stages() {
+    // (size, grid, stride-2 convolutions): widths stay those of Table 2.
+    for (size, grid, halvings) in [(64, 16, 2), (128, 16, 3), (64, 4, 4), (32, 8, 2), (256, 16, 4)] {
+        let c = LaeConfig { grid, ..LaeConfig::default() };
+        let mut store = ParamStore::<f32>::new(0);
+        let net = Lae::build(&mut store, &c, size).unwrap();
+        let convolutions: Vec<(u32, u32)> =
+            net.encoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Conv { .. })).map(|(_, s)| (s.c, s.h)).collect();
+        let side = |i: u32| (size >> i.min(halvings)) as u32;
+        assert_eq!(convolutions, [(64, side(1)), (128, side(2)), (256, side(3)), (512, side(4)), (512, grid as u32)]);
+        assert_eq!(net.encoder.output().per_image(), 128);
+        let out = net.decoder.output();
+        assert_eq!((out.c, out.h, out.w), (3, size as u32, size as u32));
+        let stages = net.decoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Up { .. })).count();
+        assert_eq!(stages, size.ilog2() as usize - 1);
+    }
+    let mut store = ParamStore::<f32>::new(0);
+    let net = Lae::build(&mut store, &LaeConfig::default(), 64).unwrap();
+    let widths: Vec<u32> =
+        net.decoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Up { .. })).map(|r| r.1.c).collect();
+    assert_eq!(widths, [256, 128, 64, 32, 3]);
+}
+
+/// A safetensors file with torchvision's names: `features.N.weight` [out, in, 3, 3], its biases, and a classifier beside them.
+/// `shrink` divides all channel counts.
+fn torchvision(convolutions: &[(usize, usize, usize)], shrink: usize, of: impl Fn(usize, usize) -> f32) -> Vec<u8> {
+    use safetensors::tensor::{Dtype, TensorView};
+    let mut tensors = vec![("classifier.0.weight".to_string(), vec![2, 2], vec![9.0f32; 4])];
+    for (n, &(index, from, to)) in convolutions.iter().enumerate() {
+        let (from, to) = (if from == 3 { 3 } else { from / shrink }, to / shrink);
+        let values = (0..to * from * 9).map(|i| of(n, i)).collect();
+        tensors.push((format!("features.{index}.weight"), vec![to, from, 3, 3], values));
+        tensors.push((format!("features.{index}.bias"), vec![to], (0..to).map(|i| of(n + 100, i)).collect()));
+    }
+    let views = tensors.iter().map(|(name, shape, values)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+/// Index in torchvision's `features`, channels in and out.
+const VGG16: &[(usize, usize, usize)] = &[
+    (0, 3, 64),
+    (2, 64, 64),
+    (5, 64, 128),
+    (7, 128, 128),
+    (10, 128, 256),
+    (12, 256, 256),
+    (14, 256, 256),
+    (17, 256, 512),
+    (19, 512, 512),
+    (21, 512, 512),
+];
+
+#[test]
+fn comparator_takes_torchvisions_names_and_axes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vgg.safetensors");
+    let of = |n: usize, i: usize| (n * 10_000 + i) as f32;
+    std::fs::write(&file, torchvision(VGG16, 16, of)).unwrap();
+    let fresh = || {
+        let mut store = ParamStore::<f32>::new(0);
+        Vgg::build(&mut store, 32, "conv4_3", true, 1.0 / 16.0).unwrap();
+        store
+    };
+    let mut store = fresh();
+    Vgg::load(&mut store, &file).unwrap();
+    let mut checked = 0;
+    for (n, &(index, from, to)) in VGG16.iter().enumerate() {
+        let (from, to) = (if from == 3 { 3 } else { from / 16 }, to / 16);
+        let weight = store.value(store.find(&format!("vgg.features.{index}.weight")).unwrap());
+        for k in 0..to {
+            for (c, rs) in (0..from).flat_map(|c| (0..9).map(move |rs| (c, rs))) {
+                // Ours is [out, 3, 3, in], torch's [out, in, 3, 3].
+                assert_eq!(weight[(k * 9 + rs) * from + c], of(n, (k * from + c) * 9 + rs), "features.{index} {k} {c} {rs}");
+                checked += 1;
+            }
+            assert_eq!(store.value(store.find(&format!("vgg.features.{index}.bias")).unwrap())[k], of(n + 100, k));
+        }
+    }
+    assert_eq!(checked, VGG16.iter().map(|&(_, i, o)| 9 * (o / 16) * if i == 3 { 3 } else { i / 16 }).sum::<usize>());
+    // What does not fit is named.
+    let fails = |bytes: &[u8], words: &[&str]| {
+        std::fs::write(&file, bytes).unwrap();
+        let e = Vgg::load(&mut fresh(), &file).unwrap_err().to_string();
+        assert!(words.iter().all(|w| e.contains(w)) && e.contains("vgg.safetensors"), "{words:?} in {e}");
+    };
+    fails(&torchvision(&VGG16[..9], 16, of), &["features.21.weight", "torchvision"]);
+    fails(&torchvision(VGG16, 8, of), &["features.0.weight", "[8, 3, 3, 3]", "[4, 3, 3, 3]"]);
+    fails(b"PK\x03\x04 a pickle", &["not a safetensors file", "torchvision"]);
+}
+
+#[test]
+fn a_run_with_loaded_weights_does_not_call_them_random() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vgg.safetensors");
+    std::fs::write(&file, torchvision(&VGG16[..2], 1, |n, i| ((n * 7 + i * 31) % 13) as f32 / 130.0 - 0.05)).unwrap();
+    let train = |more: &[&str]| {
+        let run = dir.path().join(format!("run{}", more.len()));
+        let mut args = vec!["train", "--preset", "smoke", "--annotations", "0", "--set", "train.epochs=1", "--out"];
+        args.push(run.to_str().unwrap());
+        args.extend(["--set", "comp.layer=conv1_2", "--set", "comp.width=1"]);
+        args.extend(more);
+        let out =
+            std::process::Command::new(env!("CARGO_BIN_EXE_lae-engine")).current_dir(dir.path()).args(&args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        (said, std::fs::read(run.join("metrics.jsonl")).unwrap(), run)
+    };
+    let (random, by_random, _) = train(&[]);
+    let (loaded, by_loaded, run) = train(&["--set", "comp.weights=vgg.safetensors"]);
+    assert!(random.contains("random weights") && !loaded.contains("random weights"), "{loaded}");
+    assert_ne!(by_random, by_loaded, "the weights were not used");
+    // The path is kept in full: the run can be gone on with from anywhere.
+    let config = lae_engine::train::TrainConfig::load(&run.join("config.toml")).unwrap();
+    assert!(config.comp.weights.unwrap().is_absolute());
+}

@@ -14,10 +14,6 @@ use lae_engine::device::kernels;
 #[path = "../build/ptx.rs"]
 mod ptx;
 
-#[allow(dead_code, reason = "the script uses the rest")]
-#[path = "../build/nvcc.rs"]
-mod nvcc;
-
 /// The script as a program, built once.
 fn script() -> &'static Path {
     static SCRIPT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();

@@ -590,6 +590,17 @@ fn edges_hold_on_every_device() {
     }
 }
 
+/// A row of the mask lives in shared memory, which is finite: too wide a mask is an error that says so.
+#[test]
+fn masks_too_wide_for_a_block_are_refused() {
+    let batch = Batch::new(6, (1, 1, 2, 1, 2), (1, 12_000));
+    for device in devices().iter().filter(|d| !matches!(d, Device::Cpu)) {
+        let mut fused = Fused::on(device, &CamAttention::default(), &batch).unwrap();
+        let why = fused.plan.run(&mut fused.store).unwrap_err().to_string();
+        assert!(why.contains("masks 12000 pixels wide") && why.contains("shared memory"), "{why}");
+    }
+}
+
 fn latent(z: &[f64], labels: &[f64]) -> (f64, Vec<f64>, Vec<f64>) {
     let (n, d) = (labels.len(), z.len() / labels.len());
     let mut store = ParamStore::<f64>::new(0);

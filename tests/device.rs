@@ -16,8 +16,10 @@ fn built() -> bool {
     !kernels::KERNELS.is_empty()
 }
 
-/// (state, driver, settings, the sentence, a word of the remedy)
-fn states() -> Vec<(&'static str, Fake, Vec<(&'static str, &'static str)>, &'static str, &'static str)> {
+/// State, driver, its settings, the sentence, a word of the remedy.
+type State = (&'static str, Fake, Vec<(&'static str, &'static str)>, &'static str, &'static str);
+
+fn states() -> Vec<State> {
     vec![
         ("broken", Fake::garbage(), vec![], "libcuda.so: file too short", "install NVIDIA's driver"),
         ("empty", Fake::empty(), vec![], "libcuda.so is not an NVIDIA driver: it has no cuInit", "stubs folder"),

@@ -128,8 +128,8 @@ fn ten_steps_of_stage_2_agree_with_the_cpu() {
     let c = config();
     let (mut cpu, mut emu) = (ParamStore::new(1), ParamStore::new(1));
     let nets = [(&mut cpu, Device::Cpu), (&mut emu, emulator())].map(|(s, d)| Networks::build(s, &c, &d).unwrap());
-    let mut on_cpu = Stage2::new(&c, &nets[0], &cpu, 4).unwrap();
-    let mut on_emu = Stage2::new(&c, &nets[1], &emu, 4).unwrap();
+    let mut on_cpu = Stage2::new(&c, &nets[0], &cpu, 2, 2).unwrap();
+    let mut on_emu = Stage2::new(&c, &nets[1], &emu, 2, 2).unwrap();
     let mut pair = Pair { cpu, emu };
     let (select, mut last) = ([0.0, 0.0, 1.0, 1.0], Terms2::default());
     for t in 1..=10 {

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Default, Clone, PartialEq, Debug)]
 struct Pin {
     launches: u64,
-    blocks: u64,
     load_requests: u64,
     load_sectors: u64,
     store_requests: u64,
@@ -35,7 +34,6 @@ impl Pin {
     fn add(&mut self, r: &Row) {
         let c = &r.counters;
         self.launches += r.launches;
-        self.blocks += c.blocks;
         self.load_requests += c.load.requests;
         self.load_sectors += c.load.sectors;
         self.store_requests += c.store.requests;

@@ -10,6 +10,8 @@
 //! Rows of convolutions also run with `precision = tf32` and `3xtf32`.
 //!
 //! `bits/OP/ROW`: ops whose kernels promise the host's bits (f32) keep the promise.
+//!
+//! `traffic/OP`: kernels that stream move at most 1.1 times the bytes that they must, and no access to shared memory waits for another.
 
 mod common;
 
@@ -102,6 +104,60 @@ fn far_from_zero() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Ops that stream: nothing that they read is read twice, but for a channel's constants and a block's sums.
+fn streams() -> Vec<Case> {
+    use lae_engine::core::shape::{Shape, shape};
+    use lae_engine::ops::{Fill::*, *};
+    let (s, wide, pictures, flat) = (shape(4, 32, 32, 64), shape(2, 16, 16, 512), shape(4, 64, 64, 3), Shape::vector(100_000));
+    let norm = |s: Shape| {
+        let c = Shape::vector(s.c as usize);
+        [(s, Normal), (c, Positive), (c, Normal), (c, Normal), (c, Positive)]
+    };
+    let colours = affine::Affine { scale: vec![1.0, 2.0, 3.0], shift: vec![0.5; 3] };
+    let adam = adam::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+    let moments = [(flat, Normal), (Shape::vector(2), Positive), (flat, Normal), (flat, Normal), (flat, Positive)];
+    let train = |slope| batch_norm::BatchNormTrain { eps: 1e-5, momentum: 0.1, slope };
+    let pool = max_pool::MaxPool { kernel: 2, stride: 2, pad: 0, ceil: false };
+    let noise = noise::Noise { seed: 1, max_sigma: 5.0, clip: true };
+    vec![
+        case("relu", activation::Activation::Relu, &[(s, OffZero)]),
+        case("adam", adam, &moments),
+        case("add", add::Add, &[(s, Normal), (s, Normal)]),
+        case("affine", colours, &[(pictures, Normal)]),
+        case("batch_norm train relu", train(0.0), &norm(s)),
+        case("batch_norm train", train(1.0), &norm(wide)),
+        case("batch_norm eval", batch_norm::BatchNormEval { eps: 1e-5, slope: 1.0 }, &norm(s)),
+        case("bce_logits", bce_logits::BceLogits { target: None }, &[(s, Normal), (s, Binary)]),
+        case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
+        case("l1", difference::Difference::L1, &[(s, Normal), (s, Normal)]),
+        case("global_avg_pool", global_avg_pool::GlobalAvgPool, &[(wide, Normal)]),
+        case("max_pool", pool, &[(s, Distinct)]),
+        case("noise", noise, &[(pictures, Positive), (Shape::SCALAR, Counter)]),
+    ]
+}
+
+fn traffic(case: &Case) -> Result<(), Failed> {
+    let emulator = Emulator::new(Options { counters: true, ..Options::default() });
+    emulator.keep_reports();
+    let mut bench = Bench::on(&Device::Gpu(emulator.clone(), Precision::F32), case, Memory::Planned)?;
+    let u = normals(bench.cotangent_len(), 29, 0);
+    bench.try_run(&inputs(case, 28), &u)?;
+    let launches = emulator.take_reports();
+    assert!(!launches.is_empty());
+    for l in launches {
+        let c = &l.report.counters;
+        let (moved, must) = (c.moved_bytes(), c.read.bytes + c.written.bytes);
+        // Launches of a few kilobytes (seeds, totals) are no streams: a sector for one number is eight times too much.
+        if must > 64 * 1024 && moved as f64 > 1.1 * must as f64 {
+            return Err(format!("{} moves {moved} bytes where {must} would do", l.kernel.name).into());
+        }
+        if c.conflicts() > 0 {
+            return Err(format!("{}: {} bank conflicts", l.kernel.name, c.conflicts()).into());
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     if kernels::KERNELS.is_empty() {
@@ -130,6 +186,7 @@ fn main() -> ExitCode {
         }
     }
     trials.push(Trial::test("batch_norm/far from zero", far_from_zero));
+    trials.extend(streams().into_iter().map(|case| Trial::test(format!("traffic/{}", case.label), move || traffic(&case))));
     assert!(trials.len() > 80, "only {} rows", trials.len());
     libtest_mimic::run(&args, trials).exit_code()
 }

@@ -23,7 +23,7 @@ fn rows(size: usize) -> Vec<Case> {
     let mut store = ParamStore::new(0);
     let nets = Networks::build(&mut store, &c, &Device::Cpu).unwrap();
     let mut rows = Stage1::new(&c, &nets, &store).unwrap().plan.cases();
-    rows.extend(Stage2::new(&c, &nets, &store, 2).unwrap().plan.cases());
+    rows.extend(Stage2::new(&c, &nets, &store, 1, 1).unwrap().plan.cases());
     rows
 }
 

@@ -1,39 +1,10 @@
 //! A whole tiny run through the real binary: the same bytes twice, at one and two threads, and after being stopped and resumed.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod binary;
 
-fn lae(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lae-engine")).args(args).output().expect("the binary runs")
-}
+use std::path::PathBuf;
 
-fn ok(args: &[&str]) -> Output {
-    let out = lae(args);
-    assert!(out.status.success(), "{args:?}\n{}", String::from_utf8_lossy(&out.stderr));
-    out
-}
-
-fn path(p: &Path) -> &str {
-    p.to_str().unwrap()
-}
-
-/// Everything of a run that must not depend on time, threads or interruptions.
-fn bytes(run: &Path) -> Vec<(&'static str, Vec<u8>)> {
-    let files = ["metrics.jsonl", "stage1.safetensors", "model.safetensors", "selection.json"];
-    files.map(|f| (f, std::fs::read(run.join(f)).unwrap_or_else(|e| panic!("{f}: {e}")))).to_vec()
-}
-
-fn same(a: &Path, b: &Path) {
-    for ((name, x), (_, y)) in bytes(a).into_iter().zip(bytes(b)) {
-        assert!(x == y, "{name} differs between {} and {}", a.display(), b.display());
-    }
-}
-
-fn train(run: &Path, more: &[&str]) {
-    let mut args = vec!["train", "--preset", "smoke", "--out", path(run)];
-    args.extend(more);
-    ok(&args);
-}
+use binary::{bytes, lae, ok, path, same, train};
 
 #[test]
 fn same_seed_same_bytes_at_any_thread_count() {
@@ -96,30 +67,58 @@ fn detect_and_eval_use_a_run() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("broken.png"));
 }
 
+/// Losses of the first steps of both stages, as a version computed them whose ops had passed all checks. They may move by what
+/// another order of f32 sums does in a few steps of Adam (other SIMD levels); a rate that is larger by 2 % moves them further.
 #[test]
-fn wrong_arguments_are_named_and_lose_nothing() {
+fn ten_expected_losses() {
+    #[rustfmt::skip]
+    let expected = [
+        4.618999958, 4.361095428, 4.265702724, 4.051010609, 3.893644333, 3.651916742, 3.548983812, 3.523383141, 3.150529623, 3.041172266,
+        1.026917338, 0.849865556, 0.874816418, 0.764139056,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let losses = |name: &str, set: &[&str]| -> Vec<f64> {
+        let run = dir.path().join(name);
+        let mut more = vec!["--set", "ft.epochs=1", "--set", "ft.lr0=0.001"];
+        set.iter().for_each(|s| more.extend(["--set", *s]));
+        train(&run, &more);
+        let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let of = |stage: i64, n: usize| {
+            let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+            let steps = lines.filter(move |v| v["stage"] == stage).filter_map(|v| v.pointer("/train/total")?.as_f64());
+            steps.take(n).collect::<Vec<f64>>()
+        };
+        [of(1, 10), of(2, 4)].concat()
+    };
+    let got = losses("a", &[]);
+    let off = |a: &[f64]| a.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+    assert!(got.len() == 14 && off(&got) < 1e-3, "expected {expected:?}\ngot      {got:?}");
+    let faster = losses("b", &["train.lr=0.00102", "ft.lr0=0.00102"]);
+    assert!(off(&faster) > 1e-3, "the bound would not notice another rate: {faster:?}");
+}
+
+#[test]
+fn stage_2_trains_the_encoder_alone() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let cases: [(&[&str], &str); 7] = [
-        (&["--set", "trian.lr=1"], "train.lr"),
-        (&["--set", "train.lr=fast"], "train.lr"),
-        (&["--set", "train.lr=-1"], "train.lr"),
-        (&["--set", "train.batch=7"], "train.batch"),
-        (&["--set", "size=48"], "size"),
-        (&["--set", "lae.grid=5"], "lae.grid"),
-        (&["--set", "data.seen=teles"], "telea"),
-    ];
-    for (more, word) in cases {
-        let mut args = vec!["train", "--preset", "smoke", "--out", path(&run)];
-        args.extend(more);
-        let out = lae(&args);
-        let text = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{more:?}: {text}");
-        assert!(text.contains(word) && !text.contains("panicked"), "{more:?}: {text}");
-        assert!(!run.exists(), "{more:?} left a folder");
+    train(&run, &[]);
+    let tensors = |f: &str| -> std::collections::BTreeMap<String, Vec<u8>> {
+        let bytes = std::fs::read(run.join(f)).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.iter().map(|(n, t)| (n.to_string(), t.data().to_vec())).collect()
+    };
+    let (before, after) = (tensors("stage1.safetensors"), tensors("model.safetensors"));
+    assert!(before.keys().eq(after.keys()));
+    let (mut moved, mut still) = (0, 0);
+    for (name, x) in &before {
+        let same = *x == after[name];
+        if name.starts_with("lae.encoder.") {
+            // Biases in front of batch norm have no gradient but rounding; everything else of the encoder must move.
+            moved += !same as usize;
+        } else {
+            assert!(same, "{name} changed in stage 2");
+            still += 1;
+        }
     }
-    std::fs::create_dir(&run).unwrap();
-    let out = lae(&["train", "--preset", "smoke", "--out", path(&run)]);
-    assert_eq!(out.status.code(), Some(2));
-    assert_eq!(lae(&["train", "--resume", path(&run)]).status.code(), Some(2));
+    assert!(moved >= 18 && still >= 20, "{moved} encoder tensors moved, {still} others did not");
 }

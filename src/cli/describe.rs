@@ -6,6 +6,7 @@ use crate::models::dcgan::Dcgan;
 use crate::models::lae::Lae;
 use crate::models::vgg::Vgg;
 use crate::nn::layer::group;
+use crate::report::terminal::print;
 use crate::train::config::TrainConfig;
 
 #[derive(Args)]
@@ -37,18 +38,17 @@ impl DescribeArgs {
         let mut store = ParamStore::<f32>::new(0);
         if wants("lae") {
             let lae = Lae::build(&mut store, &c.lae, c.size)?;
-            print!("{}", lae.encoder.describe(&store));
-            print!("{}", lae.decoder.describe(&store));
-            println!("LAE: {} parameters\n", group(store.count(Lae::GROUP, Kind::Trained)));
+            let total = group(store.count(Lae::GROUP, Kind::Trained));
+            print(&format!("{}{}LAE: {total} parameters\n\n", lae.encoder.describe(&store), lae.decoder.describe(&store)))?;
         }
         if wants("vgg") {
             let side = if c.comp.input == 0 { c.size } else { c.comp.input };
             let vgg = Vgg::build(&mut store, side, &c.comp.layer, c.comp.post_relu, c.comp.width)?;
-            println!("{}", vgg.net.describe(&store));
+            print(&format!("{}\n", vgg.net.describe(&store)))?;
         }
         if wants("dcgan") {
             let d = Dcgan::build(&mut store, c.disc.arch, c.size, c.disc.width)?;
-            println!("{}", d.net.describe(&store));
+            print(&format!("{}\n", d.net.describe(&store)))?;
         }
         Ok(0)
     }

@@ -11,8 +11,10 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::lae::Lae;
 use crate::report::Rgb;
+use crate::report::data::{ReportData, lower_first};
 use crate::report::file::write_whole;
 use crate::report::heatmap;
+use crate::report::terminal::{print, say};
 use crate::train::checkpoint::{self, What};
 use crate::train::run::MODEL;
 use crate::train::step::{Scorer, Verdict};
@@ -65,25 +67,27 @@ impl DetectArgs {
             }
         }
         if let Some(n) = notes.get("notices").filter(|n| !n.is_empty() && !self.json && !self.csv) {
-            eprintln!("note: this model was trained under: {n}");
+            n.split("; ").for_each(|n| say(&format!("note      {n}")));
+            self.experience(&self.run)?;
         }
         if self.csv {
-            println!("path,verdict,p_fake,a_true,a_fake,heatmap,error");
+            print("path,verdict,p_fake,a_true,a_fake,heatmap,error\n")?;
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
-            let judged = judge(file, &config.size, &mut scorer, &mut store).and_then(|(picture, v)| {
-                let heat = match &self.heatmaps {
-                    Some(dir) => Some(write_heatmap(dir, i, file, &picture, &v, scorer.grid)?),
-                    None => None,
-                };
-                Ok((v, heat))
-            });
+            let judged = match (judge(file, config.size, &mut scorer, &mut store), &self.heatmaps) {
+                // A map that cannot be written is no fault of its picture: it ends the program.
+                (Ok((picture, v)), Some(dir)) => {
+                    let heat = write_heatmap(dir, i, file, &picture, &v, scorer.grid)?;
+                    Ok((v, Some(heat)))
+                }
+                (judged, _) => judged.map(|(_, v)| (v, None)),
+            };
             failed += judged.is_err() as usize;
-            self.print(file, judged);
+            self.print(file, judged)?;
         }
         if failed > 0 {
-            eprintln!("{failed} of {} pictures could not be judged", files.len());
+            say(&format!("{failed} of {} pictures could not be judged", files.len()));
         }
         Ok(match failed {
             0 => 0,
@@ -92,25 +96,46 @@ impl DetectArgs {
         })
     }
 
-    fn print(&self, file: &Path, judged: Result<(Verdict, Option<PathBuf>)>) {
+    /// What a reader of verdicts and maps must know.
+    fn experience(&self, run: &Path) -> Result<()> {
+        let file = run.join("report.json");
+        if file.is_file() {
+            let text = std::fs::read(&file).map_err(|e| Error::io(&file, e))?;
+            let report: ReportData =
+                serde_json::from_slice(&text).map_err(|e| Error::data(&file, format!("not a report: {e}")))?;
+            report.sentences().first().into_iter().for_each(|s| say(&format!("note      its own test: {}", lower_first(s))));
+        }
+        if self.heatmaps.is_some() {
+            say("note      each map is stretched from its lowest to its highest value: colours compare places, not pictures");
+        }
+        Ok(())
+    }
+
+    fn print(&self, file: &Path, judged: Result<(Verdict, Option<PathBuf>)>) -> Result<()> {
         let path = file.display().to_string();
-        match (judged, self.json, self.csv) {
-            (Ok((v, heat)), true, _) => println!(
-                "{}",
-                json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "a_true": v.a_true, "a_fake": v.a_fake, "heatmap": heat })
-            ),
-            (Err(e), true, _) => println!("{}", json!({ "path": path, "error": e.to_string() })),
+        let line = match (judged, self.json, self.csv) {
+            (Ok((v, heat)), true, _) => {
+                let (p_fake, a_true, a_fake) = (v.p_fake(), v.a_true, v.a_fake);
+                let verdict = word(&v);
+                json!({ "path": path, "verdict": verdict, "p_fake": p_fake, "a_true": a_true, "a_fake": a_fake, "heatmap": heat })
+                    .to_string()
+            }
+            (Err(e), true, _) => json!({ "path": path, "error": e.to_string() }).to_string(),
             (Ok((v, heat)), _, true) => {
                 let heat = heat.map(|h| quote(&h.display().to_string())).unwrap_or_default();
-                println!("{},{},{:.6},{:.6},{:.6},{heat},", quote(&path), word(&v), v.p_fake(), v.a_true, v.a_fake)
+                format!("{},{},{:.6},{:.6},{:.6},{heat},", quote(&path), word(&v), v.p_fake(), v.a_true, v.a_fake)
             }
-            (Err(e), _, true) => println!("{},,,,,,{}", quote(&path), quote(&e.to_string())),
+            (Err(e), _, true) => format!("{},,,,,,{}", quote(&path), quote(&e.to_string())),
             (Ok((v, heat)), ..) => {
                 let heat = heat.map(|h| format!("  {}", h.display())).unwrap_or_default();
-                println!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
+                format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
             }
-            (Err(e), ..) => eprintln!("skipped: {e}"),
-        }
+            (Err(e), ..) => {
+                say(&format!("skipped   {e}"));
+                return Ok(());
+            }
+        };
+        print(&format!("{line}\n"))
     }
 }
 
@@ -123,7 +148,7 @@ fn quote(s: &str) -> String {
     if s.contains([',', '"', '\n']) { format!("\"{}\"", s.replace('"', "\"\"")) } else { s.to_string() }
 }
 
-fn judge(file: &Path, size: &usize, scorer: &mut Scorer, store: &mut ParamStore) -> Result<(Picture, Verdict)> {
+fn judge(file: &Path, size: usize, scorer: &mut Scorer, store: &mut ParamStore) -> Result<(Picture, Verdict)> {
     if !file.exists() {
         return Err(Error::data(file, "no such file"));
     }
@@ -131,7 +156,7 @@ fn judge(file: &Path, size: &usize, scorer: &mut Scorer, store: &mut ParamStore)
         Error::Data { file, why } if !is_picture_name(&file) => Error::data(file, format!("{why} (is it a picture?)")),
         e => e,
     })?;
-    let x: Vec<f32> = picture.resize(*size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
+    let x: Vec<f32> = picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
     let verdict = scorer.run(store, &x)?.remove(0);
     Ok((picture, verdict))
 }

@@ -9,33 +9,35 @@ use crate::device::{self, Device};
 use crate::error::Result;
 use crate::ops::conv2d::{Conv2d, conv2d};
 use crate::ops::dot::dot;
+use crate::report::terminal::print;
 
 /// What this machine and this build can do. Exit code 1 if a self-check fails.
 pub fn run() -> Result<i32> {
-    println!("lae-engine {} ({}, {})", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
-    println!("build      {}", kernels::BUILD_REPORT);
-    println!("kernels    {}", kernels());
-    println!("driver     {}", driver());
-    println!("cpu        {}", device::cpu_features());
-    let (auto, why) = Device::choose("auto")?;
-    let mut good = report(&Device::Cpu);
-    if let Device::Gpu(..) = auto {
-        good &= report(&auto);
+    let (version, system, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    print(&format!("lae-engine {version} ({system}, {machine})\n"))?;
+    let found = [("build", kernels::BUILD_REPORT.into()), ("kernels", kernels()), ("driver", driver())];
+    for (what, text) in found.into_iter().chain([("cpu", device::cpu_features())]) {
+        print(&format!("{what:<10} {text}\n"))?;
     }
-    println!("auto       --device auto takes: {why}");
+    let (auto, why) = Device::choose("auto")?;
+    let mut good = report(&Device::Cpu)?;
+    if let Device::Gpu(..) = auto {
+        good &= report(&auto)?;
+    }
+    print(&format!("auto       --device auto takes: {why}\n"))?;
     Ok(if good { 0 } else { 1 })
 }
 
 /// One line of the self-check, and whether it went well.
-fn report(device: &Device) -> bool {
+fn report(device: &Device) -> Result<bool> {
     let verdict = self_check(device);
     let (words, good) = match verdict {
         Ok(worst) if worst < 1e-5 => (format!("largest relative error {worst:.1e}, ok"), true),
         Ok(worst) => (format!("largest relative error {worst:.1e}, FAILED"), false),
         Err(e) => (format!("{e}, FAILED"), false),
     };
-    println!("self-check {}: convolution against plain f64 loops, all three passes: {words}", device.name());
-    good
+    print(&format!("self-check {}: convolution against plain f64 loops, all three passes: {words}\n", device.name()))?;
+    Ok(good)
 }
 
 /// Largest error of a convolution and its gradients, relative to the root mean square of the exact result. On a GPU it runs three
@@ -124,13 +126,13 @@ mod tests {
 
     #[test]
     fn the_cpu_passes() {
-        assert!(report(&Device::Cpu));
+        assert!(report(&Device::Cpu).unwrap());
     }
 
     #[test]
     fn the_emulator_passes() {
         if !KERNELS.is_empty() {
-            assert!(report(&Device::choose("emu").unwrap().0));
+            assert!(report(&Device::choose("emu").unwrap().0).unwrap());
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
 use crate::models::lae::Lae;
+use crate::report::terminal::print;
 use crate::report::{ReportData, table};
 use crate::train::checkpoint::{self, What};
 use crate::train::evaluate::evaluate;
@@ -55,9 +56,9 @@ impl EvalArgs {
         notices.extend(e.notices);
         let report = ReportData { notices, detection: e.detection, localisation: e.localisation, ..ReportData::default() };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report).expect("plain data"));
+            print(&format!("{}\n", serde_json::to_string_pretty(&report).expect("plain data")))?;
         } else {
-            println!("{}", table::summary(&report));
+            print(&format!("{}\n", table::summary(&report)))?;
         }
         Ok(0)
     }

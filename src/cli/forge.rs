@@ -1,12 +1,13 @@
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use clap::Args;
-use indicatif::ProgressBar;
 
 use super::DataArgs;
 use crate::data::dataset::Dataset;
 use crate::data::forge::export;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::report::terminal::{Progress, print};
 use crate::train::config::TrainConfig;
 
 #[derive(Args)]
@@ -31,6 +32,10 @@ pub struct ForgeArgs {
 
 impl ForgeArgs {
     pub fn run(self) -> Result<i32> {
+        if self.count < 2 || self.count % 2 == 1 {
+            let why = format!("{}: half of the pictures are forged; give an even number from 2", self.count);
+            return Err(Error::config("--count", why));
+        }
         let quarter = (self.count / 4).max(2) / 2 * 2;
         let mut set = self.data.settings()?;
         set.push(format!("size={}", self.size));
@@ -41,21 +46,18 @@ impl ForgeArgs {
         set.extend(self.set);
         let config = TrainConfig::resolve("small", None, &set)?;
         let data = Dataset::open(&config.data, config.size, config.seed)?;
-        let bar = ProgressBar::new(0);
-        let written = export(&data, &self.out, |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
+        let progress: Mutex<Option<Progress>> = Mutex::new(None);
+        let written = export(&data, &self.out, |_, total| {
+            let mut bar = progress.lock().unwrap_or_else(|p| p.into_inner());
+            bar.get_or_insert_with(|| Progress::new("forging", total as u64, 0, "pictures")).add(1, String::new);
         })?;
-        bar.finish_and_clear();
+        drop(progress);
         let p = data.describe();
-        println!("{written} files in {}, {}×{} pixels, from {}", self.out.display(), p.size, p.size, p.source);
-        for m in &p.methods {
-            println!("  {:<6} {:<11} {}", m.role, m.name, m.source);
-        }
-        for n in &p.notices {
-            println!("  note: {n}");
-        }
-        println!("train on it: lae-engine train --data {}", self.out.display());
+        let mut text = format!("{written} pictures in {}, {}×{} pixels, from {}\n", self.out.display(), p.size, p.size, p.source);
+        p.methods.iter().for_each(|m| text += &format!("  {:<6} {:<11} {}\n", m.role, m.name, m.source));
+        p.notices.iter().for_each(|n| text += &format!("  note: {n}\n"));
+        text += &format!("train on it: lae-engine train --data {}\n", self.out.display());
+        print(&text)?;
         Ok(0)
     }
 }

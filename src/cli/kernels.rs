@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::ops::Case;
 use crate::ptx::roofline::{self, GPUS};
 use crate::report::table::{Align, Table};
+use crate::report::terminal::print;
 use crate::train::config::TrainConfig;
 use crate::train::step::{Networks, Stage1, Stage2};
 
@@ -126,7 +127,7 @@ pub fn network_cases(size: usize, batch: usize) -> Result<Vec<Case>> {
     let mut store = ParamStore::new(0);
     let nets = Networks::build(&mut store, &c, &Device::Cpu)?;
     let mut cases = Stage1::new(&c, &nets, &store)?.plan.cases();
-    for case in Stage2::new(&c, &nets, &store, batch)?.plan.cases() {
+    for case in Stage2::new(&c, &nets, &store, batch, 0)?.plan.cases() {
         let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs;
         match cases.iter_mut().find(same) {
             Some(c) => c.wants = c.wants.union(case.wants),
@@ -169,17 +170,11 @@ impl KernelsArgs {
         if self.json {
             let (size, batch, rows) = (self.size, self.batch, rows.iter().map(JsonRow::from).collect());
             let out = Out { estimate: ESTIMATE, gpu: gpu.name, size, batch, precision, rows };
-            println!("{}", serde_json::to_string_pretty(&out).expect("plain data"));
+            print(&format!("{}\n", serde_json::to_string_pretty(&out).expect("plain data")))?;
         } else if self.html.is_none() {
-            print!("{}", table(&rows).render());
-            println!(
-                "\nEach op once, {} pictures of {} px: {:.1} µs (estimate, {}).",
-                self.batch,
-                self.size,
-                total * 1e6,
-                gpu.name
-            );
-            println!("{ESTIMATE}");
+            let (batch, size, total) = (self.batch, self.size, total * 1e6);
+            let once = format!("Each op once, {batch} pictures of {size} px: {total:.1} µs (estimate, {}).", gpu.name);
+            print(&format!("{}\n{once}\n{ESTIMATE}\n", table(&rows).render()))?;
         }
         Ok(0)
     }

@@ -14,14 +14,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::report::terminal::say;
 
 /// Locality-Aware AutoEncoder: a deepfake detector whose attention map lies on the forged region, on an engine of its own.
 #[derive(Parser)]
 #[command(name = "lae-engine", version, about, max_term_width = 110)]
 pub struct Cli {
     /// Threads to use [default: all]
-    #[arg(long, global = true, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,10 +60,10 @@ pub struct DataArgs {
     #[arg(long, value_name = "KIND")]
     fingerprint: Option<String>,
     /// Strength of the trace, in grey levels (jpeg: quality; resample: factor)
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     fingerprint_amplitude: Option<f64>,
     /// Share of the seen fakes that carry the trace
-    #[arg(long, value_name = "0..1")]
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     fingerprint_rate: Option<f64>,
     /// Shape of the forged region: central (the paper), rect, stroke
     #[arg(long, value_name = "SHAPE")]
@@ -75,7 +76,10 @@ impl DataArgs {
         let path = |key: &str, p: &Option<PathBuf>| -> Result<Option<String>> {
             let Some(p) = p else { return Ok(None) };
             if !p.is_dir() {
-                return Err(Error::data(p, "is not a folder"));
+                return Err(Error::data(
+                    p,
+                    if p.exists() { "is a file; give the folder" } else { "no such folder; check the path" },
+                ));
             }
             // A run folder must find its data from anywhere.
             let p = std::fs::canonicalize(p).map_err(|e| Error::io(p, e))?;
@@ -107,7 +111,7 @@ pub fn main() -> i32 {
         Command::Ptx(a) => a.run(),
         Command::Doctor => doctor::run(),
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.unwrap_or(0)).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.map_or(0, usize::from)).build();
     // Everything runs on a worker of the pool: steps then start their tasks without a detour (and without allocating).
     let result = match pool {
         Ok(pool) => pool.install(work),
@@ -115,8 +119,10 @@ pub fn main() -> i32 {
     };
     match result {
         Ok(code) => code,
+        // The reader of our output has seen enough (`| head`).
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(e) => {
-            eprintln!("error: {e}");
+            say(&format!("error: {e}"));
             if matches!(e, Error::Unavailable { .. }) { 3 } else { 2 }
         }
     }

@@ -16,7 +16,8 @@ pub struct PtxArgs {
 #[derive(Subcommand)]
 enum PtxCommand {
     /// Run a kernel, check every access, and print what it wrote
-    Run(RunArgs),
+    #[command(after_help = ARGUMENTS)]
+    Run(Box<RunArgs>),
     /// Print the kernels of a file, their parameters, and whether the emulator can run them
     List(FileArgs),
     /// Print how often each instruction occurs in a file
@@ -32,13 +33,17 @@ struct FileArgs {
     file: PathBuf,
 }
 
-/// An argument is `TYPE:VALUE` for a number (i32, u32, i64, u64, f32, f64), `hex:…` for a struct byte by byte, `null`, or memory:
-///
-///   read:TYPE:VALUES     that the kernel may only read
-///   update:TYPE:VALUES   that it may change
-///   write:TYPE:COUNT     that it fills
-///
-/// VALUES are numbers with commas between, `N*V` (N times V), `A..B` (whole numbers from A to B − 1), or `@FILE` (raw bytes).
+const ARGUMENTS: &str = "\
+An argument is TYPE:VALUE for a number (i32, u32, f32, i64, u64, f64, u8, u16), hex:... for a struct byte by byte, null, or memory:
+
+  read:TYPE:VALUES    that the kernel may only read
+  update:TYPE:VALUES  that it may change
+  write:TYPE:COUNT    that it fills
+
+VALUES are numbers with commas between, N*V (N times V), A..B (whole numbers from A to B - 1), or @FILE (raw bytes).
+
+Exit code: 0 no fault, 1 a fault (printed), 2 wrong usage.";
+
 #[derive(Args)]
 struct RunArgs {
     /// PTX text, as `nvcc -ptx` writes it (`-lineinfo` gives reports source lines)
@@ -56,7 +61,7 @@ struct RunArgs {
     /// Bytes of dynamic shared memory
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     shared: u32,
-    /// An argument of the kernel, in order; see above
+    /// An argument of the kernel, in order; see below
     #[arg(long = "arg", value_name = "ARG")]
     args: Vec<String>,
     /// Order of blocks and warps: forward, reverse, random:SEED
@@ -196,7 +201,7 @@ impl Type {
         }
     }
 
-    /// Contents of memory: the grammar of [`RunArgs`].
+    /// Contents of memory: VALUES of [`ARGUMENTS`].
     fn values(self, spec: &str) -> Result<Vec<u8>, String> {
         if let Some(file) = spec.strip_prefix('@') {
             return std::fs::read(file).map_err(|e| format!("{file}: {e}"));

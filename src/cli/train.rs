@@ -5,6 +5,7 @@ use clap::Args;
 use super::DataArgs;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::report::terminal::{print, say};
 use crate::train::config::TrainConfig;
 use crate::train::run::{CONFIG, Run};
 
@@ -31,12 +32,13 @@ pub struct TrainArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Fakes that a person would mask for stage 2 (0: no stage 2)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     annotations: Option<usize>,
     /// How they are chosen: active or random
     #[arg(long, value_name = "HOW")]
     select: Option<String>,
-    #[arg(long, value_name = "N")]
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Go on with a run that was stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
@@ -50,6 +52,7 @@ impl TrainArgs {
     pub fn run(self) -> Result<i32> {
         let (device, why) = Device::choose(&self.device)?;
         if let Some(dir) = &self.resume {
+            say(&format!("device    {why}"));
             Run::resume(dir, command(), &device)?.run()?;
             return Ok(0);
         }
@@ -59,16 +62,20 @@ impl TrainArgs {
         set.extend(self.select.as_ref().map(|s| format!("al.mode={s}")));
         set.extend(self.seed.map(|s| format!("seed={s}")));
         set.extend(self.set.iter().cloned());
-        let config = TrainConfig::resolve(&self.preset, self.config.as_deref(), &set)?;
+        let mut config = TrainConfig::resolve(&self.preset, self.config.as_deref(), &set)?;
+        // A run folder must find its files from anywhere.
+        for path in [&mut config.comp.weights, &mut config.data.photos, &mut config.data.dir].into_iter().flatten() {
+            *path = std::fs::canonicalize(&*path).map_err(|e| Error::io(&*path, e))?;
+        }
         if self.print_config {
-            print!("{}", config.to_toml());
+            print(&config.to_toml())?;
             return Ok(0);
         }
         let dir = match &self.out {
             Some(dir) => dir.clone(),
             None => next_folder(Path::new("runs"), &format!("{}-{}", self.task, self.preset))?,
         };
-        eprintln!("device    {why}");
+        say(&format!("device    {why}"));
         Run::create(config, &dir, command(), &device)?.run()?;
         Ok(0)
     }

@@ -68,6 +68,9 @@ pub struct Plan<T = f32> {
     gpu: Option<OnGpu>,
 }
 
+/// The store's arenas in a device's memory; empty ones have none.
+type ArenaMem = [Option<Mem>; ARENAS];
+
 /// The slots in a device's memory, and what has been recorded of a run.
 struct OnGpu {
     driver: Arc<dyn Driver>,
@@ -80,7 +83,7 @@ struct OnGpu {
     inputs: Vec<(usize, usize)>,
     fetched: Vec<(usize, usize)>,
     /// A recorded run, for arenas at these places.
-    graph: Option<(Box<dyn Replay>, [Option<Mem>; ARENAS])>,
+    graph: Option<(Box<dyn Replay>, ArenaMem)>,
     runs: usize,
     /// Wait after every step, record nothing: an asynchronous fault then names its op.
     stepwise: bool,
@@ -311,7 +314,7 @@ impl<T: Element> Plan<T> {
     }
 
     /// Bring parameters and inputs to the device.
-    fn upload(&self, gpu: &OnGpu, store: &mut ParamStore<T>) -> Result<[Option<Mem>; ARENAS]> {
+    fn upload(&self, gpu: &OnGpu, store: &mut ParamStore<T>) -> Result<ArenaMem> {
         let arenas = store.push(&gpu.driver)?;
         for &(slot, len) in &gpu.inputs {
             let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
@@ -321,7 +324,7 @@ impl<T: Element> Plan<T> {
     }
 
     /// The launches of one step.
-    fn launch(&self, gpu: &OnGpu, i: usize, arenas: &[Option<Mem>; ARENAS]) -> Result<()> {
+    fn launch(&self, gpu: &OnGpu, i: usize, arenas: &ArenaMem) -> Result<()> {
         let (step, prepared) = (&self.tape.steps[i], &self.steps[i]);
         let span = |p: Place| {
             let mem = match p.buffer.checked_sub(ARENAS) {

@@ -125,8 +125,11 @@ impl DataConfig {
             return fail("photos", "photos and dir exclude each other: give photographs to forge, or a ready data set".into());
         }
         for (key, n) in [("train_count", self.train_count), ("val_count", self.val_count), ("test_count", self.test_count)] {
-            if n < 2 || !n.is_multiple_of(2) || n > u32::MAX as usize {
-                return fail(key, format!("{n} pictures cannot be half genuine, half fake; use an even number from 2"));
+            if n < 2 || !n.is_multiple_of(2) || n > 100_000_000 {
+                return fail(
+                    key,
+                    format!("{n} pictures cannot be half genuine, half fake; use an even number from 2 to 100,000,000"),
+                );
             }
         }
         let [lo, hi] = self.hole_share;
@@ -602,8 +605,8 @@ impl Dataset {
                     record.fingerprint =
                         Some(FingerprintRecord { kind: c.fingerprint, amplitude: c.amplitude(), rate: c.fingerprint_rate });
                     record.notices.push(format!(
-                        "a {:?} trace is planted on the seen forger's fakes, and on no other picture",
-                        c.fingerprint
+                        "a {} trace is planted on the seen forger's fakes, and on no other picture",
+                        format!("{:?}", c.fingerprint).to_lowercase()
                     ));
                 }
                 if m.source.small() > 0 {
@@ -629,6 +632,11 @@ impl Dataset {
                 record.formats = f.formats();
                 record.notices.extend(f.notices.iter().cloned());
             }
+        }
+        match record.skipped_files {
+            0 => {}
+            1 => record.notices.push("1 unreadable picture was skipped".into()),
+            n => record.notices.push(format!("{n} unreadable pictures were skipped")),
         }
         record
     }

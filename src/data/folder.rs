@@ -72,7 +72,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Lists the folder, pairs the masks, reads headers. Prints a line for each file that is skipped and for each notice.
+    /// Lists the folder, pairs the masks, reads headers. Prints a line for each file that is skipped.
     pub fn open(root: &Path) -> Result<Folder> {
         if !root.is_dir() {
             return Err(Error::data(root, "no such folder; data.dir wants DIR/{train,val,test}/{real,fake,mask}/"));
@@ -115,7 +115,6 @@ impl Folder {
         }
         let mut folder = Folder { root: root.to_path_buf(), notices, seen, unseen };
         folder.notices.extend(folder.format_leaks());
-        folder.notices.iter().for_each(|n| eprintln!("notice: {n}"));
         Ok(folder)
     }
 

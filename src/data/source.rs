@@ -12,6 +12,7 @@ use super::picture::{Picture, is_picture_name};
 use super::procedural;
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
+use crate::report::terminal::say;
 
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
@@ -33,7 +34,7 @@ impl Skipped {
     pub fn report(&self, file: &Path, error: &Error) {
         let new = self.0.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
         if new {
-            eprintln!("skipped: {error}");
+            say(&format!("skipped   {error}"));
         }
     }
     pub fn count(&self) -> usize {

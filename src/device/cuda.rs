@@ -1,12 +1,12 @@
 //! [`Driver`] over cudarc: an NVIDIA GPU.
 //!
 //! Everything happens in order on one non-blocking stream, except the way of uploads to the GPU: they travel on a second stream
-//! into staging memory while the first one computes, and are copied to their places in order (see [`Staging`]). cudarc's
+//! into staging memory while the first one computes, and are copied to their places in order (see `Staging`). cudarc's
 //! event tracking is off and its slices are not used: the order of the first stream is the order of the program.
 //!
 //! cudarc's safe layer holds the context, the streams, the events and the graphs; memory, modules and launches go through its
 //! `result` layer, since their arguments are known at run time only. What `result` asks of its callers is checked here for every
-//! call: spans lie in live memory of this device, arguments have the sizes that the PTX states, handles live as long as [`Shared`].
+//! call: spans lie in live memory of this device, arguments have the sizes that the PTX states, handles live as long as `Shared`.
 //!
 //! One risk is left, and is cudarc's: its `CUresult` is a Rust enum of CUDA 12.0's codes, and a newer driver may know more. Of those
 //! added since, 226 (a contained fault) and 721 can only follow a kernel that went wrong.

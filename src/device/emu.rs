@@ -82,7 +82,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// Modules are parsed once and shared by all emulators.
 fn module(kernel: &'static Kernel) -> Result<Arc<ptx::Module>> {
-    static PARSED: OnceLock<Vec<OnceLock<Result<Arc<ptx::Module>, String>>>> = OnceLock::new();
+    type Parsed = Result<Arc<ptx::Module>, String>;
+    static PARSED: OnceLock<Vec<OnceLock<Parsed>>> = OnceLock::new();
     let all = PARSED.get_or_init(|| kernels::MODULES.iter().map(|_| OnceLock::new()).collect());
     let i = kernels::MODULES.iter().position(|m| std::ptr::eq(m, kernel.module)).expect("a kernel of this build");
     let parse = || ptx::Module::parse(kernel.module.name, kernel.module.ptx).map(Arc::new).map_err(|e| e.to_string());

@@ -110,9 +110,16 @@ mod sum;
 const EDGES: [Shape; 6] =
     [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(1, 11, 31, 3), shape(4, 8, 8, 4), shape(1, 5, 5, 41), shape(2, 3, 7, 4)];
 
-/// Test sizes of sums: around the 4096 terms of a block, and three blocks.
-const SUM_EDGES: [Shape; 6] =
-    [shape(2, 5, 7, 3), shape(1, 1, 1, 1), shape(3, 5, 7, 39), shape(4, 16, 16, 4), shape(1, 17, 241, 1), shape(3, 9, 11, 37)];
+/// Test sizes of sums: around the 4096 terms of a block, three blocks, and every rest by four.
+const SUM_EDGES: [Shape; 7] = [
+    shape(2, 5, 7, 3),
+    shape(1, 1, 1, 1),
+    shape(3, 5, 7, 39),
+    shape(4, 16, 16, 4),
+    shape(1, 17, 241, 1),
+    shape(3, 9, 11, 37),
+    shape(2, 3, 7, 4),
+];
 
 macro_rules! ops {
     ($($name:ident),* $(,)?) => {
@@ -138,6 +145,7 @@ ops! {
     difference,
     dot,
     fill,
+    first,
     global_avg_pool,
     latent,
     linear,

@@ -709,7 +709,7 @@ impl Exec<'_> {
             writes[i] = self.resolve(w, 0, Some(Space::Shared), to, bytes, true, i as u32)?;
             (from_address[i], to_address[i]) = (source, to);
             if from > 0 {
-                if source % bytes as u64 != 0 {
+                if !source.is_multiple_of(bytes as u64) {
                     return raise(self.global.explain(source, bytes, false), i as u32);
                 }
                 // Only the bytes that are read must lie inside.

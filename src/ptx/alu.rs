@@ -1,7 +1,7 @@
 //! The names that the tables of [`super::op`] use: arithmetic of [`super::num`], and a few words of their own.
 
 pub(crate) use super::num::float::{
-    NAN, copysign, f32_bits as bits, f64_bits as dbits, ftz, max as max_f32, max64, min as min_f32, min64,
+    copysign, f32_bits as bits, f64_bits as dbits, ftz, max as max_f32, max64, min as min_f32, min64,
 };
 pub(crate) use super::num::half::tf32_rna;
 pub(crate) use super::num::int::*;

@@ -663,7 +663,7 @@ pub(super) fn carry(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let flag = d.preset(Bank::P, Preset::Bits(0));
     d.put(code, dst, s);
     let op = d.program.ops.last_mut().expect("just put");
-    op.x = name.ends_with('c') as u16 | (mods.contains(&"cc") as u16) << 1 | (mods.last() == Some(&"s32")) as u16 * 4;
+    op.x = name.ends_with('c') as u16 | (mods.contains(&"cc") as u16) << 1 | ((mods.last() == Some(&"s32")) as u16) << 2;
     op.imm = flag as i32;
     Ok(())
 }
@@ -1023,7 +1023,10 @@ pub(super) fn cvta(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         "shared" => super::mem::SHARED_WINDOW,
         "local" => super::mem::LOCAL_WINDOW,
         // Parameter addresses carry their window already; global and constant memory lie at their generic addresses.
-        _ => return Ok(d.put(Code::Mov64, dst, [a, 0, 0])),
+        _ => {
+            d.put(Code::Mov64, dst, [a, 0, 0]);
+            return Ok(());
+        }
     };
     let w = d.constant(Bank::L, window);
     d.put(if to { Code::Sub64 } else { Code::Add64 }, dst, [a, w, 0]);
@@ -1440,7 +1443,7 @@ pub(super) fn match_(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     };
     let op = d.emit(Code::Match);
     (op.d, op.a, op.b, op.imm) = (dst, a, p, mask as i32);
-    op.x = all as u16 | (bank == Bank::L) as u16 * 2;
+    op.x = all as u16 | ((bank == Bank::L) as u16) << 1;
     Ok(())
 }
 
@@ -1452,8 +1455,8 @@ pub(super) fn redux(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let signed = mods[2] == "s32";
     let mode = match mods[1] {
         "add" => 0,
-        "min" => 1 + signed as u16 * 2,
-        "max" => 2 + signed as u16 * 2,
+        "min" => 1 + ((signed as u16) << 1),
+        "max" => 2 + ((signed as u16) << 1),
         "and" => 5,
         "or" => 6,
         _ => 7,

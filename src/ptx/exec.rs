@@ -60,7 +60,8 @@ impl Exec<'_> {
             self.wake(w);
             let Some(i) = pick(w) else { return Ok(()) };
             let group = w.groups.swap_remove(i);
-            self.level.clone().run(self, w, group)?;
+            let level = self.level;
+            level.run(self, w, group)?;
             if self.executed - start > SLICE || self.preempt.as_mut().is_some_and(|p| p.take()) {
                 return Ok(());
             }
@@ -117,58 +118,50 @@ fn pick(w: &mut Warp) -> Option<usize> {
 /// sees that nothing overlaps, and keeps everything in vector registers.
 macro_rules! lanes {
     (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
-        lanes!(@ w $r $op $m x w a $a, x w a $a, x w a $a, $e)
+        lanes!(@ w $r $op $m [x w a $a] $e)
     };
     (w_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
-        lanes!(@ w $r $op $m x w a $a, y w b $b, y w b $b, $e)
+        lanes!(@ w $r $op $m [x w a $a, y w b $b] $e)
     };
     (w_www $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
-        lanes!(@ w $r $op $m x w a $a, y w b $b, z w c $c, $e)
+        lanes!(@ w $r $op $m [x w a $a, y w b $b, z w c $c] $e)
     };
     (w_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
-        lanes!(@ w $r $op $m x l a $a, x l a $a, x l a $a, $e)
+        lanes!(@ w $r $op $m [x l a $a] $e)
     };
     (l_l $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x l a $a, x l a $a, x l a $a, $e)
+        lanes!(@ l $r $op $m [x l a $a] $e)
     };
     (l_ll $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x l a $a, y l b $b, y l b $b, $e)
+        lanes!(@ l $r $op $m [x l a $a, y l b $b] $e)
     };
     (l_lll $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x l a $a, y l b $b, z l c $c, $e)
+        lanes!(@ l $r $op $m [x l a $a, y l b $b, z l c $c] $e)
     };
     (l_lw $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x l a $a, y w b $b, y w b $b, $e)
+        lanes!(@ l $r $op $m [x l a $a, y w b $b] $e)
     };
     (l_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x w a $a, x w a $a, x w a $a, $e)
+        lanes!(@ l $r $op $m [x w a $a] $e)
     };
     (l_ww $r:ident $op:ident $m:ident |$a:ident, $b:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x w a $a, y w b $b, y w b $b, $e)
+        lanes!(@ l $r $op $m [x w a $a, y w b $b] $e)
     };
     (l_wwl $r:ident $op:ident $m:ident |$a:ident, $b:ident, $c:ident| $e:expr) => {
-        lanes!(@ l $r $op $m x w a $a, y w b $b, z l c $c, $e)
+        lanes!(@ l $r $op $m [x w a $a, y w b $b, z l c $c] $e)
     };
-    // Result bank, then for each source: name of its copy, bank, field of the op, variable of the expression. Where a shape has
-    // fewer than three, the last is named again.
-    (@ $d:ident $r:ident $op:ident $m:ident
-     $x:ident $bx:ident $fx:ident $a:ident, $y:ident $by:ident $fy:ident $b:ident, $z:ident $bz:ident $fz:ident $c:ident, $e:expr) => {{
-        let $x = $r.$bx[$op.$fx as usize].0;
-        let $y = $r.$by[$op.$fy as usize].0;
-        let $z = $r.$bz[$op.$fz as usize].0;
+    // Bank of the result; for each source the name of its copy, its bank, the field of the op, the variable of the expression.
+    (@ $d:ident $r:ident $op:ident $m:ident [$($x:ident $bank:ident $field:ident $a:ident),+] $e:expr) => {{
+        $(let $x = $r.$bank[$op.$field as usize].0;)+
         let d = &mut $r.$d[$op.d as usize].0;
         if $m == !0 {
             for i in 0..32 {
-                let $a = $x[i];
-                let $b = $y[i];
-                let $c = $z[i];
+                $(let $a = $x[i];)+
                 d[i] = $e;
             }
         } else {
             for i in 0..32 {
-                let $a = $x[i];
-                let $b = $y[i];
-                let $c = $z[i];
+                $(let $a = $x[i];)+
                 d[i] = if $m >> i & 1 != 0 { $e } else { d[i] };
             }
         }
@@ -508,17 +501,17 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
         Code::Num => {
             let (dw, dl);
             match &program.nums[op.imm as usize] {
-                Num::WW(f) => dw = Some(f(&r.w[a].0, x.approx)),
-                Num::WWW(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, x.approx)),
-                Num::WWWW(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, &r.w[c].0)),
-                Num::WL(f) => dw = Some(f(&r.l[a].0)),
+                Num::W1(f) => dw = Some(f(&r.w[a].0, x.approx)),
+                Num::W2(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, x.approx)),
+                Num::W3(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, &r.w[c].0)),
+                Num::WfromL(f) => dw = Some(f(&r.l[a].0)),
                 _ => dw = None,
             }
             match &program.nums[op.imm as usize] {
-                Num::LW(f) => dl = Some(f(&r.w[a].0)),
-                Num::LL(f) => dl = Some(f(&r.l[a].0)),
-                Num::LLL(f) => dl = Some(f(&r.l[a].0, &r.l[b].0)),
-                Num::LLLL(f) => dl = Some(f(&r.l[a].0, &r.l[b].0, &r.l[c].0)),
+                Num::LfromW(f) => dl = Some(f(&r.w[a].0)),
+                Num::L1(f) => dl = Some(f(&r.l[a].0)),
+                Num::L2(f) => dl = Some(f(&r.l[a].0, &r.l[b].0)),
+                Num::L3(f) => dl = Some(f(&r.l[a].0, &r.l[b].0, &r.l[c].0)),
                 _ => dl = None,
             }
             if let Some(o) = dw {

@@ -5,7 +5,11 @@ use std::fmt;
 /// The end of a launch that did something wrong. Its text names kernel, block, thread, instruction, the line of the PTX and of
 /// the source, and what was touched.
 #[derive(Clone, Debug)]
-pub struct Fault {
+pub struct Fault(Box<Details>);
+
+/// The fields of a [`Fault`], which dereferences to them.
+#[derive(Clone, Debug)]
+pub struct Details {
     pub kind: FaultKind,
     pub kernel: String,
     pub block: Option<[u32; 3]>,
@@ -15,6 +19,19 @@ pub struct Fault {
     pub site: Option<Site>,
     /// Instructions executed before the fault, over all warps.
     pub executed: u64,
+}
+
+impl std::ops::Deref for Fault {
+    type Target = Details;
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl From<Details> for Fault {
+    fn from(d: Details) -> Fault {
+        Fault(Box::new(d))
+    }
 }
 
 /// Where an instruction stands.

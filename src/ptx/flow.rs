@@ -209,15 +209,6 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
             }
             d.iter_mut().for_each(|r| f(W, r, Def));
         }
-        Code::WmmaLoad | Code::WmmaStore => {
-            let Extra::Wmma(m) = &mut program.extras[op.x as usize] else { unreachable!("a fragment is described") };
-            f(address(m.address64), &mut op.a, Use);
-            if m.stride != SINK {
-                f(W, &mut m.stride, Use);
-            }
-            let role = if op.code == Code::WmmaLoad { Def } else { Use };
-            m.regs.iter_mut().for_each(|r| f(W, r, role));
-        }
         _ => {}
     }
 }

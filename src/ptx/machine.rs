@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::counters::{Counters, Traffic};
 use super::decode::{self, Program};
 use super::exec::Exec;
-use super::fault::{Fault, FaultKind, Raise};
+use super::fault::{Details, Fault, FaultKind, Raise};
 use super::mem::{Bytes, Global, Span};
 use super::module::{Entry, Module};
 use super::num::approx::Approx;
@@ -335,14 +335,16 @@ impl Machine {
         launch: &Launch,
         observer: Option<&mut dyn Observer>,
     ) -> Result<Report, Fault> {
-        let refuse = |kind: FaultKind| Fault {
-            kind,
-            kernel: kernel.to_string(),
-            block: None,
-            thread: None,
-            lane: None,
-            site: None,
-            executed: 0,
+        let refuse = |kind: FaultKind| {
+            Fault::from(Details {
+                kind,
+                kernel: kernel.to_string(),
+                block: None,
+                thread: None,
+                lane: None,
+                site: None,
+                executed: 0,
+            })
         };
         let wrong = |why: String| refuse(FaultKind::Launch { why });
         let Some(entry) = module.entry(kernel) else {
@@ -498,7 +500,7 @@ fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Launch, schedu
         if let Err((raise, who)) = run_block(x, &mut pool, schedule, b) {
             let Raise { kind, lane } = *raise;
             let site = who.and_then(|w| module.site(x.program, pool[w].at.0 as usize));
-            return Err(Fault {
+            return Err(Fault::from(Details {
                 kind: name_sites(kind, x, module),
                 kernel: kernel.to_string(),
                 block: Some(x.shape.at),
@@ -506,7 +508,7 @@ fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Launch, schedu
                 lane: who.zip(lane).map(|(w, l)| (w as u32, l)),
                 site,
                 executed: x.executed,
-            });
+            }));
         }
     }
     Ok(blocks)

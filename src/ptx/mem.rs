@@ -221,7 +221,7 @@ impl Global {
 
     /// Checks one lane's access. `len` is a power of two.
     pub fn locate(&self, address: u64, len: u32, write: bool, lane: u32) -> Raised<(usize, usize)> {
-        if address % len as u64 == 0 {
+        if address.is_multiple_of(len as u64) {
             let mut inside = self.spans.iter().filter(|s| s.lo <= address && address < s.hi && len as u64 <= s.hi - address);
             if let Some(s) = inside.find(|s| s.write || !write) {
                 return Ok((s.buffer, (address - self.buffers[s.buffer].lo) as usize));
@@ -262,7 +262,7 @@ impl Global {
             return FaultKind::Null { write, address };
         }
         if let Ok((..)) = self.range(address, 1)
-            && address % len as u64 != 0
+            && !address.is_multiple_of(len as u64)
         {
             return FaultKind::Misaligned { space: "global", bytes: len, at };
         }

@@ -10,6 +10,9 @@
 //!
 //! [`Machine`] shows how it is used.
 
+// Lanes are numbered, and loops over them say so.
+#![allow(clippy::needless_range_loop)]
+
 mod access;
 mod alu;
 pub mod counters;
@@ -37,7 +40,7 @@ mod state;
 mod sync;
 mod watch;
 
-pub use fault::{Fault, FaultKind, Place, Site};
+pub use fault::{Details, Fault, FaultKind, Place, Site};
 pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, NoSuchMemory, Report};
 pub use module::{Entry, Error, Module, Param};
 pub use num::approx::Approx;

@@ -8,28 +8,28 @@ use super::num::{Round, convert, float as fp};
 use super::op::{Code, Num};
 
 fn ww(f: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Num {
-    Num::WW(Box::new(move |a, _| from_fn(|i| f(a[i]))))
+    Num::W1(Box::new(move |a, _| from_fn(|i| f(a[i]))))
 }
 fn www(f: impl Fn(u32, u32) -> u32 + Send + Sync + 'static) -> Num {
-    Num::WWW(Box::new(move |a, b, _| from_fn(|i| f(a[i], b[i]))))
+    Num::W2(Box::new(move |a, b, _| from_fn(|i| f(a[i], b[i]))))
 }
 fn wwww(f: impl Fn(u32, u32, u32) -> u32 + Send + Sync + 'static) -> Num {
-    Num::WWWW(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
+    Num::W3(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
 }
 fn wl(f: impl Fn(u64) -> u32 + Send + Sync + 'static) -> Num {
-    Num::WL(Box::new(move |a| from_fn(|i| f(a[i]))))
+    Num::WfromL(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
 fn lw(f: impl Fn(u32) -> u64 + Send + Sync + 'static) -> Num {
-    Num::LW(Box::new(move |a| from_fn(|i| f(a[i]))))
+    Num::LfromW(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
 fn ll(f: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Num {
-    Num::LL(Box::new(move |a| from_fn(|i| f(a[i]))))
+    Num::L1(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
 fn lll(f: impl Fn(u64, u64) -> u64 + Send + Sync + 'static) -> Num {
-    Num::LLL(Box::new(move |a, b| from_fn(|i| f(a[i], b[i]))))
+    Num::L2(Box::new(move |a, b| from_fn(|i| f(a[i], b[i]))))
 }
 fn llll(f: impl Fn(u64, u64, u64) -> u64 + Send + Sync + 'static) -> Num {
-    Num::LLLL(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
+    Num::L3(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
 }
 
 fn rounding(mods: &[&str]) -> Round {
@@ -64,16 +64,16 @@ pub(super) fn float(name: &str, mods: &[&str]) -> Option<Num> {
     };
     let arg = move |x: u32| if ftz { fp::ftz(x) } else { x };
     let nan = mods.contains(&"NaN");
-    let approximate = |f: Function| Num::WW(Box::new(move |a, how: Approx| from_fn(|i| approx::f32(f, a[i], ftz, how))));
+    let approximate = |f: Function| Num::W1(Box::new(move |a, how: Approx| from_fn(|i| approx::f32(f, a[i], ftz, how))));
     let approx = mods.contains(&"approx");
     Some(match name {
         "add" => www(move |a, b| fin(fp::add(arg(a), arg(b), mode))),
         "sub" => www(move |a, b| fin(fp::sub(arg(a), arg(b), mode))),
         "mul" => www(move |a, b| fin(fp::mul(arg(a), arg(b), mode))),
         "fma" => wwww(move |a, b, c| fin(fp::fma(arg(a), arg(b), arg(c), mode))),
-        "div" if approx => Num::WWW(Box::new(move |a, b, how| from_fn(|i| approx::div(a[i], b[i], ftz, how)))),
+        "div" if approx => Num::W2(Box::new(move |a, b, how| from_fn(|i| approx::div(a[i], b[i], ftz, how)))),
         "div" if mods.contains(&"full") => {
-            Num::WWW(Box::new(move |a, b, how| from_fn(|i| approx::div_full(a[i], b[i], ftz, how))))
+            Num::W2(Box::new(move |a, b, how| from_fn(|i| approx::div_full(a[i], b[i], ftz, how))))
         }
         "div" => www(move |a, b| fin(fp::div(arg(a), arg(b), mode))),
         "rcp" if approx => approximate(Function::Rcp),
@@ -114,7 +114,7 @@ pub(super) fn half(name: &str, mods: &[&str]) -> Option<Num> {
         false => www(move |a, b| fin(f(arg(a & 0xffff), arg(b & 0xffff), kind))),
     };
     let approximate = move |g: Function| -> Num {
-        Num::WW(Box::new(move |a, how: Approx| {
+        Num::W1(Box::new(move |a, how: Approx| {
             let each = |x: u32| approx::half(g, x, kind, how);
             from_fn(|i| if pair { half::x2(a[i], each) } else { each(a[i] & 0xffff) })
         }))

@@ -232,8 +232,6 @@ macro_rules! cold_table {
                 Zext8L |a| a & 0xff;
                 Zext16L |a| a & 0xffff;
                 Zext32L |a| a & 0xffff_ffff;
-                CvtDS64 |a| (a as i64 as f64).to_bits();
-                CvtDU64 |a| (a as f64).to_bits();
             }
             l_ll {
                 MulHiS64 |a, b| ((a as i64 as i128 * b as i64 as i128) >> 64) as u64;
@@ -263,7 +261,6 @@ macro_rules! cold_table {
                 Ext16S64 |a| a as u16 as i16 as i64 as u64;
                 Ext8U64 |a| a as u8 as u64;
                 Ext16U64 |a| a as u16 as u64;
-                CvtDF |a| dbits(f(a) as f64);
                 CvtDS |a| (a as i32 as f64).to_bits();
                 CvtDU |a| (a as f64).to_bits();
             }
@@ -274,11 +271,6 @@ macro_rules! cold_table {
                 BfindShiftU64 |a| bfind_u64(a, true);
                 BfindS64 |a| bfind_s64(a, false);
                 BfindShiftS64 |a| bfind_s64(a, true);
-                Hi32 |a| (a >> 32) as u32;
-                Trunc16L |a| a as u16 as u32;
-                CvtFS64 |a| (a as i64 as f32).to_bits();
-                CvtFU64 |a| (a as f32).to_bits();
-                CvtFD |a| bits(d(a) as f32);
             }
             l_ww {
                 Pack32x2 |a, b| (b as u64) << 32 | a as u64;
@@ -348,7 +340,7 @@ macro_rules! codes {
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
             CpAsync, CpCommit, CpWait,
-            LdMatrix, Mma, WmmaLoad, WmmaStore,
+            LdMatrix, Mma,
         }
 
         impl Code {
@@ -372,30 +364,37 @@ hot_table!(gather);
 pub(crate) type Lanes32 = [u32; 32];
 pub(crate) type Lanes64 = [u64; 32];
 
-/// Functions of whole lane arrays, for arithmetic that is not a line long. Approximate ones are told how.
+type Fn1<A, D> = Box<dyn Fn(&A) -> D + Send + Sync>;
+type Fn2<A, D> = Box<dyn Fn(&A, &A) -> D + Send + Sync>;
+type Fn3<A, D> = Box<dyn Fn(&A, &A, &A) -> D + Send + Sync>;
+type Approximate1 = Box<dyn Fn(&Lanes32, Approx) -> Lanes32 + Send + Sync>;
+type Approximate2 = Box<dyn Fn(&Lanes32, &Lanes32, Approx) -> Lanes32 + Send + Sync>;
+
+/// Functions of whole lane arrays, for arithmetic that is not a line long: bank and number of operands. Approximate ones are told
+/// how.
 pub(crate) enum Num {
-    WW(Box<dyn Fn(&Lanes32, Approx) -> Lanes32 + Send + Sync>),
-    WWW(Box<dyn Fn(&Lanes32, &Lanes32, Approx) -> Lanes32 + Send + Sync>),
-    WWWW(Box<dyn Fn(&Lanes32, &Lanes32, &Lanes32) -> Lanes32 + Send + Sync>),
-    WL(Box<dyn Fn(&Lanes64) -> Lanes32 + Send + Sync>),
-    LW(Box<dyn Fn(&Lanes32) -> Lanes64 + Send + Sync>),
-    LL(Box<dyn Fn(&Lanes64) -> Lanes64 + Send + Sync>),
-    LLL(Box<dyn Fn(&Lanes64, &Lanes64) -> Lanes64 + Send + Sync>),
-    LLLL(Box<dyn Fn(&Lanes64, &Lanes64, &Lanes64) -> Lanes64 + Send + Sync>),
+    W1(Approximate1),
+    W2(Approximate2),
+    W3(Fn3<Lanes32, Lanes32>),
+    WfromL(Fn1<Lanes64, Lanes32>),
+    LfromW(Fn1<Lanes32, Lanes64>),
+    L1(Fn1<Lanes64, Lanes64>),
+    L2(Fn2<Lanes64, Lanes64>),
+    L3(Fn3<Lanes64, Lanes64>),
 }
 
 impl Num {
     pub(crate) fn shape(&self) -> Shape {
         use Bank::{L, W};
         match self {
-            Num::WW(_) => Shape { d: W, s: &[W] },
-            Num::WWW(_) => Shape { d: W, s: &[W, W] },
-            Num::WWWW(_) => Shape { d: W, s: &[W, W, W] },
-            Num::WL(_) => Shape { d: W, s: &[L] },
-            Num::LW(_) => Shape { d: L, s: &[W] },
-            Num::LL(_) => Shape { d: L, s: &[L] },
-            Num::LLL(_) => Shape { d: L, s: &[L, L] },
-            Num::LLLL(_) => Shape { d: L, s: &[L, L, L] },
+            Num::W1(_) => Shape { d: W, s: &[W] },
+            Num::W2(_) => Shape { d: W, s: &[W, W] },
+            Num::W3(_) => Shape { d: W, s: &[W, W, W] },
+            Num::WfromL(_) => Shape { d: W, s: &[L] },
+            Num::LfromW(_) => Shape { d: L, s: &[W] },
+            Num::L1(_) => Shape { d: L, s: &[L] },
+            Num::L2(_) => Shape { d: L, s: &[L, L] },
+            Num::L3(_) => Shape { d: L, s: &[L, L, L] },
         }
     }
 }
@@ -426,7 +425,6 @@ pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
     Mma(MatrixOp),
-    Wmma(Wmma),
 
     Text(String),
 }
@@ -492,24 +490,6 @@ pub(crate) struct MatrixOp {
     pub half_sum: bool,
     pub k: usize,
     pub regs: [Vec<u16>; 4],
-}
-
-/// A `wmma` load or store: registers of the fragment, and where its elements lie.
-#[derive(Clone, Debug)]
-pub(crate) struct Wmma {
-    pub space: Option<super::source::Space>,
-    pub address64: bool,
-    pub regs: Vec<u16>,
-    /// Of the matrix in memory.
-    pub rows: usize,
-    pub columns: usize,
-    pub column_major: bool,
-    /// Bytes of an element.
-    pub bytes: usize,
-    /// Which operand: 0 is A, 1 is B, 2 is C or D.
-    pub which: usize,
-    /// Slot of the stride; [`SINK`]: the matrix is packed.
-    pub stride: u16,
 }
 
 /// A call: parameters are copied between the frames.

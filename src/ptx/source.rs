@@ -51,7 +51,6 @@ pub(crate) struct Var {
     pub init: Vec<u8>,
     /// Addresses inside `init`: (offset, symbol, addend).
     pub relocations: Vec<(u32, String, i64)>,
-    pub line: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +77,6 @@ pub(crate) struct Function {
     pub vars: Vec<Var>,
     pub body: Vec<Instr>,
     pub has_body: bool,
-    pub line: u32,
 }
 
 #[derive(Debug)]
@@ -446,7 +444,6 @@ impl<'a> Parser<'a> {
     }
 
     fn function(&mut self, entry: bool) -> Result<(), Error> {
-        let line = self.line;
         self.loc = None;
         let rets = if !entry && self.peek()? == b'(' { self.formals()? } else { Vec::new() };
         let name = self.word()?.to_string();
@@ -463,7 +460,6 @@ impl<'a> Parser<'a> {
             vars: Vec::new(),
             body: Vec::new(),
             has_body: false,
-            line,
         };
         loop {
             match self.peek()? {
@@ -526,7 +522,6 @@ impl<'a> Parser<'a> {
 
     /// `.align 4 .b8 name[16] = {…}`, behind the word that names the space.
     fn var(&mut self, space: Space, external: bool) -> Result<Var, Error> {
-        let line = self.line;
         let (mut align, mut ty, mut lanes) = (0, None, 1);
         while self.peek()? == b'.' {
             match self.dotted()? {
@@ -576,7 +571,6 @@ impl<'a> Parser<'a> {
             external,
             init: Vec::new(),
             relocations: Vec::new(),
-            line,
         };
         let open = count.is_none();
         let bytes = count.unwrap_or(0).checked_mul((size * lanes) as u64).filter(|&b| b <= 1 << 30);
@@ -659,11 +653,10 @@ impl<'a> Parser<'a> {
 
     fn body_directive(&mut self, b: &mut Body<'a>) -> Result<(), Error> {
         match self.dotted()? {
-            ".reg" => loop {
-                // The type is written once, before the first name.
+            ".reg" => {
                 self.registers(b)?;
-                return self.expect(b';');
-            },
+                self.expect(b';')
+            }
             w @ (".local" | ".shared" | ".param") => {
                 let space = match w {
                     ".local" => Space::Local,
@@ -821,13 +814,7 @@ impl<'a> Parser<'a> {
                 } else {
                     Operand::Int(self.integer()?)
                 };
-                let plus = if self.eat(b'+')? {
-                    self.integer()?
-                } else if self.peek()? == b'-' {
-                    self.integer()?
-                } else {
-                    0
-                };
+                let plus = if self.eat(b'+')? || self.peek()? == b'-' { self.integer()? } else { 0 };
                 self.expect(b']')?;
                 return Ok(Operand::Address(Box::new(base), plus));
             }

@@ -86,7 +86,7 @@ pub struct DetectionRow {
     pub split: Split,
     /// Forging method.
     pub method: String,
-    /// Shown under the method: `same forger, without the planted trace`.
+    /// What tells this set from others of the same method: `without the trace`.
     #[serde(default)]
     pub note: String,
     pub stage1: Option<Detection>,
@@ -179,20 +179,24 @@ impl LocalisationRow {
     /// Plain words where the figures of the model must not be taken at face value; `None` where it clearly beats the constant map
     /// in all of pixel AUC, both IoU and energy in mask, and the constant map is poor.
     pub fn warning(&self) -> Option<String> {
+        let (stage, text) = self.doubt()?;
+        Some(format!("{} fakes ({}), {stage}: {text}", self.split.title(), named(&self.method, &self.note)))
+    }
+
+    /// [`LocalisationRow::warning`] without its place: the stage and the words.
+    fn doubt(&self) -> Option<(&'static str, String)> {
         let (stage, figures) = self.last()?;
-        let place = format!("{} fakes ({}), {stage}", self.split.title(), self.method);
         let (Some(gain), Some(constant)) = (&figures.gain, &self.constant) else {
-            return Some(format!("{place}: there is no constant map to compare with, so these figures cannot be judged."));
+            return Some((stage, "there is no constant map to compare with, so these figures cannot be judged.".into()));
         };
         let not: Vec<&str> = judged(gain).iter().filter(|(_, i)| i.lo <= 0.0).map(|(name, _)| *name).collect();
         let mut text = match not.len() {
             0 => String::new(),
-            4 => format!(
-                "{place}: the attention map is not better than a constant map that never looks at the picture, by any of \
-                 pixel AUC, IoU and energy in mask."
-            ),
+            4 => "the attention map is not better than a constant map that never looks at the picture, by any of \
+                  pixel AUC, IoU and energy in mask."
+                .into(),
             _ => format!(
-                "{place}: in {} the attention map is not clearly better than a constant map that never looks at the picture.",
+                "in {} the attention map is not clearly better than a constant map that never looks at the picture.",
                 list(&not)
             ),
         };
@@ -202,20 +206,27 @@ impl LocalisationRow {
                  pictures. Holes at random places show whether a model finds them.",
                 constant.iou_best.value
             );
-            text = if text.is_empty() { format!("{place}: {}", lower_first(&more)) } else { format!("{text} {more}") };
+            text = if text.is_empty() { lower_first(&more) } else { format!("{text} {more}") };
         }
-        (!text.is_empty()).then_some(text)
+        (!text.is_empty()).then_some((stage, text))
     }
 }
 
-fn lower_first(s: &str) -> String {
+/// `telea`, or `telea without the trace`.
+fn named(method: &str, note: &str) -> String {
+    if note.is_empty() { method.into() } else { format!("{method} {note}") }
+}
+
+/// To go on with after a colon.
+pub fn lower_first(s: &str) -> String {
     let mut chars = s.chars();
     chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
 /// `a`, `a and b`, `a, b and c`
-fn list(words: &[&str]) -> String {
-    match words {
+fn list<S: AsRef<str>>(words: &[S]) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match &words[..] {
         [] => String::new(),
         [one] => one.to_string(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
@@ -398,7 +409,7 @@ impl ReportData {
             };
             out.push(format!(
                 "On {kind} ({}), {} of {} verdicts are right{chance}.{change}",
-                row.method,
+                named(&row.method, &row.note),
                 d.accuracy.percent(),
                 d.real + d.fake
             ));
@@ -409,9 +420,10 @@ impl ReportData {
 
     /// On which sets the attention map clearly beats the constant map, by pixel AUC.
     fn map_sentence(&self) -> Option<String> {
-        let judged: Vec<(&str, bool)> =
-            self.localisation.iter().filter_map(|r| Some((r.method.as_str(), r.last()?.1.gain.as_ref()?.auc.lo > 0.0))).collect();
-        let names = |won: bool| list(&judged.iter().filter(|(_, w)| *w == won).map(|(name, _)| *name).collect::<Vec<_>>());
+        let beats = |r: &LocalisationRow| Some((named(&r.method, &r.note), r.last()?.1.gain.as_ref()?.auc.lo > 0.0));
+        let judged: Vec<(String, bool)> = self.localisation.iter().filter_map(beats).collect();
+        let names =
+            |won: bool| list(&judged.iter().filter(|(_, w)| *w == won).map(|(name, _)| name.as_str()).collect::<Vec<_>>());
         let claim = "By pixel AUC the attention map clearly beats a constant map that never looks at the picture";
         match (names(true), names(false)) {
             (won, lost) if won.is_empty() && lost.is_empty() => None,
@@ -421,9 +433,19 @@ impl ReportData {
         }
     }
 
-    /// All localisation warnings in plain words.
+    /// All localisation warnings in plain words; what is said of several forgers is said once.
     pub fn warnings(&self) -> Vec<String> {
-        self.localisation.iter().filter_map(LocalisationRow::warning).collect()
+        let mut said: Vec<(Split, &str, String, Vec<String>)> = Vec::new();
+        for row in &self.localisation {
+            let Some((stage, text)) = row.doubt() else { continue };
+            match said.iter_mut().find(|s| (s.0, s.1, &s.2) == (row.split, stage, &text)) {
+                Some(s) => s.3.push(named(&row.method, &row.note)),
+                None => said.push((row.split, stage, text, vec![named(&row.method, &row.note)])),
+            }
+        }
+        said.into_iter()
+            .map(|(split, stage, text, who)| format!("{} fakes ({}), {stage}: {text}", split.title(), list(&who)))
+            .collect()
     }
 }
 
@@ -473,6 +495,6 @@ mod tests {
 
     #[test]
     fn words_are_listed_as_people_do() {
-        assert_eq!((list(&[]), list(&["a"]), list(&["a", "b", "c"])), ("".into(), "a".into(), "a, b and c".into()));
+        assert_eq!((list::<&str>(&[]), list(&["a"]), list(&["a", "b", "c"])), ("".into(), "a".into(), "a, b and c".into()));
     }
 }

@@ -8,6 +8,7 @@ pub mod html;
 pub mod jsonl;
 pub mod table;
 pub mod tensorboard;
+pub mod terminal;
 
 pub use data::{
     Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, MapFigures, Panel, Picture, ReportData,

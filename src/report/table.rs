@@ -1,6 +1,6 @@
 //! The tables of the report for a terminal: plain text, columns aligned by how wide characters are on screen.
 
-use super::data::{DetectionRow, LocalisationRow, ReportData};
+use super::data::{DetectionRow, LocalisationRow, ReportData, Split};
 use crate::metrics::{Interval, Localisation};
 
 /// How a column is set.
@@ -89,6 +89,11 @@ fn short(i: &Interval) -> String {
     i.percent_value().replace(" %", "")
 }
 
+/// The first cells of a set's lines: what it is, below it what tells it from its like.
+fn names(split: Split, method: &str, note: &str) -> impl Iterator<Item = String> {
+    [format!("{} {method}", split.name()), format!("  {note}")].into_iter()
+}
+
 /// Seen and unseen detection; everything in percent.
 pub fn detection(rows: &[DetectionRow]) -> String {
     let mut table = Table::new(&[
@@ -102,11 +107,11 @@ pub fn detection(rows: &[DetectionRow]) -> String {
         ("EER", Right),
     ]);
     for row in rows {
-        let mut name = format!("{} {}", row.split.name(), row.method);
+        let mut names = names(row.split, &row.method, &row.note);
         for (stage, d) in [("stage 1", &row.stage1), ("stage 2", &row.stage2)] {
             let Some(d) = d else { continue };
             table.row([
-                std::mem::take(&mut name),
+                names.next().unwrap_or_default(),
                 stage.to_string(),
                 (d.real + d.fake).to_string(),
                 rate(&d.accuracy),
@@ -145,7 +150,7 @@ pub fn localisation(rows: &[LocalisationRow]) -> String {
         ("pointing", Right),
     ]);
     for row in rows {
-        let mut name = format!("{} {}", row.split.name(), row.method);
+        let mut names = names(row.split, &row.method, &row.note);
         let maps = [
             ("constant", row.constant.as_ref()),
             ("stage 1", row.stage1.as_ref().map(|m| &m.model)),
@@ -154,7 +159,7 @@ pub fn localisation(rows: &[LocalisationRow]) -> String {
         for (map, l) in maps {
             let Some(l) = l else { continue };
             let cells = [rate(&l.auc), rate(&l.iou_half), short(&l.iou_best), short(&l.energy), short(&l.pointing)];
-            table.row([std::mem::take(&mut name), map.to_string(), l.pictures.to_string()].into_iter().chain(cells));
+            table.row([names.next().unwrap_or_default(), map.to_string(), l.pictures.to_string()].into_iter().chain(cells));
         }
         let gain = row.last().and_then(|(_, m)| m.gain.as_ref());
         let differences = [("gain", gain), ("change", row.change.as_ref())];

@@ -305,6 +305,8 @@ table!(
         pool: Pool = Pool::Mixed,
         /// Annotated pictures per step (pool = mixed).
         batch_att: usize = 16,
+        /// The annotated pictures of a mixed step count in the latent loss too.
+        active_in_latent: bool = true,
         /// Steps per epoch; 0: one pass.
         epoch_steps: usize = 0,
         bn_mode: BnMode = BnMode::Train,
@@ -333,7 +335,10 @@ impl TrainConfig {
             merge(&mut table, more);
         }
         for s in set {
-            let (key, value) = s.split_once('=').ok_or_else(|| Error::config(s, "write --set key=value"))?;
+            let (key, value) = s
+                .split_once('=')
+                .filter(|(key, _)| !key.trim().is_empty())
+                .ok_or_else(|| Error::config("--set", format!("{s:?} is no setting; write --set key=value")))?;
             insert(&mut table, key.trim(), parse_value(value.trim()))?;
         }
         Self::from_table(table)
@@ -352,8 +357,7 @@ impl TrainConfig {
         leaves("", &toml::Value::Table(table.clone()), &mut given);
         for key in given {
             if !known.contains(&key) {
-                let near = known.iter().min_by_key(|k| strsim::damerau_levenshtein(k, &key)).expect("there are keys");
-                return Err(Error::config(key, format!("no such key; did you mean {near}?")));
+                return Err(Error::config(&key, suggestion(&key, &known)));
             }
         }
         // One key at a time, so that a wrong value is reported under its full name.
@@ -361,12 +365,16 @@ impl TrainConfig {
         let mut flat = Vec::new();
         flatten("", &toml::Value::Table(table), &mut flat);
         for (key, value) in flat {
+            if value.as_float().is_some_and(|x| !x.is_finite()) {
+                return Err(Error::config(key, format!("{value}: give a finite number")));
+            }
             let pointer = format!("/{}", key.replace('.', "/"));
             let slot = json.pointer_mut(&pointer).expect("known key");
-            let before = std::mem::replace(slot, serde_json::to_value(&value).expect("TOML is plain data"));
+            *slot = serde_json::to_value(&value).expect("TOML is plain data");
             if let Err(e) = serde_json::from_value::<TrainConfig>(json.clone()) {
                 let why = e.to_string().replace("unknown variant", "unknown value");
-                return Err(Error::config(key, format!("{why} (default {before})")));
+                let default = Self::default().rows().into_iter().find(|r| r.0 == key).map_or(String::new(), |r| r.1);
+                return Err(Error::config(key, format!("{why} (default {default})")));
             }
         }
         let config: TrainConfig = serde_json::from_value(json).map_err(|e| Error::config("configuration", e))?;
@@ -389,15 +397,16 @@ impl TrainConfig {
 
     /// Key and value of everything, for the report.
     pub fn rows(&self) -> Vec<(String, String)> {
-        let json = serde_json::to_value(self).expect("plain data");
-        Self::keys()
-            .into_iter()
-            .map(|k| {
-                let v = json.pointer(&format!("/{}", k.replace('.', "/"))).cloned().unwrap_or_default();
-                let text = v.as_str().map_or_else(|| v.to_string(), str::to_string);
-                (k, if text == "null" { "(none)".into() } else { text })
-            })
-            .collect()
+        // By way of the text, which has 0.06 where an f32 as f64 has 0.05999999865889549.
+        let table = self.to_toml().parse::<toml::Table>().expect("what we wrote");
+        let mut given = Vec::new();
+        flatten("", &toml::Value::Table(table), &mut given);
+        let value = |key: &String| match given.iter().find(|g| g.0 == *key) {
+            Some((_, toml::Value::String(s))) => s.clone(),
+            Some((_, v)) => v.to_string(),
+            None => "(none)".into(),
+        };
+        Self::keys().into_iter().map(|k| (k.clone(), value(&k))).collect()
     }
 
     pub fn to_toml(&self) -> String {
@@ -434,9 +443,21 @@ impl TrainConfig {
         if !(16..=1024).contains(&self.size) || !self.size.is_power_of_two() {
             return bad("size", format!("{} pixels: give a power of two from 16 to 1024", self.size));
         }
-        for (key, n) in [("train.batch", self.train.batch), ("linmodel.batch", self.linmodel.batch), ("al.topk", self.al.topk)] {
-            if n == 0 {
-                return bad(key, "0: give 1 or more".into());
+        // Upper ends are far above what makes sense, and below what no machine could allocate.
+        let counts = [
+            ("train.epochs", self.train.epochs, 1_000_000),
+            ("train.batch", self.train.batch, 65_536),
+            ("lae.width", self.lae.width, 1024),
+            ("lae.latent", self.lae.latent, 65_536),
+            ("disc.width", self.disc.width, 1024),
+            ("linmodel.batch", self.linmodel.batch, 65_536),
+            ("al.topk", self.al.topk, 8 * self.lae.width),
+            ("ft.decay_epochs", self.ft.decay_epochs, 1_000_000),
+            ("eval.resamples", self.eval.resamples, 1_000_000),
+        ];
+        for (key, n, most) in counts {
+            if n == 0 || n > most {
+                return bad(key, format!("{n}: give 1 to {most}"));
             }
         }
         if self.train.batch < 2 || self.train.batch % 2 == 1 {
@@ -481,21 +502,44 @@ impl TrainConfig {
             return bad("train.anneal", format!("{}: a share of the steps lies between 0 and 1", self.train.anneal));
         }
         if self.comp.width != 1.0 && self.comp.weights.is_some() {
-            return bad("comp.width", "pretrained weights have their own width; leave it at 1".into());
+            let why =
+                format!("{}: pretrained weights (comp.weights) have their own width; add --set comp.width=1", self.comp.width);
+            return bad("comp.width", why);
         }
-        if self.comp.input != 0 && self.comp.input < 8 {
-            return bad(
-                "comp.input",
-                format!("{} pixels: the comparator pools three times; give 0 or 8 and more", self.comp.input),
-            );
+        if self.comp.width > 4.0 {
+            return bad("comp.width", format!("{}: give a number up to 4; 1 is VGG-16", self.comp.width));
         }
-        if self.ft.decay_epochs == 0 {
-            return bad("ft.decay_epochs", "0: give 1 or more".into());
+        if self.comp.input != 0 && !(8..=1024).contains(&self.comp.input) {
+            let why = format!("{} pixels: the comparator pools three times; give 0 or 8 to 1024", self.comp.input);
+            return bad("comp.input", why);
         }
         if self.ft.pool == Pool::Mixed && self.ft.batch_att == 0 {
             return bad("ft.batch_att", "0: a mixed step needs annotated pictures; give 1 or more".into());
         }
+        if !self.ft.active_in_latent && self.ft.pool != Pool::Mixed {
+            let why = "false: only a mixed step (ft.pool = \"mixed\") has pictures beside the annotated ones; leave it at true";
+            return bad("ft.active_in_latent", why.into());
+        }
         self.data.check()
+    }
+}
+
+/// What may have been meant by a key that does not exist.
+fn suggestion(key: &str, known: &[String]) -> String {
+    let inside: Vec<&str> = known.iter().filter_map(|k| k.strip_prefix(key)?.strip_prefix('.')).collect();
+    if !inside.is_empty() {
+        return format!(
+            "a table, not a value; its keys are {}",
+            inside.iter().map(|k| join(key, k)).collect::<Vec<_>>().join(", ")
+        );
+    }
+    // `epochs` for `train.epochs`: all keys with that last word; else what is typed alike.
+    let same: Vec<&str> = known.iter().filter(|k| k.ends_with(&format!(".{key}"))).map(String::as_str).collect();
+    let distance = |k: &str| strsim::damerau_levenshtein(k, key);
+    match (same.is_empty(), known.iter().min_by_key(|k| distance(k))) {
+        (true, Some(near)) if 2 * distance(near) <= key.len() => format!("no such key; did you mean {near}?"),
+        (true, _) => "no such key; `lae-engine train --print-config` prints all of them".into(),
+        (false, _) => format!("no such key; did you mean {}?", same.join(" or ")),
     }
 }
 

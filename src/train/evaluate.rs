@@ -24,10 +24,10 @@ pub fn test_sets(data: &Dataset) -> Vec<TestSet> {
         let (name, seen, note) = match split {
             Split::Train | Split::Val => continue,
             Split::Test => {
-                let note = planted.as_ref().map(|f| format!("with the planted {:?} trace", f.kind).to_lowercase());
+                let note = planted.as_ref().map(|f| format!("with the {:?} trace", f.kind).to_lowercase());
                 (data.seen().to_string(), Seen::Seen, note.unwrap_or_default())
             }
-            Split::SeenClean => (data.seen().to_string(), Seen::Seen, "same forger, without the planted trace".into()),
+            Split::SeenClean => (data.seen().to_string(), Seen::Seen, "without the trace".into()),
             Split::Unseen(k) => (data.unseen()[k].to_string(), Seen::Unseen, String::new()),
         };
         sets.push(TestSet { split, name, seen, note });

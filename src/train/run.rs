@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -29,6 +28,7 @@ use crate::models::vgg::Vgg;
 use crate::report::data::duration;
 use crate::report::file::write_whole;
 use crate::report::tensorboard::EventWriter;
+use crate::report::terminal::{self, Progress, say};
 use crate::report::{Candidate, Chart, JsonLog, KeyValue, Picture, ReportData, Rgb, Series, table};
 use crate::train::checkpoint::{self, What};
 use crate::train::config::{Pool, Select, TrainConfig};
@@ -72,22 +72,19 @@ struct State {
     seconds: [f64; 4],
 }
 
-/// Show a bar for `total` pieces of work; off where the output is no terminal.
-fn bar(what: &str, total: u64, done: u64, unit: &str) -> ProgressBar {
-    let b = ProgressBar::new(total).with_position(done);
-    let style = format!("{{prefix:<10}} {{bar:24}} {{pos}}/{{len}} {unit} {{per_sec}} eta {{eta}} {{msg}}");
-    b.set_style(ProgressStyle::with_template(&style).expect("a valid template").progress_chars("█▉▊▋▌▍▎▏ "));
-    b.set_prefix(what.to_string());
-    b.reset_eta();
-    b
-}
-
-/// A line of the run's story, above the bar if there is one.
-fn say(bar: Option<&ProgressBar>, line: String) {
-    match bar {
-        Some(b) if !b.is_hidden() => b.println(line),
-        _ => eprintln!("{line}"),
-    }
+impl State {
+    const START: State = State {
+        phase: Phase::Stage1,
+        epoch: 0,
+        step: 0,
+        t: 0,
+        steps: 0,
+        best: None,
+        best_epoch: 0,
+        stage1_epochs: 0,
+        log_bytes: 0,
+        seconds: [0.0; 4],
+    };
 }
 
 pub struct Run {
@@ -116,21 +113,13 @@ impl Run {
         // Everything that can be refused is refused before the folder is made.
         let (data, store, nets) = Self::build(&config, device)?;
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        write_whole(dir.join(CONFIG), config.to_toml().as_bytes())?;
+        write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
+            // Best effort: a folder without a configuration would only be in the way.
+            let _ = std::fs::remove_dir(dir);
+        })?;
         let log = JsonLog::create(dir.join(METRICS))?;
         let events = EventWriter::create(dir.join(EVENTS))?;
-        let state = State {
-            phase: Phase::Stage1,
-            epoch: 0,
-            step: 0,
-            t: 0,
-            steps: 0,
-            best: None,
-            best_epoch: 0,
-            stage1_epochs: 0,
-            log_bytes: 0,
-            seconds: [0.0; 4],
-        };
+        let state = State::START;
         let now = Instant::now();
         let dir = dir.to_path_buf();
         Ok(Run { dir, config, data, store, nets, log, events, state, command, started: now, saved: now, stop_after: None })
@@ -142,18 +131,21 @@ impl Run {
         if !dir.join(CONFIG).is_file() {
             return Err(Error::data(dir, format!("is not a run folder: it has no {CONFIG}")));
         }
-        if !file.is_file() {
-            return Err(Error::data(
-                &file,
-                "is missing: the run was stopped before its first checkpoint; start it anew with another --out",
-            ));
-        }
         let config = TrainConfig::load(&dir.join(CONFIG))?;
         let (data, mut store, nets) = Self::build(&config, device)?;
-        let meta = checkpoint::load(&mut store, &file, What::Everything)?;
-        let text = meta.get("state").ok_or_else(|| Error::data(&file, "has no state: not a resume checkpoint"))?;
-        let state: State = serde_json::from_str(text).map_err(|e| Error::data(&file, format!("state cannot be read: {e}")))?;
-        let log = JsonLog::resume(dir.join(METRICS), state.log_bytes)?;
+        // Stopped before its first checkpoint: from the start, which is where it was.
+        let (mut state, mut log) = (State::START, None);
+        if file.exists() {
+            let lost = |why: String| Error::data(&file, format!("{why}; without this file the run starts anew: remove it"));
+            let meta = checkpoint::load(&mut store, &file, What::Everything).map_err(|e| match e {
+                Error::Data { why, .. } => lost(why),
+                e => e,
+            })?;
+            let text = meta.get("state").ok_or_else(|| lost("has no state: not a resume checkpoint".into()))?;
+            state = serde_json::from_str(text).map_err(|e| lost(format!("its state cannot be read: {e}")))?;
+            log = Some(JsonLog::resume(dir.join(METRICS), state.log_bytes)?);
+        }
+        let log = log.map_or_else(|| JsonLog::create(dir.join(METRICS)), Ok)?;
         let events = EventWriter::resume(dir.join(EVENTS), state.steps)?;
         let now = Instant::now();
         let dir = dir.to_path_buf();
@@ -164,6 +156,7 @@ impl Run {
         let mut store = ParamStore::new(config.seed);
         let mut nets = Networks::build(&mut store, config, device)?;
         let data = Dataset::open(&config.data, config.size, config.seed)?;
+        check_against_data(config, &data)?;
         if config.comp.weights.is_none() && config.comp.calibrate && nets.vgg.is_some() {
             let indices: Vec<u32> = (0..data.len(Split::Val).min(8) as u32).collect();
             let mut batch = Batch::default();
@@ -203,28 +196,29 @@ impl Run {
     fn announce(&self) {
         let c = &self.config;
         let p = self.data.describe();
-        say(None, format!("run       {}", self.dir.display()));
-        say(None, format!("device    {}", self.nets.device));
-        say(None, format!("data      {}", p.source));
-        let counts: Vec<String> = p.counts.iter().map(|n| format!("{} {}+{}", n.split, n.real, n.fake)).collect();
-        say(None, format!("          {} (true+fake)", counts.join(", ")));
+        say(&format!("run       {}", self.dir.display()));
+        say(&format!("data      {}", p.source));
+        let (unseen, seen): (Vec<_>, Vec<_>) = p.counts.iter().partition(|n| n.split.starts_with("unseen/"));
+        for (counts, what) in [(seen, "true+fake"), (unseen, "tested only")] {
+            let words: Vec<String> = counts.iter().map(|n| format!("{} {}+{}", n.split, n.real, n.fake)).collect();
+            if !words.is_empty() {
+                say(&format!("          {} ({what})", words.join(", ").replace("unseen/", "")));
+            }
+        }
         for notice in self.notices() {
-            say(None, format!("note      {notice}"));
+            say(&format!("note      {notice}"));
         }
         let count = |prefix: &str, kind| crate::nn::layer::group(self.store.count(prefix, kind));
-        say(
-            None,
-            format!(
-                "networks  LAE {} parameters, discriminator {}, comparator {} (frozen); {}×{} pixels, attention map {}×{}",
-                count(Lae::GROUP, Kind::Trained),
-                count(Dcgan::GROUP, Kind::Trained),
-                count(Vgg::GROUP, Kind::Frozen),
-                c.size,
-                c.size,
-                c.lae.grid,
-                c.lae.grid
-            ),
-        );
+        say(&format!(
+            "networks  LAE {} parameters, discriminator {}, comparator {} (frozen); {}×{} pixels, attention map {}×{}",
+            count(Lae::GROUP, Kind::Trained),
+            count(Dcgan::GROUP, Kind::Trained),
+            count(Vgg::GROUP, Kind::Frozen),
+            c.size,
+            c.size,
+            c.lae.grid,
+            c.lae.grid
+        ));
     }
 
     /// What a reader must know before any figure.
@@ -281,17 +275,12 @@ impl Run {
         let before = self.state.seconds[0];
         let c = self.config.clone();
         let mut step = Stage1::new(&c, &self.nets, &self.store)?;
-        let val_batch = c.train.batch.min(self.data.len(Split::Val)).max(2);
-        let mut validator: Option<Validator> = None;
+        let mut validators: Vec<(usize, Validator)> = Vec::new();
         let mut batch = Batch::default();
         let whole = self.data.epoch_order(Split::Train, 0, c.train.batch).len() / c.train.batch;
         let per_epoch = if c.train.epoch_steps > 0 { c.train.epoch_steps.min(whole) } else { whole };
-        if per_epoch == 0 {
-            let why = format!("{} training pictures do not fill one batch", self.data.len(Split::Train));
-            return Err(Error::config("train.batch", format!("{why} of {}; lower it", c.train.batch)));
-        }
         let total = (c.train.epochs * per_epoch) as u64;
-        let progress = bar("stage 1", total, self.state.t, "steps");
+        let mut progress = Progress::new("stage 1", total, self.state.t, "steps");
         while self.state.epoch < c.train.epochs {
             let order = self.data.epoch_order(Split::Train, self.state.epoch as u32, c.train.batch);
             while self.state.step < per_epoch {
@@ -303,8 +292,7 @@ impl Run {
                 let fade = anneal(c.train.anneal, self.state.t, total);
                 let terms = step.run(&mut self.store, &batch, self.state.t, c.train.lr * fade, c.disc.lr * fade)?;
                 self.log_stage1(&terms)?;
-                progress.set_position(self.state.t);
-                progress.set_message(format!("loss {:.3} latent {:.3}", terms.total, terms.latent));
+                progress.add(1, || format!("loss {:.3}  latent {:.3}", terms.total, terms.latent));
                 if self.stopped() {
                     return Ok(());
                 }
@@ -313,25 +301,19 @@ impl Run {
                     self.save()?;
                 }
             }
-            if validator.is_none() {
-                validator = Some(Validator::new(&c, &self.nets, &self.store, val_batch)?);
-            }
-            let terms = self.validate(validator.as_mut().expect("just made"), val_batch)?;
+            let terms = self.validate(&mut validators)?;
             let better = self.state.best.is_none_or(|b| terms.total < b);
             self.log.write(&json!({ "stage": 1, "epoch": self.state.epoch, "validation": terms, "best": better }))?;
             self.events.scalar("stage1/validation/loss", self.state.steps, terms.total)?;
             self.events.scalar("stage1/validation/accuracy", self.state.steps, terms.accuracy)?;
             let mark = if better { "  (best so far)" } else { "" };
-            say(
-                Some(&progress),
-                format!(
-                    "stage 1   epoch {:>2}  validation loss {:.4}  latent {:.4}  accuracy {:.1} %{mark}",
-                    self.state.epoch + 1,
-                    terms.total,
-                    terms.latent,
-                    100.0 * terms.accuracy
-                ),
-            );
+            say(&format!(
+                "stage 1   epoch {:>2}  validation loss {:.4}  latent {:.4}  accuracy {:.1} %{mark}",
+                self.state.epoch + 1,
+                terms.total,
+                terms.latent,
+                100.0 * terms.accuracy
+            ));
             if better {
                 self.state.best = Some(terms.total);
                 self.state.best_epoch = self.state.epoch;
@@ -341,13 +323,13 @@ impl Run {
             self.state.step = 0;
             let stop = self.state.epoch - self.state.best_epoch > c.train.patience;
             if stop {
-                say(Some(&progress), format!("stage 1   no lower loss for {} epochs: stopped early", c.train.patience));
+                say(&format!("stage 1   no lower loss for {} epochs: stopped early", c.train.patience));
                 break;
             }
             self.state.seconds[0] = before + start.elapsed().as_secs_f64();
             self.save()?;
         }
-        progress.finish_and_clear();
+        drop(progress);
         if self.state.best.is_none() {
             self.save_model(STAGE1, "1: no epoch was trained")?;
         }
@@ -360,7 +342,8 @@ impl Run {
 
     fn log_stage1(&mut self, terms: &Terms) -> Result<()> {
         let s = &self.state;
-        finite(s.steps, &[("the loss", terms.total), ("the discriminator's loss", terms.discriminator)])?;
+        finite(s.steps, "train.lr", &[("the loss", terms.total)])?;
+        finite(s.steps, "disc.lr", &[("the discriminator's loss", terms.discriminator)])?;
         self.log.write(&json!({ "stage": 1, "epoch": s.epoch, "step": s.t, "train": terms }))?;
         if s.t % 10 == 1 {
             let rows = [
@@ -379,21 +362,24 @@ impl Run {
         Ok(())
     }
 
-    fn validate(&mut self, validator: &mut Validator, n: usize) -> Result<Terms> {
+    /// The means over all validation pictures. `validators` holds a plan for full batches and one for the rest, once made.
+    fn validate(&mut self, validators: &mut Vec<(usize, Validator)>) -> Result<Terms> {
         let mut batch = Batch::default();
         let indices: Vec<u32> = (0..self.data.len(Split::Val) as u32).collect();
-        let (mut sum, mut count) = ([0.0; 6], 0.0);
-        // Equal batches only: a rest smaller than a batch is left out of the criterion.
-        for part in indices.chunks_exact(n) {
+        let mut sum = [0.0; 6];
+        for part in indices.chunks(self.config.train.batch) {
+            if !validators.iter().any(|v| v.0 == part.len()) {
+                validators.push((part.len(), Validator::new(&self.config, &self.nets, &self.store, part.len())?));
+            }
+            let (n, validator) = validators.iter_mut().find(|v| v.0 == part.len()).expect("just made");
             self.data.fill(Split::Val, 0, part, &mut batch)?;
             let t = validator.run(&mut self.store, &batch)?;
             for (s, x) in sum.iter_mut().zip([t.total, t.latent, t.pixel, t.perceptual, t.adversarial, t.accuracy]) {
-                *s += x;
+                *s += x * *n as f64;
             }
-            count += 1.0;
         }
-        let [total, latent, pixel, perceptual, adversarial, accuracy] = sum.map(|s| s / count);
-        finite(self.state.steps, &[("the validation loss", total)])?;
+        let [total, latent, pixel, perceptual, adversarial, accuracy] = sum.map(|s| s / indices.len() as f64);
+        finite(self.state.steps, "train.lr", &[("the validation loss", total)])?;
         Ok(Terms { total, latent, pixel, perceptual, adversarial, accuracy, discriminator: 0.0 })
     }
 
@@ -403,28 +389,19 @@ impl Run {
         checkpoint::load(&mut self.store, &self.dir.join(STAGE1), What::Model)?;
         let c = &self.config;
         if c.al.annotations == 0 {
-            say(None, "selection no annotations asked for: stage 2 is left out".into());
+            say("selection no annotations asked for: stage 2 is left out");
             self.save_model(MODEL, "1 (no stage 2: al.annotations = 0)")?;
             self.state.phase = Phase::Done;
             return Ok(());
         }
         let selection = self.choose()?;
-        if selection.indices.is_empty() {
-            return Err(Error::config(
-                "al.annotations",
-                "the training set has no fake with a mask; give masks, or --annotations 0",
-            ));
-        }
         let c = &self.config;
         let how = if c.al.mode == Select::Active { "active" } else { "random" };
-        say(
-            None,
-            format!(
-                "selection {} fakes to annotate ({how}); linear concept model {:.1} % right",
-                selection.indices.len(),
-                100.0 * selection.linear_accuracy
-            ),
-        );
+        say(&format!(
+            "selection {} fakes to annotate ({how}); linear concept model {:.1} % right",
+            selection.indices.len(),
+            100.0 * selection.linear_accuracy
+        ));
         self.log.write(
             &json!({ "selection": how, "annotations": selection.indices.len(), "linear_accuracy": selection.linear_accuracy }),
         )?;
@@ -444,9 +421,9 @@ impl Run {
     fn choose(&mut self) -> Result<Selection> {
         let c = self.config.clone();
         let mut scorer = Scorer::new(&self.nets.device, &c, &self.nets.lae, &self.store, c.train.batch)?;
-        let progress = bar("selection", self.data.len(Split::Train) as u64, 0, "pictures");
-        let mut features = Features::of(&self.data, &mut scorer, &mut self.store, |n| progress.inc(n as u64))?;
-        progress.finish_and_clear();
+        let mut progress = Progress::new("selection", self.data.len(Split::Train) as u64, 0, "pictures");
+        let mut features = Features::of(&self.data, &mut scorer, &mut self.store, |n| progress.add(n as u64, String::new))?;
+        drop(progress);
         let model = LinearModel::train(&features, &c.linmodel, c.seed)?;
         // Only fakes that somebody can mask are candidates.
         for (i, fake) in features.fake.iter_mut().enumerate() {
@@ -471,15 +448,15 @@ impl Run {
             Pool::ActivePlusTrue => c.train.batch / 2,
         };
         let n_full = if c.ft.pool == Pool::ActivePlusTrue { c.train.batch / 2 } else { c.train.batch };
-        let mut step = Stage2::new(&c, &self.nets, &self.store, n_full + n_att)?;
+        let mut step = Stage2::new(&c, &self.nets, &self.store, n_full, n_att)?;
         let epochs = c.fine_tune_epochs();
         let whole = match c.ft.pool {
             Pool::Mixed | Pool::Full => self.data.epoch_order(Split::Train, 0, c.train.batch).len() / c.train.batch,
             Pool::ActivePlusTrue => chosen.len().div_ceil(n_att),
         };
         let per_epoch = if c.ft.epoch_steps > 0 { c.ft.epoch_steps.min(whole) } else { whole }.max(1);
-        let progress =
-            bar("stage 2", (epochs * per_epoch) as u64, (self.state.epoch * per_epoch + self.state.step) as u64, "steps");
+        let done = self.state.epoch * per_epoch + self.state.step;
+        let mut progress = Progress::new("stage 2", (epochs * per_epoch) as u64, done as u64, "steps");
         let (mut full, mut att, mut batch) = (Batch::default(), Batch::default(), Batch::default());
         while self.state.epoch < epochs {
             let epoch = self.state.epoch;
@@ -515,8 +492,7 @@ impl Run {
                 self.state.steps += 1;
                 let terms = step.run(&mut self.store, &batch, &select, self.state.t, lr)?;
                 self.log_stage2(&terms)?;
-                progress.inc(1);
-                progress.set_message(format!("latent {:.3} attention {:.4}", terms.latent, terms.attention));
+                progress.add(1, || format!("latent {:.3}  attention {:.4}", terms.latent, terms.attention));
                 if self.stopped() {
                     return Ok(());
                 }
@@ -530,7 +506,7 @@ impl Run {
             self.state.seconds[2] = before + start.elapsed().as_secs_f64();
             self.save()?;
         }
-        progress.finish_and_clear();
+        drop(progress);
         self.save_model(MODEL, "2: attention loss")?;
         self.state.phase = Phase::Done;
         Ok(())
@@ -538,7 +514,7 @@ impl Run {
 
     fn log_stage2(&mut self, terms: &Terms2) -> Result<()> {
         let s = &self.state;
-        finite(s.steps, &[("the loss of stage 2", terms.total)])?;
+        finite(s.steps, "ft.lr0", &[("the loss of stage 2", terms.total)])?;
         self.log.write(&json!({ "stage": 2, "epoch": s.epoch, "step": s.t, "train": terms }))?;
         if s.t % 10 == 1 {
             for (name, value) in [("latent", terms.latent), ("attention", terms.attention), ("accuracy", terms.accuracy)] {
@@ -560,11 +536,13 @@ impl Run {
         let mut scorer = Scorer::new(&self.nets.device, &c, &self.nets.lae, &self.store, 32)?;
         let stages = 1 + stage2 as u64;
         let total: u64 = test_sets(&self.data).iter().map(|s| self.data.len(s.split) as u64 * stages).sum();
-        let progress = bar("evaluation", total, 0, "pictures");
+        let mut progress = Progress::new("evaluation", total, 0, "pictures");
         let how = Bootstrap { resamples: c.eval.resamples, seed: c.seed };
         let after = stage2.then_some(&mut self.store);
-        let e = evaluate(&self.data, &mut scorer, [Some(&mut before), after], &how, c.eval.gallery, |n| progress.inc(n as u64))?;
-        progress.finish_and_clear();
+        let e = evaluate(&self.data, &mut scorer, [Some(&mut before), after], &how, c.eval.gallery, |n| {
+            progress.add(n as u64, String::new)
+        })?;
+        drop(progress);
         self.state.seconds[3] = start.elapsed().as_secs_f64();
 
         let p = self.data.describe();
@@ -576,7 +554,8 @@ impl Run {
         provenance.extend(p.hole.iter().map(|h| KeyValue::new("forged region", h)));
         provenance.extend(p.methods.iter().map(|m| KeyValue::new(format!("{} forger {}", m.role, m.name), &m.source)));
         provenance.extend(p.fingerprint.iter().map(|f| {
-            KeyValue::new("planted trace", format!("{:?}, amplitude {}, on {} of the seen fakes", f.kind, f.amplitude, f.rate))
+            let kind = format!("{:?}", f.kind).to_lowercase();
+            KeyValue::new("planted trace", format!("{kind}, amplitude {}, on {} of the seen fakes", f.amplitude, f.rate))
         }));
         provenance.extend(p.counts.iter().map(|n| KeyValue::new(&n.split, format!("{} true, {} fake", n.real, n.fake))));
         if p.skipped_files > 0 {
@@ -624,9 +603,9 @@ impl Run {
         }
         self.events.flush()?;
         self.save()?;
-        println!("{}", table::summary(&data));
-        println!("report    {}", self.dir.join("report.html").display());
-        say(None, format!("done      in {}", duration(self.started.elapsed().as_secs_f64())));
+        let page = self.dir.join("report.html");
+        terminal::print(&format!("{}\nreport    {}\n", table::summary(&data), page.display()))?;
+        say(&format!("done      in {}", duration(self.started.elapsed().as_secs_f64())));
         Ok(data)
     }
 
@@ -655,6 +634,26 @@ impl Run {
     }
 }
 
+/// What only the data can tell of a configuration, found before hours are spent.
+fn check_against_data(c: &TrainConfig, data: &Dataset) -> Result<()> {
+    let pictures = data.epoch_order(Split::Train, 0, 2).len();
+    if pictures < c.train.batch {
+        let why = format!("{}: the training set has {pictures} pictures (balanced); give at most that many", c.train.batch);
+        return Err(Error::config("train.batch", why));
+    }
+    let masked = (0..data.len(Split::Train) as u32).filter(|&i| data.has_mask(Split::Train, i)).count();
+    if c.al.annotations > masked {
+        let why = format!("{}: the training set has {masked} fakes with a mask", c.al.annotations);
+        let rest = if masked == 0 {
+            "give masks, or --annotations 0 (no stage 2)"
+        } else {
+            "give --annotations up to that, or 0 (no stage 2)"
+        };
+        return Err(Error::config("al.annotations", format!("{why}; {rest}")));
+    }
+    Ok(())
+}
+
 /// Constant, then linear to zero over the last `share` of `total` steps; `t` counts from 1.
 fn anneal(share: f64, t: u64, total: u64) -> f64 {
     let length = share * total as f64;
@@ -662,9 +661,10 @@ fn anneal(share: f64, t: u64, total: u64) -> f64 {
     if length > 0.0 { (left / length).min(1.0) } else { 1.0 }
 }
 
-fn finite(step: u64, values: &[(&str, f64)]) -> Result<()> {
+/// `key`: the learning rate that is to blame.
+fn finite(step: u64, key: &'static str, values: &[(&str, f64)]) -> Result<()> {
     match values.iter().find(|(_, v)| !v.is_finite()) {
-        Some((what, value)) => Err(Error::Diverged { step, what: what.to_string(), value: *value }),
+        Some((what, value)) => Err(Error::Diverged { step, what: what.to_string(), value: *value, key }),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use crate::core::rng::{Rng, stream};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::Tape;
 use crate::data::dataset::{Batch, Dataset, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::bce_logits::bce_logits;
 use crate::ops::linear::linear;
 use crate::ops::sgd::{Sgd, sgd};
@@ -83,6 +83,10 @@ impl LinearModel {
             }
         }
         let mut model = LinearModel { w: store.value(w).to_vec(), b: b.map_or(0.0, |b| store.value(b)[0]), accuracy: 0.0 };
+        if let Some(w) = model.w.iter().find(|w| !w.is_finite()) {
+            let (step, what) = ((c.epochs * (n / batch)) as u64, "a weight of the linear concept model".to_string());
+            return Err(Error::Diverged { step, what, value: *w as f64, key: "linmodel.lr" });
+        }
         let right = (0..n).filter(|&i| (model.logit(f.row(i)) > 0.0) == f.fake[i]).count();
         model.accuracy = right as f64 / n.max(1) as f64;
         Ok(model)

@@ -17,6 +17,7 @@ use crate::ops::affine::{affine, scale};
 use crate::ops::bce_logits::bce_constant;
 use crate::ops::bilinear::bilinear;
 use crate::ops::cam_attention::Reduce;
+use crate::ops::first::first;
 use crate::ops::latent::latent_loss;
 use crate::ops::noise::{Noise, noise};
 use crate::train::config::{BnMode, NoiseTarget, RealPictures, Target, TrainConfig, ValLoss};
@@ -246,10 +247,10 @@ impl Recorded {
     }
 }
 
-/// Share of pictures called as they are: true if and only if a_T > a_F (§2.2; a tie is fake).
+/// Share of the pictures in `act` called as they are: true if and only if a_T > a_F (§2.2; a tie is fake).
 fn accuracy(act: &[f32], label: &[f32]) -> f64 {
     let right = act.chunks(2).zip(label).filter(|(a, l)| (a[0] > a[1]) == (**l == 1.0)).count();
-    right as f64 / label.len() as f64
+    right as f64 / (act.len() / 2) as f64
 }
 
 /// One step of stage 1: discriminator, then autoencoder.
@@ -310,7 +311,7 @@ fn noise_op(c: &TrainConfig) -> Noise {
     Noise { seed: c.seed, max_sigma: c.noise.max_sigma, clip: c.noise.clip }
 }
 
-/// The validation loss: batch norm with running statistics, no noise.
+/// The validation loss: batch norm with running statistics, no noise; means over the batch, whatever `reduce` says.
 pub struct Validator {
     plan: Plan,
     x: Var,
@@ -325,6 +326,7 @@ impl Validator {
         let x = t.input(pictures(n, c.size));
         let label = t.input(shape(n, 1, 1, 1));
         let adversarial = !c.val.excludes_adv;
+        let c = &TrainConfig { reduce: Reduce::Mean, ..c.clone() };
         let recorded = record(&mut t, c, nets, store, x, x, label, Mode::Eval, adversarial, None)?;
         let plan = Plan::on(&nets.device, t, &recorded.fetch(), Memory::Planned)?;
         Ok(Validator { plan, x, label, recorded, latent_only: c.val.loss == ValLoss::Latent })
@@ -435,9 +437,10 @@ pub struct Terms2 {
 }
 
 impl Stage2 {
-    /// `n`: pictures per step, annotated ones included.
-    pub fn new(c: &TrainConfig, nets: &Networks, store: &ParamStore, n: usize) -> Result<Stage2> {
+    /// Pictures per step: `n_full` of the training set, then `n_att` annotated ones.
+    pub fn new(c: &TrainConfig, nets: &Networks, store: &ParamStore, n_full: usize, n_att: usize) -> Result<Stage2> {
         let lae = &nets.lae;
+        let n = n_full + n_att;
         let mut t = Tape::new(store);
         let x = t.input(pictures(n, c.size));
         let (label, select) = (t.input(shape(n, 1, 1, 1)), t.input(shape(n, 1, 1, 1)));
@@ -448,10 +451,16 @@ impl Stage2 {
         let input = imagenet(&mut t, noisy)?;
         let mode = if c.ft.bn_mode == BnMode::Train { Mode::Train } else { Mode::Eval };
         let code = lae.encode(&mut t, input, mode)?;
-        let (latent, act) = latent_loss(&mut t, code.z, label)?;
+        let counted = if c.ft.active_in_latent { n } else { n_full };
+        let (z, of) = match counted == n {
+            true => (code.z, label),
+            false => (first(&mut t, code.z, counted)?, first(&mut t, label, counted)?),
+        };
+        let (latent, act) = latent_loss(&mut t, z, of)?;
         let attention = lae.attention(&mut t, c.cam_op(), code.f, mask, select)?.loss;
-        let k = batch_factor(c, n);
-        let total = weighted(&mut t, &[(c.loss.lambda1 * k, latent), (c.loss.lambda2 * k, attention)])?;
+        // Both are means, the second over the annotated pictures; with `ft.pool = full` their number differs from step to step.
+        let (k, k_att) = (batch_factor(c, counted), batch_factor(c, if n_att > 0 { n_att } else { n }));
+        let total = weighted(&mut t, &[(c.loss.lambda1 * k, latent), (c.loss.lambda2 * k_att, attention)])?;
         let wrt = t.trained(Lae::ENCODER_GROUP);
         t.backward(total, &wrt)?;
         adam(&mut t, store, Lae::ENCODER_GROUP, lae_adam(c), hyper)?;

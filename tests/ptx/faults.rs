@@ -238,7 +238,7 @@ fn budget() {
     let config = Config { budget: 10_000, ..Config::default() };
     let f = run_with(config, "L: bra.uni L;", 0).unwrap_err();
     assert_eq!(f.kind, FaultKind::Budget { limit: 10_000 });
-    assert!(f.executed < 11_000 && f.site.unwrap().text == "bra.uni L");
+    assert!(f.executed < 11_000 && f.site.as_ref().unwrap().text == "bra.uni L");
 }
 
 #[test]

@@ -70,7 +70,10 @@ fn kernel(instruction: &str) -> (String, usize) {
     (text, inputs.len())
 }
 
-fn cases() -> impl Iterator<Item = (&'static str, Vec<(Vec<u64>, Option<u64>)>)> {
+/// Inputs, and the result; None is a NaN.
+type Case = (Vec<u64>, Option<u64>);
+
+fn cases() -> impl Iterator<Item = (&'static str, Vec<Case>)> {
     let lines = CASES.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
     lines.map(|l| {
         let (instruction, list) = l.split_once(" : ").unwrap_or_else(|| panic!("no cases: {l}"));

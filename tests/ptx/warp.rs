@@ -152,7 +152,7 @@ fn carries() {
     let y = warp(&format!("sub.cc.u32 %r6, %r1, 16; subc.cc.u32 %r7, %r1, %r1; subc.u32 %r9, 0, 0; {STORE}"));
     assert_eq!(y, each(|i| if i < 16 { !0 } else { 0 }));
     let y = warp(&format!("mov.u32 %r5, 0x80000000; mad.lo.cc.u32 %r6, %r1, %r5, %r5; madc.hi.u32 %r9, %r1, %r5, 0; {STORE}"));
-    assert_eq!(y, each(|i| (((i as u64) << 31) + (1 << 31) >> 32) as u32));
+    assert_eq!(y, each(|i| ((((i as u64) << 31) + (1 << 31)) >> 32) as u32));
     let y = warp(&format!("add.cc.u32 %r6, -1, 1; addc.cc.u32 %r7, -1, 0; addc.u32 %r9, 0, 0; {STORE}"));
     assert_eq!(y, each(|_| 1));
 }

@@ -1,0 +1,119 @@
+//! Every key of the configuration is documented, and every documented value of an open question changes what a run computes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use lae_engine::device::Device;
+use lae_engine::train::TrainConfig;
+use lae_engine::train::run::Run;
+
+/// The cells of all tables of a page, without their headings.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = page.lines().collect();
+    let body = lines.windows(2).filter(|w| w[1].starts_with("| ") && !w[0].is_empty()).map(|w| w[1]);
+    let cells = |l: &str| {
+        let l = l.replace("\\|", "\u{1}");
+        l.trim().trim_matches('|').split('|').map(|c| c.trim().replace('\u{1}', "|")).collect::<Vec<_>>()
+    };
+    body.map(cells).collect()
+}
+
+/// The words in backticks of a cell.
+fn code(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+/// Smaller than smoke: two dozen pictures of 16 pixels.
+const TINY: &[&str] = &[
+    "size=16",
+    "lae.width=2",
+    "lae.grid=4",
+    "lae.latent=8",
+    "comp.layer=conv1_2",
+    "comp.width=0.05",
+    "disc.width=4",
+    "train.epochs=1",
+    "train.batch=4",
+    "data.train_count=24",
+    "data.val_count=4",
+    "data.test_count=2",
+    "data.photographs=8",
+    "linmodel.batch=8",
+    "linmodel.lr=0.1",
+    "al.annotations=4",
+    "al.topk=3",
+    "ft.epochs=1",
+    "ft.batch_att=2",
+    "eval.resamples=2",
+    "eval.gallery=0",
+    // The paper's values where the smoke preset has its own.
+    "lae.init=torch_default",
+    "lae.init_decoder=dcgan",
+    "disc.lr=0.001",
+    "disc.beta1=0.9",
+    "data.hole=central",
+];
+
+/// What a tiny run computes: its log, its choice, its weights.
+fn outcome(settings: &[&str]) -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let set: Vec<String> = TINY.iter().chain(settings).map(|s| s.to_string()).collect();
+    let config = TrainConfig::resolve("smoke", None, &set).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    let mut r = Run::create(config, &run, String::new(), &Device::Cpu).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    r.run().unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    // Weights without their metadata, which hold the configuration.
+    let weights = |f: &Path| {
+        let bytes = std::fs::read(f).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut names: Vec<_> = tensors.names();
+        names.sort();
+        names.iter().flat_map(|n| tensors.tensor(n).unwrap().data().to_vec()).collect::<Vec<u8>>()
+    };
+    let read = |f: &str| std::fs::read(run.join(f)).unwrap();
+    vec![read("metrics.jsonl"), read("selection.json"), weights(&run.join("model.safetensors"))]
+}
+
+#[test]
+fn every_documented_value_is_run_and_changes_something() {
+    let page = include_str!("../docs/ambiguities.md");
+    let paper: HashMap<String, String> = TrainConfig::resolve("paper", None, &[]).unwrap().rows().into_iter().collect();
+    let mut unchanged: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
+    let (mut keys, mut values) = (0, 0);
+    for row in rows(page) {
+        let [_, question, key, default, others, with, file] = &row[..] else { panic!("{row:?} has not 7 cells") };
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&code(file)[0]).is_file(), "{file} is not there");
+        let [key] = &code(key)[..] else { continue };
+        keys += 1;
+        assert_eq!(paper.get(key), Some(&code(default)[0]), "default of {key} ({question})");
+        let with = code(with);
+        let with: Vec<&str> = with.iter().map(String::as_str).collect();
+        let base = unchanged.entry(with.join(" ")).or_insert_with(|| outcome(&with)).clone();
+        let others = code(others);
+        assert!(!others.is_empty(), "{key} has no other value");
+        for value in others {
+            let setting = format!("{key}={value}");
+            let changed = outcome(&[&with[..], &[setting.as_str()]].concat());
+            assert!(changed != base, "{setting} (with {with:?}) changes nothing");
+            values += 1;
+        }
+    }
+    assert!(keys >= 45 && values >= 65, "{keys} keys with {values} values: was the page read?");
+    // The same settings give the same outcome, so a difference means something.
+    assert!(outcome(&[]) == unchanged[""]);
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    let table = rows(include_str!("../docs/configuration.md"));
+    let documented: HashMap<String, &Vec<String>> = table.iter().map(|r| (code(&r[0])[0].clone(), r)).collect();
+    let paper = TrainConfig::resolve("paper", None, &[]).unwrap().rows();
+    assert!(paper.len() > 90);
+    for (key, value) in &paper {
+        let row = documented.get(key).unwrap_or_else(|| panic!("docs/configuration.md lacks {key}"));
+        assert_eq!(code(&row[1]), [value.as_str()], "default of {key}");
+        assert!(row[2].len() > 3, "{key} is not explained");
+    }
+    let known: Vec<&String> = paper.iter().map(|p| &p.0).collect();
+    documented.keys().for_each(|k| assert!(known.contains(&k), "{k} is documented and does not exist"));
+}
