@@ -7,6 +7,7 @@ use crate::device::gpu::F32;
 use crate::device::{Gpu, Precision, Span};
 use crate::error::{Error, Result};
 use crate::host::sizes::ConvSizes;
+use crate::ops::linear;
 
 /// `struct Conv` of kernels/conv.cuh.
 #[repr(C)]
@@ -198,6 +199,11 @@ fn flat(z: &ConvSizes) -> ConvSizes {
     }
 }
 
+/// What `flat` makes of a whole picture.
+fn matrix(z: &ConvSizes) -> bool {
+    (z.h, z.w, z.r, z.s, z.pad_h, z.pad_w, z.groups) == (1, 1, 1, 1, 0, 0, 1)
+}
+
 fn values(s: Span) -> usize {
     s.len / F32
 }
@@ -207,6 +213,10 @@ pub(super) fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>
     check(g, z)?;
     let z = flat(z);
     let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
+    if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
+        // Few rows and few columns, but a long sum: the linear layer gives each result a warp.
+        return linear::forward(g, &z, x, w, bias, y);
+    }
     fprop_with(g, &z, t, x, w, bias, y)
 }
 

@@ -6,7 +6,7 @@ use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision, gpu};
+use crate::device::{Gpu, Precision, Span, gpu};
 use crate::error::Result;
 use crate::host::conv;
 use crate::host::sizes::ConvSizes;
@@ -51,6 +51,14 @@ impl Params {
     fn dims(&self) -> (usize, usize, usize) {
         (self.n as usize, self.c as usize, self.k as usize)
     }
+}
+
+/// y = x wᵀ + b: also for convolutions whose filter covers the picture.
+pub(super) fn forward(g: &Gpu, z: &ConvSizes, x: Span, w: Span, b: Option<Span>, y: Span) -> Result<()> {
+    let p = Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32 };
+    let (n, _, k) = p.dims();
+    let call = g.call("linear_fwd_f32")?.grid([k.div_ceil(8), n.div_ceil(8), 1]).block(256);
+    call.write(y).read(x).read(w).read_or_null(b).value(&p).go()
 }
 
 impl Op for Linear {
@@ -115,10 +123,7 @@ impl Op for Linear {
         dw.max(if wants.has(2) { conv_launch::bias_scratch(z.n as usize, z.k as usize) } else { 0 })
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
-        let p = Params::of(g.xs);
-        let (n, _, k) = p.dims();
-        let call = g.call("linear_fwd_f32")?.grid([k.div_ceil(8), n.div_ceil(8), 1]).block(256);
-        call.write(g.out(0)).read(g.x(0)).read(g.x(1)).read_or_null(g.x[2]).value(&p).go()
+        forward(g, &sizes(g.xs[0], g.xs[1]).expect("checked when recorded"), g.x(0), g.x(1), g.x[2], g.out(0))
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
         let p = Params::of(g.xs);
