@@ -67,7 +67,7 @@ struct Held {
     hi: f64,
 }
 
-/// Where output pixel `o` of `out` reads among `len`: models.md, 2.5.4, written without the engine's helper.
+/// Where output pixel `o` of `out` reads among `len`, by the definition of bilinear upsampling, written without the engine's helper.
 fn source(o: usize, len: usize, out: usize, align_corners: bool) -> (usize, usize, f64) {
     let src = if align_corners {
         if out == 1 { 0.0 } else { o as f64 * (len - 1) as f64 / (out - 1) as f64 }
