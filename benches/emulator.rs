@@ -1,9 +1,10 @@
 //! Speed of the PTX emulator, in warp instructions a second on one thread: `cargo bench --bench emulator`.
 //!
-//! `fma` is a loop of 16 dependent multiply-adds; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for
-//! 16 multiply-adds; `saxpy` streams global memory. Each runs with bounds checks alone, with the check for uninitialised values,
-//! with counters, and with the race check. `native` is the work of `fma` in plain Rust, 32 lanes to an instruction, so that the
-//! rates on different machines can be compared by their ratio.
+//! `fma` is a loop of 16 multiply-adds on 8 accumulators, as a product has them; `chain` the same on one, each waiting for the one
+//! before; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for 16 multiply-adds; `saxpy` streams global
+//! memory. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race check.
+//! `native` is the work of `fma` and `chain` in plain Rust, 32 lanes to an instruction and compiled for the oldest x86-64 (multiply,
+//! then add, four lanes wide), so that the rates on different machines can be compared by their ratio.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,18 +14,33 @@ use lae_engine::ptx::{Arg, Checks, Config, Launch, Machine, Module};
 
 const LOOPS: u32 = 20_000;
 
-fn fma() -> Module {
-    let body = "fma.rn.f32 %f1, %f1, %f2, %f3;\n".repeat(16);
+/// A loop of 16 multiply-adds on so many accumulators.
+fn fma(name: &str, accumulators: usize) -> Module {
+    let each = |what: &dyn Fn(usize) -> String| (0..16).map(what).collect::<String>();
+    let zero = each(&|i| format!("mov.f32 %a{i}, 0f3F800000;\n"));
+    let body = each(&|i| format!("fma.rn.f32 %a{0}, %a{0}, %f2, %f3;\n", i % accumulators));
+    let sum = each(&|i| format!("add.rn.f32 %f1, %f1, %a{i};\n"));
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64
-        .visible .entry fma(.param .u64 y, .param .u32 n) {{
-        .reg .pred %p<2>; .reg .b32 %r<4>; .reg .f32 %f<4>; .reg .b64 %rd<4>;
+        .visible .entry {name}(.param .u64 y, .param .u32 n) {{
+        .reg .pred %p<2>; .reg .b32 %r<4>; .reg .f32 %f<4>, %a<16>; .reg .b64 %rd<4>;
         ld.param.u64 %rd1, [y]; ld.param.u32 %r1, [n];
-        mov.f32 %f1, 0f3F800000; mov.f32 %f2, 0f3F7FFFF0; mov.f32 %f3, 0f3A800000; mov.u32 %r2, 0;
-        L: {body} add.s32 %r2, %r2, 1; setp.lt.s32 %p1, %r2, %r1; @%p1 bra L;
+        mov.f32 %f1, 0f00000000; mov.f32 %f2, 0f3F7FFFF0; mov.f32 %f3, 0f3A800000; mov.u32 %r2, 0; {zero}
+        L: {body} add.s32 %r2, %r2, 1; setp.lt.s32 %p1, %r2, %r1; @%p1 bra L; {sum}
         mov.u32 %r3, %tid.x; mul.wide.u32 %rd2, %r3, 4; add.s64 %rd3, %rd1, %rd2; st.global.f32 [%rd3], %f1; ret; }}"
     );
     Module::parse("fma.ptx", &text).expect("the text is PTX")
+}
+
+/// The same work by the host.
+fn native<const N: usize>(m: f32, a: f32) -> f32 {
+    let mut x = [[1f32; 32]; N];
+    for _ in 0..LOOPS as usize * 16 / N {
+        for v in x.as_flattened_mut() {
+            *v = *v * m + a;
+        }
+    }
+    x.as_flattened().iter().sum()
 }
 
 fn checks() -> [(&'static str, Config); 4] {
@@ -38,7 +54,11 @@ fn checks() -> [(&'static str, Config); 4] {
 }
 
 fn emulator(c: &mut Criterion) {
-    let (fma, basic) = (fma(), Module::parse("basic.ptx", include_str!("../tests/ptx/basic.ptx")).expect("nvcc wrote it"));
+    let (loose, chain, basic) = (
+        fma("fma", 8),
+        fma("chain", 1),
+        Module::parse("basic.ptx", include_str!("../tests/ptx/basic.ptx")).expect("nvcc wrote it"),
+    );
     for (name, config) in checks() {
         let mut g = c.benchmark_group(format!("emulator/{name}"));
         g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
@@ -50,12 +70,13 @@ fn emulator(c: &mut Criterion) {
         };
         let read = |(addr, len)| Arg::Read { addr, len };
         let update = |(addr, len)| Arg::Update { addr, len };
-        let (rows, columns, depth, n) = (128u32, 128u32, 128u32, 1u32 << 16);
+        let (rows, columns, depth, n) = (128u32, 128u32, 512u32, 1u32 << 16);
         let y = buffer("y", 32);
         let (a, b) = (buffer("A", (depth * rows) as u64), buffer("B", (depth * columns) as u64));
         let (product, x, z) = (buffer("C", (rows * columns) as u64), buffer("x", n as u64), buffer("z", n as u64));
         let launches = [
-            ("fma", &fma, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
+            ("fma", &loose, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
+            ("chain", &chain, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
             (
                 "gemm",
                 &basic,
@@ -82,19 +103,8 @@ fn emulator(c: &mut Criterion) {
     let mut g = c.benchmark_group("native");
     g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
     g.throughput(Throughput::Elements(19 * LOOPS as u64));
-    g.bench_function("fma", |b| {
-        b.iter(|| {
-            let mut x = black_box([1f32; 32]);
-            let (m, a) = (black_box(0.999_999f32), black_box(0.001f32));
-            for _ in 0..LOOPS * 16 {
-                for v in &mut x {
-                    *v = *v * m + a;
-                }
-                x = black_box(x);
-            }
-            x
-        })
-    });
+    g.bench_function("fma", |b| b.iter(|| native::<8>(black_box(0.999_999), black_box(0.001))));
+    g.bench_function("chain", |b| b.iter(|| native::<1>(black_box(0.999_999), black_box(0.001))));
     g.finish();
 }
 

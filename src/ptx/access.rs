@@ -8,7 +8,9 @@ use super::num::float::atomic_add;
 use super::num::half::{self, Half};
 use super::observe::{Access, AccessKind, Memory};
 use super::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, Mem, Op, SINK};
+use super::pattern::Lanes;
 use super::race::{self, Conflict, Touch};
+use super::simd::transpose;
 use super::source::Space;
 use super::state::{Copy, Regs, Warp};
 use super::watch;
@@ -41,10 +43,10 @@ fn extent(a: &[u64; 32], m: u32) -> (u64, u64, u64) {
 
 /// Whether lane i's address is the first plus 4·i.
 #[inline(always)]
-fn contiguous(a: &[u64; 32]) -> bool {
+fn contiguous(at: &impl Fn(usize) -> usize) -> bool {
     let mut off = 0;
     for i in 0..32 {
-        off |= a[i] ^ a[0].wrapping_add(4 * i as u64);
+        off |= at(i) ^ at(0).wrapping_add(4 * i);
     }
     off == 0
 }
@@ -68,45 +70,52 @@ pub(crate) fn addresses(r: &Regs, op: &Op, wide: bool) -> [u64; 32] {
 
 /// Four-byte components from memory to registers, `at` already checked.
 #[inline(always)]
-fn gather(data: &[u8], at: &[u64; 32], m: u32, r: &mut Regs, mem: &Mem) {
+fn gather(data: &[u8], at: impl Fn(usize) -> usize, m: u32, r: &mut Regs, mem: &Mem) {
     if mem.count == 1 {
         let d = &mut r.w[mem.regs[0] as usize].0;
-        if m == !0 {
-            if contiguous(at) {
-                let s = &data[at[0] as usize..at[0] as usize + 128];
-                for i in 0..32 {
-                    d[i] = u32::from_le_bytes(s[4 * i..4 * i + 4].try_into().expect("four bytes"));
-                }
-            } else {
-                for i in 0..32 {
-                    d[i] = word(data, at[i] as usize);
-                }
+        if m == !0 && contiguous(&at) {
+            let s = &data[at(0)..at(0) + 128];
+            for i in 0..32 {
+                d[i] = u32::from_le_bytes(s[4 * i..4 * i + 4].try_into().expect("four bytes"));
             }
         } else {
             for i in 0..32 {
                 if m >> i & 1 != 0 {
-                    d[i] = word(data, at[i] as usize);
+                    d[i] = word(data, at(i));
                 }
             }
         }
         return;
     }
-    let n = mem.count as usize;
+    if mem.count == 4
+        && m == !0
+        && let Ok(to) =
+            r.w.get_disjoint_mut([mem.regs[0] as usize, mem.regs[1] as usize, mem.regs[2] as usize, mem.regs[3] as usize])
+    {
+        for q in 0..8 {
+            let rows = transpose([
+                quad(data, at(4 * q)),
+                quad(data, at(4 * q + 1)),
+                quad(data, at(4 * q + 2)),
+                quad(data, at(4 * q + 3)),
+            ]);
+            for k in 0..4 {
+                to[k].0[4 * q..4 * q + 4].copy_from_slice(&rows[k]);
+            }
+        }
+        return;
+    }
     let mut out = [[0u32; 32]; 4];
     for i in 0..32 {
         if m >> i & 1 != 0 {
-            if n == 4 {
-                let s: &[u8; 16] = data[at[i] as usize..at[i] as usize + 16].try_into().expect("16 bytes");
-                for k in 0..4 {
-                    out[k][i] = u32::from_le_bytes([s[4 * k], s[4 * k + 1], s[4 * k + 2], s[4 * k + 3]]);
-                }
+            if mem.count == 4 {
+                [out[0][i], out[1][i], out[2][i], out[3][i]] = quad(data, at(i));
             } else {
-                out[0][i] = word(data, at[i] as usize);
-                out[1][i] = word(data, at[i] as usize + 4);
+                (out[0][i], out[1][i]) = (word(data, at(i)), word(data, at(i) + 4));
             }
         }
     }
-    for k in 0..n {
+    for k in 0..mem.count as usize {
         if mem.regs[k] != SINK {
             put_w(&mut r.w[mem.regs[k] as usize], m, &out[k]);
         }
@@ -115,17 +124,24 @@ fn gather(data: &[u8], at: &[u64; 32], m: u32, r: &mut Regs, mem: &Mem) {
 
 #[inline(always)]
 fn word(data: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(data[at..at + 4].try_into().expect("four bytes"))
+    let s = &data[at..at + 4];
+    u32::from_le_bytes([s[0], s[1], s[2], s[3]])
+}
+
+#[inline(always)]
+fn quad(data: &[u8], at: usize) -> [u32; 4] {
+    let s: &[u8; 16] = data[at..at + 16].try_into().expect("16 bytes");
+    bytemuck::cast(*s)
 }
 
 /// Four-byte components from registers to memory. The highest lane wins where addresses coincide.
 #[inline(always)]
-fn scatter(b: &mut Bytes, at: &[u64; 32], m: u32, r: &Regs, mem: &Mem) {
+fn scatter(b: &mut Bytes, at: impl Fn(usize) -> usize, m: u32, r: &Regs, mem: &Mem) {
     let n = mem.count as usize;
     if n == 1 {
         let s = &r.w[mem.regs[0] as usize].0;
-        if m == !0 && contiguous(at) {
-            let at = at[0] as usize;
+        if m == !0 && contiguous(&at) {
+            let at = at(0);
             let d = &mut b.data[at..at + 128];
             for i in 0..32 {
                 d[4 * i..4 * i + 4].copy_from_slice(&s[i].to_le_bytes());
@@ -135,14 +151,23 @@ fn scatter(b: &mut Bytes, at: &[u64; 32], m: u32, r: &Regs, mem: &Mem) {
         }
         for i in 0..32 {
             if m >> i & 1 != 0 {
-                let at = at[i] as usize;
-                b.data[at..at + 4].copy_from_slice(&s[i].to_le_bytes());
+                b.data[at(i)..at(i) + 4].copy_from_slice(&s[i].to_le_bytes());
+            }
+        }
+    } else if n == 4 && m == !0 {
+        let from = [0, 1, 2, 3].map(|k| &r.w[mem.regs[k] as usize].0);
+        for q in 0..8 {
+            let row = |k: usize| [from[k][4 * q], from[k][4 * q + 1], from[k][4 * q + 2], from[k][4 * q + 3]];
+            let lanes = transpose([row(0), row(1), row(2), row(3)]);
+            for i in 0..4 {
+                let to = at(4 * q + i);
+                b.data[to..to + 16].copy_from_slice(bytemuck::bytes_of(&lanes[i]));
             }
         }
     } else {
         for i in 0..32 {
             if m >> i & 1 != 0 {
-                let d = &mut b.data[at[i] as usize..at[i] as usize + 4 * n];
+                let d = &mut b.data[at(i)..at(i) + 4 * n];
                 for k in 0..n {
                     d[4 * k..4 * k + 4].copy_from_slice(&r.w[mem.regs[k] as usize].0[i].to_le_bytes());
                 }
@@ -152,7 +177,7 @@ fn scatter(b: &mut Bytes, at: &[u64; 32], m: u32, r: &Regs, mem: &Mem) {
     if b.unknown > 0 {
         for i in 0..32 {
             if m >> i & 1 != 0 {
-                b.mark(at[i] as usize, 4 * n);
+                b.mark(at(i), 4 * n);
             }
         }
     }
@@ -193,6 +218,39 @@ impl Exec<'_> {
         self.observer.is_some() || self.preempt.is_some()
     }
 
+    /// Offsets of a shared access, if all lie inside and are aligned.
+    #[inline(always)]
+    fn inside_shared(&self, r: &Regs, op: &Op, mem: &Mem, m: u32) -> Option<[u32; 32]> {
+        let plus = op.imm as u32;
+        let first = m.trailing_zeros() as usize & 31;
+        let (mut a, mut hi, mut or) = ([0; 32], 0, 0);
+        if mem.address64 {
+            let base = &r.l[op.a as usize].0;
+            let mut wide = 0;
+            for i in 0..32 {
+                let v = base[if m >> i & 1 != 0 { i } else { first }].wrapping_add(op.imm as i64 as u64);
+                a[i] = v as u32;
+                wide |= v >> 32;
+            }
+            if wide != 0 {
+                return None;
+            }
+        } else {
+            let base = &r.w[op.a as usize].0;
+            for i in 0..32 {
+                a[i] = base[i].wrapping_add(plus);
+            }
+        }
+        let lowest = a[first];
+        for i in 0..32 {
+            let v = if m >> i & 1 != 0 { a[i] } else { lowest };
+            hi = hi.max(v);
+            or |= v;
+        }
+        let size = 4 * mem.count as u32;
+        (or & (size - 1) == 0 && hi as u64 + size as u64 <= self.shared.data.len() as u64).then_some(a)
+    }
+
     #[inline(always)]
     pub fn load_shared(&mut self, r: &mut Regs, op: &Op, m: u32, pc: usize, warp: u32) -> Raised<bool> {
         let mem = &self.program.mems[op.c as usize];
@@ -202,20 +260,16 @@ impl Exec<'_> {
         if mem.bytes != 4 || mem.wide || r.tainted || self.watched() {
             return Ok(false);
         }
-        let a = addresses(r, op, mem.address64);
-        let size = 4 * mem.count as u64;
-        let (_, hi, or) = extent(&a, m);
-        if or & (size - 1) != 0 || hi + size > self.shared.data.len() as u64 {
-            return Ok(false);
-        }
-        if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, &a, m, size as usize) {
+        let Some(a) = self.inside_shared(r, op, mem, m) else { return Ok(false) };
+        let size = 4 * mem.count as u32;
+        if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, |i| a[i] as usize, m, size as usize) {
             return Ok(false);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Read, warp, pc, &a, m, size as u32, &|_, _| true);
+            let found = watch.shared(Touch::Read, warp, pc, &Lanes::narrow(&a, m), size, &|_, _| true);
             self.shared_race(found)?;
         }
-        gather(&self.shared.data, &a, m, r, mem);
+        gather(&self.shared.data, |i| a[i] as usize, m, r, mem);
         Ok(true)
     }
 
@@ -228,17 +282,14 @@ impl Exec<'_> {
         if mem.bytes != 4 || mem.wide || r.tainted || self.watched() {
             return Ok(false);
         }
-        let a = addresses(r, op, mem.address64);
-        let size = 4 * mem.count as u64;
-        let (_, hi, or) = extent(&a, m);
-        if or & (size - 1) != 0 || hi + size > self.shared.data.len() as u64 {
-            return Ok(false);
-        }
+        let Some(a) = self.inside_shared(r, op, mem, m) else { return Ok(false) };
+        let size = 4 * mem.count as u32;
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Write, warp, pc, &a, m, size as u32, &|i, k| same_words(r, mem, i, k));
+            let same = |i, k| same_words(r, mem, i, k);
+            let found = watch.shared(Touch::Write, warp, pc, &Lanes::narrow(&a, m), size, &same);
             self.shared_race(found)?;
         }
-        scatter(&mut self.shared, &a, m, r, mem);
+        scatter(&mut self.shared, |i| a[i] as usize, m, r, mem);
         Ok(true)
     }
 
@@ -262,14 +313,14 @@ impl Exec<'_> {
             *v = v.wrapping_sub(hit.base);
         }
         let bytes = &self.global.buffers[hit.buffer].bytes;
-        if self.initcheck && bytes.unknown > 0 && !known(bytes, &a, m, size as usize) {
+        if self.initcheck && bytes.unknown > 0 && !known(bytes, |i| a[i] as usize, m, size as usize) {
             return Ok(false);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.global(Touch::Read, warp, pc, hit.buffer, &a, m, size, &|_, _| true);
+            let found = watch.global(Touch::Read, warp, pc, hit.buffer, &Lanes::new(&a, m), size, &|_, _| true);
             self.global_race(found, hit.buffer)?;
         }
-        gather(&self.global.buffers[hit.buffer].bytes.data, &a, m, r, mem);
+        gather(&self.global.buffers[hit.buffer].bytes.data, |i| a[i] as usize, m, r, mem);
         Ok(true)
     }
 
@@ -293,10 +344,11 @@ impl Exec<'_> {
             *v = v.wrapping_sub(hit.base);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.global(Touch::Write, warp, pc, hit.buffer, &a, m, size, &|i, k| same_words(r, mem, i, k));
+            let found =
+                watch.global(Touch::Write, warp, pc, hit.buffer, &Lanes::new(&a, m), size, &|i, k| same_words(r, mem, i, k));
             self.global_race(found, hit.buffer)?;
         }
-        scatter(&mut self.global.buffers[hit.buffer].bytes, &a, m, r, mem);
+        scatter(&mut self.global.buffers[hit.buffer].bytes, |i| a[i] as usize, m, r, mem);
         Ok(true)
     }
 
@@ -437,11 +489,11 @@ impl Exec<'_> {
             rest &= !mask;
             match target {
                 Target::Shared => {
-                    let found = watch.shared(touch, warp, pc, &at, mask, bytes, same);
+                    let found = watch.shared(touch, warp, pc, &Lanes::new(&at, mask), bytes, same);
                     self.shared_race(found)?;
                 }
                 Target::Buffer(b) => {
-                    let found = watch.global(touch, warp, pc, b, &at, mask, bytes, same);
+                    let found = watch.global(touch, warp, pc, b, &Lanes::new(&at, mask), bytes, same);
                     self.global_race(found, b)?;
                 }
                 _ => {}
@@ -570,11 +622,11 @@ fn local(at: usize, lane: usize) -> usize {
 
 /// Whether every active lane's bytes were written.
 #[inline(always)]
-fn known(b: &Bytes, at: &[u64; 32], m: u32, len: usize) -> bool {
+fn known(b: &Bytes, at: impl Fn(usize) -> usize, m: u32, len: usize) -> bool {
     let mut all = true;
     for i in 0..32 {
         if m >> i & 1 != 0 {
-            all &= b.is_known(at[i] as usize, len);
+            all &= b.is_known(at(i), len);
         }
     }
     all
@@ -731,7 +783,7 @@ impl Exec<'_> {
             self.watch(w.index, pc, reading, &reads, bytes, Touch::Read, &|_, _| true)?;
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Copy, w.index, pc, &to_address, m, bytes, &|_, _| true);
+            let found = watch.shared(Touch::Copy, w.index, pc, &Lanes::new(&to_address, m), bytes, &|_, _| true);
             self.shared_race(found)?;
         }
         if self.late_copies {
@@ -795,8 +847,8 @@ impl Exec<'_> {
                 n += 1;
             }
             if let Some(watch) = &mut self.watch {
-                let found =
-                    watch.shared(Touch::Arrived, w.index, first.pc as usize, &address, mask, first.bytes as u32, &|_, _| true);
+                let (pc, at) = (first.pc as usize, Lanes::new(&address, mask));
+                let found = watch.shared(Touch::Arrived, w.index, pc, &at, first.bytes as u32, &|_, _| true);
                 self.shared_race(found)?;
             }
             if let Some(o) = &mut self.observer {

@@ -12,6 +12,10 @@ use super::{Error, numeric};
 /// An entry with everything it can reach, ready to run.
 pub(crate) struct Program {
     pub ops: Vec<Op>,
+    /// For each op, how many from it on are plain arithmetic: the run loop takes them in one stretch.
+    pub plain: Vec<u16>,
+    /// For each op, how many from it on have its code and its guard: they are dispatched once. Only where none writes a guard.
+    pub alike: Vec<u16>,
     /// Where each op comes from.
     pub sites: Vec<OpSite>,
     pub functions: Vec<Func>,
@@ -163,6 +167,8 @@ type Done = Result<(), String>;
 pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Program, Error> {
     let program = Program {
         ops: Vec::new(),
+        plain: Vec::new(),
+        alike: Vec::new(),
         sites: Vec::new(),
         functions: Vec::new(),
         mems: Vec::new(),
@@ -204,6 +210,19 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
         let mut found: Vec<(u32, u32)> = d.numbers.iter().map(|(&s, &n)| (n, s)).collect();
         found.sort_unstable();
         queue = found.into_iter().map(|(_, s)| s).collect();
+    }
+    let Program { ops, plain, alike, .. } = &mut d.program;
+    (*plain, *alike) = (vec![0; ops.len()], vec![1; ops.len()]);
+    for i in (0..ops.len()).rev() {
+        let next = i + 1;
+        let of_next = |t: &[u16]| t.get(next).map_or(0, |n| n.saturating_add(1));
+        if ops[i].code.plain() {
+            plain[i] = of_next(plain).max(1);
+        }
+        let same = |a: &Op, b: &Op| (a.code, a.pred, a.neg) == (b.code, b.pred, b.neg);
+        if ops[i].code.hot() && ops.get(next).is_some_and(|o| same(o, &ops[i])) {
+            alike[i] = of_next(alike);
+        }
     }
     Ok(d.program)
 }

@@ -25,10 +25,9 @@ pub(crate) struct Exec<'a> {
     pub late_copies: bool,
     pub approx: Approx,
     pub tensor: Tensor,
-    /// Executions and active lanes of every op.
     pub counters: bool,
-    pub hits: Vec<u64>,
-    pub lanes: Vec<u64>,
+    /// Executions of every op, and the lanes that took part.
+    pub tally: Vec<[u64; 2]>,
     pub executed: u64,
     pub budget: u64,
     /// Which span a memory instruction touched last.
@@ -38,6 +37,8 @@ pub(crate) struct Exec<'a> {
     /// Memory instructions until the next pre-emption; 0: never.
     pub preempt: Option<super::schedule::Preempt>,
     pub level: Level,
+    /// [`BITS`], where the compiler does not see what they are.
+    pub bits: [u32; 32],
 }
 
 /// What a special op did with the group.
@@ -190,17 +191,40 @@ pub(crate) fn put_l(d: &mut L, m: u32, o: &[u64; 32]) {
     }
 }
 
+/// The bit of each lane. Comparisons select from a copy of it in memory: as constants, each lane's bit would be made its own way,
+/// and the compiler would not see that all lanes do alike.
+pub(crate) const BITS: [u32; 32] = {
+    let mut b = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        b[i] = 1 << i;
+        i += 1;
+    }
+    b
+};
+
+/// All bits that any lane has.
+#[inline(always)]
+pub(crate) fn union(mut t: [u32; 32]) -> u32 {
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            t[i] |= t[i + half];
+        }
+    }
+    t[0]
+}
+
 /// A comparison over 32 lanes, as a mask. The relation is chosen outside the loop.
 macro_rules! relation {
-    ($x:expr, |$i:ident| $a:expr, $b:expr) => {{
+    ($bits:ident $x:expr, |$i:ident| $a:expr, $b:expr) => {{
         macro_rules! each {
             (|$p:ident, $q:ident| $e:expr) => {{
-                let mut r = 0u32;
+                let mut t = [0; 32];
                 for $i in 0..32 {
                     let ($p, $q) = ($a, $b);
-                    r |= ($e as u32) << $i;
+                    t[$i] = if $e { $bits[$i] } else { 0 };
                 }
-                r
+                union(t)
             }};
         }
         match $x {
@@ -216,22 +240,86 @@ macro_rules! relation {
 
 /// The same for floats: `ne` is false for NaN, and from 6 on come the relations that are true for it, `num` and `nan`.
 macro_rules! float_relation {
-    ($x:expr, |$i:ident| $a:expr, $b:expr) => {{
+    ($bits:ident $x:expr, |$i:ident| $a:expr, $b:expr) => {{
         let mut nan = 0u32;
         if $x == 1 || $x >= 6 {
+            let mut t = [0; 32];
             for $i in 0..32 {
                 let (p, q) = ($a, $b);
-                nan |= ((p.is_nan() || q.is_nan()) as u32) << $i;
+                t[$i] = if p.is_nan() || q.is_nan() { $bits[$i] } else { 0 };
             }
+            nan = union(t);
         }
         match $x {
-            1 => relation!(1, |$i| $a, $b) & !nan,
-            0..=5 => relation!($x, |$i| $a, $b),
+            1 => relation!($bits 1, |$i| $a, $b) & !nan,
+            0..=5 => relation!($bits $x, |$i| $a, $b),
             12 => !nan,
             13 => nan,
-            x => relation!(x - 6, |$i| $a, $b) | nan,
+            x => relation!($bits x - 6, |$i| $a, $b) | nan,
         }
     }};
+}
+
+/// Registers as slices, so that the compiler keeps at hand where they lie.
+struct Banks<'a> {
+    w: &'a mut [W],
+    l: &'a mut [L],
+    p: &'a mut [u32],
+}
+
+/// A stretch of plain arithmetic; the tally is empty if nobody counts.
+#[inline(always)]
+fn arithmetic(ops: &[Op], alike: &[u16], tally: &mut [[u64; 2]], regs: &mut Regs, active: u32, bits: &[u32; 32]) {
+    let r = Banks { w: &mut regs.w, l: &mut regs.l, p: &mut regs.p };
+    let mut rest = ops;
+    while let Some(op) = rest.first() {
+        let at = ops.len() - rest.len();
+        let m = active & (r.p[op.pred as usize] ^ op.neg);
+        let these;
+        (these, rest) = rest.split_at((alike[at] as usize).min(rest.len()));
+        for [warps, lanes] in tally.iter_mut().skip(at).take(these.len()) {
+            *warps += 1;
+            *lanes += m.count_ones() as u64;
+        }
+        macro_rules! dispatch {
+            ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
+                match op.code {
+                    $($(Code::$name => for op in these { lanes!($shape r op m |$($v),*| $e) },)*)*
+                    Code::Selp32 => {
+                        let (a, b, p) = (r.w[op.a as usize].0, r.w[op.b as usize].0, r.p[op.c as usize]);
+                        let d = &mut r.w[op.d as usize].0;
+                        for i in 0..32 {
+                            let v = if p >> i & 1 != 0 { a[i] } else { b[i] };
+                            d[i] = if m >> i & 1 != 0 { v } else { d[i] };
+                        }
+                    }
+                    Code::SetpS32 => {
+                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
+                        let t = relation!(bits op.x, |i| a[i] as i32, b[i] as i32);
+                        put_p(&mut r.p[op.d as usize], m, t);
+                    }
+                    Code::SetpU32 => {
+                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
+                        let t = relation!(bits op.x, |i| a[i], b[i]);
+                        put_p(&mut r.p[op.d as usize], m, t);
+                    }
+                    Code::SetpF => {
+                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
+                        let t = float_relation!(bits op.x, |i| f(a[i]), f(b[i]));
+                        put_p(&mut r.p[op.d as usize], m, t);
+                    }
+                    Code::PredAnd => { let t = r.p[op.a as usize] & r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
+                    Code::PredOr => { let t = r.p[op.a as usize] | r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
+                    Code::PredXor => { let t = r.p[op.a as usize] ^ r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
+                    Code::PredNot => { let t = !r.p[op.a as usize]; put_p(&mut r.p[op.d as usize], m, t) }
+                    Code::PredMov => { let t = r.p[op.a as usize]; put_p(&mut r.p[op.d as usize], m, t) }
+                    Code::Nop => {}
+                    _ => unreachable!("{:?} is in no stretch of plain arithmetic", op.code),
+                }
+            };
+        }
+        hot_table!(dispatch);
+    }
 }
 
 /// Runs a group. Compiled once for every instruction set, by [`super::simd`].
@@ -255,17 +343,34 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
     let r = &mut regs;
     let put_back = |pc: usize, mask: u32, turn: u64| Group { frame, pc: pc as u32, mask, state: State::Ready, turn };
 
+    let mut tally = std::mem::take(&mut x.tally);
+
     let outcome = loop {
         if pc >= watch {
             w.groups.push(put_back(pc, active, group.turn));
             break Ok(());
         }
+        // Arithmetic up to the next instruction of another kind; one at a time while taint must be followed.
+        let stretch = (program.plain[pc] as usize).min(watch - pc);
+        if stretch > 0 {
+            let end = if r.tainted { pc + 1 } else { pc + stretch };
+            n += (end - pc) as u64;
+            if r.tainted
+                && let Err(e) = propagate(program, r, &ops[pc], active & (r.p[ops[pc].pred as usize] ^ ops[pc].neg), active)
+            {
+                break Err(e);
+            }
+            let tally = if counters { &mut tally[pc..end] } else { &mut [] };
+            arithmetic(&ops[pc..end], &program.alike[pc..end], tally, r, active, &x.bits);
+            pc = end;
+            continue;
+        }
         let op = &ops[pc];
         let m = active & (r.p[op.pred as usize] ^ op.neg);
         n += 1;
         if counters {
-            x.hits[pc] += 1;
-            x.lanes[pc] += m.count_ones() as u64;
+            tally[pc][0] += 1;
+            tally[pc][1] += m.count_ones() as u64;
         }
         if r.tainted
             && let Err(e) = propagate(program, r, op, m, active)
@@ -294,73 +399,39 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                 }
             };
         }
-        macro_rules! dispatch {
-            ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
-                match op.code {
-                    $($(Code::$name => lanes!($shape r op m |$($v),*| $e),)*)*
-                    Code::Selp32 => {
-                        let (a, b, p) = (r.w[op.a as usize].0, r.w[op.b as usize].0, r.p[op.c as usize]);
-                        let d = &mut r.w[op.d as usize].0;
-                        for i in 0..32 {
-                            let v = if p >> i & 1 != 0 { a[i] } else { b[i] };
-                            d[i] = if m >> i & 1 != 0 { v } else { d[i] };
-                        }
+        match op.code {
+            Code::Bra => {
+                let target = op.imm as usize;
+                if m == active {
+                    let back = target <= pc;
+                    pc = target;
+                    // A loop may run for ever: look up now and then.
+                    if back && n > slice {
+                        w.turn += 1;
+                        w.groups.push(put_back(pc, active, w.turn));
+                        break Ok(());
                     }
-                    Code::SetpS32 => {
-                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
-                        let t = relation!(op.x, |i| a[i] as i32, b[i] as i32);
-                        put_p(&mut r.p[op.d as usize], m, t);
-                    }
-                    Code::SetpU32 => {
-                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
-                        let t = relation!(op.x, |i| a[i], b[i]);
-                        put_p(&mut r.p[op.d as usize], m, t);
-                    }
-                    Code::SetpF => {
-                        let (a, b) = (&r.w[op.a as usize].0, &r.w[op.b as usize].0);
-                        let t = float_relation!(op.x, |i| f(a[i]), f(b[i]));
-                        put_p(&mut r.p[op.d as usize], m, t);
-                    }
-                    Code::PredAnd => { let t = r.p[op.a as usize] & r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
-                    Code::PredOr => { let t = r.p[op.a as usize] | r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
-                    Code::PredXor => { let t = r.p[op.a as usize] ^ r.p[op.b as usize]; put_p(&mut r.p[op.d as usize], m, t) }
-                    Code::PredNot => { let t = !r.p[op.a as usize]; put_p(&mut r.p[op.d as usize], m, t) }
-                    Code::PredMov => { let t = r.p[op.a as usize]; put_p(&mut r.p[op.d as usize], m, t) }
-                    Code::Nop => {}
-                    Code::Bra => {
-                        let target = op.imm as usize;
-                        if m == active {
-                            let back = target <= pc;
-                            pc = target;
-                            // A loop may run for ever: look up now and then.
-                            if back && n > slice {
-                                w.turn += 1;
-                                w.groups.push(put_back(pc, active, w.turn));
-                                break Ok(());
-                            }
-                            continue;
-                        }
-                        if m != 0 {
-                            w.groups.push(put_back(target, m, group.turn));
-                            w.groups.push(put_back(pc + 1, active & !m, group.turn));
-                            break Ok(());
-                        }
-                    }
-                    Code::LdShared => memory!(x.load_shared(r, op, m, pc, w.index)),
-                    Code::StShared => memory!(x.store_shared(r, op, m, pc, w.index)),
-                    Code::LdGlobal => memory!(x.load_global(r, op, m, pc, w.index)),
-                    Code::StGlobal => memory!(x.store_global(r, op, m, pc, w.index)),
-                    _ => match x.special(w, r, frame, op, pc, m, active) {
-                        Ok(Flow::Next) => yield_if_due!(),
-                        Ok(Flow::Leave) => break Ok(()),
-                        Err(e) => break Err(e),
-                    },
+                    continue;
                 }
-            };
+                if m != 0 {
+                    w.groups.push(put_back(target, m, group.turn));
+                    w.groups.push(put_back(pc + 1, active & !m, group.turn));
+                    break Ok(());
+                }
+            }
+            Code::LdShared => memory!(x.load_shared(r, op, m, pc, w.index)),
+            Code::StShared => memory!(x.store_shared(r, op, m, pc, w.index)),
+            Code::LdGlobal => memory!(x.load_global(r, op, m, pc, w.index)),
+            Code::StGlobal => memory!(x.store_global(r, op, m, pc, w.index)),
+            _ => match x.special(w, r, frame, op, pc, m, active) {
+                Ok(Flow::Next) => yield_if_due!(),
+                Ok(Flow::Leave) => break Ok(()),
+                Err(e) => break Err(e),
+            },
         }
-        hot_table!(dispatch);
         pc += 1;
     };
+    x.tally = tally;
     x.executed += n;
     w.at = (pc as u32, frame);
     // The frame may have been left for good and taken again meanwhile: then its registers are the new ones.
@@ -496,7 +567,7 @@ fn cold(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
 
 fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
     let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
-    let program = x.program;
+    let (program, bits) = (x.program, &x.bits);
     match op.code {
         Code::Num => {
             let (dw, dl);
@@ -529,22 +600,22 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
         Code::SetpS64 | Code::SetpU64 | Code::SetpD => {
             let (p, q) = (&r.l[a].0, &r.l[b].0);
             let t = match op.code {
-                Code::SetpS64 => relation!(op.x, |i| p[i] as i64, q[i] as i64),
-                Code::SetpU64 => relation!(op.x, |i| p[i], q[i]),
-                _ => float_relation!(op.x, |i| d(p[i]), d(q[i])),
+                Code::SetpS64 => relation!(bits op.x, |i| p[i] as i64, q[i] as i64),
+                Code::SetpU64 => relation!(bits op.x, |i| p[i], q[i]),
+                _ => float_relation!(bits op.x, |i| d(p[i]), d(q[i])),
             };
             put_p(&mut r.p[op.d as usize], m, t);
         }
         Code::SetpS16 => {
             let (p, q) = (&r.w[a].0, &r.w[b].0);
-            let t = relation!(op.x, |i| s16(p[i]), s16(q[i]));
+            let t = relation!(bits op.x, |i| s16(p[i]), s16(q[i]));
             put_p(&mut r.p[op.d as usize], m, t);
         }
         Code::SetpH | Code::SetpBf => {
             use super::num::half::{Half, widen};
             let kind = if op.code == Code::SetpH { Half::F16 } else { Half::Bf16 };
             let (p, q) = (&r.w[a].0, &r.w[b].0);
-            let t = float_relation!(op.x, |i| f(widen(p[i] & 0xffff, kind)), f(widen(q[i] & 0xffff, kind)));
+            let t = float_relation!(bits op.x, |i| f(widen(p[i] & 0xffff, kind)), f(widen(q[i] & 0xffff, kind)));
             put_p(&mut r.p[op.d as usize], m, t);
         }
         Code::Lop3 => {

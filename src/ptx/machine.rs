@@ -382,8 +382,7 @@ impl Machine {
             approx: c.approx,
             tensor: c.tensor,
             counters: c.counters,
-            hits: vec![0; ops],
-            lanes: vec![0; ops],
+            tally: vec![[0; 2]; ops],
             executed: 0,
             budget: c.budget,
             hints: vec![0; program.mems.len()],
@@ -395,6 +394,7 @@ impl Machine {
             },
             preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
             level: self.level,
+            bits: std::hint::black_box(super::exec::BITS),
         };
         if c.checks.race || c.counters {
             x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
@@ -661,7 +661,7 @@ fn counters(t: Traffic, x: &Exec, module: &Module, profile: &[Executed], blocks:
 fn profile(x: &Exec, module: &Module) -> Vec<Executed> {
     let p = x.program;
     let mut rows = Vec::new();
-    for (pc, (&warps, &lanes)) in x.hits.iter().zip(&x.lanes).enumerate() {
+    for (pc, &[warps, lanes]) in x.tally.iter().enumerate() {
         let site = p.sites[pc];
         if warps == 0 || !site.first {
             continue;

@@ -344,6 +344,29 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// Whether it is arithmetic of the hot table.
+            pub(crate) fn hot(self) -> bool {
+                (self as u16) < Code::HOT
+            }
+
+            /// Whether the run loop's own arithmetic does it: no memory, no branch, nothing of other lanes.
+            pub(crate) fn plain(self) -> bool {
+                self.hot()
+                    || matches!(
+                        self,
+                        Code::Selp32
+                            | Code::SetpS32
+                            | Code::SetpU32
+                            | Code::SetpF
+                            | Code::PredAnd
+                            | Code::PredOr
+                            | Code::PredXor
+                            | Code::PredNot
+                            | Code::PredMov
+                            | Code::Nop
+                    )
+            }
+
             /// Operand banks of an arithmetic code; none for the others.
             pub(crate) fn shape(self) -> Option<Shape> {
                 match self {
@@ -354,6 +377,16 @@ macro_rules! codes {
         }
     };
 }
+
+macro_rules! count {
+    ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
+        impl Code {
+            /// How many codes the hot table has; they are the first.
+            const HOT: u16 = [$($(Code::$name),*),*].len() as u16;
+        }
+    };
+}
+hot_table!(count);
 
 /// Both tables as one list.
 macro_rules! gather {

@@ -4,6 +4,8 @@
 //! on the pattern, the address modulo 32 and nothing else, so they are computed once for a pattern and remembered with the
 //! instruction.
 
+use super::exec::union;
+
 /// Distinct pieces of memory, and what they cost.
 #[derive(Clone, Debug, Default)]
 pub struct Pattern {
@@ -24,30 +26,56 @@ pub struct Pattern {
     pub ideal: u32,
 }
 
+/// The addresses of a warp's active lanes.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    pub mask: u32,
+    /// The address of the first active lane.
+    pub first: u64,
+    /// The others less that; 0 where no lane is active. No two are further apart than 2 GiB.
+    relative: [u32; 32],
+}
+
+impl Lanes {
+    /// `mask` is not empty.
+    #[inline(always)]
+    pub fn new(address: &[u64; 32], mask: u32) -> Lanes {
+        let first = address[mask.trailing_zeros() as usize & 31];
+        let mut relative = [0; 32];
+        for i in 0..32 {
+            relative[i] = if mask >> i & 1 != 0 { (address[i] as u32).wrapping_sub(first as u32) } else { 0 };
+        }
+        Lanes { mask, first, relative }
+    }
+
+    /// The same of offsets in shared memory.
+    #[inline(always)]
+    pub fn narrow(address: &[u32; 32], mask: u32) -> Lanes {
+        let first = address[mask.trailing_zeros() as usize & 31];
+        let mut relative = [0; 32];
+        for i in 0..32 {
+            relative[i] = if mask >> i & 1 != 0 { address[i].wrapping_sub(first) } else { 0 };
+        }
+        Lanes { mask, first: first as u64, relative }
+    }
+}
+
 /// Bytes of a sector, the unit of traffic between L1, L2 and DRAM.
 pub const SECTOR: u32 = 32;
 const BANKS: u32 = 32;
 
 impl Pattern {
-    /// The pattern of the lanes of `mask` (not empty), `bytes` each, no two further apart than 2 GiB; from the memory of the last
-    /// time if it is the same.
+    /// The pattern of these lanes, `bytes` each; from the memory of the last time if it is the same.
     #[inline(always)]
-    pub fn update(&mut self, address: &[u64; 32], mask: u32, bytes: u32) {
-        let first = address[mask.trailing_zeros() as usize & 31] as u32;
-        let mut relative = [0; 32];
-        if mask == u32::MAX {
-            for i in 0..32 {
-                relative[i] = (address[i] as u32).wrapping_sub(first);
-            }
-        } else {
-            for i in 0..32 {
-                let active = (mask >> i & 1).wrapping_neg();
-                relative[i] = (address[i] as u32).wrapping_sub(first) & active;
-            }
-        }
+    pub fn update(&mut self, lanes: &Lanes, bytes: u32) {
+        let low = lanes.first as u32 % SECTOR;
         // Same mask, size and place within a sector; then all differences.
-        if self.mask != mask || self.bytes != bytes || self.low != first % SECTOR || *self.relative != relative {
-            self.compute(relative, mask, bytes, first % SECTOR);
+        let mut other = [0; 32];
+        for i in 0..32 {
+            other[i] = self.relative[i] ^ lanes.relative[i];
+        }
+        if (self.mask ^ lanes.mask) | (self.bytes ^ bytes) | (self.low ^ low) | union(other) != 0 {
+            self.compute(lanes.relative, lanes.mask, bytes, low);
         }
     }
 
@@ -121,7 +149,7 @@ mod tests {
 
     fn pattern(bytes: u32, mask: u32, f: impl Fn(u32) -> u32) -> (u32, u32, u32, usize) {
         let mut p = Pattern::default();
-        p.update(&from_fn(|i| f(i as u32) as u64), mask, bytes);
+        p.update(&Lanes::narrow(&from_fn(|i| f(i as u32)), mask), bytes);
         (p.sectors, p.waves, p.ideal, p.pieces.len())
     }
 
@@ -165,14 +193,14 @@ mod tests {
             let bytes = 4 << (a % 3);
             let address: [u32; 32] = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };
-            p.update(&address.map(u64::from), mask, bytes);
+            p.update(&Lanes::narrow(&address, mask), bytes);
             let all: u32 = p.ranges.iter().map(|r| r.1).sum();
             let mut touched: Vec<u32> = lanes_of(mask).flat_map(|i| address[i]..address[i] + bytes).collect();
             touched.sort_unstable();
             touched.dedup();
             assert_eq!(all as usize, touched.len());
             let mut fresh = Pattern::default();
-            fresh.update(&address.map(u64::from), mask, bytes);
+            fresh.update(&Lanes::new(&address.map(u64::from), mask), bytes);
             assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
             // Sectors by brute force.
             let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();

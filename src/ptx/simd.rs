@@ -76,3 +76,30 @@ fn avx2(x: &mut Exec, w: &mut Warp, g: Group) -> Raised {
 fn avx512(x: &mut Exec, w: &mut Warp, g: Group) -> Raised {
     run(x, w, g)
 }
+
+/// Rows become columns: what four lanes load, four words each, becomes a part of four registers. The compiler does not find these
+/// shuffles by itself.
+#[inline(always)]
+pub(crate) fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(rows);
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe {
+            let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+            let (ab_hi, cd_hi) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+            bytemuck::cast([
+                _mm_unpacklo_epi64(ab, cd),
+                _mm_unpackhi_epi64(ab, cd),
+                _mm_unpacklo_epi64(ab_hi, cd_hi),
+                _mm_unpackhi_epi64(ab_hi, cd_hi),
+            ])
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let [a, b, c, d] = rows;
+        [[a[0], b[0], c[0], d[0]], [a[1], b[1], c[1], d[1]], [a[2], b[2], c[2], d[2]], [a[3], b[3], c[3], d[3]]]
+    }
+}

@@ -3,8 +3,12 @@
 
 use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
-use super::pattern::Pattern;
+use super::pattern::{Lanes, Pattern};
 use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch};
+
+/// Whether two lanes write the same value.
+type Same<'a> = &'a dyn Fn(usize, usize) -> bool;
+type Found = Result<(), Box<Conflict>>;
 
 /// The state of a launch under watch.
 pub(crate) struct Watch {
@@ -55,63 +59,52 @@ impl Watch {
         self.waiting = Default::default();
     }
 
-    /// Lanes of a warp access shared memory. `same` says of two lanes whether they write the same value.
-    #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    pub fn shared(
-        &mut self,
-        touch: Touch,
-        warp: u32,
-        pc: usize,
-        a: &[u64; 32],
-        mask: u32,
-        bytes: u32,
-        same: &dyn Fn(usize, usize) -> bool,
-    ) -> Result<(), Box<Conflict>> {
+    /// Lanes of a warp access shared memory, `bytes` each. `same` says of two lanes whether they write the same value.
+    #[inline(always)]
+    pub fn shared(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
         let p = self.patterns[pc][0].get_or_insert_default();
-        p.update(a, mask, bytes);
+        p.update(at, bytes);
         if let Some(t) = &mut self.traffic
             && touch != Touch::Arrived
         {
             t.shared(operation(touch), pc as u32, p);
         }
-        let Some(races) = &mut self.shared else { return Ok(()) };
-        let base = a[mask.trailing_zeros() as usize & 31];
-        match agreed(p, touch, mask, same) {
-            None => races.touch(touch, warp, pc as u32, base as u32, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, warp, pc as u32, base as u32, &pieces, bytes),
+        if self.shared.is_some() { self.shared_races(touch, warp, pc, at, bytes, same) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn shared_races(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
+        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[pc][0]) else { return Ok(()) };
+        match agreed(p, touch, at.mask, same) {
+            None => races.touch(touch, warp, pc as u32, at.first as u32, &p.pieces, bytes),
+            Some(pieces) => races.touch(touch, warp, pc as u32, at.first as u32, &pieces, bytes),
         }
     }
 
-    /// The same of a buffer in global memory, `a` relative to its start.
-    #[inline(never)]
+    /// The same of a buffer in global memory, addresses relative to its start.
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    pub fn global(
-        &mut self,
-        touch: Touch,
-        warp: u32,
-        pc: usize,
-        buffer: usize,
-        a: &[u64; 32],
-        mask: u32,
-        bytes: u32,
-        same: &dyn Fn(usize, usize) -> bool,
-    ) -> Result<(), Box<Conflict>> {
-        let races = self.global.as_mut().filter(|g| g.watches(buffer as u32));
-        if races.is_none() && self.traffic.is_none() {
+    pub fn global(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
+        let races = self.global.as_ref().is_some_and(|g| g.watches(buffer as u32));
+        if !races && self.traffic.is_none() {
             return Ok(());
         }
         let p = self.patterns[pc][1].get_or_insert_default();
-        p.update(a, mask, bytes);
-        let base = a[mask.trailing_zeros() as usize & 31];
+        p.update(at, bytes);
         if let Some(t) = &mut self.traffic {
-            t.global(operation(touch), pc as u32, buffer as u32, base, p, mask.count_ones(), bytes);
+            t.global(operation(touch), pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), bytes);
         }
-        let Some(races) = races else { return Ok(()) };
+        if races { self.global_races(touch, warp, pc, buffer, at, bytes, same) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
+    fn global_races(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
+        let (Some(races), Some(p)) = (&mut self.global, &self.patterns[pc][1]) else { return Ok(()) };
         let (me, buffer) = (&mut self.clocks, buffer as u32);
-        match agreed(p, touch, mask, same) {
-            None => races.touch(touch, me, warp, pc as u32, buffer, base, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, me, warp, pc as u32, buffer, base, &pieces, bytes),
+        match agreed(p, touch, at.mask, same) {
+            None => races.touch(touch, me, warp, pc as u32, buffer, at.first, &p.pieces, bytes),
+            Some(pieces) => races.touch(touch, me, warp, pc as u32, buffer, at.first, &pieces, bytes),
         }
     }
 
@@ -176,7 +169,7 @@ fn operation(touch: Touch) -> Op {
 
 /// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
 #[inline(always)]
-fn agreed(p: &Pattern, touch: Touch, mask: u32, same: &dyn Fn(usize, usize) -> bool) -> Option<Vec<(i32, u32)>> {
+fn agreed(p: &Pattern, touch: Touch, mask: u32, same: Same) -> Option<Vec<(i32, u32)>> {
     if touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
         return None;
     }
