@@ -703,7 +703,7 @@ impl Exec<'_> {
             let from = if op.d != 0 { r.w[op.c as usize].0[i] } else { bytes };
             if from > bytes {
                 let why = format!("cp.async of {bytes} bytes with a source size of {from}");
-                return raise(FaultKind::Barrier { why }, i as u32);
+                return raise(FaultKind::Operand { why }, i as u32);
             }
             let source = r.l[op.b as usize].0[i].wrapping_add(op.imm as i64 as u64);
             writes[i] = self.resolve(w, 0, Some(Space::Shared), to, bytes, true, i as u32)?;

@@ -9,6 +9,8 @@ use super::op::{Atom, AtomOp, AtomType, Bank, Call, Code, Extra, MatrixOp, Mem, 
 use super::source::{Function, Instr, Operand, RegType, Source, Space, type_size};
 use super::{Error, numeric};
 
+pub(super) mod wmma;
+
 /// An entry with everything it can reach, ready to run.
 pub(crate) struct Program {
     pub ops: Vec<Op>,
@@ -1500,6 +1502,15 @@ pub(super) fn ldmatrix(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let mem = Mem { bytes: 16, count: n as u8, signed: false, wide: false, half: false, address64: true, regs };
     d.put_mem(Code::LdMatrix, mem, address)?;
     d.program.ops.last_mut().expect("just put").x = mods.contains(&"trans") as u16;
+    Ok(())
+}
+
+pub(super) fn movmatrix(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
+    arity(i, 2)?;
+    // `.b16` is the type of an element; the registers hold two.
+    let a = d.src(&i.operands[1], Bank::W)?;
+    let dst = d.dst(&i.operands[0], Bank::W)?;
+    d.put(Code::MovMatrix, dst, [a, 0, 0]);
     Ok(())
 }
 

@@ -201,6 +201,14 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
                 f(W, &mut op.c, Use);
             }
         }
+        Code::MovMatrix => {
+            f(W, &mut op.a, Use);
+            f(W, &mut op.d, Def);
+        }
+        Code::Tile => {
+            f(L, &mut op.a, Use);
+            f(W, &mut op.b, Use);
+        }
         Code::Mma => {
             let Extra::Mma(m) = &mut program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
             let [d, a, b, c] = &mut m.regs;

@@ -340,7 +340,7 @@ macro_rules! codes {
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
             CpAsync, CpCommit, CpWait,
-            LdMatrix, Mma,
+            LdMatrix, MovMatrix, Tile, Mma,
         }
 
         impl Code {
@@ -425,7 +425,7 @@ pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
     Mma(MatrixOp),
-
+    Tile(Tile),
     Text(String),
 }
 
@@ -490,6 +490,19 @@ pub(crate) struct MatrixOp {
     pub half_sum: bool,
     pub k: usize,
     pub regs: [Vec<u16>; 4],
+}
+
+/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's `a`
+/// is the address, `b` the stride in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    /// None: generic.
+    pub space: Option<super::source::Space>,
+    pub write: bool,
+    /// Of the address, in bytes.
+    pub align: u32,
+    /// Of an element.
+    pub bytes: u32,
 }
 
 /// A call: parameters are copied between the frames.
