@@ -254,6 +254,11 @@ fn through_shared_memory() {
     }
 }
 
+/// Element `i` of x below: f16 from 1 to 2, no two neighbours alike.
+fn element(i: u32) -> u16 {
+    0x3c00 + (i * 37 % 1024) as u16
+}
+
 /// A kernel on pointers x (2048 bytes, all written) and y (2048 bytes) with a body, and the fault or y.
 fn run(config: Config, body: &str) -> Result<Vec<u32>, Fault> {
     let text = format!(
@@ -268,7 +273,7 @@ fn run(config: Config, body: &str) -> Result<Vec<u32>, Fault> {
     let module = Module::parse("test.ptx", &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let mut m = Machine::new(config);
     let (x, y) = (m.alloc("x", 2048), m.alloc("y", 2048));
-    m.write(x, &(0..1024u32).flat_map(|i| (i as u16 & 0x3ff).to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    m.write(x, &(0..1024u32).flat_map(|i| element(i).to_le_bytes()).collect::<Vec<u8>>()).unwrap();
     let args = vec![Arg::Read { addr: x, len: 2048 }, Arg::Write { addr: y, len: 2048 }];
     m.launch(&module, "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
     Ok(m.bytes(y, 2048).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
@@ -306,6 +311,36 @@ fn bounds() {
     run(Config::default(), &store("[%rd2]")).unwrap();
     assert_eq!(fault(&store("[%rd2+1056]"), &["write of 8 bytes in global memory", "argument 1 (`y`"]), "out-of-bounds");
     assert_eq!(fault(&store("[%rd1]"), &["`x`"]), "read-only");
+}
+
+/// Without a stride a matrix is as tight as its shape.
+#[test]
+fn default_strides() {
+    for (form, stride) in [
+        ("a.sync.aligned.row.m8n32k16", 16),
+        ("a.sync.aligned.col.m8n32k16", 8),
+        ("b.sync.aligned.row.m8n32k16", 32),
+        ("b.sync.aligned.col.m8n32k16", 16),
+        ("a.sync.aligned.col.m32n8k16", 32),
+        ("b.sync.aligned.row.m32n8k16", 8),
+    ] {
+        let load = |stride: String| {
+            let stores: String = (2..10).map(|i| format!("st.global.u32 [%rd3+{}], %r{i};", 128 * (i - 2))).collect();
+            let body = format!("wmma.load.{form}.global.f16 {A}, [%rd1]{stride}; mad.wide.u32 %rd3, %r1, 4, %rd2; {stores}");
+            run(Config::default(), &body).unwrap()
+        };
+        assert_eq!(load(String::new()), load(format!(", {stride}")), "{form}");
+        assert_ne!(load(String::new()), load(format!(", {}", stride + 8)), "{form}");
+    }
+    // A tight store of 8×32 leaves the rest alone.
+    for (layout, stride) in [("row", 32), ("col", 8)] {
+        let zero: String = (1..9).map(|i| format!("mov.f32 %f{i}, 0f40000000;")).collect();
+        let store = |s: &str| format!("{zero} wmma.store.d.sync.aligned.{layout}.m8n32k16.global.f32 [%rd2]{s}, {F}, {stride};");
+        let tight = store("").replace(&format!(", {stride};"), ";");
+        let y = run(Config::default(), &tight).unwrap();
+        assert!(y[..256].iter().all(|&w| w == 2f32.to_bits()) && y[256..].iter().all(|&w| w == 0x7fc0_dead), "{layout}");
+        assert_eq!(y, run(Config::default(), &store("")).unwrap());
+    }
 }
 
 #[test]
@@ -398,6 +433,8 @@ fn registers_may_coincide() {
         )
     };
     let want = run(Config::default(), &both("{%r30,%r31,%r32,%r33}")).unwrap();
+    // Sums of 16 products between 1 and 4.
+    assert!(want[..128].iter().all(|w| (0x4c00..0x5400).contains(&(w & 0xffff))), "{want:x?}");
     for d in [C, "{%r2,%r3,%r4,%r5}", "{%r12,%r13,%r10,%r11}", "{%r21,%r20,%r19,%r18}"] {
         assert_eq!(run(Config::default(), &both(d)).unwrap(), want, "{d}");
     }
@@ -406,7 +443,7 @@ fn registers_may_coincide() {
     let y = run(Config::default(), body).unwrap();
     for i in 0..8 {
         for j in 0..8 {
-            assert_eq!(y[4 * i + j / 2] >> (16 * (j % 2)) & 0xffff, (8 * j + i) as u32);
+            assert_eq!(y[4 * i + j / 2] >> (16 * (j % 2)) & 0xffff, element(8 * j as u32 + i as u32) as u32);
         }
     }
 }
