@@ -120,6 +120,7 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
         | Code::LdGeneric
         | Code::LdParam
         | Code::LdKernelParam
+        | Code::LdStrong
         | Code::LdMatrix => {
             let mem = &mut program.mems[op.c as usize];
             if op.code != Code::LdParam {
@@ -128,7 +129,7 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
             let bank = address(mem.wide);
             mem.regs[..mem.count as usize].iter_mut().filter(|r| **r != SINK).for_each(|r| f(bank, r, Def));
         }
-        Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam => {
+        Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam | Code::StStrong => {
             let mem = &mut program.mems[op.c as usize];
             if op.code != Code::StParam {
                 f(address(mem.address64), &mut op.a, Use);

@@ -337,6 +337,8 @@ macro_rules! codes {
             Bra, Ret, Exit, Call, Trap, Nop,
             LdGlobal, LdShared, LdLocal, LdGeneric, LdParam, LdKernelParam,
             StGlobal, StShared, StLocal, StGeneric, StParam,
+            /// Volatile and other strong accesses: `x` says where ([`super::decode::strong`]).
+            LdStrong, StStrong,
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
             CpAsync, CpCommit, CpWait,
