@@ -94,7 +94,7 @@ impl Exec<'_> {
             let why = "the lanes of a warp disagree on the address or the stride of a matrix".to_string();
             return raise(FaultKind::Operand { why }, i as u32);
         }
-        if stride[0] as u64 * tile.bytes as u64 % ROW as u64 != 0 {
+        if !(stride[0] as u64 * tile.bytes as u64).is_multiple_of(ROW as u64) {
             let why = format!("a stride of {} elements of {} bytes; it must be a multiple of {ROW} bytes", stride[0], tile.bytes);
             return raise(FaultKind::Operand { why }, 0);
         }
