@@ -8,3 +8,5 @@ mod instructions;
 mod kernels;
 #[path = "ptx/warp.rs"]
 mod warp;
+#[path = "ptx/wmma.rs"]
+mod wmma;

@@ -221,6 +221,89 @@ fn last_block() {
     needs("    bar.sync 0; // before the ticket\n", &other, 4, 64);
 }
 
+/// Block 0 writes a word and sets a flag; block 1 reads the word if it sees the flag.
+const MESSAGE: &str = "
+    setp.ne.u32 %p1, %r2, 0;
+    @%p1 bra READ;
+    st.global.u32 [%rd2], 7;
+    membar.gl; // release
+    st.relaxed.gpu.global.u32 [%rd3], 1;
+    ret;
+READ:
+    ld.relaxed.gpu.global.u32 %r9, [%rd3];
+    fence.acq_rel.gpu; // acquire
+    setp.ne.u32 %p2, %r9, 1;
+    @%p2 ret;
+    ld.global.u32 %r10, [%rd2];
+    st.global.u32 [%rd5], %r10;";
+
+#[test]
+fn flags_between_blocks() {
+    let text = needs("    membar.gl; // release\n", MESSAGE, 2, 1);
+    assert!(text.contains("read after write") && text.contains("ld.global.u32 %r10, [%rd2]"), "{text}");
+    needs("    fence.acq_rel.gpu; // acquire\n", MESSAGE, 2, 1);
+    // A fence of the block alone does not reach the other one.
+    race(&MESSAGE.replace("membar.gl; // release", "membar.cta;"), 2, 1);
+    // Volatile accesses are as good as relaxed ones.
+    let volatile = MESSAGE.replace("relaxed.gpu", "volatile");
+    needs("    membar.gl; // release\n", &volatile, 2, 1);
+    needs("    fence.acq_rel.gpu; // acquire\n", &volatile, 2, 1);
+    // With their fences in them.
+    let bare = MESSAGE.replace("    membar.gl; // release\n", "").replace("    fence.acq_rel.gpu; // acquire\n", "");
+    let ordered = bare.replace("st.relaxed", "st.release").replace("ld.relaxed", "ld.acquire");
+    run(&ordered, 2, 1).unwrap();
+    race(&ordered.replace("st.release", "st.relaxed"), 2, 1);
+    race(&ordered.replace("ld.acquire", "ld.relaxed"), 2, 1);
+    race(&ordered.replace("st.release.gpu", "st.release.cta"), 2, 1);
+    run(&ordered.replace("st.release.gpu.global.u32 [%rd3], 1", "red.release.gpu.global.add.u32 [%rd3], 1"), 2, 1).unwrap();
+    race(&ordered.replace("st.release.gpu.global.u32 [%rd3], 1", "red.relaxed.gpu.global.add.u32 [%rd3], 1"), 2, 1);
+    // The flag itself must be strong on both sides.
+    let text = race(&MESSAGE.replace("st.relaxed.gpu.global", "st.global"), 2, 1);
+    assert!(text.contains("now a strong read") && text.contains("ld.relaxed.gpu.global.u32 %r9, [%rd3]"), "{text}");
+    let text = race(&MESSAGE.replace("ld.relaxed.gpu.global", "ld.global"), 2, 1);
+    assert!(text.contains("strong write") && text.contains("ld.global.u32 %r9, [%rd3]"), "{text}");
+}
+
+#[test]
+fn strong_accesses_of_one_place() {
+    run("    ld.volatile.global.u32 %r9, [%rd3];\n    add.u32 %r9, %r9, 1;\n    st.volatile.global.u32 [%rd3], %r9;", 4, 1)
+        .unwrap();
+    run("    atom.global.add.u32 %r9, [%rd3], 1;\n    ld.volatile.u32 %r9, [%rd3];", 4, 64).unwrap();
+    race("    st.global.u32 [%rd3], %r2;\n    ld.volatile.global.u32 %r9, [%rd3];", 4, 1);
+    race("    ld.global.u32 %r9, [%rd3];\n    st.volatile.global.u32 [%rd3], %r2;", 4, 1);
+}
+
+#[test]
+fn flags_between_warps() {
+    // Warp 0 fills the tile and sets a flag in shared memory; warp 1 waits for it.
+    let body = "
+    mov.u32 %r10, flag;
+    setp.eq.u32 %p1, %r1, 0;
+    @%p1 st.shared.u32 [%r10], 0;
+    bar.sync 0;
+    setp.ge.u32 %p2, %r1, 32;
+    @%p2 bra WAIT;
+    st.shared.u32 [%r7], %r1;
+    bar.warp.sync 0xffffffff;
+    membar.cta; // release
+    @%p1 st.volatile.shared.u32 [%r10], 1;
+    ret;
+WAIT:
+    ld.volatile.shared.u32 %r9, [%r10];
+    setp.ne.u32 %p3, %r9, 1;
+    @%p3 bra WAIT;
+    membar.cta; // acquire
+    ld.shared.u32 %r11, [%r7+-128];
+    st.global.u32 [%rd5], %r11;";
+    let text = needs("    membar.cta; // release\n", body, 1, 64);
+    assert!(text.contains("ld.shared.u32 %r11"), "{text}");
+    needs("    membar.cta; // acquire\n", body, 1, 64);
+    let bare = body.replace("    membar.cta; // release\n", "").replace("    membar.cta; // acquire\n", "");
+    run(&bare.replace("st.volatile", "st.release.cta").replace("ld.volatile", "ld.acquire.cta"), 1, 64).unwrap();
+    let text = race(&body.replace("ld.volatile.shared", "ld.shared"), 1, 64);
+    assert!(text.contains("[%r10]"), "{text}");
+}
+
 #[test]
 fn blocks_that_write_one_place() {
     let text = race("    add.s64 %rd7, %rd2, 64;\n    st.global.u32 [%rd7], %r2;", 2, 1);

@@ -1,6 +1,7 @@
 //! Loads, stores, atomics and asynchronous copies. Each common form has a fast path that checks a warp at once and declines
 //! whatever is unusual; [`Exec::access`] then goes lane by lane, with every check and a precise report.
 
+use super::decode::strong;
 use super::exec::{Exec, lanes_of, put_l, put_w};
 use super::fault::{FaultKind, Place, Raised, raise};
 use super::mem::{Bytes, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, Window};
@@ -361,9 +362,11 @@ impl Exec<'_> {
             Code::LdShared | Code::StShared => Some(Space::Shared),
             Code::LdLocal | Code::StLocal => Some(Space::Local),
             Code::LdParam | Code::StParam | Code::LdKernelParam => Some(Space::Param),
+            Code::LdStrong | Code::StStrong => strong::space(op.x),
             _ => None,
         };
-        let write = matches!(op.code, Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam);
+        let write =
+            matches!(op.code, Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam | Code::StStrong);
         let (each, count) = (mem.bytes as usize, mem.count as usize);
         let size = (each * count) as u32;
         let fixed = matches!(op.code, Code::LdParam | Code::StParam);
@@ -385,7 +388,12 @@ impl Exec<'_> {
             };
         }
         self.tell(w, pc, m, &a, &targets, size, if write { AccessKind::Write } else { AccessKind::Read })?;
-        let touch = if write { Touch::Write } else { Touch::Read };
+        let touch = match op.code {
+            Code::LdStrong => Touch::StrongRead,
+            Code::StStrong => Touch::StrongWrite,
+            _ if write => Touch::Write,
+            _ => Touch::Read,
+        };
         self.watch(w.index, pc, m, &targets, size, touch, &|i, k| same_words(r, &mem, i, k))?;
 
         let bank = if mem.wide { Bank::L } else { Bank::W };
@@ -755,7 +763,7 @@ impl Exec<'_> {
             let from = if op.d != 0 { r.w[op.c as usize].0[i] } else { bytes };
             if from > bytes {
                 let why = format!("cp.async of {bytes} bytes with a source size of {from}");
-                return raise(FaultKind::Barrier { why }, i as u32);
+                return raise(FaultKind::Operand { why }, i as u32);
             }
             let source = r.l[op.b as usize].0[i].wrapping_add(op.imm as i64 as u64);
             writes[i] = self.resolve(w, 0, Some(Space::Shared), to, bytes, true, i as u32)?;

@@ -67,11 +67,10 @@ impl Kind {
         match name {
             "ld" | "st" | "atom" | "red" | "cp" | "ldmatrix" | "ldu" | "prefetch" | "prefetchu" => Kind::Memory,
             "mma" => Kind::Tensor,
-            "wmma" if opcode.contains(".mma.") => Kind::Tensor,
+            "wmma" if opcode.starts_with("wmma.mma.") => Kind::Tensor,
             "wmma" => Kind::Memory,
-            "bar" | "barrier" | "shfl" | "vote" | "match" | "redux" | "membar" | "fence" | "activemask" | "nanosleep" => {
-                Kind::Sync
-            }
+            "bar" | "barrier" | "shfl" | "vote" | "match" | "redux" | "movmatrix" | "membar" | "fence" | "activemask"
+            | "nanosleep" => Kind::Sync,
             "bra" | "brx" | "ret" | "exit" | "call" | "trap" | "brkpt" => Kind::Control,
             "mov" | "cvta" | "isspacep" => Kind::Move,
             "cvt" => Kind::Convert,
@@ -103,6 +102,9 @@ pub fn slots10(opcode: &str) -> u64 {
         "mad" if rest.starts_with("wide") => 3.0,
         "mul" if rest.starts_with("lo") && ends("64") => 4.0,
         "clz" | "redux" => 2.0,
+        // Two `mma`; four loads or stores, without the transposes that some of them need.
+        "wmma" if rest.starts_with("mma") => 2.0,
+        "wmma" => 4.0,
         "bfe" => 5.0,
         "bfi" => 6.0,
         "rsqrt" | "ex2" | "lg2" | "sqrt" if rest.contains("approx") => {
@@ -473,7 +475,8 @@ mod tests {
             ("ld.global.nc.v4.f32", Kind::Memory, 10),
             ("cp.async.cg.shared.global", Kind::Memory, 10),
             ("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", Kind::Tensor, 10),
-            ("wmma.load.a.sync.aligned.row.m16n16k16.f16", Kind::Memory, 10),
+            ("wmma.load.a.sync.aligned.row.m16n16k16.f16", Kind::Memory, 40),
+            ("wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32", Kind::Tensor, 20),
             ("cvt.rna.tf32.f32", Kind::Convert, 30),
             ("cvt.u32.u64", Kind::Convert, 0),
             ("div.rn.f32", Kind::Fp32, 120),

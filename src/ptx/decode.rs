@@ -9,6 +9,8 @@ use super::op::{Atom, AtomOp, AtomType, Bank, Call, Code, Extra, MatrixOp, Mem, 
 use super::source::{Function, Instr, Operand, RegType, Source, Space, type_size};
 use super::{Error, numeric};
 
+pub(super) mod wmma;
+
 /// An entry with everything it can reach, ready to run.
 pub(crate) struct Program {
     pub ops: Vec<Op>,
@@ -1078,6 +1080,28 @@ fn space(mods: &[&str]) -> Option<Space> {
     })
 }
 
+/// Where a strong access goes, in [`Op::x`].
+pub(crate) mod strong {
+    use crate::ptx::source::Space;
+
+    const SPACES: [Option<Space>; 3] = [None, Some(Space::Global), Some(Space::Shared)];
+
+    pub fn space(x: u16) -> Option<Space> {
+        SPACES[x as usize]
+    }
+    /// None: this space is seen by one thread, or nobody writes to it.
+    pub fn code(space: Option<Space>) -> Option<u16> {
+        SPACES.iter().position(|s| *s == space).map(|i| i as u16)
+    }
+}
+
+/// Whether the modifiers make an access strong, whether they order it (`.acquire`, `.release`, `.acq_rel`), and whether beyond the
+/// block.
+fn order(mods: &[&str]) -> (bool, bool, bool) {
+    let ordered = mods.iter().any(|m| matches!(*m, "acquire" | "release" | "acq_rel"));
+    (ordered || mods.iter().any(|m| matches!(*m, "volatile" | "relaxed")), ordered, !mods.contains(&"cta"))
+}
+
 pub(super) fn ld(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let space = space(mods);
@@ -1089,7 +1113,15 @@ pub(super) fn ld(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         Some(Space::Local) => Code::LdLocal,
         _ => Code::LdGeneric,
     };
-    d.put_mem(code, mem, address)
+    let (true, ordered, device) = order(mods) else { return d.put_mem(code, mem, address) };
+    let Some(x) = strong::code(space) else { return d.put_mem(code, mem, address) };
+    d.put_mem(Code::LdStrong, mem, address)?;
+    d.program.ops.last_mut().expect("just put").x = x;
+    // To acquire is to read, then to fence.
+    if ordered {
+        d.emit(Code::Fence).x = device as u16;
+    }
+    Ok(())
 }
 
 pub(super) fn st(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
@@ -1103,7 +1135,15 @@ pub(super) fn st(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         Some(Space::Local) => Code::StLocal,
         _ => Code::StGeneric,
     };
-    d.put_mem(code, mem, address)
+    let (true, ordered, device) = order(mods) else { return d.put_mem(code, mem, address) };
+    let Some(x) = strong::code(space) else { return d.put_mem(code, mem, address) };
+    // To release is to fence, then to write.
+    if ordered {
+        d.emit(Code::Fence).x = device as u16;
+    }
+    d.put_mem(Code::StStrong, mem, address)?;
+    d.program.ops.last_mut().expect("just put").x = x;
+    Ok(())
 }
 
 pub(super) fn ld_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
@@ -1193,6 +1233,10 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let c = if op == AtomOp::Cas { d.src(&i.operands[at + 2], bank)? } else { 0 };
     let dst = if red || i.operands[0] == Operand::Sink { SINK } else { d.dst(&i.operands[0], bank)? };
     let atom = Atom { op, ty, space, address64, count: 1, d: [dst, SINK, SINK, SINK], b: [b, 0, 0, 0], c };
+    // An atomic acquires in any case.
+    if mods.iter().any(|m| matches!(*m, "release" | "acq_rel")) {
+        d.emit(Code::Fence).x = !mods.contains(&"cta") as u16;
+    }
     let x = d.extra(Extra::Atom(atom))?;
     let op = d.emit(Code::Atom);
     (op.a, op.imm, op.x) = (a, imm, x);
@@ -1519,6 +1563,15 @@ pub(super) fn ldmatrix(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let mem = Mem { bytes: 16, count: n as u8, signed: false, wide: false, half: false, address64: true, regs };
     d.put_mem(Code::LdMatrix, mem, address)?;
     d.program.ops.last_mut().expect("just put").x = mods.contains(&"trans") as u16;
+    Ok(())
+}
+
+pub(super) fn movmatrix(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
+    arity(i, 2)?;
+    // `.b16` is the type of an element; the registers hold two.
+    let a = d.src(&i.operands[1], Bank::W)?;
+    let dst = d.dst(&i.operands[0], Bank::W)?;
+    d.put(Code::MovMatrix, dst, [a, 0, 0]);
     Ok(())
 }
 

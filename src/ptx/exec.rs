@@ -712,7 +712,9 @@ impl Exec<'_> {
             | Code::LdKernelParam
             | Code::StLocal
             | Code::StGeneric
-            | Code::StParam => {
+            | Code::StParam
+            | Code::LdStrong
+            | Code::StStrong => {
                 self.access(w, r, frame, op, pc, m)?;
             }
             Code::Atom => self.atom(w, r, frame, op, pc, m)?,

@@ -92,6 +92,8 @@ pub enum FaultKind {
     SyncMask { mask: u32 },
     /// Barrier operands that make no sense: number ≥ 16, a count that is no multiple of 32 or that the threads disagree on.
     Barrier { why: String },
+    /// An operand that the instruction does not allow: the source size of a copy, the stride of a matrix.
+    Operand { why: String },
     /// More instructions than the launch was allowed.
     Budget { limit: u64 },
     /// An instruction, modifier or special register that the emulator does not know; found before anything runs.
@@ -122,6 +124,7 @@ impl FaultKind {
             FaultKind::Deadlock { .. } => "deadlock",
             FaultKind::SyncMask { .. } => "sync-mask",
             FaultKind::Barrier { .. } => "barrier",
+            FaultKind::Operand { .. } => "operand",
             FaultKind::Budget { .. } => "budget",
             FaultKind::Unsupported { .. } => "unsupported",
             FaultKind::Launch { .. } => "launch",
@@ -155,6 +158,7 @@ impl fmt::Display for FaultKind {
                 write!(o, "bad mask {mask:#010x} of a .sync instruction: it must name the lane that executes it")
             }
             FaultKind::Barrier { why } => write!(o, "bad barrier: {why}"),
+            FaultKind::Operand { why } => write!(o, "bad operand: {why}"),
             FaultKind::Budget { limit } => write!(o, "budget exhausted: {limit} warp instructions"),
             FaultKind::Unsupported { why } => write!(o, "unsupported: {why}"),
             FaultKind::Launch { why } => write!(o, "launch: {why}"),

@@ -120,6 +120,7 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
         | Code::LdGeneric
         | Code::LdParam
         | Code::LdKernelParam
+        | Code::LdStrong
         | Code::LdMatrix => {
             let mem = &mut program.mems[op.c as usize];
             if op.code != Code::LdParam {
@@ -128,7 +129,7 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
             let bank = address(mem.wide);
             mem.regs[..mem.count as usize].iter_mut().filter(|r| **r != SINK).for_each(|r| f(bank, r, Def));
         }
-        Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam => {
+        Code::StGlobal | Code::StShared | Code::StLocal | Code::StGeneric | Code::StParam | Code::StStrong => {
             let mem = &mut program.mems[op.c as usize];
             if op.code != Code::StParam {
                 f(address(mem.address64), &mut op.a, Use);
@@ -200,6 +201,14 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
             if op.d != 0 {
                 f(W, &mut op.c, Use);
             }
+        }
+        Code::MovMatrix => {
+            f(W, &mut op.a, Use);
+            f(W, &mut op.d, Def);
+        }
+        Code::Tile => {
+            f(L, &mut op.a, Use);
+            f(W, &mut op.b, Use);
         }
         Code::Mma => {
             let Extra::Mma(m) = &mut program.extras[op.x as usize] else { unreachable!("a multiplication is described") };

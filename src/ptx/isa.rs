@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::decode::{self, Decoder};
+use super::decode::{self, Decoder, wmma};
 use super::op::Code;
 use super::source::Instr;
 
@@ -393,6 +393,16 @@ static TABLE: &[Row] = &[
     row("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", With(decode::mma)),
     row("mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32", With(decode::mma)),
     row("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", With(decode::mma)),
+    row("movmatrix.sync.aligned.m8n8.trans.b16", With(decode::movmatrix)),
+    row("wmma.load.{a|b}.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16}[.global|.shared|.shared::cta].{f16|bf16}", With(wmma::load)),
+    row("wmma.load.{a|b}.sync.aligned.{row|col}.m16n16k8[.global|.shared|.shared::cta].tf32", With(wmma::load)),
+    row("wmma.load.c.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16}[.global|.shared|.shared::cta].{f16|f32}", With(wmma::load)),
+    row("wmma.load.c.sync.aligned.{row|col}.m16n16k8[.global|.shared|.shared::cta].f32", With(wmma::load)),
+    row("wmma.store.d.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16}[.global|.shared|.shared::cta].{f16|f32}", With(wmma::store)),
+    row("wmma.store.d.sync.aligned.{row|col}.m16n16k8[.global|.shared|.shared::cta].f32", With(wmma::store)),
+    row("wmma.mma.sync.aligned.{row|col}.{row|col}.{m16n16k16|m8n32k16|m32n8k16}.{f16|f32}.{f16|f32}", With(wmma::mma)),
+    row("wmma.mma.sync.aligned.{row|col}.{row|col}.{m16n16k16|m8n32k16|m32n8k16}.f32.bf16.bf16.f32", With(wmma::mma)),
+    row("wmma.mma.sync.aligned.{row|col}.{row|col}.m16n16k8.f32.tf32.tf32.f32", With(wmma::mma)),
     // Control.
     row("bra[.uni]", With(decode::bra)),
     row("call[.uni]", With(decode::call)),

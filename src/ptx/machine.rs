@@ -612,6 +612,7 @@ fn watched(x: &Exec, launch: &Launch) -> Watched {
             Code::LdShared | Code::StShared => (p.mems[op.c as usize].bytes as u32, Some(Space::Shared)),
             Code::LdGlobal | Code::StGlobal => (p.mems[op.c as usize].bytes as u32, Some(Space::Global)),
             Code::LdGeneric | Code::StGeneric => (p.mems[op.c as usize].bytes as u32, None),
+            Code::LdStrong | Code::StStrong => (p.mems[op.c as usize].bytes as u32, super::decode::strong::space(op.x)),
             Code::Atom => match &p.extras[op.x as usize] {
                 Extra::Atom(a) => (a.ty.bytes(), a.space),
                 _ => continue,

@@ -12,13 +12,22 @@ use super::race::Touch;
 use super::source::Space;
 use super::state::{Regs, Warp};
 
+/// What the stride of a matrix in memory is a multiple of, in bytes. The PTX ISA aligns rows to a lane's share of the fragment, which
+/// may be 32 bytes; the CUDA guide promises that 16 are enough.
+const ROW: u32 = 16;
+
 const NO_LANES: [u32; 32] = [0; 32];
 
 impl Exec<'_> {
-    /// `ldmatrix` and `mma`, with all 32 lanes present.
+    /// `ldmatrix`, `movmatrix`, `mma` and the operands of `wmma`, with all 32 lanes present.
     pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
         match op.code {
             Code::LdMatrix => self.ldmatrix(w, r, frame, op, pc),
+            Code::MovMatrix => {
+                movmatrix(r, op);
+                Ok(())
+            }
+            Code::Tile => self.tile(w, r, frame, op),
             _ => self.mma(w, r, op, pc),
         }
     }
@@ -73,6 +82,27 @@ impl Exec<'_> {
         Ok(())
     }
 
+    /// One address and one stride for all lanes, and rows where the hardware can begin them.
+    fn tile(&mut self, w: &Warp, r: &Regs, frame: u32, op: &Op) -> Raised {
+        let Extra::Tile(tile) = &self.program.extras[op.x as usize] else { unreachable!("a tile is described") };
+        let t = r.taint(Bank::L, op.a) | r.taint(Bank::W, op.b);
+        if t != 0 {
+            return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+        }
+        let (base, stride) = (&r.l[op.a as usize].0, &r.w[op.b as usize].0);
+        if let Some(i) = (1..32).find(|&i| (base[i], stride[i]) != (base[0], stride[0])) {
+            let why = "the lanes of a warp disagree on the address or the stride of a matrix".to_string();
+            return raise(FaultKind::Operand { why }, i as u32);
+        }
+        if !(stride[0] as u64 * tile.bytes as u64).is_multiple_of(ROW as u64) {
+            let why = format!("a stride of {} elements of {} bytes; it must be a multiple of {ROW} bytes", stride[0], tile.bytes);
+            return raise(FaultKind::Operand { why }, 0);
+        }
+        let address = base[0].wrapping_add(op.imm as i64 as u64);
+        self.resolve(w, frame, tile.space, address, tile.align, tile.write, 0)?;
+        Ok(())
+    }
+
     fn mma(&mut self, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised {
         let program = self.program;
         let Extra::Mma(m) = &program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
@@ -114,6 +144,21 @@ impl Exec<'_> {
             watch.matrix(pc, shape.macs());
         }
         Ok(())
+    }
+}
+
+/// The transpose of an 8×8 matrix of 16-bit elements, two of a row to a lane.
+fn movmatrix(r: &mut Regs, op: &Op) {
+    let (a, t) = (r.w[op.a as usize].0, r.tw[op.a as usize]);
+    let rows: [[u32; 4]; 8] = std::array::from_fn(|i| std::array::from_fn(|k| a[4 * i + k]));
+    let mut out = [NO_LANES];
+    matrix::ldmatrix(&rows, true, &mut out);
+    put_w(&mut r.w[op.d as usize], !0, &out[0]);
+    if r.tainted {
+        // Lane 4·g + t holds elements of rows 2t and 2t + 1, column g.
+        let of = |row: usize, column: usize| t >> (4 * row + column / 2) & 1;
+        let taint = (0..32).fold(0, |s, lane| s | (of(lane % 4 * 2, lane / 4) | of(lane % 4 * 2 + 1, lane / 4)) << lane);
+        r.set_taint(Bank::W, op.d, !0, taint);
     }
 }
 

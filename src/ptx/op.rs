@@ -337,10 +337,12 @@ macro_rules! codes {
             Bra, Ret, Exit, Call, Trap, Nop,
             LdGlobal, LdShared, LdLocal, LdGeneric, LdParam, LdKernelParam,
             StGlobal, StShared, StLocal, StGeneric, StParam,
+            /// Volatile and other strong accesses: `x` says where ([`super::decode::strong`]).
+            LdStrong, StStrong,
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
             CpAsync, CpCommit, CpWait,
-            LdMatrix, Mma,
+            LdMatrix, MovMatrix, Tile, Mma,
         }
 
         impl Code {
@@ -458,7 +460,7 @@ pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
     Mma(MatrixOp),
-
+    Tile(Tile),
     Text(String),
 }
 
@@ -523,6 +525,19 @@ pub(crate) struct MatrixOp {
     pub half_sum: bool,
     pub k: usize,
     pub regs: [Vec<u16>; 4],
+}
+
+/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's `a`
+/// is the address, `b` the stride in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    /// None: generic.
+    pub space: Option<super::source::Space>,
+    pub write: bool,
+    /// Of the address, in bytes.
+    pub align: u32,
+    /// Of an element.
+    pub bytes: u32,
 }
 
 /// A call: parameters are copied between the frames.

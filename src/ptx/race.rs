@@ -7,8 +7,11 @@
 //! * a barrier of the whole block: it begins a new generation, and everything of an older one is ordered before it;
 //! * a barrier of some warps, and `arrive` before `sync`: clocks of warps, kept exactly from the first such barrier on;
 //! * within a warp, a `.sync` instruction whose mask has both lanes, also in several steps;
-//! * between blocks, and for locks: a fence, then an atomic; and an atomic on the same address afterwards. The fence covers what the
-//!   whole block did before its last barrier, and what its own warp did.
+//! * between blocks, for locks and for flags: a fence, then an atomic or a strong write (`.volatile`, `.relaxed`); and afterwards an
+//!   atomic on the same address, or a strong read of it and a fence. The first fence covers what the whole block did before its last
+//!   barrier, and what its own warp did. `.release` and `.acquire` are such an access with its fence.
+//!
+//! Strong accesses and atomics do not race with each other. A strong read is not remembered for ordinary writes that come later.
 //!
 //! Memory is watched in granules: 4 bytes, or fewer if the kernel has narrower accesses to that kind of memory. A stamp counts
 //! 65 535 barriers of a block and as many syncs of a warp; beyond these, and for grids of more than 2²⁰ blocks, the check
@@ -21,11 +24,25 @@ use std::collections::HashMap;
 pub enum Touch {
     Read,
     Write,
+    /// `.volatile`, `.relaxed` and stronger: two of these, or one and an atomic, do not race.
+    StrongRead,
+    StrongWrite,
     Atomic,
     /// `cp.async` has been issued: its bytes arrive at some time before the wait that covers it.
     Copy,
     /// The wait: the bytes are there.
     Arrived,
+}
+
+impl Touch {
+    #[inline(always)]
+    fn strong(self) -> bool {
+        matches!(self, Touch::StrongRead | Touch::StrongWrite | Touch::Atomic)
+    }
+    #[inline(always)]
+    fn reads_only(self) -> bool {
+        matches!(self, Touch::Read | Touch::StrongRead)
+    }
 }
 
 /// One side of a race.
@@ -54,7 +71,7 @@ pub struct Conflict {
 struct Stamp(u64);
 
 const LIMIT: u32 = 0xffff;
-/// The write was atomic; or, for reads: by several lanes or warps.
+/// The write was atomic or strong.
 const SPECIAL: u64 = 1 << 20;
 /// A copy that has not arrived: its generation is the last one, so that no barrier orders it.
 const PENDING: u64 = 1 << 21;
@@ -238,6 +255,8 @@ pub struct SharedRaces {
     /// Locks: what the releasing warps knew, by address.
     locks: HashMap<u32, Vec<u32>>,
     fenced: u32,
+    /// Warps whose strong reads saw a release, and what they will know after their next fence.
+    observed: Vec<(u32, Vec<u32>)>,
     named: HashMap<u32, Vec<u32>>,
 }
 
@@ -253,6 +272,7 @@ impl SharedRaces {
             precise: HashMap::new(),
             locks: HashMap::new(),
             fenced: 0,
+            observed: Vec::new(),
             named: HashMap::new(),
         }
     }
@@ -276,6 +296,7 @@ impl SharedRaces {
         self.precise.clear();
         self.locks.clear();
         self.named.clear();
+        self.observed.clear();
         self.fenced = 0;
     }
 
@@ -311,9 +332,13 @@ impl SharedRaces {
         self.clocks.sync(warp as usize, mask, live);
     }
 
-    /// `membar`, `fence`: the warp's next atomics release.
+    /// `membar`, `fence`: the warp's next strong writes and atomics release, and what its strong reads have seen is acquired.
     pub fn fence(&mut self, warp: u32) {
         self.fenced |= 1 << warp;
+        while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
+            let (_, clocks) = self.observed.swap_remove(k);
+            self.clocks.learn(&clocks, warp as usize);
+        }
     }
 
     /// A lock: an atomic after a fence makes its warp's past known to later atomics on the address.
@@ -322,6 +347,11 @@ impl SharedRaces {
             let clocks = clocks.clone();
             self.clocks.learn(&clocks, warp as usize);
         }
+        self.release(at, warp);
+    }
+
+    /// After a fence, what the warp did is known to who reads the address later.
+    fn release(&mut self, at: u32, warp: u32) {
         if self.fenced >> warp & 1 == 1 {
             self.remember_reads();
             let n = self.clocks.clock.len();
@@ -364,6 +394,8 @@ impl SharedRaces {
             let stamp = blank.of(lanes.trailing_zeros());
             if touch == Touch::Read {
                 self.read(from, n, stamp, lanes)?;
+            } else if touch == Touch::StrongRead {
+                self.strong_read(from, n, stamp, lanes)?;
             } else {
                 for i in from..from + n {
                     self.write(i, stamp, lanes, touch)?;
@@ -401,6 +433,24 @@ impl SharedRaces {
         Ok(())
     }
 
+    /// Not remembered: only an ordinary write that comes later could race with it.
+    #[inline(never)]
+    fn strong_read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
+        for i in from..from + n {
+            let last = self.cells[i].write;
+            if last.generation() >= now.generation() {
+                self.check_write(i, last, now, lanes, Touch::StrongRead)?;
+            }
+            if let Some(clocks) = self.locks.get(&(i as u32)) {
+                match self.observed.iter_mut().find(|o| o.0 == now.warp()) {
+                    Some((_, known)) => known.iter_mut().zip(clocks).for_each(|(k, c)| *k = (*k).max(*c)),
+                    None => self.observed.push((now.warp(), clocks.clone())),
+                }
+            }
+        }
+        Ok(())
+    }
+
     #[cold]
     fn read_precisely(&mut self, i: u32, now: Stamp) {
         let n = self.clocks.clock.len();
@@ -413,7 +463,7 @@ impl SharedRaces {
         let ordered = if last.pending() {
             // Only its own arrival may meet it.
             touch == Touch::Arrived
-        } else if last.generation() != now.generation() || now.generation() >= LIMIT || last.special() && touch == Touch::Atomic {
+        } else if last.generation() != now.generation() || now.generation() >= LIMIT || last.special() && touch.strong() {
             true
         } else if last.warp() == now.warp() {
             let (warp, from) = (now.warp() as usize, 1 << last.lane());
@@ -464,6 +514,10 @@ impl SharedRaces {
             }
             Touch::Atomic => {
                 self.lock(i as u32, now.warp());
+                Stamp(now.0 | SPECIAL)
+            }
+            Touch::StrongWrite => {
+                self.release(i as u32, now.warp());
                 Stamp(now.0 | SPECIAL)
             }
             _ => now,
@@ -522,6 +576,17 @@ struct Release {
     clock: u32,
 }
 
+impl Release {
+    /// Into a list in which the newest of a warp, which covers its older ones, stands for all of them.
+    fn join(self, list: &mut Vec<Release>) {
+        match list.iter_mut().find(|r| (r.block, r.warp) == (self.block, self.warp)) {
+            Some(r) if (r.generation, r.clock) < (self.generation, self.clock) => *r = self,
+            Some(_) => {}
+            None => list.push(self),
+        }
+    }
+}
+
 /// What a running block knows of the others, and its clocks.
 pub struct GlobalClocks {
     block: u32,
@@ -531,11 +596,20 @@ pub struct GlobalClocks {
     /// Per warp: what its last fence covers.
     fenced: Vec<Option<Release>>,
     acquired: Vec<Release>,
+    /// What strong reads of a warp have seen, until its next fence.
+    observed: Vec<(u32, Release)>,
 }
 
 impl GlobalClocks {
     pub fn new(block: u32, warps: usize) -> GlobalClocks {
-        GlobalClocks { block: block + 1, generation: 1, clock: vec![1; warps], fenced: vec![None; warps], acquired: Vec::new() }
+        GlobalClocks {
+            block: block + 1,
+            generation: 1,
+            clock: vec![1; warps],
+            fenced: vec![None; warps],
+            acquired: Vec::new(),
+            observed: Vec::new(),
+        }
     }
 
     /// All threads of the block have met.
@@ -543,11 +617,20 @@ impl GlobalClocks {
         self.generation += 1;
     }
 
-    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next atomic of the warp releases what came before.
+    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next strong write or atomic of the warp releases what came before, and
+    /// what its strong reads have seen is acquired.
     pub fn fence(&mut self, warp: u32) {
         let clock = &mut self.clock[warp as usize];
         self.fenced[warp as usize] = Some(Release { block: self.block, generation: self.generation, warp, clock: *clock });
         *clock += 1;
+        while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
+            let (_, r) = self.observed.swap_remove(k);
+            self.acquire(r);
+        }
+    }
+
+    fn acquire(&mut self, r: Release) {
+        r.join(&mut self.acquired);
     }
 
     /// Whether a past access comes before what warp `warp` does now. Lanes of a warp are taken as ordered.
@@ -555,8 +638,14 @@ impl GlobalClocks {
     fn after(&self, m: Mark, warp: u32) -> bool {
         let s = m.stamp;
         if m.block & !MANY == self.block {
-            return s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT;
+            return s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT || self.covered(m);
         }
+        self.covered(m)
+    }
+
+    /// Whether something that was acquired covers a past access.
+    fn covered(&self, m: Mark) -> bool {
+        let s = m.stamp;
         self.acquired.iter().any(|r| {
             let (g, w) = (s.generation(), s.warp());
             r.block == m.block & !MANY && (g < r.generation || g == r.generation && w == r.warp && s.clock() <= r.clock)
@@ -612,28 +701,32 @@ impl GlobalRaces {
 
     /// An atomic acquires what was released through its address; after a fence, it releases.
     fn atomic(&mut self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
+        for &r in self.released.get(&key).into_iter().flatten() {
+            me.acquire(r);
+        }
+        self.release(key, warp, me);
+    }
+
+    /// A strong read of `warp` sees what was released through an address.
+    fn observe(&self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
+        for &r in self.released.get(&key).into_iter().flatten() {
+            if !me.acquired.contains(&r) && !me.observed.contains(&(warp, r)) {
+                me.observed.push((warp, r));
+            }
+        }
+    }
+
+    /// A strong write or an atomic: after a fence, it releases.
+    fn release(&mut self, key: (u32, u64), warp: u32, me: &GlobalClocks) {
         // Its own fence counts, and those of others before the last barrier.
         let counts = |f: &Release| f.warp == warp || f.generation < me.generation;
         let fences: Vec<Release> = me.fenced.iter().flatten().copied().filter(counts).collect();
-        if fences.is_empty() && !self.released.contains_key(&key) {
-            return;
-        }
-        let list = self.released.entry(key).or_default();
-        for &r in list.iter() {
-            if r.block != me.block && !me.acquired.contains(&r) {
-                me.acquired.push(r);
-            }
-        }
         if fences.is_empty() {
             return;
         }
-        // The newest of a warp covers its older ones. What this block acquired before is passed on.
-        list.retain(|r| !fences.iter().any(|f| (f.block, f.warp) == (r.block, r.warp)));
-        for r in fences.iter().chain(&me.acquired) {
-            if !list.contains(r) {
-                list.push(*r);
-            }
-        }
+        // What this block acquired before is passed on.
+        let list = self.released.entry(key).or_default();
+        fences.iter().chain(&me.acquired).for_each(|r| r.join(list));
     }
 
     /// A warp touches `bytes` at each of `pieces` of a buffer, relative to `base` bytes from its start.
@@ -659,7 +752,7 @@ impl GlobalRaces {
         if touch == Touch::Read && shadow.reads.is_empty() {
             shadow.reads = vec![NONE; size];
         }
-        if touch != Touch::Read && shadow.writes.is_empty() {
+        if !touch.reads_only() && shadow.writes.is_empty() {
             shadow.writes = vec![NONE; size];
         }
         let n = (bytes >> self.shift) as usize;
@@ -674,8 +767,11 @@ impl GlobalRaces {
                 let mark = Mark { stamp, block: me.block };
                 return self.conflict(me, from, mark, Touch::Write, stamp, 31 - lanes.leading_zeros(), touch);
             }
-            if touch == Touch::Atomic {
-                self.atomic((buffer, at), warp, me);
+            match touch {
+                Touch::Atomic => self.atomic((buffer, at), warp, me),
+                Touch::StrongWrite => self.release((buffer, at), warp, me),
+                Touch::StrongRead => self.observe((buffer, at), warp, me),
+                _ => {}
             }
         }
         Ok(())
@@ -687,11 +783,15 @@ impl GlobalRaces {
         let warp = now.warp();
         if let Some(&last) = shadow.writes.get(i)
             && last.block != 0
-            && !(touch == Touch::Atomic && last.stamp.special())
+            && !(touch.strong() && last.stamp.special())
             && !me.after(last, warp)
         {
             let how = if last.stamp.special() { Touch::Atomic } else { Touch::Write };
             return self.conflict(me, i, last, how, now, now.lane(), touch);
+        }
+        // A strong read is not remembered: only an ordinary write that comes later could race with it.
+        if touch == Touch::StrongRead {
+            return Ok(());
         }
         let mark = Mark { stamp: now, block: me.block };
         if touch == Touch::Read {
@@ -715,7 +815,7 @@ impl GlobalRaces {
             // All reads come before this write: who comes after it comes after them.
             self.shadows[buffer as usize].reads[i] = NONE;
         }
-        let special = if touch == Touch::Atomic { SPECIAL } else { 0 };
+        let special = if touch.strong() { SPECIAL } else { 0 };
         self.shadows[buffer as usize].writes[i] = Mark { stamp: Stamp(now.0 | special), ..mark };
         Ok(())
     }
@@ -751,7 +851,7 @@ impl Conflict {
         match (self.first.touch, self.second.touch) {
             (Touch::Copy, _) => "access to memory that an unfinished cp.async writes",
             (Touch::Read, _) => "write after read",
-            (_, Touch::Read) => "read after write",
+            (_, Touch::Read | Touch::StrongRead) => "read after write",
             _ => "write after write",
         }
     }

@@ -49,7 +49,7 @@ impl Exec<'_> {
     pub fn together(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize, m: u32, rest: Group) -> Raised<Flow> {
         match op.code {
             Code::Bar => self.bar(w, r, frame, op, pc, m, rest),
-            Code::LdMatrix | Code::Mma => {
+            Code::LdMatrix | Code::MovMatrix | Code::Tile | Code::Mma => {
                 if m != w.live {
                     return Ok(park(w, frame, pc, m, rest));
                 }

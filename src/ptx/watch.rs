@@ -161,7 +161,7 @@ impl Watch {
 
 fn operation(touch: Touch) -> Op {
     match touch {
-        Touch::Read => Op::Load,
+        Touch::Read | Touch::StrongRead => Op::Load,
         Touch::Atomic => Op::Atomic,
         _ => Op::Store,
     }
@@ -190,7 +190,9 @@ pub(crate) fn report(c: &Conflict, at: Place, thread: impl Fn(&Access) -> String
     let did = |t: Touch| match t {
         Touch::Read => "read",
         Touch::Write => "write",
-        Touch::Atomic => "atomic",
+        Touch::StrongRead => "strong read",
+        Touch::StrongWrite => "strong write",
+        Touch::Atomic => "atomic or strong write",
         Touch::Copy => "cp.async",
         Touch::Arrived => "arrival of a cp.async",
     };

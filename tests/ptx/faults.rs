@@ -224,6 +224,15 @@ fn barrier_operands() {
 }
 
 #[test]
+fn operands() {
+    let copy = |size: u32| {
+        format!("mov.u32 %r3, tile; mov.u32 %r4, {size}; cp.async.ca.shared.global [%r3], [%rd1], 4, %r4; cp.async.wait_all;")
+    };
+    run(&format!("setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; {}", copy(4))).unwrap();
+    assert_eq!(fault(&copy(8), &["cp.async of 4 bytes with a source size of 8"]), "operand");
+}
+
+#[test]
 fn sync_mask() {
     assert_eq!(fault("shfl.sync.idx.b32 %r3, %r1, 0, 31, 0x7fffffff;", &["0x7fffffff", "lane 31"]), "sync-mask");
     assert_eq!(fault("setp.eq.u32 %p1, %r1, 1; vote.sync.any.pred %p2, %p1, 0;", &["bad mask 0x00000000"]), "sync-mask");

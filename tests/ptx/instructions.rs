@@ -124,10 +124,12 @@ fn every_instruction_gives_its_result() {
 
 #[test]
 fn every_row_of_the_table_has_a_test() {
-    let texts = [CASES, include_str!("basic.ptx"), include_str!("faults.rs"), include_str!("warp.rs")];
+    let compiled = [include_str!("basic.ptx"), include_str!("wmma.ptx")];
+    let written = [CASES, include_str!("faults.rs"), include_str!("warp.rs"), include_str!("wmma.rs")];
     let word = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':'));
-    let opcodes: std::collections::BTreeSet<&str> = texts
+    let opcodes: std::collections::BTreeSet<&str> = compiled
         .iter()
+        .chain(&written)
         .flat_map(|t| t.split(word))
         .filter(|w| w.contains('.') || matches!(*w, "ret" | "exit" | "trap" | "bra" | "brkpt" | "call"))
         .collect();

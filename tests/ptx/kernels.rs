@@ -10,7 +10,7 @@ fn floats(n: usize, seed: u32) -> Vec<f32> {
     (0..n as u32).map(|i| (i.wrapping_mul(2654435761).wrapping_add(seed * 77) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
-trait Memory {
+pub(crate) trait Memory {
     fn put<T: bytemuck::Pod>(&mut self, name: &str, x: &[T]) -> u64;
     fn get<T: bytemuck::Pod>(&self, addr: u64, n: usize) -> Vec<T>;
 }
@@ -40,7 +40,7 @@ fn update(addr: u64, n: usize) -> Arg {
 }
 
 /// The machines that every test runs on: all schedules, all instruction sets, both ways of asynchronous copies.
-fn machines() -> Vec<Machine> {
+pub(crate) fn machines() -> Vec<Machine> {
     let mut all = Vec::new();
     for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
         all.push(Machine::new(Config { schedule, ..Config::default() }));

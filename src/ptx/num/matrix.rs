@@ -1,8 +1,7 @@
-//! Which lane holds which element of a matrix: fragments of `mma.sync`, `ldmatrix` and `wmma`.
+//! Which lane holds which element of a matrix: fragments of `mma.sync` and `ldmatrix`. Those of `wmma` are made of them.
 //!
 //! Layouts of `mma` and `ldmatrix` are the PTX ISA's ("Matrix Fragments for mma.m16n8k…", "ldmatrix"). With `group = lane / 4` and
 //! `t = lane mod 4`, every fragment is made of 8×8 (or 8×4) tiles in which a lane owns row `group` and the columns of `t`.
-//! The layout of `wmma` fragments is opaque by definition: loads, multiplication and stores must agree with each other only.
 
 use super::Lanes;
 
@@ -57,14 +56,6 @@ pub fn ldmatrix(rows: &[[u32; 4]], trans: bool, out: &mut [Lanes]) {
     }
 }
 
-/// The element that slot `i` of `lane` holds in a `wmma` fragment of `columns` columns, where a lane has `slots` elements:
-/// elements are dealt out in runs, row by row.
-#[inline(always)]
-pub const fn wmma(lane: usize, i: usize, slots: usize, columns: usize) -> At {
-    let e = lane * slots + i;
-    (e / columns, e % columns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,8 +85,6 @@ mod tests {
         covers(4, 8, slots(1).map(|(l, r)| b32(l, r)));
         covers(16, 8, slots(4).map(|(l, r)| c32(l, r)));
         covers(16, 8, pairs(2).map(|(l, r, h)| c16(l, r, h)));
-        covers(16, 16, slots(8).map(|(l, r)| wmma(l, r, 8, 16)));
-        covers(8, 32, slots(8).map(|(l, r)| wmma(l, r, 8, 32)));
     }
 
     /// Lane 13 (group 3, t = 1), as the ISA's figures show it.
