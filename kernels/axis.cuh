@@ -30,7 +30,7 @@ struct Readers {
 };
 
 // The first output at or above den times a position.
-__device__ __forceinline__ int reach(const Axis &a, int at) { return at <= a.base ? 0 : (at - a.base + a.step - 1) / a.step; }
+__device__ __forceinline__ int reach(const Axis &a, int at) { return (max(at - a.base, 0) + a.step - 1) / a.step; }
 
 __device__ __forceinline__ Readers readers(const Axis &a, int i) {
     if (a.step == 0) return {0, i == 0 ? a.out : 0};  // everything reads the first pixel

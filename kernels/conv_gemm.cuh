@@ -173,7 +173,7 @@ __device__ inline Axis forwards(int y, int x, int kernel, int stride, int pad, i
 // mod stride, so each phase is a dense convolution of its own. dil is 1, or stride is.
 __device__ inline Axis backwards(int phase, int x, int y, int kernel, int stride, int pad, int dil) {
     int first = (phase + stride - pad % stride) % stride;
-    int rows = first < x ? (x - first + stride - 1) / stride : 0, taps = phase < kernel ? (kernel - phase + stride - 1) / stride : 0;
+    int rows = (max(x - first, 0) + stride - 1) / stride, taps = (max(kernel - phase, 0) + stride - 1) / stride;
     return {rows, 1, (first + pad) / stride, -dil, y, taps, first, phase, stride};
 }
 
@@ -307,7 +307,7 @@ struct Result {
     const float *bias;
     int period, first_m, first_n, rows, columns;
     __device__ float bias_of(int n) const {
-        return bias && n < columns ? bias[(unsigned)n % (unsigned)period] : 0;
+        return bias ? bias[(unsigned)n % (unsigned)period] : 0;   // past the last column it is not used
     }
 };
 

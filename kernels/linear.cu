@@ -54,9 +54,10 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
         #pragma unroll
         for (unsigned i = 0; i < ROWS; i++) sum[i] = fmaf(row[i][(size_t)r * step_r], f, sum[i]);
     }
+    // No block is without a first row.
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) {
-        if (first + i < rows) out[(size_t)(first + i) * width + c] = sum[i];
+        if (i == 0 || first + i < rows) out[(size_t)(first + i) * width + c] = sum[i];
     }
 }
 

@@ -230,6 +230,10 @@ pub fn cases() -> Vec<Case> {
             row(shape(1, 33, 11, 3), 35, 12, corners),
             row(shape(2, 3, 16, 4), 17, 37, corners),
             row(shape(1, 2, 1, 3), 1, 3, corners),
+            // Each of a thread's four rows is the first below the picture.
+            row(shape(1, 3, 2, 1), 29, 3, corners),
+            row(shape(1, 2, 2, 4), 12, 2, corners),
+            row(shape(1, 2, 2, 4), 26, 2, corners),
         ]);
     }
     rows.push(row(shape(32, 16, 16, 1), 64, 64, false).bench("attention map"));

@@ -620,7 +620,7 @@ pub fn cases() -> Vec<Case> {
     };
     let base = CamAttention::default;
     let small = |label: &str, op| row(label, op, (3, 4, 5, 6), 8, (9, 11));
-    vec![
+    let mut rows = vec![
         small("minmax", base()),
         small("none", CamAttention { norm: Norm::None, ..base() }),
         small("weight", CamAttention { norm: Norm::Weight, ..base() }),
@@ -643,6 +643,17 @@ pub fn cases() -> Vec<Case> {
         row("masks of a pixel", CamAttention { norm: Norm::None, align_corners: true, ..base() }, (2, 3, 2, 4), 4, (1, 1)),
         row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
         row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),
+        // More than a block's threads of pixels, channels and units, and a warp of channels with a rest.
+        row("many pixels", CamAttention { norm: Norm::Sigmoid, ..base() }, (2, 17, 16, 37), 6, (5, 5)),
+        row("many units", CamAttention { norm: Norm::Weight, units: Units::All, ..base() }, (2, 1, 2, 514), 516, (1, 2)),
+        row("wide maps", CamAttention { units: Units::All, ..base() }, (2, 2, 70, 33), 6, (2, 70)),
         row("minmax", base(), (32, 16, 16, 512), 128, (64, 64)).bench("stage 2"),
-    ]
+    ];
+    // Each of a thread's eight pixels is the first behind the picture.
+    for pixels in [4, 12, 20, 28, 36, 44, 52, 60] {
+        let op = || CamAttention { norm: Norm::None, ..base() };
+        rows.push(row(&format!("{pixels} pixels by fours"), op(), (2, 2, pixels / 2, 4), 2, (2, 2)));
+        rows.push(row(&format!("{pixels} pixels"), op(), (2, 2, pixels / 2, 3), 2, (2, 2)));
+    }
+    rows
 }

@@ -204,6 +204,24 @@ impl Op for Conv2d {
     }
 }
 
+/// (pixels, channels, filters) of 1×1 layers. Between them, their sizes end at every place of a GPU tile at which a thread asks
+/// whether it is still inside. Not of the largest tiles: those are for results of a million values.
+#[rustfmt::skip]
+const EDGES: [(usize, usize, usize); 54] = [
+    // Channels that do not come in fours: tiles 128x64, 64x48, 64x64, 128x8, 8x48.
+    (137, 12, 69), (153, 36, 78), (169, 9, 87), (185, 33, 92), (201, 10, 37), (217, 34, 46), (233, 11, 55), (249, 35, 60),
+    (17, 65, 65), (18, 66, 66), (19, 67, 67), (20, 97, 68), (21, 98, 34), (22, 99, 35), (23, 49, 37), (24, 51, 36),
+    (60, 3, 5), (70, 5, 7), (66, 7, 6), (65, 1, 2), (30, 2, 1), (80, 6, 3),
+    // In fours: 32x64, 128x128 filters.
+    (69, 68, 132), (77, 76, 124), (85, 84, 116), (93, 124, 108), (37, 92, 100), (45, 132, 92), (53, 100, 84), (61, 108, 76),
+    // 64x64 filters, 32x64 filters and 128x32.
+    (33, 60, 36), (34, 52, 44), (35, 44, 52), (36, 36, 60), (37, 40, 68),
+    (9, 20, 28), (25, 28, 20), (41, 24, 24), (57, 20, 20), (73, 28, 28), (89, 20, 28), (233, 28, 20), (128, 20, 28),
+    // 128x16, 128x8 and 128x3.
+    (9, 4, 12), (40, 12, 4), (70, 8, 12), (100, 12, 8), (41, 8, 4),
+    (70, 1, 4), (20, 2, 8), (30, 3, 4), (20, 4, 1), (70, 4, 2), (66, 8, 3),
+];
+
 pub fn cases() -> Vec<Case> {
     let row = |label: &str, op: Conv2d, x: Shape, k: usize, (r, s): (usize, usize), bias: bool| {
         let w = shape(k, r, s, x.c as usize / op.groups);
@@ -214,7 +232,7 @@ pub fn cases() -> Vec<Case> {
         case(label, op, &inputs)
     };
     let wide = |stride, pad, dilation, groups| Conv2d { stride, pad, dilation, groups };
-    vec![
+    let mut rows = vec![
         row("k4s2p1", Conv2d::new(2, 1), shape(2, 8, 6, 3), 5, (4, 4), true),
         row("k3s1p1", Conv2d::new(1, 1), shape(1, 5, 7, 4), 6, (3, 3), true),
         row("k3s2p1 odd", Conv2d::new(2, 1), shape(2, 7, 9, 17), 33, (3, 3), false),
@@ -247,5 +265,9 @@ pub fn cases() -> Vec<Case> {
         row("64 px", Conv2d::new(2, 1), shape(32, 32, 32, 64), 128, (4, 4), true).bench("encoder.2"),
         row("16 px", Conv2d::new(1, 1), shape(32, 16, 16, 256), 256, (3, 3), true).bench("encoder.12"),
         row("64 px", Conv2d::new(1, 1), shape(8, 64, 64, 64), 64, (3, 3), true).bench("vgg.2"),
-    ]
+    ];
+    rows.extend(EDGES.iter().map(|&(pixels, c, k)| {
+        row(&format!("{pixels} pixels, {c} to {k}"), Conv2d::new(1, 0), shape(1, 1, pixels, c), k, (1, 1), true)
+    }));
+    rows
 }

@@ -162,6 +162,12 @@ pub fn cases() -> Vec<Case> {
         row(shape(9, 1, 1, 130), 10),
         row(shape(8, 2, 8, 8), 8),
         row(shape(515, 1, 1, 3), 2),
+        // Every number of rows and outputs that eight leave over.
+        row(shape(4, 1, 1, 5), 3),
+        row(shape(6, 1, 1, 3), 12),
+        row(shape(7, 1, 1, 2), 6),
+        row(shape(14, 1, 1, 40), 7),
+        row(shape(10, 1, 1, 6), 15),
         row(shape(64, 1, 1, 512), 128).bench("encoder.14"),
     ]
 }

@@ -160,6 +160,10 @@ pub fn cases() -> Vec<Case> {
         row(4, 4, 0, false, shape(1, 8, 13, 4)),
         row(5, 2, 2, false, shape(1, 9, 11, 3)),
         row(5, 1, 2, true, shape(1, 7, 6, 2)),
+        // Windows cut to every width, of four channels too; windows in the padding alone.
+        row(5, 2, 2, false, shape(1, 6, 9, 4)),
+        row(7, 1, 3, false, shape(1, 3, 8, 4)),
+        row(6, 2, 3, true, shape(1, 4, 7, 1)),
         row(2, 2, 0, false, shape(32, 64, 64, 64)).bench("vgg.4"),
     ]
 }
