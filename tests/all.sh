@@ -37,6 +37,7 @@ cargo test --locked
 step "benches, one pass each"
 cargo bench --locked --bench kernels -- --test
 cargo bench --locked --bench step -- --test
+cargo bench --locked --bench emulator -- --test
 step "a short training"
 run=$(mktemp -d)/run
 trap 'rm -rf "$(dirname "$run")"' EXIT

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::train::run_config;
+use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
 use crate::data::picture::{Picture, is_picture_name};
 use crate::data::source::picture_files;
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::models::lae::Lae;
 use crate::report::Rgb;
 use crate::report::data::{ReportData, lower_first};
-use crate::report::file::write_whole;
 use crate::report::heatmap;
 use crate::report::terminal::{print, say};
 use crate::train::checkpoint::{self, What};

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use maud::{DOCTYPE, Markup, html};
 use serde::Serialize;
 
+use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
 use crate::device::profile::{self, Row};
 use crate::device::{Device, Precision, kernels};
@@ -165,7 +166,7 @@ impl KernelsArgs {
         let total: f64 = rows.iter().filter_map(|r| r.seconds).sum();
         rows.truncate(self.top.unwrap_or(usize::MAX));
         if let Some(file) = &self.html {
-            std::fs::write(file, page(&self, gpu, &rows, total).into_string()).map_err(|e| Error::io(file, e))?;
+            write_whole(file, page(&self, gpu, &rows, total).into_string().as_bytes())?;
         }
         if self.json {
             let (size, batch, rows) = (self.size, self.batch, rows.iter().map(JsonRow::from).collect());

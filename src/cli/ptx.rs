@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 use crate::ptx::{Approx, Arg, Checks, Config, Copies, Launch, Machine, Module, Report, Schedule, Tensor, isa};
 
@@ -347,7 +348,7 @@ impl RunArgs {
         }
         for (b, file) in outputs {
             let bytes = m.bytes(b.addr, b.len).expect("the buffer was made above");
-            std::fs::write(file, bytes).map_err(|e| Error::io(file, e))?;
+            write_whole(file, bytes)?;
         }
         if self.counters {
             counters(&report);

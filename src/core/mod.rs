@@ -1,6 +1,7 @@
 //! The autodiff engine: an op knows both passes, a tape is a list of steps, a plan runs that list in reused memory.
 
 pub mod buffer;
+pub mod file;
 pub mod op;
 pub mod par;
 pub mod params;

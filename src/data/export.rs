@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::dataset::{Dataset, Split};
 use super::folder::Entry;
-use super::picture::write_atomically;
+use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 
 /// Writes the whole data set below `out`, which must not exist or be empty. `progress` is called after each picture with the number
@@ -71,9 +71,9 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
         manifest += &serde_json::to_string(entry).map_err(json)?;
         manifest.push('\n');
     }
-    write_atomically(&out.join("manifest.jsonl"), manifest.as_bytes())?;
+    write_whole(&out.join("manifest.jsonl"), manifest.as_bytes())?;
     let provenance = serde_json::to_string_pretty(&dataset.describe()).map_err(json)?;
-    write_atomically(&out.join("provenance.json"), provenance.as_bytes())?;
+    write_whole(&out.join("provenance.json"), provenance.as_bytes())?;
     Ok(entries.len())
 }
 

@@ -1,14 +1,15 @@
 //! 8-bit sRGB pictures and binary masks: reading every format that `image` knows, resizing, cropping, writing.
 
 use std::fs;
-use std::io::{BufReader, Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Cursor};
+use std::path::Path;
 
 use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
 use fir::pixels::U8x3;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use crate::core::file::write_quickly;
 use crate::error::{Error, Result};
 
 /// Longest side that is decoded, pixels. A header that claims more is refused before anything is allocated.
@@ -143,7 +144,7 @@ impl Picture {
         out
     }
 
-    /// Writes PNG or JPEG (quality 95) by the name's ending. See [`write_atomically`].
+    /// Writes PNG or JPEG (quality 95) by the name's ending. See [`write_quickly`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
@@ -152,7 +153,7 @@ impl Picture {
             "jpg" | "jpeg" => self.to_jpeg(95),
             _ => return Err(Error::data(path, "pictures are written as .png or .jpg; give the name one of these endings")),
         };
-        write_atomically(path, &bytes?)
+        write_quickly(path, &bytes?)
     }
 
     /// The bytes of a PNG file.
@@ -256,7 +257,7 @@ impl Mask {
     /// Writes a grey PNG, 255 = on.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let grey: Vec<u8> = self.on.iter().map(|&b| if b != 0 { 255 } else { 0 }).collect();
-        write_atomically(path.as_ref(), &encode(&grey, self.w, self.h, image::ExtendedColorType::L8, ImageFormat::Png)?)
+        write_quickly(path.as_ref(), &encode(&grey, self.w, self.h, image::ExtendedColorType::L8, ImageFormat::Png)?)
     }
 }
 
@@ -265,20 +266,6 @@ fn encode(data: &[u8], w: usize, h: usize, color: image::ExtendedColorType, form
     image::write_buffer_with_format(&mut bytes, data, w as u32, h as u32, color, format)
         .map_err(|e| Error::data("picture", format!("cannot be encoded ({e})")))?;
     Ok(bytes.into_inner())
-}
-
-/// Writes to a temporary name beside the target and renames: a reader never sees half a file, whatever happens in between.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary: PathBuf = path.with_file_name(name);
-    let written = fs::File::create(&temporary)
-        .and_then(|mut f| f.write_all(bytes).and_then(|()| f.flush()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
-        let _ = fs::remove_file(&temporary); // best effort: the error that matters is the first one
-        Error::io(path, e)
-    })
 }
 
 fn over_white(decoded: &DynamicImage) -> Vec<u8> {
@@ -386,7 +373,13 @@ mod tests {
     use base64::Engine;
     use image::{ExtendedColorType, ImageEncoder};
 
-    fn written(dir: &tempfile::TempDir, name: &str, data: &[u8], size: (u32, u32), color: ExtendedColorType) -> PathBuf {
+    fn written(
+        dir: &tempfile::TempDir,
+        name: &str,
+        data: &[u8],
+        size: (u32, u32),
+        color: ExtendedColorType,
+    ) -> std::path::PathBuf {
         let path = dir.path().join(name);
         let format = ImageFormat::from_path(&path).unwrap();
         image::save_buffer_with_format(&path, data, size.0, size.1, color, format).unwrap();

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::file::write_whole;
 use super::heatmap::{self, Rgb};
 use super::html;
+use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, LocalisationSet, Scored};
 

@@ -2,7 +2,6 @@
 
 pub mod chart;
 pub mod data;
-pub mod file;
 pub mod heatmap;
 pub mod html;
 pub mod jsonl;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::core::file::write_whole;
 use crate::core::params::{Arena, Form, Kind, Param, ParamId, ParamStore};
 use crate::error::{Error, Result};
-use crate::report::file::write_whole;
 
 /// Axes in torch's order.
 fn torch_shape(p: &Param) -> Vec<usize> {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::rng::{Rng, stream};
 use crate::data::dataset::{Batch, Dataset, Split};
@@ -26,7 +27,6 @@ use crate::models::dcgan::Dcgan;
 use crate::models::lae::Lae;
 use crate::models::vgg::Vgg;
 use crate::report::data::duration;
-use crate::report::file::write_whole;
 use crate::report::tensorboard::EventWriter;
 use crate::report::terminal::{self, Progress, say};
 use crate::report::{Candidate, Chart, JsonLog, KeyValue, Picture, ReportData, Rgb, Series, table};
