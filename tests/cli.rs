@@ -346,6 +346,12 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         let run = dir.path().join(key);
         refused(&lae(&["train", "--preset", "smoke", "--out", path(&run), "--set", setting]), &["diverged", key]);
     }
+    // More memory than any machine has that runs this.
+    let run = dir.path().join("large");
+    let large = ["size=512", "lae.grid=32", "data.train_count=60000", "train.batch=60000"].map(|s| ["--set", s]);
+    let args: Vec<&str> =
+        ["train", "--preset", "smoke", "--out", path(&run)].into_iter().chain(large.into_iter().flatten()).collect();
+    refused(&lae(&args), &["GiB of memory", "train.batch"]);
     // Other commands.
     let run = path(finished());
     for (args, words) in [

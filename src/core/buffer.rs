@@ -28,6 +28,13 @@ impl<T: Real> Buffer<T> {
         b.resize(len);
         b
     }
+    /// None if the system refuses the memory.
+    pub fn try_new(len: usize) -> Option<Self> {
+        let mut b = Buffer::default();
+        b.lines.try_reserve_exact(len.checked_mul(size_of::<T>())?.div_ceil(64)).ok()?;
+        b.resize(len);
+        Some(b)
+    }
     /// Keeps the old values; new ones are zero.
     pub fn resize(&mut self, len: usize) {
         self.lines.resize((len * size_of::<T>()).div_ceil(64), Line([0; 64]));

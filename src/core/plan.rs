@@ -9,7 +9,7 @@ use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
 use crate::device::{Device, Driver, Gpu, Mem, Precision, Replay, Span, gpu::F32};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::{self, Case, Fill};
 
 /// How values get their buffers.
@@ -102,7 +102,10 @@ impl Plan<f32> {
     /// environment variable `LAE_EAGER=1` keeps to the loop and waits after every step.
     pub fn on(device: &Device, tape: Tape, fetch: &[Var], memory: Memory) -> Result<Plan<f32>> {
         let (driver, precision) = match device {
-            Device::Cpu => return Ok(Plan::new(tape, fetch, memory)),
+            Device::Cpu => {
+                let (plan, sizes) = Plan::layout(tape, fetch, memory);
+                return plan.at_home(sizes);
+            }
             Device::Gpu(driver, precision) => (driver.clone(), *precision),
         };
         let (mut plan, sizes) = Plan::layout(tape, fetch, memory);
@@ -130,13 +133,41 @@ impl Plan<f32> {
     }
 }
 
+/// Bytes of memory and swap that nobody uses, where the system tells (Linux).
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) * 1024)
+}
+
 impl<T: Element> Plan<T> {
     /// Decide where everything lives. Values in `fetch` and all inputs keep their buffers to the end of the run.
     pub fn new(tape: Tape, fetch: &[Var], memory: Memory) -> Plan<T> {
-        let (mut plan, sizes) = Plan::layout(tape, fetch, memory);
-        plan.scratch = Buffer::new(plan.steps.iter().map(|s| s.scratch).max().unwrap_or(0));
-        plan.pool = sizes.into_iter().map(Buffer::new).collect();
-        plan
+        let (plan, sizes) = Plan::layout(tape, fetch, memory);
+        plan.at_home(sizes).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// With slots in the host's memory, if it has so much.
+    fn at_home(mut self, sizes: Vec<usize>) -> Result<Plan<T>> {
+        let scratch = self.steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+        let bytes = (sizes.iter().sum::<usize>() + scratch) as u64 * size_of::<T>() as u64;
+        let too_much = |free: Option<u64>| {
+            let gib = |b: u64| b as f64 / (1u64 << 30) as f64;
+            let free = free.map_or("the system refuses that".to_string(), |f| format!("{:.1} GiB are free", gib(f)));
+            let why = format!(
+                "one step needs {:.1} GiB of memory, {free}; a smaller train.batch, size or width needs less",
+                gib(bytes)
+            );
+            Error::Device { device: "cpu".into(), why }
+        };
+        // Systems promise more memory than they have, and kill whoever uses it.
+        if let Some(free) = free_memory().filter(|&f| bytes > f) {
+            return Err(too_much(Some(free)));
+        }
+        let buffer = |len| Buffer::try_new(len).ok_or_else(|| too_much(None));
+        self.scratch = buffer(scratch)?;
+        self.pool = sizes.into_iter().map(buffer).collect::<Result<_>>()?;
+        Ok(self)
     }
 
     /// Everything but the memory: the plan, with empty buffers, and the lengths of its slots in values.
