@@ -71,9 +71,9 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
         manifest += &serde_json::to_string(entry).map_err(json)?;
         manifest.push('\n');
     }
-    write_whole(&out.join("manifest.jsonl"), manifest.as_bytes())?;
+    write_whole(out.join("manifest.jsonl"), manifest.as_bytes())?;
     let provenance = serde_json::to_string_pretty(&dataset.describe()).map_err(json)?;
-    write_whole(&out.join("provenance.json"), provenance.as_bytes())?;
+    write_whole(out.join("provenance.json"), provenance.as_bytes())?;
     Ok(entries.len())
 }
 
