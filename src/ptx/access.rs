@@ -1,4 +1,4 @@
-//! Loads, stores, atomics and asynchronous copies. Each common form has a fast path that checks a warp at once and declines
+//! Loads, stores and atomics. Each common form has a fast path that checks a warp at once and declines
 //! whatever is unusual; [`Exec::access`] then goes lane by lane, with every check and a precise report.
 
 use super::decode::strong;
@@ -13,7 +13,7 @@ use super::pattern::Lanes;
 use super::race::{self, Conflict, Touch};
 use super::simd::transpose;
 use super::source::Space;
-use super::state::{Copy, Regs, Warp};
+use super::state::{Regs, Warp};
 use super::watch;
 
 /// Where a lane's address leads.
@@ -30,7 +30,7 @@ pub(crate) enum Target {
 
 /// Least and greatest address of the active lanes, and all their bits.
 #[inline(always)]
-fn extent(a: &[u64; 32], m: u32) -> (u64, u64, u64) {
+pub(crate) fn extent(a: &[u64; 32], m: u32) -> (u64, u64, u64) {
     let first = a[m.trailing_zeros() as usize & 31];
     let (mut lo, mut hi, mut or) = (u64::MAX, 0, 0);
     for i in 0..32 {
@@ -199,7 +199,7 @@ impl Exec<'_> {
     }
 
     #[inline(always)]
-    fn global_race(&self, found: Result<(), Box<Conflict>>, buffer: usize) -> Raised {
+    pub fn global_race(&self, found: Result<(), Box<Conflict>>, buffer: usize) -> Raised {
         found.map_err(|c| {
             let address = self.global.buffers[buffer].lo + c.at;
             watch::report(&c, Place { address, about: self.global.about(address) }, |a| self.who(a))
@@ -216,7 +216,15 @@ impl Exec<'_> {
 
     #[inline(always)]
     pub fn watched(&self) -> bool {
-        self.observer.is_some() || self.preempt.is_some()
+        self.observer.is_some()
+    }
+
+    /// A memory instruction: a random schedule may stop the warp behind it.
+    #[inline(always)]
+    pub fn tick(&mut self) {
+        if let Some(p) = &mut self.preempt {
+            p.tick();
+        }
     }
 
     /// Offsets of a shared access, if all lie inside and are aligned.
@@ -448,9 +456,7 @@ impl Exec<'_> {
         bytes: u32,
         kind: AccessKind,
     ) -> Raised {
-        if let Some(p) = &mut self.preempt {
-            p.tick();
-        }
+        self.tick();
         let Some(o) = &mut self.observer else { return Ok(()) };
         for memory in [Memory::Global, Memory::Shared, Memory::Local, Memory::Param] {
             let mut mask = 0;
@@ -737,141 +743,6 @@ impl Exec<'_> {
                 }
                 r.set_taint(bank, atom.d[k], m, 0);
             }
-        }
-        Ok(())
-    }
-}
-
-// ---- asynchronous copies ----
-
-impl Exec<'_> {
-    /// `cp.async`: checked now, copied when a wait covers it. Meanwhile the destination holds nothing.
-    pub fn copy_begin(&mut self, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised {
-        let bytes = op.x as u32;
-        let mut t = r.tw[op.a as usize] | r.tl[op.b as usize];
-        if op.d != 0 {
-            t |= r.tw[op.c as usize];
-        }
-        if t & m != 0 {
-            return raise(FaultKind::Uninitialised { used_as: "an address" }, (t & m).trailing_zeros());
-        }
-        let (mut reads, mut writes) = ([(Target::Shared, 0); 32], [(Target::Shared, 0); 32]);
-        let (mut from_address, mut to_address) = ([0; 32], [0; 32]);
-        let mut reading = 0;
-        for i in lanes_of(m) {
-            let to = r.w[op.a as usize].0[i] as u64;
-            let from = if op.d != 0 { r.w[op.c as usize].0[i] } else { bytes };
-            if from > bytes {
-                let why = format!("cp.async of {bytes} bytes with a source size of {from}");
-                return raise(FaultKind::Operand { why }, i as u32);
-            }
-            let source = r.l[op.b as usize].0[i].wrapping_add(op.imm as i64 as u64);
-            writes[i] = self.resolve(w, 0, Some(Space::Shared), to, bytes, true, i as u32)?;
-            (from_address[i], to_address[i]) = (source, to);
-            if from > 0 {
-                if !source.is_multiple_of(bytes as u64) {
-                    return raise(self.global.explain(source, bytes, false), i as u32);
-                }
-                // Only the bytes that are read must lie inside.
-                reads[i] = self.read_part(source, from, i as u32)?;
-                reading |= 1 << i;
-            }
-            w.copies.push(Copy {
-                lane: i as u8,
-                bytes: bytes as u8,
-                from: from as u8,
-                group: w.commits[i],
-                to: to as u32,
-                source,
-                pc: pc as u32,
-            });
-        }
-        if reading != 0 {
-            self.tell(w, pc, reading, &from_address, &reads, bytes, AccessKind::Read)?;
-            self.watch(w.index, pc, reading, &reads, bytes, Touch::Read, &|_, _| true)?;
-        }
-        if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Copy, w.index, pc, &Lanes::new(&to_address, m), bytes, &|_, _| true);
-            self.shared_race(found)?;
-        }
-        if self.late_copies {
-            for i in lanes_of(m) {
-                self.shared.forget(to_address[i] as usize, bytes as usize);
-            }
-            return Ok(());
-        }
-        let begun = w.copies.split_off(w.copies.len() - m.count_ones() as usize);
-        self.finish(w, begun)
-    }
-
-    fn read_part(&self, source: u64, len: u32, lane: u32) -> Raised<(Target, usize)> {
-        let mut first = None;
-        for k in 0..len as u64 {
-            let (buffer, at) = self.global.locate(source + k, 1, false, lane)?;
-            first.get_or_insert((Target::Buffer(buffer), at));
-        }
-        Ok(first.expect("at least one byte"))
-    }
-
-    /// Completes the copies of all but the last `keep` groups of each lane; −1: of every copy, committed or not.
-    pub fn copy_wait(&mut self, w: &mut Warp, keep: i32, m: u32) -> Raised {
-        let commits = w.commits;
-        let covered =
-            |c: &Copy| m >> c.lane & 1 != 0 && (keep < 0 || c.group < commits[c.lane as usize].saturating_sub(keep as u32));
-        if !w.copies.iter().any(covered) {
-            return Ok(());
-        }
-        let (now, later) = std::mem::take(&mut w.copies).into_iter().partition(covered);
-        w.copies = later;
-        self.finish(w, now)
-    }
-
-    fn finish(&mut self, w: &mut Warp, copies: Vec<Copy>) -> Raised {
-        for c in &copies {
-            let (to, bytes) = (c.to as usize, c.bytes as usize);
-            for k in 0..bytes {
-                if k < c.from as usize {
-                    let (buffer, at) = self.global.locate(c.source + k as u64, 1, false, c.lane as u32)?;
-                    let b = &self.global.buffers[buffer].bytes;
-                    let (v, known) = (b.get(at, 1), b.is_known(at, 1));
-                    self.shared.set(to + k, 1, v, known);
-                } else {
-                    self.shared.set(to + k, 1, 0, true);
-                }
-            }
-        }
-        // One notice for the copies of an instruction.
-        let mut rest = copies.as_slice();
-        while let Some(first) = rest.first() {
-            let mut mask = 0u32;
-            let mut address = [0; 32];
-            let mut n = 0;
-            for c in rest {
-                if c.pc != first.pc || mask >> c.lane & 1 != 0 {
-                    break;
-                }
-                mask |= 1 << c.lane;
-                address[c.lane as usize] = c.to as u64;
-                n += 1;
-            }
-            if let Some(watch) = &mut self.watch {
-                let (pc, at) = (first.pc as usize, Lanes::new(&address, mask));
-                let found = watch.shared(Touch::Arrived, w.index, pc, &at, first.bytes as u32, &|_, _| true);
-                self.shared_race(found)?;
-            }
-            if let Some(o) = &mut self.observer {
-                let access = Access {
-                    kind: AccessKind::AsyncWrite,
-                    memory: Memory::Shared,
-                    warp: w.index,
-                    pc: first.pc,
-                    mask,
-                    address: &address,
-                    bytes: first.bytes as u32,
-                };
-                o.access(&access).or_else(|(kind, lane)| raise(kind, lane))?;
-            }
-            rest = &rest[n..];
         }
         Ok(())
     }

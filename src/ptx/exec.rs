@@ -390,7 +390,10 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         macro_rules! memory {
             ($fast:expr) => {
                 match $fast {
-                    Ok(true) => {}
+                    Ok(true) => {
+                        x.tick();
+                        yield_if_due!();
+                    }
                     Ok(false) => match x.access(w, r, frame, op, pc, m) {
                         Ok(()) => yield_if_due!(),
                         Err(e) => break Err(e),

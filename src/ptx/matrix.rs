@@ -56,9 +56,7 @@ impl Exec<'_> {
                 unknown[i] = (0..4).fold(0, |u, k| u | (!self.shared.is_known(at + 4 * k, 4) as u8) << k);
             }
         }
-        if self.watched() {
-            self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
-        }
+        self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
         self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, &|_, _| true)?;
         let mut out = [NO_LANES; 4];
         let trans = op.x != 0;

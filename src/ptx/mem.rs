@@ -142,6 +142,10 @@ impl Bytes {
 
 fn fill(data: &mut [u8], at: usize) {
     let pattern = POISON.to_le_bytes();
+    if at.is_multiple_of(4) && data.len().is_multiple_of(4) {
+        data.as_chunks_mut::<4>().0.fill(pattern);
+        return;
+    }
     for (i, b) in data.iter_mut().enumerate() {
         *b = pattern[(at + i) % 4];
     }
@@ -228,6 +232,18 @@ impl Global {
             }
         }
         raise(self.explain(address, len, write), lane)
+    }
+
+    /// The same of `len` bytes to be read, in as many spans as they like, with no alignment.
+    pub fn locate_bytes(&self, address: u64, len: u32, lane: u32) -> Raised<(usize, usize)> {
+        let whole = |s: &&Span| s.lo <= address && address < s.hi && len as u64 <= s.hi - address;
+        if let Some(s) = self.spans.iter().find(whole) {
+            return Ok((s.buffer, (address - self.buffers[s.buffer].lo) as usize));
+        }
+        for k in 0..len as u64 {
+            self.locate(address + k, 1, false, lane)?;
+        }
+        self.locate(address, 1, false, lane)
     }
 
     /// Checks a warp's access at once. None if the lanes lie in different spans or something is wrong: then ask lane by lane.

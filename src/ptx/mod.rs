@@ -15,6 +15,7 @@
 
 mod access;
 mod alu;
+mod copy;
 pub mod counters;
 mod decode;
 mod exec;

@@ -117,6 +117,11 @@ impl Stamp {
     fn special(self) -> bool {
         self.0 & SPECIAL != 0
     }
+    /// A copy begun here, in flight.
+    #[inline(always)]
+    fn pending_copy(self) -> Stamp {
+        Stamp(self.0 | PENDING | (LIMIT as u64) << 48)
+    }
     #[inline(always)]
     fn pending(self) -> bool {
         self.0 & PENDING != 0
@@ -396,13 +401,39 @@ impl SharedRaces {
                 self.read(from, n, stamp, lanes)?;
             } else if touch == Touch::StrongRead {
                 self.strong_read(from, n, stamp, lanes)?;
-            } else {
+            } else if !self.write_afresh(from, n, stamp, lanes, touch) {
                 for i in from..from + n {
                     self.write(i, stamp, lanes, touch)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// An ordinary write of one lane to granules that nobody has touched since the last barrier, or the arrival of a copy. False,
+    /// and nothing done, if it is not that.
+    #[inline(always)]
+    fn write_afresh(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> bool {
+        let generation = now.generation();
+        let new = match touch {
+            Touch::Copy => now.pending_copy(),
+            Touch::Write | Touch::Arrived => now,
+            _ => return false,
+        };
+        if lanes & (lanes - 1) != 0 {
+            return false;
+        }
+        let cells = &mut self.cells[from..from + n];
+        let mut fresh = true;
+        for c in cells.iter() {
+            let written = c.write.generation() >= generation && !(touch == Touch::Arrived && c.write.pending());
+            fresh &= !written & (c.read.generation() < generation);
+        }
+        if fresh {
+            cells.iter_mut().for_each(|c| c.write = new);
+            self.copies |= touch == Touch::Copy;
+        }
+        fresh
     }
 
     #[inline(always)]
@@ -510,7 +541,7 @@ impl SharedRaces {
         self.cells[i].write = match touch {
             Touch::Copy => {
                 self.copies = true;
-                Stamp(now.0 | PENDING | (LIMIT as u64) << 48)
+                now.pending_copy()
             }
             Touch::Atomic => {
                 self.lock(i as u32, now.warp());

@@ -1,5 +1,8 @@
 //! The state of a running block: registers, frames, warps, barriers.
 
+use std::collections::VecDeque;
+
+use super::copy::InFlight;
 use super::decode::{Func, Preset, Special};
 use super::mem::{Bytes, POISON};
 use super::op::{Bank, Lanes32, Lanes64};
@@ -119,20 +122,6 @@ pub(crate) struct Group {
     pub turn: u64,
 }
 
-/// A copy that `cp.async` has begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy {
-    pub lane: u8,
-    pub bytes: u8,
-    /// Bytes that come from memory; the rest become zero.
-    pub from: u8,
-    /// The lane's commit group.
-    pub group: u32,
-    pub to: u32,
-    pub source: u64,
-    pub pc: u32,
-}
-
 pub(crate) struct Warp {
     pub index: u32,
     pub frames: Vec<Frame>,
@@ -141,7 +130,8 @@ pub(crate) struct Warp {
     pub live: u32,
     /// Local memory: words of the lanes interleaved.
     pub local: Bytes,
-    pub copies: Vec<Copy>,
+    /// In order of their issue.
+    pub copies: VecDeque<InFlight>,
     pub commits: [u32; 32],
     pub turn: u64,
     /// Where a fault happened.
@@ -272,7 +262,7 @@ impl Warp {
             groups: Vec::new(),
             live: 0,
             local: Bytes::default(),
-            copies: Vec::new(),
+            copies: VecDeque::new(),
             commits: [0; 32],
             turn: 0,
             at: (0, 0),
