@@ -17,26 +17,12 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, Ran, close, inputs, normals, terms};
+use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, terms};
 use lae_engine::core::plan::Memory;
-use lae_engine::device::emu::{Emulator, Options, Schedule};
+use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::ops::{Case, OPS};
 use libtest_mimic::{Arguments, Failed, Trial};
-
-/// ε of a pass whose factors are rounded: 10 bits of fraction, or twice that less the product of two low parts.
-fn epsilon(p: Precision) -> f64 {
-    match p {
-        Precision::F32 => f32::EPSILON as f64,
-        Precision::Tf32 => 2f64.powi(-10),
-        Precision::Tf32x3 => 2f64.powi(-20),
-    }
-}
-
-fn bits(r: &Ran) -> Vec<u32> {
-    let values = r.outputs.iter().map(|o| &o.1).chain(r.grads.iter().map(|g| &g.1));
-    values.flatten().map(|&x| (x as f32).to_bits()).collect()
-}
 
 fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
     let x = inputs(case, 22);
@@ -44,7 +30,7 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     let mut first: Option<Vec<u32>> = None;
-    for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)] {
+    for schedule in SCHEDULES {
         let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
         let mut bench = Bench::on(&device, case, Memory::Planned)?;
         for how in ["looped", "recorded", "replayed"] {
@@ -55,13 +41,7 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
                 Some(_) => continue,
                 None => first = Some(found),
             }
-            let (eps, terms) = (epsilon(precision), terms(case));
-            for ((name, a), (_, b)) in ran.outputs.iter().zip(&exact.outputs) {
-                close(name, a, b, eps, terms)?;
-            }
-            for ((i, a), (_, b)) in ran.grads.iter().zip(&exact.grads) {
-                close(&format!("dx[{i}]"), a, b, eps, terms)?;
-            }
+            agree(&ran, &exact, epsilon(precision), terms(case))?;
         }
     }
     Ok(())

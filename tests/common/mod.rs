@@ -8,7 +8,8 @@ use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
-use lae_engine::device::Device;
+use lae_engine::device::emu::Schedule;
+use lae_engine::device::{Device, Precision};
 use lae_engine::error::Result;
 use lae_engine::ops::{Case, Fill, dot::dot};
 
@@ -118,6 +119,35 @@ pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(
         _ => Ok(()),
     }
 }
+
+/// Every output and gradient of a run against the exact ones, as [`close`] says.
+pub fn agree(ran: &Ran, exact: &Ran, eps: f64, terms: f64) -> Result<(), String> {
+    for ((name, a), (_, b)) in ran.outputs.iter().zip(&exact.outputs) {
+        close(name, a, b, eps, terms)?;
+    }
+    for ((i, a), (_, b)) in ran.grads.iter().zip(&exact.grads) {
+        close(&format!("dx[{i}]"), a, b, eps, terms)?;
+    }
+    Ok(())
+}
+
+/// All that a run gives, bit by bit.
+pub fn bits(r: &Ran) -> Vec<u32> {
+    let values = r.outputs.iter().map(|o| &o.1).chain(r.grads.iter().map(|g| &g.1));
+    values.flatten().map(|&x| (x as f32).to_bits()).collect()
+}
+
+/// ε of a pass whose factors are rounded: 10 bits of fraction, or twice that less the product of two low parts.
+pub fn epsilon(p: Precision) -> f64 {
+    match p {
+        Precision::F32 => f32::EPSILON as f64,
+        Precision::Tf32 => 2f64.powi(-10),
+        Precision::Tf32x3 => 2f64.powi(-20),
+    }
+}
+
+/// In which orders blocks and warps run.
+pub const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)];
 
 /// Number of terms in the longest sum that this case forms: the bound grows with its root.
 pub fn terms(case: &Case) -> f64 {
