@@ -1,8 +1,8 @@
 //! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages with
-//! the very shapes of its layer (one or two pictures a batch), both passes, under every check and three schedules of blocks and
+//! the very shapes of its layer (two pictures a batch), both passes, under every check and three schedules of blocks and
 //! warps. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`, those of the
 //! others bit by bit with the first. At 64 pixels convolutions also run with `precision = tf32` and `3xtf32`; at 128 and 256 these
-//! two would take longer than all else together, and their kernels' tile edges are rows of `tests/kernels.rs`.
+//! two would take longer than all else together; their kernels' tile edges are rows of `tests/kernels.rs`.
 
 mod common;
 

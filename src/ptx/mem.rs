@@ -338,4 +338,18 @@ mod tests {
         b.grow(300);
         assert!(!b.is_known(299, 1) && b.unknown == 101);
     }
+
+    #[test]
+    fn bytes_in_spans() {
+        let mut g = Global::new();
+        let lo = g.alloc("x", Bytes::zeros(64));
+        let span = |from, to| Span { lo: lo + from, hi: lo + to, buffer: 0, write: false, what: "argument".into() };
+        g.spans = vec![span(0, 24), span(24, 30)];
+        let at = |from, len| g.locate_bytes(lo + from, len, 0).ok();
+        assert_eq!(at(16, 8), Some((0, 16)));
+        // Across the seam of two spans, up to the last byte, and one too many.
+        assert_eq!(at(16, 14), Some((0, 16)));
+        assert_eq!(at(16, 15), None);
+        assert_eq!(at(30, 1), None);
+    }
 }

@@ -155,6 +155,16 @@ fn uninitialised() {
     ] {
         assert_eq!(fault(&format!("{load}{way} st.global.u32 [%rd4], %r6;"), &["a store to global memory"]), "uninitialised");
     }
+    // cp.async takes along what it finds, byte by byte: here y[0] was written, y[1] was not.
+    let copy = |word: u32| {
+        format!(
+            "setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; st.global.u32 [%rd2], %r1; mov.u32 %r5, tile;
+            cp.async.ca.shared.global [%r5], [%rd2], 8; cp.async.wait_all; ld.shared.u32 %r3, [%r5+{}]; st.global.u32 [%rd2], %r3;",
+            4 * word
+        )
+    };
+    run(&copy(0)).unwrap();
+    assert_eq!(fault(&copy(1), &["a store to global memory"]), "uninitialised");
     // Fresh shared memory of a block is uninitialised.
     assert_eq!(fault("ld.shared.u32 %r3, [tile]; st.global.u32 [%rd4], %r3;", &[]), "uninitialised");
     // What is loaded but not used is fine, and so is a value that a selection drops or an `and` decides.
