@@ -130,7 +130,7 @@ fn word(data: &[u8], at: usize) -> u32 {
 }
 
 #[inline(always)]
-fn quad(data: &[u8], at: usize) -> [u32; 4] {
+pub(crate) fn quad(data: &[u8], at: usize) -> [u32; 4] {
     let s: &[u8; 16] = data[at..at + 16].try_into().expect("16 bytes");
     bytemuck::cast(*s)
 }
@@ -156,7 +156,9 @@ fn scatter(b: &mut Bytes, at: impl Fn(usize) -> usize, m: u32, r: &Regs, mem: &M
             }
         }
     } else if n == 4 && m == !0 {
-        let from = [0, 1, 2, 3].map(|k| &r.w[mem.regs[k] as usize].0);
+        let of = |k: usize| &r.w[mem.regs[k] as usize].0;
+        // Not with `map`, whose closure would not be compiled for the wide registers.
+        let from = [of(0), of(1), of(2), of(3)];
         for q in 0..8 {
             let row = |k: usize| [from[k][4 * q], from[k][4 * q + 1], from[k][4 * q + 2], from[k][4 * q + 3]];
             let lanes = transpose([row(0), row(1), row(2), row(3)]);
@@ -227,9 +229,9 @@ impl Exec<'_> {
         }
     }
 
-    /// Offsets of a shared access, if all lie inside and are aligned.
+    /// Offsets of a shared access of `size` bytes a lane, if all lie inside and are aligned.
     #[inline(always)]
-    fn inside_shared(&self, r: &Regs, op: &Op, mem: &Mem, m: u32) -> Option<[u32; 32]> {
+    pub fn inside_shared(&self, r: &Regs, op: &Op, mem: &Mem, size: u32, m: u32) -> Option<[u32; 32]> {
         let plus = op.imm as u32;
         let first = m.trailing_zeros() as usize & 31;
         let (mut a, mut hi, mut or) = ([0; 32], 0, 0);
@@ -256,7 +258,6 @@ impl Exec<'_> {
             hi = hi.max(v);
             or |= v;
         }
-        let size = 4 * mem.count as u32;
         (or & (size - 1) == 0 && hi as u64 + size as u64 <= self.shared.data.len() as u64).then_some(a)
     }
 
@@ -269,8 +270,8 @@ impl Exec<'_> {
         if mem.bytes != 4 || mem.wide || r.tainted || self.watched() {
             return Ok(false);
         }
-        let Some(a) = self.inside_shared(r, op, mem, m) else { return Ok(false) };
         let size = 4 * mem.count as u32;
+        let Some(a) = self.inside_shared(r, op, mem, size, m) else { return Ok(false) };
         if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, |i| a[i] as usize, m, size as usize) {
             return Ok(false);
         }
@@ -291,8 +292,8 @@ impl Exec<'_> {
         if mem.bytes != 4 || mem.wide || r.tainted || self.watched() {
             return Ok(false);
         }
-        let Some(a) = self.inside_shared(r, op, mem, m) else { return Ok(false) };
         let size = 4 * mem.count as u32;
+        let Some(a) = self.inside_shared(r, op, mem, size, m) else { return Ok(false) };
         if let Some(watch) = &mut self.watch {
             let same = |i, k| same_words(r, mem, i, k);
             let found = watch.shared(Touch::Write, warp, pc, &Lanes::narrow(&a, m), size, &same);
@@ -636,7 +637,7 @@ fn local(at: usize, lane: usize) -> usize {
 
 /// Whether every active lane's bytes were written.
 #[inline(always)]
-fn known(b: &Bytes, at: impl Fn(usize) -> usize, m: u32, len: usize) -> bool {
+pub(crate) fn known(b: &Bytes, at: impl Fn(usize) -> usize, m: u32, len: usize) -> bool {
     let mut all = true;
     for i in 0..32 {
         if m >> i & 1 != 0 {

@@ -28,6 +28,7 @@ pub(crate) struct InFlight {
 }
 
 impl Exec<'_> {
+    #[inline(always)]
     pub fn copy_begin(&mut self, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised {
         if m == 0 {
             return Ok(());
@@ -83,13 +84,18 @@ impl Exec<'_> {
             return self.copies_arrive(w.index, &c, m);
         }
         for i in lanes_of(m) {
-            self.shared.forget(c.to[i] as usize, bytes as usize);
+            match bytes {
+                16 => self.shared.forget_all::<16>(c.to[i] as usize),
+                8 => self.shared.forget_all::<8>(c.to[i] as usize),
+                _ => self.shared.forget_all::<4>(c.to[i] as usize),
+            }
         }
         w.copies.push_back(c);
         Ok(())
     }
 
     /// Checks and finds the sources of the lanes `reading`, of which `part` read less than the whole.
+    #[inline(always)]
     fn copy_sources(&mut self, w: &Warp, c: &mut InFlight, address: &[u64; 32], reading: u32, part: u32) -> Raised {
         let (lo, hi, or) = extent(address, reading);
         let aligned = or & (c.bytes as u64 - 1) == 0;
@@ -123,6 +129,7 @@ impl Exec<'_> {
     }
 
     /// Completes the copies of all but the last `keep` groups of each lane; −1: of every copy, committed or not.
+    #[inline(always)]
     pub fn copy_wait(&mut self, w: &mut Warp, keep: i32, m: u32) -> Raised {
         // Groups before this one.
         let until = w.commits.map(|n| if keep < 0 { u32::MAX } else { n.saturating_sub(keep as u32) });
@@ -142,10 +149,21 @@ impl Exec<'_> {
     }
 
     /// The bytes of the lanes `now` are there.
+    #[inline(always)]
     fn copies_arrive(&mut self, warp: u32, c: &InFlight, now: u32) -> Raised {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);
+            if bytes == 16 && from.is_multiple_of(16) {
+                // By far the most frequent: a whole chunk, or zeros for one that lies outside.
+                let b = &self.global.buffers[buffer as usize].bytes;
+                if from == 0 || b.is_known(at, 16) {
+                    let chunk: [u8; 16] = if from == 0 { [0; 16] } else { b.data[at..at + 16].try_into().expect("16 bytes") };
+                    self.shared.data[to..to + 16].copy_from_slice(&chunk);
+                    self.shared.mark(to, 16);
+                    continue;
+                }
+            }
             let whole = &mut self.shared.data[to..to + bytes];
             whole[from..].fill(0);
             if from > 0 {

@@ -506,14 +506,14 @@ mod tests {
         let mut t = Traffic::new(vec![4096, 4096]);
         let mut p = Pattern::default();
         // Twice the same 128 bytes, then a stride of 32 bytes: of each sector one word.
-        p.update(&Lanes::new(&from_fn(|i| 4 * i as u64), u32::MAX), 4);
+        p.update(&Lanes::new(&from_fn(|i| 4 * i as u64), u32::MAX), 4, true);
         t.global(Op::Load, 3, 0, 256, &p, 32, 4);
         t.global(Op::Load, 3, 0, 256, &p, 32, 4);
-        p.update(&Lanes::new(&from_fn(|i| 32 * i as u64), u32::MAX), 4);
+        p.update(&Lanes::new(&from_fn(|i| 32 * i as u64), u32::MAX), 4, true);
         t.global(Op::Load, 5, 1, 0, &p, 32, 4);
         t.global(Op::Store, 6, 1, 4, &p, 32, 4);
         t.global(Op::Atomic, 7, 1, 4, &p, 32, 4);
-        p.update(&Lanes::new(&from_fn(|i| 8 * i as u64), u32::MAX), 4);
+        p.update(&Lanes::new(&from_fn(|i| 8 * i as u64), u32::MAX), 4, true);
         t.shared(Op::Load, 8, &p);
         t.matrix(9, 1024);
         let mut c = t.finish(|pc| (1, pc / 4));

@@ -778,13 +778,13 @@ impl Exec<'_> {
                 self.ret(w, frame, m);
                 return Ok(Flow::Leave);
             }
-            Code::CpAsync => self.copy_begin(w, r, op, pc, m)?,
+            Code::CpAsync => self.level.copy_begin(self, w, r, op, pc, m)?,
             Code::CpCommit => {
                 for i in lanes_of(m) {
                     w.commits[i] += 1;
                 }
             }
-            Code::CpWait => self.copy_wait(w, op.imm, m)?,
+            Code::CpWait => self.level.copy_wait(self, w, op.imm, m)?,
             _ => return self.together(w, r, frame, op, pc, m, rest),
         }
         Ok(Flow::Next)

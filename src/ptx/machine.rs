@@ -606,13 +606,16 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
 /// What the race check and the counters have to know beforehand.
 fn watched(x: &Exec, launch: &Launch) -> Watched {
     let p = x.program;
-    let mut narrowest = (4, 4);
+    // Accesses are aligned to their size, so the narrowest one divides all. Shared memory is the busier by far: up to 16 bytes.
+    let mut narrowest = (16, 4);
     for op in &p.ops {
+        let whole = || p.mems[op.c as usize].bytes as u32 * p.mems[op.c as usize].count as u32;
         let (bytes, space) = match op.code {
-            Code::LdShared | Code::StShared => (p.mems[op.c as usize].bytes as u32, Some(Space::Shared)),
-            Code::LdGlobal | Code::StGlobal => (p.mems[op.c as usize].bytes as u32, Some(Space::Global)),
-            Code::LdGeneric | Code::StGeneric => (p.mems[op.c as usize].bytes as u32, None),
-            Code::LdStrong | Code::StStrong => (p.mems[op.c as usize].bytes as u32, super::decode::strong::space(op.x)),
+            Code::LdShared | Code::StShared => (whole(), Some(Space::Shared)),
+            Code::LdGlobal | Code::StGlobal => (whole(), Some(Space::Global)),
+            Code::LdGeneric | Code::StGeneric => (whole(), None),
+            Code::LdStrong | Code::StStrong => (whole(), super::decode::strong::space(op.x)),
+            Code::CpAsync => (op.x as u32, Some(Space::Shared)),
             Code::Atom => match &p.extras[op.x as usize] {
                 Extra::Atom(a) => (a.ty.bytes(), a.space),
                 _ => continue,

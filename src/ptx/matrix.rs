@@ -1,13 +1,14 @@
 //! Tensor core instructions: whole warps move and multiply matrices.
 
-use super::access::Target;
+use super::access::{Target, known, quad};
 use super::exec::{Exec, put_w};
 use super::fault::{FaultKind, Raised, raise};
 use super::num::half::TF32_CUT;
 use super::num::matrix;
 use super::num::mma::{Element, Mma};
 use super::observe::AccessKind;
-use super::op::{Bank, Code, Extra, MatrixOp, Op};
+use super::op::{Bank, Code, Extra, MatrixOp, Mem, Op};
+use super::pattern::Lanes;
 use super::race::Touch;
 use super::source::Space;
 use super::state::{Regs, Warp};
@@ -22,7 +23,7 @@ impl Exec<'_> {
     /// `ldmatrix`, `movmatrix`, `mma` and the operands of `wmma`, with all 32 lanes present.
     pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
         match op.code {
-            Code::LdMatrix => self.ldmatrix(w, r, frame, op, pc),
+            Code::LdMatrix => self.level.ldmatrix(self, w, r, frame, op, pc),
             Code::MovMatrix => {
                 movmatrix(r, op);
                 Ok(())
@@ -32,11 +33,15 @@ impl Exec<'_> {
         }
     }
 
-    fn ldmatrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
+    #[inline(always)]
+    pub fn ldmatrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
         let mem = self.program.mems[op.c as usize];
         let n = mem.count as usize;
         // Lanes 8·i to 8·i + 7 point to the rows of matrix i.
         let lanes = if n == 4 { !0 } else { (1u32 << (8 * n)) - 1 };
+        if op.x == 0 && self.ldmatrix_plain(r, op, &mem, pc, w.index, lanes)? {
+            return Ok(());
+        }
         let a = super::access::addresses(r, op, mem.address64);
         let t = r.taint(if mem.address64 { Bank::L } else { Bank::W }, op.a) & lanes;
         if t != 0 {
@@ -80,6 +85,31 @@ impl Exec<'_> {
         Ok(())
     }
 
+    /// The fast path: rows that lie inside and were written, no `.trans`. False, and nothing done, if it is not that.
+    #[inline(always)]
+    fn ldmatrix_plain(&mut self, r: &mut Regs, op: &Op, mem: &Mem, pc: usize, warp: u32, lanes: u32) -> Raised<bool> {
+        if r.tainted || self.watched() {
+            return Ok(false);
+        }
+        let Some(a) = self.inside_shared(r, op, mem, 16, lanes) else { return Ok(false) };
+        if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, |i| a[i] as usize, lanes, 16) {
+            return Ok(false);
+        }
+        self.tick();
+        if let Some(watch) = &mut self.watch {
+            let found = watch.shared(Touch::Read, warp, pc, &Lanes::narrow(&a, lanes), 16, &|_, _| true);
+            self.shared_race(found)?;
+        }
+        for k in 0..mem.count as usize {
+            let d = &mut r.w[mem.regs[k] as usize].0;
+            // A row goes to four lanes, a word to each.
+            for i in 0..8 {
+                d[4 * i..4 * i + 4].copy_from_slice(&quad(&self.shared.data, a[8 * k + i] as usize));
+            }
+        }
+        Ok(true)
+    }
+
     /// One address and one stride for all lanes, and rows where the hardware can begin them.
     fn tile(&mut self, w: &Warp, r: &Regs, frame: u32, op: &Op) -> Raised {
         let Extra::Tile(tile) = &self.program.extras[op.x as usize] else { unreachable!("a tile is described") };
@@ -105,18 +135,19 @@ impl Exec<'_> {
         let program = self.program;
         let Extra::Mma(m) = &program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
         let shape = Mma::new(m.element, m.half_sum, m.k, self.tensor).expect("decoded from an existing shape");
-        let load = |slots: &[u16], to: &mut [[u32; 32]]| {
-            for (to, &s) in to.iter_mut().zip(slots) {
-                *to = r.w[s as usize].0;
-            }
-        };
         let [d, a, b, c] = &m.regs;
-        let (mut fa, mut fb, mut fc, mut fd) = ([NO_LANES; 4], [NO_LANES; 2], [NO_LANES; 4], [NO_LANES; 4]);
-        load(a, &mut fa);
-        load(b, &mut fb);
-        load(c, &mut fc);
+        // At most four registers each.
+        let regs = |slots: &[u16]| {
+            let mut out = [&NO_LANES; 4];
+            for (o, &slot) in out.iter_mut().zip(slots) {
+                *o = &r.w[slot as usize].0;
+            }
+            out
+        };
+        let (fa, fb, fc, mut fd) = (regs(a), regs(b), regs(c), [NO_LANES; 4]);
+        let (fa, fb, fc) = (&fa[..a.len()], &fb[..b.len()], &fc[..c.len()]);
         if self.tf32check && m.element == Element::Tf32 {
-            for (operand, regs, slots) in [("A", &fa[..a.len()], a), ("B", &fb[..b.len()], b)] {
+            for (operand, regs, slots) in [("A", fa, a), ("B", fb, b)] {
                 for (x, &slot) in regs.iter().zip(slots) {
                     let low = x.iter().fold(0, |o, v| o | v) & TF32_CUT;
                     let clean = |i: usize| r.tw[slot as usize] >> i & 1 == 0;
@@ -128,7 +159,7 @@ impl Exec<'_> {
                 }
             }
         }
-        shape.fragments(&fa[..a.len()], &fb[..b.len()], &fc[..c.len()], &mut fd[..d.len()]);
+        self.level.multiply(&shape, fa, fb, fc, &mut fd[..d.len()]);
         for (x, &slot) in fd.iter().zip(d) {
             put_w(&mut r.w[slot as usize], !0, x);
         }

@@ -77,6 +77,17 @@ impl Bytes {
         fill(&mut self.data[at..at + len], at);
     }
 
+    /// [`Bytes::forget`] of N bytes, at a multiple of N; N is 4 to 64.
+    #[inline(always)]
+    pub fn forget_all<const N: usize>(&mut self, at: usize) {
+        let old = &mut self.known[at / 64];
+        let bits = (!0u64 >> (64 - N)) << (at % 64);
+        self.unknown += (*old & bits).count_ones() as usize;
+        *old &= !bits;
+        self.data[at..at + N].as_chunks_mut::<4>().0.fill(POISON.to_le_bytes());
+    }
+
+    #[inline]
     pub fn mark(&mut self, at: usize, len: usize) {
         if self.unknown > 0 {
             self.each_word(at, len, |word, bits, unknown| {
@@ -107,7 +118,12 @@ impl Bytes {
         (at..at + len).all(|i| self.known[i / 64] >> (i % 64) & 1 != 0)
     }
 
+    #[inline(always)]
     fn each_word(&mut self, at: usize, len: usize, f: impl Fn(&mut u64, u64, &mut usize)) {
+        // An aligned access lies within one word.
+        if at % 64 + len <= 64 && len > 0 {
+            return f(&mut self.known[at / 64], (!0u64 >> (64 - len)) << (at % 64), &mut self.unknown);
+        }
         let (mut i, end) = (at, at + len);
         while i < end {
             let n = (64 - i % 64).min(end - i);

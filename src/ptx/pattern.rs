@@ -9,13 +9,15 @@ use super::exec::union;
 /// Distinct pieces of memory, and what they cost.
 #[derive(Clone, Debug, Default)]
 pub struct Pattern {
-    /// What it is valid for.
+    /// What the pieces are valid for.
     mask: u32,
+    relative: Box<[u32; 32]>,
+    /// What the costs below are valid for, besides: the size of each access, and the first address modulo 32.
     bytes: u32,
     low: u32,
-    relative: Box<[u32; 32]>,
     /// Distinct addresses, in bytes relative to the first active lane's, each with the lanes that point there.
     pub pieces: Vec<(i32, u32)>,
+    // Costs.
     /// The same memory as ranges: offset and length in bytes.
     pub ranges: Vec<(i32, u32)>,
     /// 32-byte sectors of global memory.
@@ -65,28 +67,31 @@ pub const SECTOR: u32 = 32;
 const BANKS: u32 = 32;
 
 impl Pattern {
-    /// The pattern of these lanes, `bytes` each; from the memory of the last time if it is the same.
+    /// The pattern of these lanes, `bytes` each; from the memory of the last time if it is the same. What it costs is only for the
+    /// counters.
     #[inline(always)]
-    pub fn update(&mut self, lanes: &Lanes, bytes: u32) {
-        let low = lanes.first as u32 % SECTOR;
-        // Same mask, size and place within a sector; then all differences.
+    pub fn update(&mut self, lanes: &Lanes, bytes: u32, costs: bool) {
         let mut other = [0; 32];
         for i in 0..32 {
             other[i] = self.relative[i] ^ lanes.relative[i];
         }
-        if (self.mask ^ lanes.mask) | (self.bytes ^ bytes) | (self.low ^ low) | union(other) != 0 {
-            self.compute(lanes.relative, lanes.mask, bytes, low);
+        if (self.mask ^ lanes.mask) | union(other) != 0 {
+            self.compute(lanes.relative, lanes.mask);
+        }
+        let low = lanes.first as u32 % SECTOR;
+        if costs && (self.bytes ^ bytes) | (self.low ^ low) != 0 {
+            self.cost(bytes, low);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn compute(&mut self, relative: [u32; 32], mask: u32, bytes: u32, low: u32) {
-        (self.mask, self.bytes, self.low) = (mask, bytes, low);
+    fn compute(&mut self, relative: [u32; 32], mask: u32) {
+        // No access has 0 bytes: the costs are not those of these lanes.
+        (self.mask, self.bytes) = (mask, 0);
         *self.relative = relative;
-        let lanes = || (0..32usize).filter(|i| mask >> i & 1 == 1);
         self.pieces.clear();
-        for i in lanes() {
+        for i in (0..32usize).filter(|i| mask >> i & 1 == 1) {
             self.pieces.push((relative[i] as i32, 1 << i));
         }
         self.pieces.sort_unstable();
@@ -95,6 +100,14 @@ impl Pattern {
             a.1 |= if same { b.1 } else { 0 };
             same
         });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn cost(&mut self, bytes: u32, low: u32) {
+        (self.bytes, self.low) = (bytes, low);
+        let (relative, mask) = (&self.relative, self.mask);
+        let lanes = || (0..32usize).filter(|i| mask >> i & 1 == 1);
         self.ranges.clear();
         for &(at, _) in &self.pieces {
             match self.ranges.last_mut() {
@@ -149,7 +162,7 @@ mod tests {
 
     fn pattern(bytes: u32, mask: u32, f: impl Fn(u32) -> u32) -> (u32, u32, u32, usize) {
         let mut p = Pattern::default();
-        p.update(&Lanes::narrow(&from_fn(|i| f(i as u32)), mask), bytes);
+        p.update(&Lanes::narrow(&from_fn(|i| f(i as u32)), mask), bytes, true);
         (p.sectors, p.waves, p.ideal, p.pieces.len())
     }
 
@@ -193,14 +206,14 @@ mod tests {
             let bytes = 4 << (a % 3);
             let address: [u32; 32] = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };
-            p.update(&Lanes::narrow(&address, mask), bytes);
+            p.update(&Lanes::narrow(&address, mask), bytes, true);
             let all: u32 = p.ranges.iter().map(|r| r.1).sum();
             let mut touched: Vec<u32> = lanes_of(mask).flat_map(|i| address[i]..address[i] + bytes).collect();
             touched.sort_unstable();
             touched.dedup();
             assert_eq!(all as usize, touched.len());
             let mut fresh = Pattern::default();
-            fresh.update(&Lanes::new(&address.map(u64::from), mask), bytes);
+            fresh.update(&Lanes::new(&address.map(u64::from), mask), bytes, true);
             assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
             // Sectors by brute force.
             let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();

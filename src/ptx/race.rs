@@ -13,8 +13,8 @@
 //!
 //! Strong accesses and atomics do not race with each other. A strong read is not remembered for ordinary writes that come later.
 //!
-//! Memory is watched in granules: 4 bytes, or fewer if the kernel has narrower accesses to that kind of memory. A stamp counts
-//! 65 535 barriers of a block and as many syncs of a warp; beyond these, and for grids of more than 2²⁰ blocks, the check
+//! Memory is watched in granules, which no access divides: of global memory 4 bytes, or fewer if the kernel has narrower accesses to
+//! it; of shared memory up to 16, if all its accesses are that wide. A stamp counts 65 535 barriers of a block and as many syncs of a warp; beyond these, and for grids of more than 2²⁰ blocks, the check
 //! forgets. It never invents: what it reports is a pair of accesses that the rules above leave unordered.
 
 use std::collections::HashMap;
@@ -244,6 +244,21 @@ struct Cell {
     lanes: u32,
 }
 
+impl Cell {
+    /// Remembers a read. True if the last write was of this generation, by another lane (or not only one reads): then look closely.
+    #[inline(always)]
+    fn read_by(&mut self, now: Stamp, lanes: u32) -> bool {
+        let suspect = (self.write.generation() >= now.generation()) & ((lanes & (lanes - 1) != 0) | !self.write.plainly_by(now));
+        // The same warp again with no sync between: only the lanes can be new. After a sync the newer lanes stand for all.
+        let again = self.read.generation() == now.generation();
+        let same = self.read.clocks_and_warp() == now.clocks_and_warp();
+        self.lanes = lanes | if same { self.lanes } else { 0 };
+        self.warps = 1 << now.warp() | if again { self.warps } else { 0 };
+        self.read = now;
+        suspect
+    }
+}
+
 const FRESH: Cell = Cell { write: Stamp(0), read: Stamp(0), warps: 0, lanes: 0 };
 
 /// Shared memory of one block.
@@ -266,7 +281,7 @@ pub struct SharedRaces {
 }
 
 impl SharedRaces {
-    /// For blocks with `bytes` of shared memory; `granule` is the narrowest access that the kernel makes to it, at most 4.
+    /// For blocks with `bytes` of shared memory; `granule` is a power of two that divides each access of the kernel to it.
     pub fn new(bytes: usize, granule: u32, warps: usize) -> SharedRaces {
         SharedRaces {
             shift: granule.trailing_zeros(),
@@ -394,14 +409,36 @@ impl SharedRaces {
     ) -> Result<(), Box<Conflict>> {
         let n = (bytes >> self.shift) as usize;
         let blank = Stamp::new(self.clocks.generation, self.clocks.clock[warp as usize], warp, 0, pc);
-        for &(offset, lanes) in pieces {
-            let from = (base.wrapping_add_signed(offset) >> self.shift) as usize;
-            let stamp = blank.of(lanes.trailing_zeros());
-            if touch == Touch::Read {
-                self.read(from, n, stamp, lanes)?;
-            } else if touch == Touch::StrongRead {
+        let shift = self.shift;
+        let place = |&(offset, lanes): &(i32, u32)| {
+            let from = (base.wrapping_add_signed(offset) >> shift) as usize;
+            (from, blank.of(lanes.trailing_zeros()), lanes)
+        };
+        if touch == Touch::Read {
+            let mut suspect = !self.clocks.known.is_empty();
+            for p in pieces {
+                let (from, stamp, lanes) = place(p);
+                if n == 1 {
+                    suspect |= self.cells[from].read_by(stamp, lanes);
+                } else {
+                    for cell in &mut self.cells[from..from + n] {
+                        suspect |= cell.read_by(stamp, lanes);
+                    }
+                }
+            }
+            if suspect {
+                for p in pieces {
+                    let (from, stamp, lanes) = place(p);
+                    self.check_read(from, n, stamp, lanes)?;
+                }
+            }
+            return Ok(());
+        }
+        for p in pieces {
+            let (from, stamp, lanes) = place(p);
+            if touch == Touch::StrongRead {
                 self.strong_read(from, n, stamp, lanes)?;
-            } else if !self.write_afresh(from, n, stamp, lanes, touch) {
+            } else if !self.write_alone(from, n, stamp, lanes, touch) {
                 for i in from..from + n {
                     self.write(i, stamp, lanes, touch)?;
                 }
@@ -410,56 +447,48 @@ impl SharedRaces {
         Ok(())
     }
 
-    /// An ordinary write of one lane to granules that nobody has touched since the last barrier, or the arrival of a copy. False,
+    /// A write of one lane, or its copy or the arrival of one, to granules that nobody else has touched since the last barrier. False,
     /// and nothing done, if it is not that.
     #[inline(always)]
-    fn write_afresh(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> bool {
+    fn write_alone(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> bool {
         let generation = now.generation();
         let new = match touch {
             Touch::Copy => now.pending_copy(),
             Touch::Write | Touch::Arrived => now,
             _ => return false,
         };
-        if lanes & (lanes - 1) != 0 {
+        if lanes & (lanes - 1) != 0 || !self.clocks.known.is_empty() || generation >= LIMIT {
             return false;
         }
+        let warps = 1 << now.warp();
         let cells = &mut self.cells[from..from + n];
-        let mut fresh = true;
+        let mut alone = true;
         for c in cells.iter() {
-            let written = c.write.generation() >= generation && !(touch == Touch::Arrived && c.write.pending());
-            fresh &= !written & (c.read.generation() < generation);
+            let unwritten = c.write.generation() < generation;
+            let own = if touch == Touch::Arrived { c.write.pending() } else { c.write.plainly_by(now) };
+            let unread = (c.read.generation() < generation) | ((c.warps == warps) & (c.lanes == lanes));
+            alone &= (unwritten | own) & unread;
         }
-        if fresh {
-            cells.iter_mut().for_each(|c| c.write = new);
+        if alone {
+            for c in cells {
+                (c.write, c.read) = (new, Stamp(0));
+            }
             self.copies |= touch == Touch::Copy;
         }
-        fresh
+        alone
     }
 
-    #[inline(always)]
-    fn read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
-        let (warp, generation) = (1 << now.warp(), now.generation());
-        let mut suspect = false;
-        for cell in &mut self.cells[from..from + n] {
-            // The last write was of this generation, by another lane (or not only one reads): look closely.
-            suspect |= cell.write.generation() >= generation && (lanes & (lanes - 1) != 0 || !cell.write.plainly_by(now));
-            // The same warp again with no sync between: only the lanes can be new. After a sync the newer lanes stand for all.
-            let again = cell.read.generation() == generation;
-            let same = cell.read.clocks_and_warp() == now.clocks_and_warp();
-            cell.lanes = lanes | if same { cell.lanes } else { 0 };
-            cell.warps = warp | if again { cell.warps } else { 0 };
-            cell.read = now;
-        }
-        if suspect {
-            for i in from..from + n {
-                let last = self.cells[i].write;
-                if last.generation() >= generation {
-                    self.check_write(i, last, now, lanes, Touch::Read)?;
-                }
+    /// A read that was remembered: whether the last write is ordered before it.
+    #[inline(never)]
+    fn check_read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
+        for i in from..from + n {
+            let last = self.cells[i].write;
+            if last.generation() >= now.generation() {
+                self.check_write(i, last, now, lanes, Touch::Read)?;
             }
-        }
-        if !self.clocks.known.is_empty() {
-            (from..from + n).for_each(|i| self.read_precisely(i as u32, now));
+            if !self.clocks.known.is_empty() {
+                self.read_precisely(i as u32, now);
+            }
         }
         Ok(())
     }
@@ -706,8 +735,8 @@ pub struct GlobalRaces {
 }
 
 impl GlobalRaces {
-    /// For buffers of these sizes in bytes (0: read only) and a grid of `blocks`; `granule` is the narrowest access that the kernel
-    /// makes, at most 4.
+    /// For buffers of these sizes in bytes (0: read only) and a grid of `blocks`; `granule` is a power of two that
+    /// divides each access of the kernel.
     pub fn new(sizes: Vec<usize>, granule: u32, blocks: u64) -> GlobalRaces {
         GlobalRaces {
             shift: granule.trailing_zeros(),

@@ -1,10 +1,13 @@
-//! The run loop, compiled for every instruction set that a machine may turn out to have. Lane loops are plain Rust over arrays;
-//! what makes them fast is that this function switches AVX on around all of them. Without it a multiply-add is a library call
-//! for each lane, twenty times slower. All `unsafe` of the emulator is here.
+//! The run loop, and what of the rest takes its time, compiled for every instruction set that a machine may turn out to have. Lane
+//! loops are plain Rust over arrays; what makes them fast is that these functions switch AVX on around all of them. Without it a
+//! multiply-add is a library call for each lane, twenty times slower. All `unsafe` of the emulator is here.
 
-use super::exec::{Exec, run};
+use super::exec::{self, Exec};
 use super::fault::Raised;
-use super::state::{Group, Warp};
+use super::num::Lanes;
+use super::num::mma::Mma;
+use super::op::Op;
+use super::state::{Group, Regs, Warp};
 
 /// What the machine can do. Only detection makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,31 +53,107 @@ impl Level {
             Isa::Avx512 => "avx512",
         }
     }
+}
 
+/// Methods of [`Level`] that call a function as it is compiled for the level. The function has to be inlined always.
+macro_rules! at_level {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $f:path;)*) => {
+        impl Level {
+            $($(#[$doc])* pub fn $name(self, $($arg: $ty),*) $(-> $ret)? {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    $f($($arg),*)
+                }
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    $f($($arg),*)
+                }
+                match self.0 {
+                    Isa::Portable => $f($($arg),*),
+                    // SAFETY: a Level with this instruction set exists only if the machine has it.
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => unsafe { avx2($($arg),*) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => unsafe { avx512($($arg),*) },
+                }
+            })*
+        }
+    };
+}
+
+at_level! {
     /// Runs a group of lanes.
-    pub fn run(self, x: &mut Exec, w: &mut Warp, g: Group) -> Raised {
-        match self.0 {
-            Isa::Portable => run(x, w, g),
-            // SAFETY: a Level with this instruction set exists only if the machine has it.
+    fn run(x: &mut Exec, w: &mut Warp, g: Group) -> Raised = exec::run;
+    /// `cp.async`.
+    fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised = Exec::copy_begin;
+    fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
+    fn ldmatrix(x: &mut Exec, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised = Exec::ldmatrix;
+    fn fragments(m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) = Mma::fragments;
+}
+
+impl Level {
+    /// [`Mma::fragments`] with the same results on every level.
+    pub fn multiply(self, m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) {
+        match (self.0, a, b, c) {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { avx2(x, w, g) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512(x, w, g) },
+            (Isa::Avx512, &[a0, a1, a2, a3], &[b0, b1], &[c0, c1, c2, c3]) if m.is_tf32() => {
+                // SAFETY: a Level with this instruction set exists only if the machine has it.
+                unsafe { tf32(&[a0, a1, a2, a3], &[b0, b1], &[c0, c1, c2, c3], d) }
+            }
+            _ => self.fragments(m, a, b, c, d),
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn avx2(x: &mut Exec, w: &mut Warp, g: Group) -> Raised {
-    run(x, w, g)
-}
-
+/// The product that convolutions are made of, m16n8k8 in tf32, exact sums: a row of D is eight f64 in one register. Of four
+/// neighbouring lanes, registers 2h and 2h + 1 of C hold the even and the odd columns of a row, so columns go in the order 0 2 4 6
+/// 1 3 5 7 all the way. The compiler, left to [`Mma::fragments`], takes twice as long.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
-fn avx512(x: &mut Exec, w: &mut Warp, g: Group) -> Raised {
-    run(x, w, g)
+fn tf32(a: &[&Lanes; 4], b: &[&Lanes; 2], c: &[&Lanes; 4], d: &mut [Lanes]) {
+    use super::num::float::NAN;
+    use super::num::half::TF32_CUT;
+    use std::arch::x86_64::*;
+    let widen = |x: __m256i| _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_andnot_si256(_mm256_set1_epi32(TF32_CUT as i32), x)));
+    let four = |x: &Lanes, i: usize| -> [u32; 4] { x[4 * i..4 * i + 4].try_into().expect("four lanes") };
+    // Lanes 4·j to 4·j + 3 of register r hold column j of B, its k from 4·r.
+    let mut rows_b = [_mm512_setzero_pd(); 8];
+    for r in 0..2 {
+        let even = transpose([four(b[r], 0), four(b[r], 2), four(b[r], 4), four(b[r], 6)]);
+        let odd = transpose([four(b[r], 1), four(b[r], 3), four(b[r], 5), four(b[r], 7)]);
+        for k in 0..4 {
+            rows_b[4 * r + k] = widen(_mm256_set_m128i(bytemuck::cast(odd[k]), bytemuck::cast(even[k])));
+        }
+    }
+    // Lanes 4·i to 4·i + 3 of registers 0 and 2 hold row i of A, of 1 and 3 row i + 8.
+    let mut wide_a = [[0f64; 32]; 4];
+    for (to, a) in wide_a.iter_mut().zip(a) {
+        for q in 0..4 {
+            let part: [u32; 8] = a[8 * q..8 * q + 8].try_into().expect("eight lanes");
+            let x = widen(bytemuck::cast(part));
+            let x: [f64; 8] = bytemuck::cast([_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd::<1>(x)]);
+            to[8 * q..8 * q + 8].copy_from_slice(&x);
+        }
+    }
+    for h in 0..2 {
+        for i in 0..8 {
+            // Two halves, not an array of both: that would go through memory, and wait there.
+            let (even, odd): (__m128, __m128) = (bytemuck::cast(four(c[2 * h], i)), bytemuck::cast(four(c[2 * h + 1], i)));
+            let mut sum = _mm512_cvtps_pd(_mm256_set_m128(odd, even));
+            for k in 0..8 {
+                sum = _mm512_fmadd_pd(_mm512_set1_pd(wide_a[h + k / 4 * 2][4 * i + k % 4]), rows_b[k], sum);
+            }
+            let sum = _mm512_cvtpd_ps(sum);
+            let nan = _mm256_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum);
+            let sum = _mm256_mask_blend_ps(nan, sum, _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32)));
+            let (even, odd) = (_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
+            d[2 * h][4 * i..4 * i + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(even));
+            d[2 * h + 1][4 * i..4 * i + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(odd));
+        }
+    }
 }
 
 /// Rows become columns: what four lanes load, four words each, becomes a part of four registers. The compiler does not find these
@@ -101,5 +180,47 @@ pub(crate) fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
     {
         let [a, b, c, d] = rows;
         [[a[0], b[0], c[0], d[0]], [a[1], b[1], c[1], d[1]], [a[2], b[2], c[2], d[2]], [a[3], b[3], c[3], d[3]]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::num::mma::{Element, Tensor};
+    use super::*;
+    use crate::core::rng::philox;
+
+    fn refs(regs: &[Lanes]) -> Vec<&Lanes> {
+        regs.iter().collect()
+    }
+
+    /// Ordinary, extreme and non-finite operands, whatever an instruction's registers may hold.
+    #[test]
+    fn levels_multiply_alike() {
+        let mut nans = 0;
+        for (element, k) in [(Element::F16, 16), (Element::Bf16, 8), (Element::Tf32, 4), (Element::Tf32, 8)] {
+            for model in [Tensor::Ideal, Tensor::Ampere] {
+                let m = Mma::new(element, false, k, model).unwrap();
+                let (ra, rb, rc) = m.registers();
+                for round in 0..40 {
+                    let regs = |n: usize, operand: u32| -> Vec<Lanes> {
+                        let draw = |i: u32| philox([round, operand], [i, 0, 0, 0])[0];
+                        // Half the rounds: f32 of ordinary size.
+                        let bits = |x: u32| if round % 2 == 0 { ((x % 9_999) as f32 - 5e3).to_bits() } else { x };
+                        (0..n as u32).map(|r| std::array::from_fn(|i| bits(draw(32 * r + i as u32)))).collect()
+                    };
+                    let (a, b, c) = (regs(ra, 0), regs(rb, 1), regs(rc, 2));
+                    let (a, b, c) = (refs(&a), refs(&b), refs(&c));
+                    let mut want = vec![[0; 32]; rc];
+                    m.fragments(&a, &b, &c, &mut want);
+                    nans += want.iter().flatten().filter(|&&x| f32::from_bits(x).is_nan()).count();
+                    for level in Level::all() {
+                        let mut d = vec![[0; 32]; rc];
+                        level.multiply(&m, &a, &b, &c, &mut d);
+                        assert!(d == want, "{} {m:?}, round {round}", level.name());
+                    }
+                }
+            }
+        }
+        assert!(nans > 100, "{nans}");
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Watched {
     pub shared: usize,
     /// Bytes of each buffer, and whether the kernel may write to it.
     pub buffers: Vec<(u64, bool)>,
-    /// The narrowest accesses to shared and to global memory, in bytes.
+    /// What all accesses to shared and to global memory are multiples of, in bytes.
     pub narrowest: (u32, u32),
 }
 
@@ -40,8 +40,8 @@ impl Watch {
     pub fn new(l: Watched, race: bool, count: bool) -> Watch {
         let sizes = || l.buffers.iter().map(|&(len, write)| if write { len as usize } else { 0 }).collect();
         Watch {
-            shared: race.then(|| SharedRaces::new(l.shared, l.narrowest.0.min(4), l.warps)),
-            global: race.then(|| GlobalRaces::new(sizes(), l.narrowest.1.min(4), l.blocks)),
+            shared: race.then(|| SharedRaces::new(l.shared, l.narrowest.0, l.warps)),
+            global: race.then(|| GlobalRaces::new(sizes(), l.narrowest.1, l.blocks)),
             clocks: GlobalClocks::new(0, l.warps),
             traffic: count.then(|| Traffic::new(l.buffers.iter().map(|b| b.0).collect())),
             patterns: (0..l.ops).map(|_| [None, None]).collect(),
@@ -63,7 +63,7 @@ impl Watch {
     #[inline(always)]
     pub fn shared(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
         let p = self.patterns[pc][0].get_or_insert_default();
-        p.update(at, bytes);
+        p.update(at, bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic
             && touch != Touch::Arrived
         {
@@ -90,7 +90,7 @@ impl Watch {
             return Ok(());
         }
         let p = self.patterns[pc][1].get_or_insert_default();
-        p.update(at, bytes);
+        p.update(at, bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic {
             t.global(operation(touch), pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), bytes);
         }

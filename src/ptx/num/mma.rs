@@ -119,6 +119,11 @@ impl Mma {
         if exists { Some(Mma { element, half_sum, k, model }) } else { None }
     }
 
+    /// m16n8k8 in tf32 with exact sums.
+    pub fn is_tf32(&self) -> bool {
+        (self.element, self.k, self.model) == (Element::Tf32, 8, Tensor::Ideal)
+    }
+
     /// Multiply-adds of one m16n8 instruction.
     pub const fn macs(&self) -> u64 {
         16 * 8 * self.k as u64
@@ -131,7 +136,8 @@ impl Mma {
     }
 
     /// `mma.sync.m16n8k…`: fragments as the ISA lays them out; as many registers as [`Mma::registers`] says.
-    pub fn fragments(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes]) {
+    #[inline(always)]
+    pub fn fragments(&self, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) {
         dispatch!(self, fragments(self, a, b, c, d))
     }
 
@@ -229,8 +235,8 @@ impl Mma {
 }
 
 /// Gathers the fragments into matrices, multiplies, and deals D out again.
-#[inline]
-fn fragments<E: Kind, const KK: usize, const H: bool>(m: &Mma, a: &[Lanes], b: &[Lanes], c: &[Lanes], d: &mut [Lanes]) {
+#[inline(always)]
+fn fragments<E: Kind, const KK: usize, const H: bool>(m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) {
     let (mut ma, mut mb, mut mc) = ([[0; KK]; 16], [[0; N]; KK], [[0; N]; 16]);
     let single = E::ELEMENT == Element::Tf32;
     let widen = |x: u32| E::ELEMENT.widen(x);
@@ -616,6 +622,7 @@ mod tests {
                 }
             }
             let mut d = vec![[0u32; 32]; rc];
+            let [fa, fb, fc] = [&fa, &fb, &fc].map(|f| f.iter().collect::<Vec<_>>());
             m.fragments(&fa, &fb, &fc, &mut d);
             let mut want = c.clone();
             m.product(&a, &b, &mut want);
