@@ -41,12 +41,12 @@ __device__ __forceinline__ float smaller(float a, float b) { return fminf(a, b);
 __device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ unsigned earlier(unsigned a, unsigned b) { return min(a, b); }
 
-// x of all threads of a block put together, known to all of them: lanes by a butterfly, then warps in order.
-template <typename T> __device__ __forceinline__ T together(T (*f)(T, T), T x) {
+// x of all threads of a block put together, known to all of them: lanes by a butterfly, then warps in order. Each CALL of a kernel
+// has memory of its own, so that none waits for the readers of another; in no loop.
+template <int CALL, typename T> __device__ __forceinline__ T together(T (*f)(T, T), T x) {
     __shared__ T warp[32];
     #pragma unroll
     for (unsigned far = 16; far > 0; far /= 2) x = f(x, __shfl_xor_sync(~0u, x, far));
-    __syncthreads();  // the last call's readers are done
     if (threadIdx.x % 32 == 0) warp[threadIdx.x / 32] = x;
     __syncthreads();
     x = warp[0];
@@ -69,17 +69,17 @@ __device__ __forceinline__ Stats stats(const float *m, const Cam &c) {
             float x = rectified(m[p], c);
             s.lo = fminf(s.lo, x), s.hi = fmaxf(s.hi, x);
         }
-        s.lo = together(smaller, s.lo), s.hi = together(larger, s.hi);
+        s.lo = together<0>(smaller, s.lo), s.hi = together<1>(larger, s.hi);
     }
     if (c.norm == Sigmoid) {
         double sum = 0, squares = 0;
         for (unsigned p = threadIdx.x; p < c.pixels; p += blockDim.x) sum += rectified(m[p], c);
-        s.mean = together(add, sum) / c.pixels;
+        s.mean = together<2>(add, sum) / c.pixels;
         for (unsigned p = threadIdx.x; p < c.pixels; p += blockDim.x) {
             double x = rectified(m[p], c) - s.mean;
             squares += x * x;
         }
-        s.deviation = sqrt(together(add, squares) / c.pixels);
+        s.deviation = sqrt(together<3>(add, squares) / c.pixels);
     }
     return s;
 }
@@ -201,7 +201,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
         }
     }
     float total = 1;
-    if (c.norm == ByWeight) total = (float)(together(add, sigma) + 1e-6);
+    if (c.norm == ByWeight) total = (float)(together<4>(add, sigma) + 1e-6);
     __syncthreads();
     w += (size_t)c.first * c.k;
     for (unsigned k = t; k < c.k; k += 512) {
@@ -215,14 +215,17 @@ extern "C" __global__ void __launch_bounds__(512, 1)
 // computes  m[n,p] = Σ_k v[n,k] f[n,p,k]
 // shapes    f N·h·w·K   v N·K   m N·h·w      contiguous
 // grid      x: 32 pixels   y: pictures                                 256 threads, a warp to four pixels
-// memory    f read once, v once per four pixels from L1; float4 where K % 4 == 0
+// memory    f read once, v once per block; K floats shared; float4 where K % 4 == 0
 // numerics  lanes along k, then a butterfly: same bits every run
 // measured  not on a GPU; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_map_fwd_f32(float *__restrict__ m, const float *__restrict__ f, const float *__restrict__ v, Cam c) {
+    extern __shared__ __align__(16) float vector[];
     unsigned lane = threadIdx.x % 32, first = blockIdx.x * 32 + threadIdx.x / 32 * 4;
+    for (unsigned k = threadIdx.x; k < c.k; k += 256) vector[k] = v[(size_t)blockIdx.y * c.k + k];
+    __syncthreads();
     if (first >= c.pixels) return;
-    float x = dots(f + (size_t)blockIdx.y * c.pixels * c.k, first, c.pixels, v + (size_t)blockIdx.y * c.k, c);
+    float x = dots(f + (size_t)blockIdx.y * c.pixels * c.k, first, c.pixels, vector, c);
     if (lane < 4 && first + lane < c.pixels) m[blockIdx.y * c.pixels + first + lane] = x;
 }
 
@@ -256,7 +259,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     double chosen = 0, phi = select[n];
     for (unsigned a = t; a < c.n; a += blockDim.x) chosen += select[a];
-    chosen = together(add, chosen);
+    chosen = together<5>(add, chosen);
     if (phi == 0 || chosen == 0) {
         for (unsigned j = t; j < c.w; j += blockDim.x) dmap[offset + j] = 0;
         if (t == 0) error[n * c.h + i] = 0;
@@ -281,7 +284,7 @@ extern "C" __global__ void __launch_bounds__(256)
         column[q] = sum;
         squares += own;
     }
-    squares = together(add, squares);
+    squares = together<6>(add, squares);
     if (t == 0) error[n * c.h + i] = phi * squares / (c.divisor * chosen);
     float kappa = (float)(2 * phi / (c.divisor * chosen));
     for (unsigned j = t / 32; j < c.w; j += blockDim.x / 32) {
@@ -324,8 +327,8 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             if (x == s.lo) lowest = min(lowest, p);
             if (x == s.hi) highest = min(highest, p);
         }
-        s1 = together(add, s1), s2 = together(add, s2);
-        lowest = together(earlier, lowest), highest = together(earlier, highest);
+        s1 = together<7>(add, s1), s2 = together<8>(add, s2);
+        lowest = together<9>(earlier, lowest), highest = together<10>(earlier, highest);
         if (!c.stopgrad) {
             at_hi = -(float)s2 / range;
             if (c.norm == Minmax) at_lo = (float)(s2 - s1) / range;
@@ -336,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             float g = dmap[p] * scale * map[p] * (1 - map[p]) * (float)c.temperature;
             s1 += g, s2 += g * (rectified(m[p], c) - s.mean) / wide;
         }
-        s1 = together(add, s1) / c.pixels, s2 = together(add, s2);
+        s1 = together<11>(add, s1) / c.pixels, s2 = together<12>(add, s2);
         spread = s.deviation > 0 ? s2 / (wide * c.pixels * s.deviation) : 0;
     }
     for (unsigned p = t; p < c.pixels; p += 256) {
@@ -388,8 +391,8 @@ extern "C" __global__ void __launch_bounds__(512, 1)
             total += fabsf(alpha(z[i], c));
             product += (double)alpha(z[i], c) * slopes[i];
         }
-        sigma = (float)(together(add, total) + 1e-6);
-        through = (float)(-together(add, product) / ((double)sigma * sigma));
+        sigma = (float)(together<13>(add, total) + 1e-6);
+        through = (float)(-together<14>(add, product) / ((double)sigma * sigma));
     }
     for (unsigned i = t; i < c.units; i += 512) {
         float x = alpha(z[i], c);
@@ -462,7 +465,10 @@ extern "C" __global__ void __launch_bounds__(128)
             }
         }
         #pragma unroll
-        for (unsigned i = 0; i < 4 && first + i < c.d; i++) dw[(size_t)(first + i) * c.k + k] = sum[i];
+        for (unsigned i = 0; i < 4; i++) {
+            if (i % 2 == 0 && first + i >= c.d) break;   // the number of units is even
+            dw[(size_t)(first + i) * c.k + k] = sum[i];
+        }
     }
     if (db && blockIdx.x == 0 && threadIdx.x < 4 && first + threadIdx.x < c.d) {
         float sum = 0;

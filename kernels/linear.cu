@@ -49,11 +49,12 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
     float sum[ROWS] = {};
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = p + (size_t)min(first + i, rows - 1) * step_a;
-    for (unsigned r = begin; r < end; r++) {
+    unsigned r = begin;   // no sum is empty
+    do {
         float f = q[(size_t)r * width + c];
         #pragma unroll
         for (unsigned i = 0; i < ROWS; i++) sum[i] = fmaf(row[i][(size_t)r * step_r], f, sum[i]);
-    }
+    } while (++r < end);
     // No block is without a first row.
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) {

@@ -40,12 +40,16 @@ template <int V> __device__ void pool(float *__restrict__ y, const float *__rest
     const float *image = x + size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
     Vec<V> best = {};
     bool first = true;
-    for (unsigned h = down.start; h < down.end; h++)
-        for (unsigned w = across.start; w < across.end; w++) {
+    // No window is empty: it begins in the picture, or in padding of at most half its size.
+    unsigned h = down.start;
+    do {
+        unsigned w = across.start;
+        do {
             Vec<V> v = load<V>(image, (size_t(h) * p.x.w + w) * p.x.c);
             for (int k = 0; k < V; k++) best[k] = first || v[k] > best[k] ? v[k] : best[k];
             first = false;
-        }
+        } while (++w < across.end);
+    } while (++h < down.end);
     store<V>(y, ((size_t(o.n) * p.y.h + o.h) * p.y.w + o.w) * p.y.c + o.c, best);
 }
 

@@ -400,7 +400,7 @@ pub fn cases() -> Vec<Case> {
     let train = || BatchNormTrain { eps: EPS, momentum: MOMENTUM, slope: 1.0 };
     let eval = || BatchNormEval { eps: EPS, slope: 1.0 };
     // On a GPU: channels one by one and by fours, one below, at and above the 64 pixels of a block, tiles of 32 groups with a rest,
-    // more shares than the 32 rows that add them up take in four turns.
+    // more shares than the 32 rows that add them up take in four turns, and than they take in one.
     let sizes = [
         shape(2, 5, 7, 3),
         shape(3, 10, 9, 17),
@@ -412,6 +412,7 @@ pub fn cases() -> Vec<Case> {
         shape(2, 3, 11, 33),
         shape(7, 1, 1, 4),
         shape(1, 91, 91, 17),
+        shape(1, 51, 50, 4),
     ];
     let mut rows: Vec<Case> = sizes.iter().map(|&s| case(format!("train {s}"), train(), &inputs(s))).collect();
     rows.extend(sizes.iter().map(|&s| case(format!("eval {s}"), eval(), &inputs(s))));

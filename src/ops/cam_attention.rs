@@ -561,7 +561,8 @@ impl Op for CamAttention {
         let call = g.call("cam_attention_head_fwd_f32")?.grid([n, 1, 1]).block(512).shared(shared);
         call.write(z).write(v).read(mean).read(head).read(bias).value(&p).go()?;
 
-        let call = g.call("cam_attention_map_fwd_f32")?.grid([(h * w).div_ceil(32), n, 1]).block(256);
+        let shared = Self::shared(g, "cam_attention_map_fwd_f32", k, &format!("{k} channels"))?;
+        let call = g.call("cam_attention_map_fwd_f32")?.grid([(h * w).div_ceil(32), n, 1]).block(256).shared(shared);
         call.write(raw).read(f).read(v).value(&p).go()?;
 
         let shared = Self::shared(g, "cam_attention_error_fwd_f32", 3 * w + columns, &format!("masks {columns} pixels wide"))?;
@@ -647,6 +648,11 @@ pub fn cases() -> Vec<Case> {
         row("many pixels", CamAttention { norm: Norm::Sigmoid, ..base() }, (2, 17, 16, 37), 6, (5, 5)),
         row("many units", CamAttention { norm: Norm::Weight, units: Units::All, ..base() }, (2, 1, 2, 514), 516, (1, 2)),
         row("wide maps", CamAttention { units: Units::All, ..base() }, (2, 2, 70, 33), 6, (2, 70)),
+        // The same in turns of four, and maps wider than the block that works on them.
+        row("very many pixels", CamAttention { norm: Norm::Sigmoid, ..base() }, (1, 33, 32, 3), 6, (5, 5)),
+        row("maps wider than masks", base(), (3, 2, 70, 3), 10, (2, 3)),
+        row("276 channels", CamAttention { norm: Norm::None, ..base() }, (2, 3, 2, 276), 2, (2, 2)),
+        row("101 channels", CamAttention { norm: Norm::None, ..base() }, (2, 3, 2, 101), 12, (2, 2)),
         row("minmax", base(), (32, 16, 16, 512), 128, (64, 64)).bench("stage 2"),
     ];
     // Each of a thread's eight pixels is the first behind the picture.

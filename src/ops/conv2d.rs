@@ -207,11 +207,12 @@ impl Op for Conv2d {
 /// (pixels, channels, filters) of 1×1 layers. Between them, their sizes end at every place of a GPU tile at which a thread asks
 /// whether it is still inside. Not of the largest tiles: those are for results of a million values.
 #[rustfmt::skip]
-const EDGES: [(usize, usize, usize); 54] = [
+const EDGES: [(usize, usize, usize); 58] = [
     // Channels that do not come in fours: tiles 128x64, 64x48, 64x64, 128x8, 8x48.
     (137, 12, 69), (153, 36, 78), (169, 9, 87), (185, 33, 92), (201, 10, 37), (217, 34, 46), (233, 11, 55), (249, 35, 60),
     (17, 65, 65), (18, 66, 66), (19, 67, 67), (20, 97, 68), (21, 98, 34), (22, 99, 35), (23, 49, 37), (24, 51, 36),
     (60, 3, 5), (70, 5, 7), (66, 7, 6), (65, 1, 2), (30, 2, 1), (80, 6, 3),
+    (10, 6, 3), (35, 3, 5), (100, 5, 7), (120, 3, 6),
     // In fours: 32x64, 128x128 filters.
     (69, 68, 132), (77, 76, 124), (85, 84, 116), (93, 124, 108), (37, 92, 100), (45, 132, 92), (53, 100, 84), (61, 108, 76),
     // 64x64 filters, 32x64 filters and 128x32.
@@ -219,7 +220,7 @@ const EDGES: [(usize, usize, usize); 54] = [
     (9, 20, 28), (25, 28, 20), (41, 24, 24), (57, 20, 20), (73, 28, 28), (89, 20, 28), (233, 28, 20), (128, 20, 28),
     // 128x16, 128x8 and 128x3.
     (9, 4, 12), (40, 12, 4), (70, 8, 12), (100, 12, 8), (41, 8, 4),
-    (70, 1, 4), (20, 2, 8), (30, 3, 4), (20, 4, 1), (70, 4, 2), (66, 8, 3),
+    (126, 1, 4), (125, 2, 8), (30, 3, 4), (20, 4, 1), (70, 4, 2), (66, 8, 3),
 ];
 
 pub fn cases() -> Vec<Case> {
@@ -259,13 +260,21 @@ pub fn cases() -> Vec<Case> {
         row("from a picture", Conv2d::new(1, 1), shape(1, 9, 15, 3), 12, (3, 3), true),
         row("from a picture, 64x48 filters", Conv2d::new(2, 1), shape(1, 10, 14, 3), 36, (4, 4), true),
         row("pixels in splits", Conv2d::new(1, 1), shape(1, 23, 25, 4), 8, (3, 3), true),
-        row("128x64 tiles", Conv2d::new(1, 0), shape(1, 7, 311, 4), 452, (1, 1), true).only(Set::of(2)),
-        row("128x64 tiles, dgrad", Conv2d::new(1, 0), shape(1, 7, 311, 452), 4, (1, 1), true).only(Set::of(0)),
         row("64 px", Conv2d::new(2, 1), shape(32, 64, 64, 3), 64, (4, 4), true).bench("encoder.0"),
         row("64 px", Conv2d::new(2, 1), shape(32, 32, 32, 64), 128, (4, 4), true).bench("encoder.2"),
         row("16 px", Conv2d::new(1, 1), shape(32, 16, 16, 256), 256, (3, 3), true).bench("encoder.12"),
         row("64 px", Conv2d::new(1, 1), shape(8, 64, 64, 64), 64, (3, 3), true).bench("vgg.2"),
     ];
+    // The 128x64 tiles are for results that give each of 132 multiprocessors one: few pixels and many channels do, with little work.
+    // They end at each of a thread's rows and columns.
+    rows.extend([5, 21, 37, 53, 77, 93, 109, 125].into_iter().enumerate().flat_map(|(i, pixels)| {
+        let channels = 131 * 64 + 8 * i + 4;
+        let (x, op) = (|c| shape(1, 1, pixels, c), Conv2d::new(1, 0));
+        [
+            row(&format!("128x64 tiles, {pixels} pixels to {channels}"), op, x(4), channels, (1, 1), true).only(Set::of(2)),
+            row(&format!("128x64 tiles, {pixels} pixels from {channels}"), op, x(channels), 4, (1, 1), true).only(Set::of(0)),
+        ]
+    }));
     rows.extend(EDGES.iter().map(|&(pixels, c, k)| {
         row(&format!("{pixels} pixels, {c} to {k}"), Conv2d::new(1, 0), shape(1, 1, pixels, c), k, (1, 1), true)
     }));

@@ -142,6 +142,10 @@ pub fn cases() -> Vec<Case> {
         let op = MaxPool { kernel, stride, pad, ceil };
         case(format!("k{kernel}s{stride}p{pad}{} {s}", if ceil { " ceil" } else { "" }), op, &[(s, Fill::Distinct)])
     };
+    let ties = |kernel, stride, pad, s| {
+        let op = MaxPool { kernel, stride, pad, ceil: false };
+        case(format!("k{kernel}s{stride}p{pad} {s}, ties"), op, &[(s, Fill::Binary)]).withholds()
+    };
     vec![
         row(2, 2, 0, false, shape(2, 6, 4, 3)),
         row(2, 2, 0, false, shape(1, 5, 7, 2)),
@@ -164,6 +168,12 @@ pub fn cases() -> Vec<Case> {
         row(5, 2, 2, false, shape(1, 6, 9, 4)),
         row(7, 1, 3, false, shape(1, 3, 8, 4)),
         row(6, 2, 3, true, shape(1, 4, 7, 1)),
+        // Windows that overlap, and pixels that lie in none.
+        row(3, 2, 0, false, shape(2, 6, 8, 2)),
+        // Equal values: the first wins, also between windows.
+        ties(2, 2, 0, shape(2, 6, 8, 4)),
+        ties(3, 2, 0, shape(2, 9, 8, 3)),
+        ties(3, 1, 1, shape(1, 6, 7, 2)),
         row(2, 2, 0, false, shape(32, 64, 64, 64)).bench("vgg.4"),
     ]
 }

@@ -22,7 +22,7 @@ pub struct Case {
     pub label: String,
     /// The inputs whose gradients are checked.
     pub wants: Set,
-    /// The op withholds a part of its gradient on purpose, so difference quotients must not agree.
+    /// The op withholds a part of its gradient on purpose, or the inputs lie on kinks: difference quotients must not agree.
     pub withholds: bool,
 }
 
