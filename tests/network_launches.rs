@@ -1,18 +1,23 @@
 //! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages with
-//! the very shapes of its layer (two pictures a batch), both passes, under every check and three schedules of blocks and
-//! warps. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`, those of the
-//! others bit by bit with the first. At 64 pixels convolutions also run with `precision = tf32` and `3xtf32`; at 128 and 256 these
-//! two would take longer than all else together; their kernels' tile edges are rows of `tests/kernels.rs`.
+//! the very shapes of its layer, both passes, under every check and three schedules of blocks and warps; convolutions with `precision`
+//! f32, tf32 and 3xtf32. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`,
+//! those of the others bit by bit with the first.
+//!
+//! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
+//! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
+//! launches the same kernels for a layer as another one does not run them again.
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, epsilon, inputs, normals, terms};
+use common::{Bench, SCHEDULES, agree, bits, epsilon, inputs, kernels, normals, terms};
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
-use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::device::kernels::KERNELS;
+use lae_engine::device::{Device, Precision};
 use lae_engine::ops::Case;
 use lae_engine::train::config::TrainConfig;
 use lae_engine::train::step::{Networks, Stage1, Stage2};
@@ -29,17 +34,62 @@ fn rows(size: usize) -> Vec<Case> {
     rows
 }
 
-fn run(size: usize, case: &Case) -> Result<(), Failed> {
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];
+
+fn convolves(case: &Case) -> bool {
+    matches!(case.op.name(), "conv2d" | "conv_transpose2d")
+}
+
+/// Those of which each launches other kernels than the ones before it.
+fn precisions(case: &Case) -> Vec<Precision> {
+    let mut seen: Vec<Kernels> = Vec::new();
+    let mut new = |&p: &Precision| {
+        let k = kernels(case, p);
+        let new = !seen.contains(&k);
+        seen.push(k);
+        new
+    };
+    PRECISIONS.into_iter().take(if convolves(case) { 3 } else { 1 }).filter(|p| new(p)).collect()
+}
+
+type Kernels = BTreeSet<&'static str>;
+
+/// What the same convolution of `n` pictures launches, in all precisions.
+fn of_pictures(case: &Case, n: u32) -> (Case, Kernels) {
+    let mut case = case.clone();
+    case.inputs[0].0.n = n;
+    let kernels = PRECISIONS.iter().flat_map(|&p| kernels(&case, p)).collect();
+    (case, kernels)
+}
+
+/// A large batch: 64, the paper's, launches the same kernels, but to find that out takes 5 GB.
+const LARGE: u32 = 8;
+
+/// Convolutions at more than 64 pixels get one picture if that leaves out no kernel of large batches. Returns what is left out all
+/// the same, and how many kernels there are.
+fn shrink(cases: &mut [(usize, Case)]) -> (Kernels, usize) {
+    let convolutions = || (0..cases.len()).filter(|&i| convolves(&cases[i].1));
+    let full: Kernels = convolutions().flat_map(|i| of_pictures(&cases[i].1, LARGE).1).collect();
+    let mut run: Kernels = convolutions().flat_map(|i| of_pictures(&cases[i].1, if cases[i].0 > 64 { 1 } else { 2 }).1).collect();
+    let large: Vec<usize> = convolutions().filter(|&i| cases[i].0 > 64).collect();
+    for i in large {
+        let (one, two) = (of_pictures(&cases[i].1, 1), of_pictures(&cases[i].1, 2));
+        if two.1.iter().any(|k| full.contains(k) && !run.contains(k)) {
+            run.extend(two.1);
+        } else {
+            cases[i].1 = one.0;
+        }
+    }
+    (full.difference(&run).copied().collect(), full.len())
+}
+
+fn run(case: &Case) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     drop(oracle);
-    let precisions: &[Precision] = match case.op.name() {
-        "conv2d" | "conv_transpose2d" if size == 64 => &[Precision::F32, Precision::Tf32, Precision::Tf32x3],
-        _ => &[Precision::F32],
-    };
-    for &precision in precisions {
+    for precision in precisions(case) {
         let mut first: Option<Vec<u32>> = None;
         for schedule in SCHEDULES {
             let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
@@ -60,7 +110,7 @@ fn run(size: usize, case: &Case) -> Result<(), Failed> {
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    if kernels::KERNELS.is_empty() {
+    if KERNELS.is_empty() {
         let skip = Trial::test("network launches (kernels were not built; see `lae-engine doctor`)", || Ok(()));
         return libtest_mimic::run(&args, vec![skip.with_ignored_flag(true)]).exit_code();
     }
@@ -76,9 +126,17 @@ fn main() -> ExitCode {
         }
     }
     assert!(cases.len() > 100, "only {} launches", cases.len());
-    let trials = cases.into_iter().enumerate().map(|(i, (size, case))| {
-        let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-        Trial::test(format!("{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(size, &case))
-    });
-    libtest_mimic::run(&args, trials.collect()).exit_code()
+    let (left_out, of) = shrink(&mut cases);
+    let mut trials: Vec<Trial> = cases
+        .into_iter()
+        .enumerate()
+        .map(|(i, (size, case))| {
+            let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
+            Trial::test(format!("{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(&case))
+        })
+        .collect();
+    trials.push(Trial::test("every kernel of large batches runs", move || {
+        if left_out.is_empty() && of > 20 { Ok(()) } else { Err(format!("of {of} kernels, no row launches {left_out:?}").into()) }
+    }));
+    libtest_mimic::run(&args, trials).exit_code()
 }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use lae_engine::core::op::{Element, Set};
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::{Memory, Plan};
@@ -9,7 +12,7 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::device::emu::Schedule;
-use lae_engine::device::{Device, Precision};
+use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{Case, Fill, dot::dot};
 
@@ -86,6 +89,45 @@ impl<T: Element> Bench<T> {
     pub fn cotangent_len(&self) -> usize {
         self.cotangent.map_or(0, |v| self.plan.shape(v).len())
     }
+}
+
+/// A device that only notes which kernels it is asked to launch.
+#[derive(Default)]
+struct Names(Mutex<BTreeSet<&'static str>>);
+
+impl Driver for Names {
+    fn name(&self) -> &str {
+        "names"
+    }
+    fn alloc(&self, blocks: &[(String, usize)]) -> Result<Vec<Mem>> {
+        Ok((0..blocks.len() as u64).map(Mem).collect())
+    }
+    fn free(&self, _: &[Mem]) {}
+    fn upload(&self, _: Span, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+    fn download(&self, _: Span, _: &mut [u8]) -> Result<()> {
+        Ok(())
+    }
+    fn launch(&self, l: &Launch) -> Result<()> {
+        self.0.lock().unwrap().insert(l.kernel.name);
+        Ok(())
+    }
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+    fn record(&self, _: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Replay>> {
+        unreachable!("only loops are asked for")
+    }
+}
+
+/// The kernels that a case launches, without running any.
+pub fn kernels(case: &Case, precision: Precision) -> BTreeSet<&'static str> {
+    let names = Arc::new(Names::default());
+    let mut bench = Bench::on(&Device::Gpu(names.clone(), precision), case, Memory::Eager).unwrap();
+    bench.plan.run(&mut bench.store).unwrap();
+    let kernels = names.0.lock().unwrap();
+    kernels.clone()
 }
 
 impl Bench<f32> {
