@@ -218,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
 // memory    f read once, v once per block; K floats shared; float4 where K % 4 == 0
 // numerics  lanes along k, then a butterfly: same bits every run
 // measured  not on a GPU; counted by `lae-engine kernels`
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas spills to fit six blocks
     cam_attention_map_fwd_f32(float *__restrict__ m, const float *__restrict__ f, const float *__restrict__ v, Cam c) {
     extern __shared__ __align__(16) float vector[];
     unsigned lane = threadIdx.x % 32, first = blockIdx.x * 32 + threadIdx.x / 32 * 4;
