@@ -1,7 +1,7 @@
 //! One stage-1 training step (discriminator and autoencoder), whole: images per second, memory, and where the time goes.
 //!
 //! ```text
-//! cargo bench --bench step -- [--size 64] [--batch 32] [--steps 7] [--threads 2] [--profile] [--set key=value]...
+//! cargo bench --bench step -- [--device cpu] [--size 64] [--batch 32] [--steps 7] [--threads 2] [--profile] [--set key=value]...
 //! ```
 //! Networks and losses are the paper's at the given size (four stride-2 convolutions, full comparator with random weights, extended
 //! discriminator): the step that the same networks take in PyTorch. Data are random: loading is not measured. `--test` runs one
@@ -28,13 +28,16 @@ fn main() {
     let mut set = vec![format!("size={size}"), format!("train.batch={batch}"), format!("lae.grid={}", size / 16)];
     set.extend(args.windows(2).filter(|w| w[0] == "--set").map(|w| w[1].clone()));
     let config = TrainConfig::resolve("paper", None, &set).unwrap();
+    let device = args.windows(2).find(|w| w[0] == "--device").map_or("cpu", |w| &w[1]);
+    let (device, why) = Device::choose(device).unwrap_or_else(|e| panic!("{e}"));
+    println!("{why}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(value("--threads", 0)).build().unwrap();
-    pool.install(|| run(&config, steps, args.iter().any(|a| a == "--profile")));
+    pool.install(|| run(&config, &device, steps, args.iter().any(|a| a == "--profile")));
 }
 
-fn run(c: &TrainConfig, steps: usize, profile: bool) {
+fn run(c: &TrainConfig, device: &Device, steps: usize, profile: bool) {
     let mut store = ParamStore::new(0);
-    let nets = Networks::build(&mut store, c, &Device::Cpu).unwrap();
+    let nets = Networks::build(&mut store, c, device).unwrap();
     let mut stage = Stage1::new(c, &nets, &store).unwrap();
     let (n, each) = (c.train.batch, c.size * c.size * 3);
     let mut rng = Rng::new(0, stream("bench"), 0);
@@ -56,7 +59,8 @@ fn run(c: &TrainConfig, steps: usize, profile: bool) {
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     println!(
-        "lae-engine f32 NHWC size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s ({} steps, plan {:.0} MiB)",
+        "lae-engine NHWC, {}; size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s ({} steps, plan {:.0} MiB)",
+        nets.device,
         c.size,
         rayon::current_num_threads(),
         1e3 * median,

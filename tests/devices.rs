@@ -1,4 +1,5 @@
-//! Training on the PTX emulator, step for step beside the CPU: the launches, kernels and buffers of whole training steps.
+//! Training on the PTX emulator, and on a GPU where there is one, step for step beside the CPU: the launches, kernels and buffers of
+//! whole training steps.
 
 use lae_engine::core::params::{Arena, ParamStore};
 use lae_engine::core::rng::{Rng, stream};
@@ -12,8 +13,14 @@ fn config() -> TrainConfig {
     TrainConfig::resolve("smoke", None, &["train.batch=4".to_string()]).unwrap()
 }
 
-fn emulator() -> Device {
-    Device::Gpu(Emulator::new(Options::default()), Precision::F32)
+/// What is compared with the CPU.
+fn devices() -> Vec<Device> {
+    if kernels::KERNELS.is_empty() {
+        eprintln!("SKIP: kernels were not built");
+        return Vec::new();
+    }
+    let emulator = Device::Gpu(Emulator::new(Options::default()), Precision::F32);
+    [emulator].into_iter().chain(Device::choose("cuda").ok().map(|(gpu, _)| gpu)).collect()
 }
 
 /// Random pictures, half of them true, with a square mask on the fakes.
@@ -52,10 +59,16 @@ fn stage1(device: &Device, how: How, steps: u64) -> (Vec<Terms>, ParamStore) {
 
 const ALL: [Arena; 5] = [Arena::Weights, Arena::Grads, Arena::M, Arena::V, Arena::Running];
 
-/// Two stores of the same networks, on the CPU and on the emulator.
+fn same_bits(arena: Arena, a: &ParamStore, b: &ParamStore) -> bool {
+    let bits = |s: &ParamStore| s.arena(arena).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    bits(a) == bits(b)
+}
+
+/// Two stores of the same networks, on the CPU and on a device.
 struct Pair {
+    name: String,
     cpu: ParamStore,
-    emu: ParamStore,
+    gpu: ParamStore,
 }
 
 impl Pair {
@@ -63,8 +76,8 @@ impl Pair {
     /// gradient near zero takes a rounding error to the size of the learning rate (here a few times in ten steps, after which the
     /// discriminator's losses differ by one per cent). That is the dynamics of training, not an error of a kernel.
     fn align(&mut self) {
-        self.emu.pull().unwrap();
-        ALL.iter().for_each(|&a| self.emu.arena_mut(a).copy_from_slice(self.cpu.arena(a)));
+        self.gpu.pull().unwrap();
+        ALL.iter().for_each(|&a| self.gpu.arena_mut(a).copy_from_slice(self.cpu.arena(a)));
     }
 
     /// The losses of one step, by the one formula, and the gradients that it left. Losses are continuous, gradients are not: one
@@ -75,83 +88,95 @@ impl Pair {
         let terms = (4 * 32 * 32 * 64) as f64;
         for (what, a, b) in losses {
             let bound = 8.0 * f32::EPSILON as f64 * terms.sqrt() * (1.0 + b.abs());
-            assert!((a - b).abs() <= bound, "step {t}: {what} {a} on the emulator, {b} on the CPU (bound {bound:.1e})");
+            assert!((a - b).abs() <= bound, "step {t}: {what} {a} on {}, {b} on the CPU (bound {bound:.1e})", self.name);
         }
-        self.emu.pull().unwrap();
-        let (a, b) = (self.emu.arena(Arena::Grads), self.cpu.arena(Arena::Grads));
+        self.gpu.pull().unwrap();
+        let (a, b) = (self.gpu.arena(Arena::Grads), self.cpu.arena(Arena::Grads));
         let size = b.iter().map(|x| (*x as f64).powi(2)).sum::<f64>().sqrt();
         let distance = a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum::<f64>().sqrt();
         let bound = 1e-2 * size;
         assert!(
             size > 1e-3 && distance <= bound,
-            "step {t}: gradients of size {size:.2e} differ by {distance:.1e} > {bound:.1e}"
+            "step {t}: gradients of size {size:.2e} differ by {distance:.1e} > {bound:.1e} on {}",
+            self.name
         );
     }
 }
 
 #[test]
 fn ten_steps_of_stage_1_agree_with_the_cpu() {
-    if kernels::KERNELS.is_empty() {
-        return eprintln!("SKIP: kernels were not built");
-    }
-    let c = config();
-    let (mut cpu, mut emu) = (ParamStore::new(1), ParamStore::new(1));
-    let nets = [(&mut cpu, Device::Cpu), (&mut emu, emulator())].map(|(s, d)| Networks::build(s, &c, &d).unwrap());
-    let mut on_cpu = Stage1::new(&c, &nets[0], &cpu).unwrap();
-    let mut on_emu = Stage1::new(&c, &nets[1], &emu).unwrap();
-    let mut pair = Pair { cpu, emu };
-    let mut last = Terms::default();
-    for t in 1..=10 {
-        pair.align();
-        let pictures = batch(&c, 4, t);
-        let b = on_cpu.run(&mut pair.cpu, &pictures, t, 1e-3, 2e-4).unwrap();
-        let a = on_emu.run(&mut pair.emu, &pictures, t, 1e-3, 2e-4).unwrap();
-        let losses = [
-            ("loss", a.total, b.total),
-            ("latent", a.latent, b.latent),
-            ("pixel", a.pixel, b.pixel),
-            ("perceptual", a.perceptual, b.perceptual),
-            ("adversarial", a.adversarial, b.adversarial),
-            ("discriminator", a.discriminator, b.discriminator),
-        ];
-        pair.compare(t, &losses);
-        assert_ne!(b, last, "training changes the losses");
-        last = b;
+    for device in devices() {
+        let c = config();
+        let (mut cpu, mut gpu) = (ParamStore::new(1), ParamStore::new(1));
+        let nets = [(&mut cpu, &Device::Cpu), (&mut gpu, &device)].map(|(s, d)| Networks::build(s, &c, d).unwrap());
+        let mut on_cpu = Stage1::new(&c, &nets[0], &cpu).unwrap();
+        let mut on_gpu = Stage1::new(&c, &nets[1], &gpu).unwrap();
+        let mut pair = Pair { name: device.name().to_string(), cpu, gpu };
+        let mut last = Terms::default();
+        for t in 1..=10 {
+            pair.align();
+            let pictures = batch(&c, 4, t);
+            let b = on_cpu.run(&mut pair.cpu, &pictures, t, 1e-3, 2e-4).unwrap();
+            let a = on_gpu.run(&mut pair.gpu, &pictures, t, 1e-3, 2e-4).unwrap();
+            let losses = [
+                ("loss", a.total, b.total),
+                ("latent", a.latent, b.latent),
+                ("pixel", a.pixel, b.pixel),
+                ("perceptual", a.perceptual, b.perceptual),
+                ("adversarial", a.adversarial, b.adversarial),
+                ("discriminator", a.discriminator, b.discriminator),
+            ];
+            pair.compare(t, &losses);
+            assert_ne!(b, last, "training changes the losses");
+            last = b;
+        }
     }
 }
 
 #[test]
 fn ten_steps_of_stage_2_agree_with_the_cpu() {
-    if kernels::KERNELS.is_empty() {
-        return eprintln!("SKIP: kernels were not built");
+    for device in devices() {
+        let c = config();
+        let (mut cpu, mut gpu) = (ParamStore::new(1), ParamStore::new(1));
+        let nets = [(&mut cpu, &Device::Cpu), (&mut gpu, &device)].map(|(s, d)| Networks::build(s, &c, d).unwrap());
+        let mut on_cpu = Stage2::new(&c, &nets[0], &cpu, 2, 2).unwrap();
+        let mut on_gpu = Stage2::new(&c, &nets[1], &gpu, 2, 2).unwrap();
+        let mut pair = Pair { name: device.name().to_string(), cpu, gpu };
+        let (select, mut last) = ([0.0, 0.0, 1.0, 1.0], Terms2::default());
+        for t in 1..=10 {
+            pair.align();
+            let pictures = batch(&c, 4, t);
+            let b = on_cpu.run(&mut pair.cpu, &pictures, &select, t, 1e-4).unwrap();
+            let a = on_gpu.run(&mut pair.gpu, &pictures, &select, t, 1e-4).unwrap();
+            pair.compare(
+                t,
+                &[("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)],
+            );
+            assert_ne!(b, last, "training changes the losses");
+            last = b;
+        }
     }
-    let c = config();
-    let (mut cpu, mut emu) = (ParamStore::new(1), ParamStore::new(1));
-    let nets = [(&mut cpu, Device::Cpu), (&mut emu, emulator())].map(|(s, d)| Networks::build(s, &c, &d).unwrap());
-    let mut on_cpu = Stage2::new(&c, &nets[0], &cpu, 2, 2).unwrap();
-    let mut on_emu = Stage2::new(&c, &nets[1], &emu, 2, 2).unwrap();
-    let mut pair = Pair { cpu, emu };
-    let (select, mut last) = ([0.0, 0.0, 1.0, 1.0], Terms2::default());
-    for t in 1..=10 {
-        pair.align();
-        let pictures = batch(&c, 4, t);
-        let b = on_cpu.run(&mut pair.cpu, &pictures, &select, t, 1e-4).unwrap();
-        let a = on_emu.run(&mut pair.emu, &pictures, &select, t, 1e-4).unwrap();
-        pair.compare(t, &[("loss", a.total, b.total), ("latent", a.latent, b.latent), ("attention", a.attention, b.attention)]);
-        assert_ne!(b, last, "training changes the losses");
-        last = b;
+}
+
+/// No kernel has approximate instructions, so a GPU has no choice of bits.
+#[test]
+fn emulator_and_gpu_agree_to_the_bit() {
+    let runs: Vec<_> = devices().iter().map(|device| stage1(device, How::Recorded, 4)).collect();
+    for pair in runs.windows(2) {
+        assert_eq!(pair[0].0, pair[1].0);
+        for arena in ALL {
+            assert!(same_bits(arena, &pair[0].1, &pair[1].1), "{arena:?} differ");
+        }
     }
 }
 
 #[test]
 fn stepwise_and_recorded_runs_agree_to_the_bit() {
-    if kernels::KERNELS.is_empty() {
-        return eprintln!("SKIP: kernels were not built");
-    }
-    let (a, b) = (stage1(&emulator(), How::Stepwise, 4), stage1(&emulator(), How::Recorded, 4));
-    assert_eq!(a.0, b.0);
-    for arena in ALL {
-        let bits = |s: &ParamStore| s.arena(arena).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        assert!(bits(&a.1) == bits(&b.1), "{arena:?} differ");
+    for device in devices() {
+        let (a, b) = (stage1(&device, How::Stepwise, 4), stage1(&device, How::Recorded, 4));
+        assert_eq!(a.0, b.0, "{}", device.name());
+        for arena in ALL {
+            assert!(same_bits(arena, &a.1, &b.1), "{arena:?} differ on {}", device.name());
+        }
     }
 }

@@ -12,33 +12,15 @@ mod common;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, epsilon, inputs, kernels, normals, terms};
-use lae_engine::core::params::ParamStore;
+use common::{Bench, SCHEDULES, agree, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Precision};
 use lae_engine::ops::Case;
-use lae_engine::train::config::TrainConfig;
-use lae_engine::train::step::{Networks, Stage1, Stage2};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The ops of both stages at this size, each once.
-fn rows(size: usize) -> Vec<Case> {
-    let set = [format!("size={size}"), "train.batch=2".to_string(), "lae.grid=16".to_string()];
-    let c = TrainConfig::resolve("paper", None, &set).unwrap();
-    let mut store = ParamStore::new(0);
-    let nets = Networks::build(&mut store, &c, &Device::Cpu).unwrap();
-    let mut rows = Stage1::new(&c, &nets, &store).unwrap().plan.cases();
-    rows.extend(Stage2::new(&c, &nets, &store, 1, 1).unwrap().plan.cases());
-    rows
-}
-
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];
-
-fn convolves(case: &Case) -> bool {
-    matches!(case.op.name(), "conv2d" | "conv_transpose2d")
-}
 
 /// Those of which each launches other kernels than the ones before it.
 fn precisions(case: &Case) -> Vec<Precision> {
@@ -91,7 +73,7 @@ fn run(large: bool, case: &Case) -> Result<(), Failed> {
     drop(oracle);
     for precision in precisions(case) {
         let mut first: Option<Vec<u32>> = None;
-        // Three of each would take the suite beyond its quarter of an hour; all have passed (1 and 2 pictures, once).
+        // Three of each would take the suite beyond its quarter of an hour.
         let once = large && precision != Precision::F32;
         for schedule in SCHEDULES.into_iter().take(if once { 1 } else { 3 }) {
             let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
@@ -116,17 +98,7 @@ fn main() -> ExitCode {
         let skip = Trial::test("network launches (kernels were not built; see `lae-engine doctor`)", || Ok(()));
         return libtest_mimic::run(&args, vec![skip.with_ignored_flag(true)]).exit_code();
     }
-    let mut cases: Vec<(usize, Case)> = Vec::new();
-    for size in [64, 128, 256] {
-        for case in rows(size) {
-            let same = |(_, c): &&(usize, Case)| {
-                format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.wants == case.wants
-            };
-            if cases.iter().find(same).is_none() {
-                cases.push((size, case));
-            }
-        }
-    }
+    let mut cases = network_cases();
     assert!(cases.len() > 100, "only {} launches", cases.len());
     let (left_out, of) = shrink(&mut cases);
     let mut trials: Vec<Trial> = cases

@@ -205,7 +205,7 @@ impl Op for Conv2d {
 }
 
 /// (pixels, channels, filters) of 1×1 layers. Between them, their sizes end at every place of a GPU tile at which a thread asks
-/// whether it is still inside. Not of the largest tiles: those are for results of a million values.
+/// whether it is still inside. Not of the largest: 128x64 has rows of its own in [`cases`], 128x128 is for results of two million values.
 #[rustfmt::skip]
 const EDGES: [(usize, usize, usize); 58] = [
     // Channels that do not come in fours: tiles 128x64, 64x48, 64x64, 128x8, 8x48.

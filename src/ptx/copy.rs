@@ -84,11 +84,7 @@ impl Exec<'_> {
             return self.copies_arrive(w.index, &c, m);
         }
         for i in lanes_of(m) {
-            match bytes {
-                16 => self.shared.forget_all::<16>(c.to[i] as usize),
-                8 => self.shared.forget_all::<8>(c.to[i] as usize),
-                _ => self.shared.forget_all::<4>(c.to[i] as usize),
-            }
+            self.shared.forget(c.to[i] as usize, bytes as usize);
         }
         w.copies.push_back(c);
         Ok(())
@@ -154,7 +150,7 @@ impl Exec<'_> {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);
-            if bytes == 16 && from.is_multiple_of(16) {
+            if bytes == 16 && (from == 16 || from == 0) {
                 // By far the most frequent: a whole chunk, or zeros for one that lies outside.
                 let b = &self.global.buffers[buffer as usize].bytes;
                 if from == 0 || b.is_known(at, 16) {

@@ -69,22 +69,13 @@ impl Bytes {
         fill(&mut self.data, 0);
     }
 
+    #[inline]
     pub fn forget(&mut self, at: usize, len: usize) {
         self.each_word(at, len, |word, bits, unknown| {
             *unknown += (*word & bits).count_ones() as usize;
             *word &= !bits;
         });
         fill(&mut self.data[at..at + len], at);
-    }
-
-    /// [`Bytes::forget`] of N bytes, at a multiple of N; N is 4 to 64.
-    #[inline(always)]
-    pub fn forget_all<const N: usize>(&mut self, at: usize) {
-        let old = &mut self.known[at / 64];
-        let bits = (!0u64 >> (64 - N)) << (at % 64);
-        self.unknown += (*old & bits).count_ones() as usize;
-        *old &= !bits;
-        self.data[at..at + N].as_chunks_mut::<4>().0.fill(POISON.to_le_bytes());
     }
 
     #[inline]

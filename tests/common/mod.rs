@@ -15,6 +15,8 @@ use lae_engine::device::emu::Schedule;
 use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{Case, Fill, dot::dot};
+use lae_engine::train::config::TrainConfig;
+use lae_engine::train::step::{Networks, Stage1, Stage2};
 
 /// Values for an input, in f64 but exactly representable in f32.
 pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
@@ -194,4 +196,30 @@ pub const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Sche
 /// Number of terms in the longest sum that this case forms: the bound grows with its root.
 pub fn terms(case: &Case) -> f64 {
     case.inputs.iter().map(|(s, _)| s.len()).max().unwrap_or(1).max(16) as f64
+}
+
+pub fn convolves(case: &Case) -> bool {
+    matches!(case.op.name(), "conv2d" | "conv_transpose2d")
+}
+
+/// The ops of both stages at 64, 128 and 256 pixels with two pictures, each once, with the size where it appears first.
+pub fn network_cases() -> Vec<(usize, Case)> {
+    let mut cases: Vec<(usize, Case)> = Vec::new();
+    for size in [64, 128, 256] {
+        let set = [format!("size={size}"), "train.batch=2".to_string(), "lae.grid=16".to_string()];
+        let c = TrainConfig::resolve("paper", None, &set).unwrap();
+        let mut store = ParamStore::new(0);
+        let nets = Networks::build(&mut store, &c, &Device::Cpu).unwrap();
+        let mut rows = Stage1::new(&c, &nets, &store).unwrap().plan.cases();
+        rows.extend(Stage2::new(&c, &nets, &store, 1, 1).unwrap().plan.cases());
+        for case in rows {
+            let same = |(_, c): &&(usize, Case)| {
+                format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.wants == case.wants
+            };
+            if cases.iter().find(same).is_none() {
+                cases.push((size, case));
+            }
+        }
+    }
+    cases
 }

@@ -156,15 +156,28 @@ fn uninitialised() {
         assert_eq!(fault(&format!("{load}{way} st.global.u32 [%rd4], %r6;"), &["a store to global memory"]), "uninitialised");
     }
     // cp.async takes along what it finds, byte by byte: here y[0] was written, y[1] was not.
-    let copy = |word: u32| {
+    for bytes in [8, 16] {
+        let copy = |word: u32| {
+            format!(
+                "setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; st.global.u32 [%rd2], %r1; mov.u32 %r5, tile;
+                cp.async.ca.shared.global [%r5], [%rd2], {bytes}; cp.async.wait_all;
+                ld.shared.u32 %r3, [%r5+{}]; st.global.u32 [%rd2], %r3;",
+                4 * word
+            )
+        };
+        run(&copy(0)).unwrap();
+        assert_eq!(fault(&copy(1), &["a store to global memory"]), "uninitialised");
+    }
+    // ldmatrix: row 9 was not written, which is row 1 of the second matrix.
+    let matrix = |register: u32| {
         format!(
-            "setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; st.global.u32 [%rd2], %r1; mov.u32 %r5, tile;
-            cp.async.ca.shared.global [%r5], [%rd2], 8; cp.async.wait_all; ld.shared.u32 %r3, [%r5+{}]; st.global.u32 [%rd2], %r3;",
-            4 * word
+            "setp.ge.u32 %p1, %r1, 32; @%p1 bra DONE; mov.u32 %r5, tile; shl.b32 %r6, %r1, 4; add.s32 %r7, %r5, %r6;
+            setp.ne.u32 %p2, %r1, 9; @%p2 st.shared.v4.u32 [%r7], {{%r1,%r1,%r1,%r1}}; bar.warp.sync -1;
+            ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%r10,%r11,%r12,%r13}}, [%r7]; st.global.u32 [%rd4], %r{register};"
         )
     };
-    run(&copy(0)).unwrap();
-    assert_eq!(fault(&copy(1), &["a store to global memory"]), "uninitialised");
+    run(&matrix(10)).unwrap();
+    assert_eq!(fault(&matrix(11), &["thread (4,0,0)", "a store to global memory"]), "uninitialised");
     // Fresh shared memory of a block is uninitialised.
     assert_eq!(fault("ld.shared.u32 %r3, [tile]; st.global.u32 [%rd4], %r3;", &[]), "uninitialised");
     // What is loaded but not used is fine, and so is a value that a selection drops or an `and` decides.
@@ -179,6 +192,20 @@ fn uninitialised() {
     // The check can be off; then the pattern is read.
     let config = Config { checks: Checks { init: false, ..Config::default().checks }, ..Config::default() };
     assert_eq!(run_with(config, &format!("{load} st.global.u32 [%rd4], %r3;"), 0).unwrap()[0], 0x7fc0_dead);
+}
+
+/// Warp 0 writes the rows that warp 1 loads as matrices; every access is of 16 bytes.
+#[test]
+fn matrices_before_their_barrier() {
+    let body = |barrier: &str| {
+        format!(
+            "mov.u32 %r5, tile; and.b32 %r6, %r1, 31; shl.b32 %r6, %r6, 4; add.s32 %r7, %r5, %r6;
+            setp.ge.u32 %p1, %r1, 32; @%p1 bra LOAD; st.shared.v4.u32 [%r7], {{%r1,%r1,%r1,%r1}}; {barrier} bra.uni DONE;
+            LOAD: {barrier} ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%r10,%r11,%r12,%r13}}, [%r7]; st.global.u32 [%rd4], %r10;"
+        )
+    };
+    run(&body("bar.sync 0;")).unwrap();
+    assert_eq!(fault(&body(""), &["read after write", "ldmatrix", "st.shared.v4"]), "race");
 }
 
 #[test]

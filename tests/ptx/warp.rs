@@ -340,20 +340,28 @@ fn asynchronous_copies() {
     assert_eq!(f.kind.name(), "misaligned");
 }
 
-/// 64 times, thread 0 of each of two warps adds 1 to y[0] without an atomic. Warps that run until they wait lose nothing; a random
+/// 64 times, thread 0 of each of two warps adds 1 to a word without an atomic. Warps that run until they wait lose nothing; a random
 /// schedule stops them between a load and its store.
 #[test]
 fn random_schedules_stop_warps_at_plain_accesses() {
-    let body = "and.b32 %r5, %r1, 31; setp.ne.u32 %p1, %r5, 0; @%p1 bra DONE; mov.u32 %r6, 0;
-        LOOP: ld.global.u32 %r7, [%rd2]; add.u32 %r7, %r7, 1; st.global.u32 [%rd2], %r7;
-        add.u32 %r6, %r6, 1; setp.lt.u32 %p2, %r6, 64; @%p2 bra LOOP;";
-    let count = |schedule| {
-        let checks = Checks { race: false, ..Config::default().checks };
-        run(&Config { schedule, checks, ..Config::default() }, 64, |i| i, body).unwrap().0[0]
-    };
-    assert_eq!((count(Schedule::Forward), count(Schedule::Reverse)), (128, 128));
-    let random = count(Schedule::Random(7));
-    assert!((64..128).contains(&random), "{random}");
+    let plain = ("ld.global.u32 %r7, [%rd2];", "st.global.u32 [%rd2], %r7;");
+    let matrix = ("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r7}, [%r5];", "st.shared.u32 [%r5], %r7;");
+    for (load, store) in [plain, matrix] {
+        let body = format!(
+            "mov.u32 %r5, tile; mov.u32 %r6, 0; setp.eq.u32 %p3, %r1, 0; @%p3 st.shared.v4.u32 [%r5], {{%r6,%r6,%r6,%r6}}; bar.sync 0;
+            and.b32 %r8, %r1, 31; setp.eq.u32 %p1, %r8, 0;
+            LOOP: {load} add.u32 %r7, %r7, 1; @%p1 {store} add.u32 %r6, %r6, 1; setp.lt.u32 %p2, %r6, 64; @%p2 bra LOOP;
+            bar.sync 0; @!%p3 bra DONE; {load_again} st.global.u32 [%rd2], %r7;",
+            load_again = if load == plain.0 { plain.0 } else { "ld.shared.u32 %r7, [%r5];" },
+        );
+        let count = |schedule| {
+            let checks = Checks { race: false, ..Config::default().checks };
+            run(&Config { schedule, checks, ..Config::default() }, 64, |i| i, &body).unwrap().0[0]
+        };
+        assert_eq!((count(Schedule::Forward), count(Schedule::Reverse)), (128, 128), "{load}");
+        let random = count(Schedule::Random(7));
+        assert!((64..128).contains(&random), "{load}: {random}");
+    }
 }
 
 /// A row-major matrix of small integers, as 16-bit elements two to a word: words of a row one behind the other.

@@ -1,0 +1,100 @@
+//! On a real GPU, where there is one: what `tests/kernels.rs` and `tests/network_launches.rs` ask of the PTX emulator.
+//!
+//! `kernels/OP/ROW` and `64 px/LAYER`, `128 px/…`, `256 px/…` run a row of the case tables, or an op of training with two pictures,
+//! once step by step, once recorded and once replayed, and ask:
+//!
+//! * does each output of both passes agree with the f64 host pass, by the one formula of `docs/numerics.md`?
+//! * do all three runs give the same bits?
+//! * does the emulator give these bits, with the tensor cores' arithmetic of that GPU? (No kernel uses approximate instructions,
+//!   whose values are the hardware's own.)
+//!
+//! Convolutions run with `precision` f32, tf32 and 3xtf32. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing runs, and the list says so.
+
+mod common;
+
+use std::cell::RefCell;
+use std::process::ExitCode;
+
+use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, terms};
+use lae_engine::core::plan::Memory;
+use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::{Device, Precision};
+use lae_engine::ops::{Case, OPS};
+use lae_engine::ptx::{Checks, Tensor};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A thread's own driver, so that a recording holds the launches of one row.
+fn gpu() -> Device {
+    thread_local!(static OPEN: RefCell<Option<Device>> = const { RefCell::new(None) });
+    OPEN.with(|open| open.borrow_mut().get_or_insert_with(|| Device::choose("cuda").expect("it was there before").0).clone())
+}
+
+/// `like`: the tensor cores that the emulator is to copy, if it is to be asked.
+fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Failed> {
+    let x = inputs(case, 22);
+    let mut oracle = Bench::<f64>::new(case);
+    let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
+    let exact = oracle.run(&x, &u);
+    let Device::Gpu(driver, _) = gpu() else { unreachable!("a GPU was asked for") };
+    let mut bench = Bench::on(&Device::Gpu(driver, precision), case, Memory::Planned)?;
+    let mut first: Option<Vec<u32>> = None;
+    for how in ["looped", "recorded", "replayed"] {
+        let ran = bench.try_run(&x, &u).map_err(|e| format!("{how}: {e}"))?;
+        match &first {
+            Some(first) if *first != bits(&ran) => return Err(format!("{how}: other bits than the first run").into()),
+            Some(_) => continue,
+            None => first = Some(bits(&ran)),
+        }
+        agree(&ran, &exact, epsilon(precision), terms(case))?;
+    }
+    if let Some(tensor) = like {
+        let checks = Checks { init: false, race: false, tf32: false };
+        let emulator = Emulator::new(Options { checks, tensor, ..Options::default() });
+        let emulated = bits(&Bench::on(&Device::Gpu(emulator, precision), case, Memory::Planned)?.try_run(&x, &u)?);
+        let gpu = first.expect("ran above");
+        let zero = |x: u32| if f32::from_bits(x) == 0.0 { 0 } else { x };
+        let other: Vec<usize> = (0..gpu.len()).filter(|&i| zero(gpu[i]) != zero(emulated[i])).collect();
+        if let Some(&i) = other.first() {
+            let [a, b] = [gpu[i], emulated[i]].map(f32::from_bits);
+            let of = gpu.len();
+            return Err(
+                format!("{} of {of} values have other bits on the emulator; [{i}] is {a:e}, there {b:e}", other.len()).into()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let why = match Device::choose("cuda") {
+        Ok((_, why)) => why,
+        Err(e) => {
+            let skip = Trial::test(format!("nothing runs: {e}"), || Ok(())).with_ignored_flag(true);
+            return libtest_mimic::run(&args, vec![skip]).exit_code();
+        }
+    };
+    println!("{why}");
+    // Tensor cores that the emulator has no model of are compared with f64 alone.
+    let tensor = [("sm_8", Tensor::Ampere), ("sm_90", Tensor::Hopper)].into_iter().find(|(sm, _)| why.contains(sm)).map(|t| t.1);
+    let mut rows: Vec<(String, Case)> = Vec::new();
+    for (op, table) in OPS {
+        let table = table().into_iter().enumerate().filter(|(_, c)| c.bench.is_none());
+        rows.extend(table.map(|(i, c)| (format!("kernels/{op}/{i} {}", c.label), c)));
+    }
+    for (i, (size, c)) in network_cases().into_iter().enumerate() {
+        let x = c.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
+        rows.push((format!("{size} px/{i} {} {}{x}", c.label, c.op.name()), c));
+    }
+    let mut trials = Vec::new();
+    for (name, case) in rows {
+        let all = [(Precision::F32, ""), (Precision::Tf32, " tf32"), (Precision::Tf32x3, " 3xtf32")];
+        for (precision, word) in all.into_iter().take(if convolves(&case) { 3 } else { 1 }) {
+            let like = if precision == Precision::F32 { Some(Tensor::Ideal) } else { tensor };
+            let case = case.clone();
+            trials.push(Trial::test(format!("{name}{word}"), move || row(&case, precision, like)));
+        }
+    }
+    assert!(trials.len() > 200, "only {} rows", trials.len());
+    libtest_mimic::run(&args, trials).exit_code()
+}
