@@ -76,7 +76,7 @@ impl Row {
     /// Seconds that the pass itself took in one run.
     fn time(&mut self, pass: Pass) -> f64 {
         let rows = self.plan.run_timed(&mut self.store).expect("a row runs");
-        rows.into_iter().filter(|r| r.0 == self.name && r.1 == pass).map(|r| r.2).sum()
+        rows.iter().filter(|r| r.op == self.name && r.pass == pass).map(|r| r.seconds).sum()
     }
 }
 
@@ -118,7 +118,7 @@ fn counts() {
                     r.kernel.name,
                     r.counters.instructions,
                     r.moved_over_compulsory(),
-                    r.counters.shared_load.conflicts() + r.counters.shared_store.conflicts(),
+                    r.counters.conflicts(),
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! One stage-1 training step (discriminator and autoencoder), whole: images per second, memory, and where the time goes.
 //!
 //! ```text
-//! cargo bench --bench step -- [--device cpu] [--size 64] [--batch 32] [--steps 7] [--threads 2] [--profile] [--set key=value]...
+//! cargo bench --bench step -- [--device cpu] [--size 64] [--batch 32] [--steps 7] [--threads 2] [--set key=value]... [--profile | --layers]
 //! ```
 //! Networks and losses are the paper's at the given size (four stride-2 convolutions, full comparator with random weights, extended
 //! discriminator): the step that the same networks take in PyTorch. Data are random: loading is not measured. `--test` runs one
@@ -10,6 +10,7 @@
 use std::time::Instant;
 
 use lae_engine::core::params::ParamStore;
+use lae_engine::core::plan::Timed;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::data::dataset::Batch;
 use lae_engine::device::Device;
@@ -32,10 +33,11 @@ fn main() {
     let (device, why) = Device::choose(device).unwrap_or_else(|e| panic!("{e}"));
     println!("{why}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(value("--threads", 0)).build().unwrap();
-    pool.install(|| run(&config, &device, steps, args.iter().any(|a| a == "--profile")));
+    let flag = |name: &str| args.iter().any(|a| a == name);
+    pool.install(|| run(&config, &device, steps, flag("--profile"), flag("--layers")));
 }
 
-fn run(c: &TrainConfig, device: &Device, steps: usize, profile: bool) {
+fn run(c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bool) {
     let mut store = ParamStore::new(0);
     let nets = Networks::build(&mut store, c, device).unwrap();
     let mut stage = Stage1::new(c, &nets, &store).unwrap();
@@ -68,12 +70,20 @@ fn run(c: &TrainConfig, device: &Device, steps: usize, profile: bool) {
         steps,
         stage.plan.bytes() as f64 / 1048576.0
     );
-    if profile {
+    if by_op || by_layer {
         stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3);
-        let rows = stage.plan.run_timed(&mut store).unwrap();
-        let total: f64 = rows.iter().map(|r| r.2).sum();
-        for (op, pass, seconds) in rows {
-            println!("{op:>20} {:<9} {:>8.1} ms {:>5.1} %", format!("{pass:?}"), 1e3 * seconds, 100.0 * seconds / total);
+        let mut rows: Vec<Timed> = Vec::new();
+        for r in stage.plan.run_timed(&mut store).unwrap() {
+            match rows.iter_mut().find(|o| (o.op, o.pass) == (r.op, r.pass) && (by_op || o.layer == r.layer)) {
+                Some(o) => o.seconds += r.seconds,
+                None => rows.push(r),
+            }
+        }
+        rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let total: f64 = rows.iter().map(|r| r.seconds).sum();
+        for Timed { layer, op, pass, seconds } in rows {
+            let layer = if by_op { String::new() } else { format!("{layer:<20} ") };
+            println!("{layer}{op:>20} {:<9} {:>9.3} ms {:>5.1} %", format!("{pass:?}"), 1e3 * seconds, 100.0 * seconds / total);
         }
     }
 }

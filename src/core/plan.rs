@@ -21,6 +21,16 @@ pub enum Memory {
     Eager,
 }
 
+/// What one step of a run took, by [`Plan::run_timed`].
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// The layer that the op was recorded in.
+    pub layer: String,
+    pub op: &'static str,
+    pub pass: Pass,
+    pub seconds: f64,
+}
+
 /// A range of a buffer. Buffers `0..ARENAS` are the store's arenas, the others the plan's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
@@ -77,6 +87,8 @@ struct OnGpu {
     precision: Precision,
     slots: Vec<Mem>,
     scratch: Option<Mem>,
+    /// Bytes of all slots and the scratch memory.
+    bytes: usize,
     /// Bytes of scratch memory, step by step.
     scratch_bytes: Vec<usize>,
     /// Buffers to upload before a run and to download after it, with their lengths in values.
@@ -120,6 +132,7 @@ impl Plan<f32> {
         if largest > 0 {
             blocks.push(("scratch".to_string(), largest));
         }
+        let bytes = blocks.iter().map(|b| b.1).sum();
         let mut slots = driver.alloc(&blocks)?;
         let scratch = if largest > 0 { slots.pop() } else { None };
         for &(slot, len) in inputs.iter().chain(&fetched) {
@@ -127,8 +140,19 @@ impl Plan<f32> {
             plan.pool[slot].resize(len);
         }
         let stepwise = std::env::var_os("LAE_EAGER").is_some_and(|v| v == "1");
-        plan.gpu =
-            Some(OnGpu { driver, precision, slots, scratch, scratch_bytes, inputs, fetched, graph: None, runs: 0, stepwise });
+        plan.gpu = Some(OnGpu {
+            driver,
+            precision,
+            slots,
+            scratch,
+            bytes,
+            scratch_bytes,
+            inputs,
+            fetched,
+            graph: None,
+            runs: 0,
+            stepwise,
+        });
         Ok(plan)
     }
 }
@@ -391,9 +415,8 @@ impl<T: Element> Plan<T> {
         if gpu.stepwise { gpu.driver.sync().map_err(|e| e.at(&step.at)) } else { Ok(()) }
     }
 
-    /// Run, adding up the time of every op and pass: `(name, pass, seconds)`, longest first. On a GPU by its own clock, without
-    /// copies; a device without one (the emulator) says so.
-    pub fn run_timed(&mut self, store: &mut ParamStore<T>) -> Result<Vec<(&'static str, Pass, f64)>> {
+    /// Run, timing every step, in order. On a GPU by its own clock, without copies; a device without one (the emulator) says so.
+    pub fn run_timed(&mut self, store: &mut ParamStore<T>) -> Result<Vec<Timed>> {
         let arenas = match &self.gpu {
             Some(gpu) => self.upload(gpu, store)?,
             None => {
@@ -401,7 +424,7 @@ impl<T: Element> Plan<T> {
                 [None; ARENAS]
             }
         };
-        let mut rows: Vec<(&'static str, Pass, f64)> = Vec::new();
+        let mut rows = Vec::new();
         for i in 0..self.steps.len() {
             let seconds = match &self.gpu {
                 Some(gpu) => gpu.driver.seconds(&mut || self.launch(gpu, i, &arenas))?,
@@ -412,15 +435,11 @@ impl<T: Element> Plan<T> {
                 }
             };
             let s = &self.tape.steps[i];
-            match rows.iter_mut().find(|r| r.0 == s.op.name() && r.1 == s.pass) {
-                Some(r) => r.2 += seconds,
-                None => rows.push((s.op.name(), s.pass, seconds)),
-            }
+            rows.push(Timed { layer: s.at.to_string(), op: s.op.name(), pass: s.pass, seconds });
         }
         if self.gpu.is_some() {
             store.device_wrote(self.writes);
         }
-        rows.sort_by(|a, b| b.2.total_cmp(&a.2));
         Ok(rows)
     }
 
@@ -475,9 +494,9 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// Bytes of all buffers that this plan owns on the host.
+    /// Bytes of all buffers that this plan owns, on the GPU if it runs there. (What goes up and comes down lies on the host too.)
     pub fn bytes(&self) -> usize {
-        self.pool.iter().map(Buffer::bytes).sum::<usize>() + self.scratch.bytes()
+        self.gpu.as_ref().map_or_else(|| self.pool.iter().map(Buffer::bytes).sum::<usize>() + self.scratch.bytes(), |g| g.bytes)
     }
 
     /// What this plan runs, as rows of a case table: every op with its input shapes and the gradients that are asked of it, each
