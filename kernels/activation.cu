@@ -8,7 +8,7 @@
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    x read once, y written once
 // numerics  exact; 0 for NaN, as on the host
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     relu_fwd_f32(float *__restrict__ y, const float *__restrict__ x, unsigned count) {
     map(y, x, count, [](float x) { return x > 0 ? x : 0; });
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    y, dy read once, dx written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     relu_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy, unsigned count) {
     map(dx, y, dy, count, [](float y, float dy) { return y > 0 ? dy : 0; });
@@ -37,7 +37,7 @@ struct LeakyRelu {
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    x read once, y written once
 // numerics  one product
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     leaky_relu_fwd_f32(float *__restrict__ y, const float *__restrict__ x, LeakyRelu p) {
     map(y, x, p.count, [=](float x) { return x * (x > 0 ? 1 : p.slope); });
@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    y, dy read once, dx written once
 // numerics  one product
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     leaky_relu_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy, LeakyRelu p) {
     map(dx, y, dy, p.count, [=](float y, float dy) { return dy * (y > 0 ? 1 : p.slope); });
@@ -61,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    x read once, y written once
 // numerics  the host's polynomial, its bits; 2 ulp
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     tanh_fwd_f32(float *__restrict__ y, const float *__restrict__ x, unsigned count) {
     map(y, x, count, [](float x) { return tanh_f32(x); });
@@ -73,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    y, dy read once, dx written once
 // numerics  the host's order
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     tanh_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy, unsigned count) {
     map(dx, y, dy, count, [](float y, float dy) { return (1 - y * y) * dy; });
@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    x read once, y written once
 // numerics  the host's exponential, its bits
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     sigmoid_fwd_f32(float *__restrict__ y, const float *__restrict__ x, unsigned count) {
     map(y, x, count, [](float x) { return sigmoid_f32(x); });
@@ -97,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    y, dy read once, dx written once
 // numerics  the host's order
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     sigmoid_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy, unsigned count) {
     map(dx, y, dy, count, [](float y, float dy) { return y * (1 - y) * dy; });

@@ -120,7 +120,7 @@ __device__ __forceinline__ void pool(float *out, const float *f, const float *d,
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
 // memory    f read once, coalesced along K; 10 kB shared
 // numerics  pixels ascending in each of 16 threads, which are then added in order: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512)
     cam_attention_mean_fwd_f32(float *__restrict__ g, const float *__restrict__ f, Cam c) {
     float scale = 1.0f / c.pixels;
@@ -134,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(512)
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
 // memory    f read once, coalesced along K; 10 kB shared
 // numerics  pixels ascending in each of 16 threads, which are then added in order: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512)
     cam_attention_map_bwd_f32(float *__restrict__ q, const float *__restrict__ f, const float *__restrict__ d, Cam c) {
     if (c.vec == 4) pool<float4>(q, f, d, 1, c);
@@ -181,7 +181,7 @@ __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsig
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    W read once per picture, its weighing half twice, through L2; `units` floats shared
 // numerics  lanes along k, then a butterfly; v by units ascending; σ in f64: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_fwd_f32(float *__restrict__ z, float *__restrict__ v, const float *__restrict__ g,
                                const float *__restrict__ w, const float *__restrict__ b, Cam c) {
@@ -217,7 +217,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
 // grid      x: 32 pixels   y: pictures                                 256 threads, a warp to four pixels
 // memory    f read once, v once per block; K floats shared; float4 where K % 4 == 0
 // numerics  lanes along k, then a butterfly: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas spills to fit six blocks
     cam_attention_map_fwd_f32(float *__restrict__ m, const float *__restrict__ f, const float *__restrict__ v, Cam c) {
     extern __shared__ __align__(16) float vector[];
@@ -237,7 +237,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
 // memory    G read twice (once from L2), m once per row of the map; 3w + columns floats shared
 // numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by lanes and a
 //           butterfly: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
 // A gather: row i of dmap belongs to this block alone, which sums what every pixel that reads it gives. A pixel between rows i
 // and i + 1 is therefore worked out twice, by two blocks, and counts for the loss in the first.
@@ -304,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // memory    m, map, dmap read up to three times, from L1 after the first; d written once
 // numerics  sums in f64, of every 256th value in a thread, then lanes by a butterfly and warps in order: same bits every run.
 //           Minimum and maximum are the first of equals, as on the host
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 1)
     cam_attention_norm_bwd_f32(float *__restrict__ d, const float *__restrict__ m, const float *__restrict__ map,
                                const float *__restrict__ dmap, const float *__restrict__ dy, Cam c) {
@@ -369,7 +369,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    the weighing half of W read twice per picture, through L2; 2·`units` floats shared
 // numerics  lanes along k, then a butterfly; sums over units in f64, v and r by units ascending: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_bwd_f32(float *__restrict__ v, float *__restrict__ r, float *__restrict__ a, float *__restrict__ s,
                                const float *__restrict__ q, const float *__restrict__ z, const float *__restrict__ w, Cam c) {
@@ -435,7 +435,7 @@ __device__ __forceinline__ void outer(float *df, const float *d, const float *v,
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: 64 pixels   z: pictures    32×8 threads, 8 pixels each
 // memory    df written once; the rest is small and read once per block
 // numerics  one fused multiply-add
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_features_bwd_f32(float *__restrict__ df, const float *__restrict__ d, const float *__restrict__ v,
                                    const float *__restrict__ r, Cam c) {
@@ -449,7 +449,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 128 channels   y: 4 units                               128 threads, 4 values of dW each
 // memory    q, g read once per four units from L2, dW and db written once
 // numerics  pictures ascending, fused multiply-add: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(128)
     cam_attention_weight_bwd_f32(float *__restrict__ dw, float *__restrict__ db, const float *__restrict__ a,
                                  const float *__restrict__ s, const float *__restrict__ q, const float *__restrict__ g, Cam c) {

@@ -25,7 +25,7 @@ template <int V> __device__ void join(float *__restrict__ y, const float *__rest
 // grid      x: 256 vectors of V values per block, V = 4 where both channels divide by 4, else 1     256 threads
 // memory    a, b read once, y written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     concat_fwd_f32(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, Concat p) {
     if (p.a % 4 == 0 && p.b % 4 == 0) join<4>(y, a, b, p);
@@ -45,7 +45,7 @@ template <int V> __device__ void part(float *__restrict__ da, float *__restrict_
 // grid      x: 256 vectors of V values per block, V = 4 where both channels divide by 4, else 1     256 threads
 // memory    dy read once, da, db written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     concat_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, Concat p) {
     if (p.a % 4 == 0 && p.b % 4 == 0) part<4>(da, db, dy, p);

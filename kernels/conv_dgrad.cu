@@ -6,7 +6,7 @@
 // grid      x: tiles of (pixels of a phase)x(channels)   y: stride² phases       64 to 256 threads, the table below
 // memory    dy once per column of tiles and tap, w once per row of tiles, through L2; dx written once; 18 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along r, s, k; same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
 // With a stride of 2, a row of dx is reached by every second row of the filter only: even and odd rows and columns make four
 // phases, each a dense convolution with a quarter of the taps. Nothing is multiplied that is not needed and nothing scattered.
@@ -27,11 +27,11 @@ DGRAD(128x3_f32,          128,   3,  64, 8, 4, Simt<2, 3>)
 DGRAD(32x64_f32,           32,  64,  64, 6, 4, Simt<4, 8>)
 DGRAD(128x64_scalar_f32,  128,  64, 128, 2, 1, Simt<8, 8>)
 DGRAD(128x8_scalar_f32,   128,   8, 128, 3, 1, Simt<2, 4>)
-DGRAD(128x128_tf32,       128, 128, 256, 1, 4, Tensor<64, 32, 1>)
+DGRAD(128x128_tf32,       128, 128, 128, 2, 4, Tensor<64, 64, 1>)
 DGRAD(128x64_tf32,        128,  64, 128, 3, 4, Tensor<64, 32, 1>)
 DGRAD(128x32_tf32,        128,  32, 128, 4, 4, Tensor<32, 32, 1>)
 DGRAD(32x64_tf32,          32,  64,  64, 8, 4, Tensor<32, 32, 1>)
-DGRAD(128x128_3xtf32,     128, 128, 256, 1, 4, Tensor<64, 32, 3>)
-DGRAD(128x64_3xtf32,      128,  64, 128, 3, 4, Tensor<64, 32, 3>)
+DGRAD(128x128_3xtf32,     128, 128, 128, 2, 4, Tensor<64, 64, 3>)
+DGRAD(128x64_3xtf32,      128,  64, 128, 2, 4, Tensor<64, 32, 3>)
 DGRAD(128x32_3xtf32,      128,  32, 128, 4, 4, Tensor<32, 32, 3>)
 DGRAD(32x64_3xtf32,        32,  64,  64, 8, 4, Tensor<32, 32, 3>)

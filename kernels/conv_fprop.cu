@@ -5,7 +5,7 @@
 // grid      x: tiles of (pixels)x(filters), as the name says             64 to 256 threads, the table below
 // memory    x once per column of tiles and tap, w once per row of tiles, through L2; y written once; 18 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along r, s, c; same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
 // `scalar` copies single values. The first layer, C = 3, takes it on purpose: rows of four channels would multiply a quarter of
 // zeros, while in the order (r, s, c) the 48 values under a 4×4 filter are three full steps, and the 27 under a 3×3 filter two.
@@ -26,11 +26,11 @@ FPROP(128x3_f32,          128,   3,  64, 8, 4, Simt<2, 3>)
 FPROP(32x64_f32,           32,  64,  64, 6, 4, Simt<4, 8>)
 FPROP(128x64_scalar_f32,  128,  64, 128, 2, 1, Simt<8, 8>)
 FPROP(128x8_scalar_f32,   128,   8, 128, 3, 1, Simt<2, 4>)
-FPROP(128x128_tf32,       128, 128, 256, 1, 4, Tensor<64, 32, 1>)
+FPROP(128x128_tf32,       128, 128, 128, 2, 4, Tensor<64, 64, 1>)
 FPROP(128x64_tf32,        128,  64, 128, 3, 4, Tensor<64, 32, 1>)
 FPROP(128x32_tf32,        128,  32, 128, 4, 4, Tensor<32, 32, 1>)
 FPROP(32x64_tf32,          32,  64,  64, 8, 4, Tensor<32, 32, 1>)
-FPROP(128x128_3xtf32,     128, 128, 256, 1, 4, Tensor<64, 32, 3>)
+FPROP(128x128_3xtf32,     128, 128, 128, 2, 4, Tensor<64, 64, 3>)
 FPROP(128x64_3xtf32,      128,  64, 128, 3, 4, Tensor<64, 32, 3>)
 FPROP(128x32_3xtf32,      128,  32, 128, 4, 4, Tensor<32, 32, 3>)
 FPROP(32x64_3xtf32,        32,  64,  64, 8, 4, Tensor<32, 32, 3>)

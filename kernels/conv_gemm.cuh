@@ -70,15 +70,17 @@ template <int R> struct Along {
     }
     // Values k = 4g … 4g + 3 of a thread's rows.
     template <int T> static __device__ void load(float (&f)[T][4], const float *tile, unsigned t, unsigned g) {
+        const float *own = tile + at(t, 4 * g);   // eight rows further, chunks lie alike
 #pragma unroll
         for (int i = 0; i < T; i++) {
-            float4 v = *(const float4 *)(tile + at(index<T>(t, i), 4 * g));
+            float4 v = *(const float4 *)(R / T % 8 == 0 ? own + R / T * i * DEPTH : tile + at(index<T>(t, i), 4 * g));
             f[i][0] = v.x, f[i][1] = v.y, f[i][2] = v.z, f[i][3] = v.w;
         }
     }
-    // Rows base … base + 15 by k = 8g … 8g + 7 in the fragment layout of mma's first operand.
-    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
-        ldmatrix(f, tile + at(base + lane % 16, 8 * g + lane / 16 * 4));
+    // Rows base … base + 15 by k = 8g … 8g + 7 as four 8×4 matrices. FIRST operand of mma: rows 0-7, rows 8-15, and the same for the
+    // last four k. Else the second operand, twice: rows 0-7, then rows 8-15, first and last four k side by side.
+    template <bool FIRST> static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+        ldmatrix(f, tile + base * DEPTH + at(FIRST ? lane % 16 : lane % 8 + lane / 16 * 8, 8 * g + (FIRST ? lane / 16 : lane / 8 % 2) * 4));
     }
 };
 
@@ -107,20 +109,17 @@ template <int R> struct Across {
             }
         }
     }
-    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+    template <bool FIRST> static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) f[i] = __float_as_uint(tile[at(base + lane / 4 + i % 2 * 8, 8 * g + lane % 4 + i / 2 * 4)]);
+        for (int i = 0; i < 4; i++) {
+            int eight = FIRST ? i % 2 : i / 2, four = FIRST ? i / 2 : i % 2;
+            f[i] = __float_as_uint(tile[at(base + lane / 4 + 8 * eight, 8 * g + lane % 4 + 4 * four)]);
+        }
     }
 };
 
 // --------------------------------------------------------------------------------------------------------------------- sources
-// `copy` starts the copies of the next DEPTH values of k; `round` turns what this thread copied into tf32, once it is there.
-
-template <class Layout, int V> __device__ inline void round_chunk(float *tile, unsigned row, unsigned k) {
-    static_assert(V == 4, "tensor cores take chunks of four");
-    float4 *chunk = (float4 *)(tile + Layout::at(row, k)), v = *chunk;
-    *chunk = make_float4(__uint_as_float(tf32(v.x)), __uint_as_float(tf32(v.y)), __uint_as_float(tf32(v.z)), __uint_as_float(tf32(v.w)));
-}
+// `copy` starts the copies of the next DEPTH values of k.
 
 // How threads share an Along tile: neighbours along k.
 template <int R, int THREADS, int V> struct AlongShare {
@@ -134,10 +133,6 @@ template <int R, int THREADS, int V> struct AlongShare {
     }
     static __device__ bool mine(int i) {
         return R % STRIDE == 0 || row(i) < R;
-    }
-    static __device__ void round(float *tile) {
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) if (mine(i)) round_chunk<Layout, V>(tile, row(i), k());
     }
 };
 
@@ -153,10 +148,6 @@ template <int R, int THREADS, int V> struct AcrossShare {
     }
     static __device__ bool mine(int i) {
         return DEPTH * CHUNKS % THREADS == 0 || k(i) < DEPTH;
-    }
-    static __device__ void round(float *tile) {
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) if (mine(i)) round_chunk<Layout, V>(tile, row(i), k(i));
     }
 };
 
@@ -203,7 +194,7 @@ template <int R, int THREADS, int V> struct Pixels : AlongShare<R, THREADS, V> {
 #pragma unroll
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = tap.a < vertical.taps && inside(h[i] + dh, vertical.size) && inside(w[i] + dw, horizontal.size);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), src + (there ? base[i] + offset : 0), there);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), src + (there ? (unsigned)(base[i] + offset) : 0), there);
         }
         add(tap, step, horizontal.taps, channels);
     }
@@ -220,7 +211,7 @@ template <int R, int THREADS, int V> struct Filters : AlongShare<R, THREADS, V> 
 #pragma unroll
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = first + Share::row(i) < rows && k < depth;
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), w + (there ? (first + Share::row(i)) * depth + k : 0), there);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), w + (there ? (unsigned)((first + Share::row(i)) * depth + k) : 0), there);
         }
         k += DEPTH;
     }
@@ -246,7 +237,7 @@ template <int R, int THREADS, int V> struct Channels : AcrossShare<R, THREADS, V
             int r = vertical.phase + tap[i].a * vertical.stride, s = horizontal.phase + tap[i].b * horizontal.stride;
             bool there = tap[i].a < vertical.taps && first + Share::row(i) < z.c;
             int from = ((tap[i].c * z.r + r) * z.s + s) * z.c + first + Share::row(i);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), w + (there ? from : 0), there);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), w + (there ? (unsigned)from : 0), there);
             add(tap[i], step, horizontal.taps, z.k);
         }
     }
@@ -264,7 +255,7 @@ template <int R, int THREADS, int V> struct Gradients : AcrossShare<R, THREADS, 
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = pixel + Share::k(i) < end && first + Share::row(i) < rows;
             int from = (pixel + Share::k(i)) * rows + first + Share::row(i);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), dy + (there ? from : 0), there);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), dy + (there ? (unsigned)from : 0), there);
         }
         pixel += DEPTH;
     }
@@ -292,7 +283,7 @@ template <int R, int THREADS, int V> struct Patches : AcrossShare<R, THREADS, V>
             int h = o[i].b * z.stride_h + dh, w = o[i].c * z.stride_w + dw;
             bool there = row_there && pixel + Share::k(i) < end && inside(h, z.h) && inside(w, z.w);
             int from = ((o[i].a * z.h + h) * z.w + w) * z.c + channel;
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), x + (there ? from : 0), there);
+            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), x + (there ? (unsigned)from : 0), there);
             add(o[i], step, z.p, z.q);
         }
         pixel += DEPTH;
@@ -311,21 +302,28 @@ struct Result {
     }
 };
 
+// Both: `step` multiplies a tile. `copies` starts the copies of a later one. Between the loads of operands and the products it hides
+// the latency of the loads (LATE), but takes registers, which f32 does not have.
+
 // f32 fma: a thread owns TM × TN results.
 template <int TM, int TN> struct Simt {
-    static constexpr bool ROUNDS = false;
+    static constexpr bool LATE = false;
     template <class A, class B> struct On {
-        static constexpr unsigned X = B::ROWS / TN;
-        // Warps are 8 wide where they can be: then a row of the warp reads 8 different chunks, and the others read the same. Twelve
-        // in a row would meet banks twice: there, three warps are 4 wide.
-        unsigned x = X == 16 ? threadIdx.x % 8 + threadIdx.x / 32 % 2 * 8 : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4 : threadIdx.x % X;
-        unsigned y = X == 16 ? threadIdx.x / 8 % 4 + threadIdx.x / 64 * 4 : X == 12 ? threadIdx.x / 4 % 8 : threadIdx.x / X;
+        static constexpr unsigned X = B::ROWS / TN, WARPS = X / 8 > 0 ? X / 8 : 1;
+        // Warps are 8 wide where they can be, and 4 high: lanes 0 and 1 lie one above the other, lanes 0 and 2 side by side. So of
+        // neighbours, or of second neighbours, both want the same chunk, and a 16-byte load passes the banks twice, not four times.
+        // Twelve in a row would meet banks twice: there, three warps are 4 wide.
+        static constexpr bool EIGHT = X == 8 || X == 16;
+        unsigned x = EIGHT ? threadIdx.x / 2 % 8 + threadIdx.x / 32 % WARPS * 8 : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4 : threadIdx.x % X;
+        unsigned y = EIGHT ? threadIdx.x % 2 + threadIdx.x / 16 % 2 * 2 + threadIdx.x / 32 / WARPS * 4 : X == 12 ? threadIdx.x / 4 % 8 : threadIdx.x / X;
         float sum[TM][TN] = {};
 
-        __device__ void step(const float *a, const float *b, int depth) {
+        // Of a RAGGED tile the values beyond `depth`, zeros, are left out. (Where channels come in fours they mostly come in sixteens,
+        // and a branch keeps the loads of a step behind the products of the step before.)
+        template <bool RAGGED, class Copies> __device__ void step(const float *a, const float *b, int depth, Copies) {
 #pragma unroll
             for (int g = 0; g < DEPTH / 4; g++) {
-                if (4 * g >= depth) break;
+                if (RAGGED && 4 * g >= depth) break;
                 float fa[TM][4], fb[TN][4];
                 A::template load<TM>(fa, a, y, g);
                 B::template load<TN>(fb, b, x, g);
@@ -362,46 +360,47 @@ template <int TM, int TN> struct Simt {
     };
 };
 
-// Tensor cores: a warp owns WM × WN results. With one term, factors are rounded to tf32 in shared memory, each once. With three,
-// a factor is the sum of two tf32 values, big and small, and all products but small · small are added: 21 bits of fraction.
+// Tensor cores: a warp owns WM × WN results. With one term, factors are rounded to tf32, by each warp that reads them: to round each
+// once, in shared memory, would double the traffic there. With three, a factor is the sum of two tf32 values, big and small, and all
+// products but small · small are added: 21 bits of fraction.
 template <int WM, int WN, int TERMS> struct Tensor {
-    static constexpr bool ROUNDS = TERMS == 1;
+    static constexpr bool LATE = true;
     template <class A, class B> struct On {
         unsigned lane = threadIdx.x % 32;
         unsigned m = threadIdx.x / 32 / (B::ROWS / WN) * WM, n = threadIdx.x / 32 % (B::ROWS / WN) * WN;
         float sum[WM / 16][WN / 8][4] = {};
 
-        static __device__ void split(unsigned (&big)[4], unsigned (&small)[4]) {
+        // Rounds to tf32; with three terms, `small` is what rounding took.
+        static __device__ void round(unsigned (&big)[4], unsigned (&small)[4]) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 float x = __uint_as_float(big[i]);
                 big[i] = tf32(x);
-                small[i] = tf32(x - __uint_as_float(big[i]));
+                if constexpr (TERMS == 3) small[i] = tf32(x - __uint_as_float(big[i]));
             }
         }
-        __device__ void step(const float *a, const float *b, int depth) {
+        template <bool, class Copies> __device__ void step(const float *a, const float *b, int, Copies copies) {
 #pragma unroll
             for (int g = 0; g < DEPTH / 8; g++) {
-                if (8 * g >= depth) break;
                 unsigned fa[WM / 16][4], fb[WN / 16][4], small_a[WM / 16][4], small_b[WN / 16][4];
 #pragma unroll
                 for (int i = 0; i < WM / 16; i++) {
-                    A::fragment(fa[i], a, m + 16 * i, g, lane);
-                    if (TERMS == 3) split(fa[i], small_a[i]);
+                    A::template fragment<true>(fa[i], a, m + 16 * i, g, lane);
+                    round(fa[i], small_a[i]);
                 }
 #pragma unroll
                 for (int j = 0; j < WN / 16; j++) {
-                    B::fragment(fb[j], b, n + 16 * j, g, lane);
-                    if (TERMS == 3) split(fb[j], small_b[j]);
+                    B::template fragment<false>(fb[j], b, n + 16 * j, g, lane);
+                    round(fb[j], small_b[j]);
                 }
+                if (g == 0) copies();
 #pragma unroll
                 for (int i = 0; i < WM / 16; i++)
 #pragma unroll
                     for (int j = 0; j < WN / 8; j++) {
-                        // Of 16 rows, the second operand takes 8: the even or the odd registers.
-                        unsigned big[2] = {fb[j / 2][j % 2], fb[j / 2][j % 2 + 2]};
+                        unsigned big[2] = {fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]};
                         if constexpr (TERMS == 3) {
-                            unsigned small[2] = {small_b[j / 2][j % 2], small_b[j / 2][j % 2 + 2]};
+                            unsigned small[2] = {small_b[j / 2][j % 2 * 2], small_b[j / 2][j % 2 * 2 + 1]};
                             mma(sum[i][j], small_a[i], big);
                             mma(sum[i][j], fa[i], small);
                         }
@@ -433,7 +432,7 @@ template <int WM, int WN, int TERMS> struct Tensor {
 
 // -------------------------------------------------------------------------------------------------------------------- the loop
 
-template <class Engine, int V, class A, class B, class Offset>
+template <class Engine, int V, bool LATE, class A, class B, class Offset>
 __device__ inline void multiply(A a, B b, int depth, const Result &to, Offset offset) {
     __shared__ __align__(16) float tiles_a[STAGES][A::Layout::SIZE];
     __shared__ __align__(16) float tiles_b[STAGES][B::Layout::SIZE];
@@ -447,11 +446,18 @@ __device__ inline void multiply(A a, B b, int depth, const Result &to, Offset of
     int now = 0, next = STAGES - 1;   // tile that is multiplied, tile that is filled
     for (int i = 0; i < steps; i++) {
         copies_wait<STAGES - 2>();
-        if constexpr (Engine::ROUNDS) a.round(tiles_a[now]), b.round(tiles_b[now]);
         __syncthreads();   // everybody's part of `now` has arrived, and everybody has done with `next`
-        if (i + STAGES - 1 < steps) a.copy(tiles_a[next]), b.copy(tiles_b[next]);
-        copies_commit();
-        engine.step(tiles_a[now], tiles_b[now], depth - i * DEPTH);
+        if constexpr (!LATE) {
+            if (i + STAGES - 1 < steps) a.copy(tiles_a[next]), b.copy(tiles_b[next]);
+            copies_commit();
+        }
+        engine.template step<V == 1>(tiles_a[now], tiles_b[now], depth - i * DEPTH, [&] {
+            if constexpr (LATE) {
+                // Behind the last step these copy nothing; without a branch they mix with the products.
+                a.copy(tiles_a[next]), b.copy(tiles_b[next]);
+                copies_commit();
+            }
+        });
         now = now == STAGES - 1 ? 0 : now + 1;
         next = next == STAGES - 1 ? 0 : next + 1;
     }
@@ -466,7 +472,7 @@ __device__ inline void fprop(const float *x, const float *w, const float *bias, 
     int rows = z.n * z.p * z.q, depth = z.r * z.s * z.c, tiles_n = (z.k + BN - 1) / BN;
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     Axis v = forwards(z.p, z.h, z.r, z.stride_h, z.pad_h, z.dil_h), u = forwards(z.q, z.w, z.s, z.stride_w, z.pad_w, z.dil_w);
-    multiply<Engine, V>(Pixels<BM, THREADS, V>(x, v, u, z.c, m, rows), Filters<BN, THREADS, V>(w, n, z.k, depth), depth,
+    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(x, v, u, z.c, m, rows), Filters<BN, THREADS, V>(w, n, z.k, depth), depth,
                         Result{y, bias, z.bias, m, n, rows, z.k}, [&](int m) { return m * z.k; });
 }
 
@@ -479,7 +485,7 @@ __device__ inline void dgrad(const float *dy, const float *w, const float *bias,
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     if (m >= rows) return;   // phases differ in size by a row and a column
     v.taps = max(v.taps, 1), u.taps = max(u.taps, 1);   // without taps, depth is 0 and only the bias is written
-    multiply<Engine, V>(Pixels<BM, THREADS, V>(dy, v, u, z.k, m, rows), Channels<BN, THREADS, BN % 4 == 0 ? V : 1>(w, v, u, n, z), depth,
+    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(dy, v, u, z.k, m, rows), Channels<BN, THREADS, BN % 4 == 0 ? V : 1>(w, v, u, n, z), depth,
                         Result{dx, bias, z.bias, m, n, rows, z.c}, [&](int m) {
                             if (v.stride * u.stride == 1) return m * z.c;
                             Digits o = digits(m, v.rows, u.rows);
@@ -493,6 +499,6 @@ __device__ inline void wgrad(const float *x, const float *dy, float *dw, const C
     int columns = z.r * z.s * z.c, tiles_n = (columns + BN - 1) / BN;
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     int from = blockIdx.y * z.span, end = min(from + z.span, z.n * z.p * z.q);
-    multiply<Engine, V>(Gradients<BM, THREADS, V>(dy, m, z.k, from, end), Patches<BN, THREADS, V>(x, n, from, end, z), end - from,
+    multiply<Engine, V, false>(Gradients<BM, THREADS, V>(dy, m, z.k, from, end), Patches<BN, THREADS, V>(x, n, from, end, z), end - from,
                         Result{dw + blockIdx.y * z.k * columns, nullptr, 1, m, n, z.k, columns}, [&](int m) { return m * columns; });
 }

@@ -6,7 +6,7 @@
 // grid      x: 256 results per block   wgrad y: one split of the pixels                          256 threads
 // memory    neighbouring threads write, and mostly read, neighbouring channels; all reuse is left to the caches
 // numerics  f32 fma in order r, s, channel (wgrad: n, p, q); same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "conv.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)

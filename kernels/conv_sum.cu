@@ -7,7 +7,7 @@
 // grid      x: 256 values per block                                   256 threads, 1 value each
 // memory    x read once, y written once
 // numerics  f32 sum from split 0 upwards: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 struct Splits {
     unsigned count, splits;
 };
@@ -15,6 +15,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
     unsigned i = blockIdx.x * 256 + threadIdx.x;
     if (i >= p.count) return;
     float sum = x[i];
+#pragma unroll 8   // eight loads under way; added one by one
     for (unsigned split = 1; split < p.splits; split++) sum += x[(size_t)split * p.count + i];
     y[i] = sum;
 }
@@ -25,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
 // grid      x: one chunk of rows per block   y: up to 256 channels per block      256 threads: channels × lanes of rows
 // memory    dy read once, neighbouring threads read neighbouring values whatever k is; 1 kB shared
 // numerics  f32; a lane adds every lanes-th row in order, then the lanes are added in order: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 struct Columns {
     unsigned rows, k, span;
 };
@@ -33,10 +34,13 @@ extern "C" __global__ void __launch_bounds__(256) bias_grad_f32(const float *__r
     __shared__ float sums[256];
     unsigned width = min(p.k, 256u), lanes = 256 / width;
     unsigned lane = threadIdx.x / width, column = threadIdx.x % width, k = blockIdx.y * 256 + column;
-    unsigned end = min(blockIdx.x * p.span + p.span, p.rows);
+    unsigned first = blockIdx.x * p.span + lane, end = min(blockIdx.x * p.span + p.span, p.rows);
     float sum = 0;
     if (lane < lanes && k < p.k) {
-        for (unsigned row = blockIdx.x * p.span + lane; row < end; row += lanes) sum += dy[row * p.k + k];
+        unsigned count = first < end ? (end - first + lanes - 1) / lanes : 0;   // a chunk may have fewer rows than lanes
+        const float *from = dy + (size_t)first * p.k + k;
+#pragma unroll 8   // as above
+        for (unsigned i = 0; i < count; i++) sum += from[(size_t)i * lanes * p.k];
     }
     sums[threadIdx.x] = sum;
     __syncthreads();

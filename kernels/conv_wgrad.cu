@@ -6,7 +6,7 @@
 // grid      x: tiles of (filters)x(taps and channels)   y: splits of the pixels   64 to 256 threads, the table below
 // memory    dy once per column of tiles, x once per row of tiles and tap, through L2; dw written once; 11 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along n, p, q; same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
 // x64 tiles are for few filters; x48 is the 4×4 neighbourhood of a pixel of three channels: first and last layers.
 #include "conv_gemm.cuh"
@@ -25,7 +25,7 @@ WGRAD(16x64_f32,           16,  64,  64, 8, 4, Simt<4, 4>)
 WGRAD(64x64_scalar_f32,    64,  64, 128, 4, 1, Simt<8, 4>)
 WGRAD(64x48_scalar_f32,    64,  48,  96, 5, 1, Simt<8, 4>)
 WGRAD(8x48_scalar_f32,      8,  48,  96, 6, 1, Simt<1, 4>)
-WGRAD(128x128_tf32,       128, 128, 256, 2, 4, Tensor<64, 32, 1>)
+WGRAD(128x128_tf32,       128, 128, 128, 2, 4, Tensor<64, 64, 1>)
 WGRAD(64x64_tf32,          64,  64, 128, 4, 4, Tensor<32, 32, 1>)
-WGRAD(128x128_3xtf32,     128, 128, 256, 1, 4, Tensor<64, 32, 3>)
+WGRAD(128x128_3xtf32,     128, 128, 128, 2, 4, Tensor<64, 64, 3>)
 WGRAD(64x64_3xtf32,        64,  64, 128, 4, 4, Tensor<32, 32, 3>)

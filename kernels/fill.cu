@@ -4,7 +4,7 @@
 // grid      x: 1024 values per block                                  256 threads, 4 values each
 // memory    y written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "lae.cuh"
 
 struct Fill {

@@ -14,7 +14,7 @@ constexpr unsigned ROWS = 8;
 // grid      x: 8 outputs k, a warp each   y: 8 rows n                  256 threads; a lane takes every 32nd c
 // memory    w read once per 8 rows, x once per 8 outputs through L1, y written once
 // numerics  fused multiply-add along c in each lane, then a butterfly of lanes: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     linear_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ w, const float *__restrict__ b,
                    Linear z) {
@@ -26,6 +26,7 @@ extern "C" __global__ void __launch_bounds__(256)
     // Rows past the end repeat the last one and are not written.
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = x + (size_t)min(first + i, z.n - 1) * z.c;
+    #pragma unroll 2
     for (unsigned c = lane; c < z.c; c += 32) {
         float f = w[c];
         #pragma unroll
@@ -50,6 +51,7 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = p + (size_t)min(first + i, rows - 1) * step_a;
     unsigned r = begin;   // no sum is empty
+    #pragma unroll 4   // the loads of four steps are under way
     do {
         float f = q[(size_t)r * width + c];
         #pragma unroll
@@ -68,7 +70,7 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
 // grid      x: 128 columns c   y: 8 rows n                             128 threads, 8 values each
 // memory    w read once per 8 rows, dy once per 128 columns, dx written once
 // numerics  fused multiply-add, k ascending: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(128)
     linear_dgrad_f32(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ w, Linear z) {
     product(dx, dy, z.k, 1, w, z.n, 0, z.k, z.c);
@@ -80,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(128)
 // grid      x: 128 columns c   y: 8 rows k   z: stretches              128 threads, 8 values each
 // memory    x read once per 8 rows, dy once per 128 columns, dw written once
 // numerics  fused multiply-add, n ascending: same bits every run
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(128)
     linear_wgrad_f32(float *__restrict__ dw, const float *__restrict__ dy, const float *__restrict__ x, Linear z) {
     unsigned begin = blockIdx.z * z.chunk;

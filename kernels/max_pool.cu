@@ -59,7 +59,7 @@ template <int V> __device__ void pool(float *__restrict__ y, const float *__rest
 // grid      x: 256 vectors of V channels of y per block, V = 4 where C divides by 4, else 1    256 threads
 // memory    x once where windows do not overlap, else again through L1; y written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, MaxPool p) {
     if (p.x.c % 4 == 0) pool<4>(y, x, p);
@@ -104,7 +104,7 @@ __device__ void spread(float *__restrict__ dx, const float *__restrict__ x, cons
 // grid      x: 256 vectors of V channels of stride × stride pixels per block, V = 4 where C divides by 4, else 1    256 threads
 // memory    x, y, dy read once, dx written once
 // numerics  exact
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     max_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
                      const float *__restrict__ dy, MaxPool p) {
@@ -118,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // grid      x: 256 values of dx per block                               256 threads
 // memory    x, y, dy once per window that they lie in, through L1; dx written once
 // numerics  windows in row order
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_overlap_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
                              const float *__restrict__ dy, MaxPool p) {

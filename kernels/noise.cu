@@ -4,7 +4,7 @@
 // grid      x: 1024 values per block                                    256 threads, 4 values each: one draw of the generator
 // memory    x read once, y written once
 // numerics  the host's bits: +, ×, ÷, √ in IEEE arithmetic, no fused multiply-add (src/core/rng.rs has the formulas)
-// measured  not on a GPU; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "lae.cuh"
 
 struct Noise {

@@ -38,7 +38,7 @@ impl Pin {
         self.load_sectors += c.load.sectors;
         self.store_requests += c.store.requests;
         self.store_sectors += c.store.sectors;
-        self.shared_wavefronts += c.shared_load.waves + c.shared_store.waves;
+        self.shared_wavefronts += c.shared_waves();
         self.bank_conflicts += c.conflicts();
         self.macs += c.all_macs();
         self.useful_macs += r.useful_macs.unwrap_or(0);

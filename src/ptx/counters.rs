@@ -3,7 +3,8 @@
 //! Names follow Nsight Compute's, and [`Counters::metrics`] gives them in its words. What is exact and what is not: requests,
 //! sectors, wavefronts and multiply-adds go one to one from PTX to machine code, as long as the assembler neither unrolls
 //! differently nor merges accesses; instruction counts are of PTX, so [`Counters::slots`] weighs each by the machine instructions
-//! that it becomes. Bank conflicts are those of the access pattern, a lower bound of what the hardware counts.
+//! that it becomes. Bank conflicts are those of the access pattern, a lower bound of what the hardware counts. docs/gpu-runs.md
+//! compares all of them with what an H200 counted.
 
 use std::collections::BTreeMap;
 
@@ -228,7 +229,10 @@ pub struct Counters {
     pub store: GlobalTraffic,
     pub atomic: GlobalTraffic,
     pub shared_load: SharedTraffic,
+    /// Atomics too.
     pub shared_store: SharedTraffic,
+    /// What `cp.async` writes.
+    pub shared_copy: SharedTraffic,
     /// Multiply-adds of tensor cores, and their instructions.
     pub macs: u64,
     pub read: Touched,
@@ -272,6 +276,7 @@ impl Counters {
         self.atomic.add(&o.atomic);
         self.shared_load.add(&o.shared_load);
         self.shared_store.add(&o.shared_store);
+        self.shared_copy.add(&o.shared_copy);
         self.macs += o.macs;
         for (a, b) in [(&mut self.read, &o.read), (&mut self.written, &o.written)] {
             a.bytes += b.bytes;
@@ -293,7 +298,11 @@ impl Counters {
         self.store.sectors as f64 / self.store.requests.max(1) as f64
     }
     pub fn conflicts(&self) -> u64 {
-        self.shared_load.conflicts() + self.shared_store.conflicts()
+        self.shared_load.conflicts() + self.shared_store.conflicts() + self.shared_copy.conflicts()
+    }
+    /// Passes through the banks of shared memory.
+    pub fn shared_waves(&self) -> u64 {
+        self.shared_load.waves + self.shared_store.waves + self.shared_copy.waves
     }
     /// Bytes between L1 and L2: every sector of every request, as if L1 kept nothing.
     pub fn moved_bytes(&self) -> u64 {
@@ -373,6 +382,8 @@ pub enum Op {
     Load,
     Store,
     Atomic,
+    /// `cp.async` into shared memory.
+    Copy,
 }
 
 /// The memory traffic of a running launch.
@@ -411,6 +422,7 @@ impl Traffic {
             Op::Load => self.counters.load.add(&one),
             Op::Store => self.counters.store.add(&one),
             Op::Atomic => self.counters.atomic.add(&one),
+            Op::Copy => unreachable!("on this side it is a load"),
         }
         let words = self.sizes[buffer as usize].div_ceil(4) as usize;
         for &(offset, len) in &p.ranges {
@@ -428,9 +440,14 @@ impl Traffic {
     /// An access to shared memory.
     #[inline(always)]
     pub fn shared(&mut self, op: Op, pc: u32, p: &Pattern) {
-        let one = SharedTraffic { requests: 1, waves: p.waves as u64, ideal: p.ideal as u64 };
+        let passes = if op == Op::Load { p.load } else { p.store };
+        let one = SharedTraffic { requests: 1, waves: passes.waves as u64, ideal: passes.ideal as u64 };
         self.at(pc).shared.add(&one);
-        if op == Op::Load { self.counters.shared_load.add(&one) } else { self.counters.shared_store.add(&one) }
+        match op {
+            Op::Load => self.counters.shared_load.add(&one),
+            Op::Copy => self.counters.shared_copy.add(&one),
+            Op::Store | Op::Atomic => self.counters.shared_store.add(&one),
+        }
     }
 
     /// Multiply-adds of a tensor core instruction.

@@ -22,9 +22,16 @@ pub struct Pattern {
     pub ranges: Vec<(i32, u32)>,
     /// 32-byte sectors of global memory.
     pub sectors: u32,
-    /// Passes through the 32 banks of shared memory.
+    /// As a load from shared memory, and as a store.
+    pub load: Passes,
+    pub store: Passes,
+}
+
+/// Passes through the 32 banks of shared memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passes {
     pub waves: u32,
-    /// The passes that the access needs if no two lanes meet in a bank.
+    /// Those that the access needs if no two lanes meet in a bank.
     pub ideal: u32,
 }
 
@@ -116,7 +123,7 @@ impl Pattern {
             }
         }
         // Sectors: intervals of each piece, in ascending order.
-        (self.sectors, self.waves, self.ideal) = (0, 0, 0);
+        self.sectors = 0;
         let mut last = i64::MIN;
         for &(at, _) in &self.pieces {
             let from = (at as i64 + low as i64).div_euclid(SECTOR as i64);
@@ -124,24 +131,34 @@ impl Pattern {
             self.sectors += (to - from.max(last + 1) + 1).max(0) as u32;
             last = last.max(to);
         }
-        // Banks: 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. A phase takes as many passes as
-        // the fullest bank has distinct words.
+        // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each lane
+        // asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …): so says
+        // NVIDIA (forum, "Unexpected shared memory bank conflict"), and so an H200 counts.
+        let alike = |d: usize| lanes().all(|i| mask >> (i ^ d) & 1 == 0 || relative[i] == relative[i ^ d]);
         let per = (32 * 4 / bytes.max(4)).min(32) as usize;
+        self.store = self.passes(per);
+        self.load = if per < 32 && (alike(1) || alike(2)) { self.passes(2 * per) } else { self.store };
+    }
+
+    /// `per` lanes are served at a time; each phase takes as many passes as the fullest bank has distinct words.
+    fn passes(&self, per: usize) -> Passes {
+        let (relative, words) = (&self.relative, self.bytes.div_ceil(4) as i64);
+        let mut all = Passes::default();
         for phase in (0..32).step_by(per) {
-            let active: Vec<usize> = lanes().filter(|i| (phase..phase + per).contains(i)).collect();
-            if active.is_empty() {
+            let active = (phase..phase + per).filter(|i| self.mask >> i & 1 == 1);
+            let first = |i: usize| (relative[i] as i32 as i64 + self.low as i64).div_euclid(4);
+            let mut touched: Vec<i64> = active.flat_map(|i| first(i)..first(i) + words).collect();
+            if touched.is_empty() {
                 continue;
             }
-            let word = |i: usize, k: u32| (relative[i] as i64 as i32 as i64 + low as i64).div_euclid(4) + k as i64;
-            let mut words: Vec<i64> =
-                active.iter().flat_map(|&i| (0..bytes.div_ceil(4)).map(move |k| (i, k))).map(|(i, k)| word(i, k)).collect();
-            words.sort_unstable();
-            words.dedup();
+            touched.sort_unstable();
+            touched.dedup();
             let mut banks = [0; BANKS as usize];
-            words.iter().for_each(|w| banks[w.rem_euclid(BANKS as i64) as usize] += 1);
-            self.waves += banks.iter().max().copied().unwrap_or(0);
-            self.ideal += 1;
+            touched.iter().for_each(|w| banks[w.rem_euclid(BANKS as i64) as usize] += 1);
+            all.waves += banks.iter().max().copied().unwrap_or(0);
+            all.ideal += 1;
         }
+        all
     }
 }
 
@@ -163,7 +180,7 @@ mod tests {
     fn pattern(bytes: u32, mask: u32, f: impl Fn(u32) -> u32) -> (u32, u32, u32, usize) {
         let mut p = Pattern::default();
         p.update(&Lanes::narrow(&from_fn(|i| f(i as u32)), mask), bytes, true);
-        (p.sectors, p.waves, p.ideal, p.pieces.len())
+        (p.sectors, p.store.waves, p.store.ideal, p.pieces.len())
     }
 
     #[test]
@@ -194,6 +211,28 @@ mod tests {
         assert_eq!(pattern(16, 0xff, |i| 16 * i), (4, 1, 1, 8));
     }
 
+    /// How a product of matrices reads its operands: 8 chunks across a warp and 4 down.
+    #[test]
+    fn wide_loads_of_what_neighbours_load() {
+        let load = |bytes: u32, mask: u32, f: fn(u32) -> u32| {
+            let mut p = Pattern::default();
+            p.update(&Lanes::narrow(&from_fn(|i| f(i as u32)), mask), bytes, true);
+            (p.load.waves, p.load.ideal, p.store.waves)
+        };
+        let all = u32::MAX;
+        // Lanes 0 and 1 alike, 0 and 2 alike; with lanes missing as well.
+        assert_eq!(load(16, all, |i| i / 2 % 8 * 16), (2, 2, 4));
+        assert_eq!(load(16, all, |i| (i % 2 + i / 16 * 2) * 16), (2, 2, 4));
+        assert_eq!(load(16, 0x7fff_fff6, |i| i / 2 % 8 * 16), (2, 2, 4));
+        // Only lanes 0 and 8 alike: four phases as ever. All alike: both rules, one halving.
+        assert_eq!(load(16, all, |i| i % 8 * 16), (4, 4, 4));
+        assert_eq!(load(16, all, |_| 0), (2, 2, 4));
+        // Conflicts of the merged phases: 8 rows of 128 bytes.
+        assert_eq!(load(16, all, |i| i / 2 % 8 * 128), (16, 2, 16));
+        assert_eq!(load(8, all, |i| i / 2 * 8), (1, 1, 2));
+        assert_eq!(load(4, all, |i| i / 2 * 4), (1, 1, 1));
+    }
+
     fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
         (0..32).filter(move |i| mask >> i & 1 == 1)
     }
@@ -214,7 +253,7 @@ mod tests {
             assert_eq!(all as usize, touched.len());
             let mut fresh = Pattern::default();
             fresh.update(&Lanes::new(&address.map(u64::from), mask), bytes, true);
-            assert_eq!((p.sectors, p.waves, &p.pieces), (fresh.sectors, fresh.waves, &fresh.pieces));
+            assert_eq!((p.sectors, p.load, p.store, &p.pieces), (fresh.sectors, fresh.load, fresh.store, &fresh.pieces));
             // Sectors by brute force.
             let mut sectors: Vec<u32> = touched.iter().map(|a| a / SECTOR).collect();
             sectors.dedup();

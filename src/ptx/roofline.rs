@@ -190,12 +190,11 @@ pub fn estimate(c: &Counters, s: Shape, gpu: &'static Gpu) -> Option<Estimate> {
     let busy = (c.blocks as f64).min(gpu.multiprocessors as f64);
     let sm = |work: f64, per_clock: f64| work / per_clock / busy / gpu.clock * tail;
     let kind = |k: Kind| c.kinds[k as usize] as f64 * 32.0;
-    let shared_waves = (c.shared_load.waves + c.shared_store.waves) as f64;
     let tensor = if s.half { gpu.half } else { gpu.tf32 };
     let mut terms = vec![
         (Resource::Dram, (c.read.sector_bytes + c.written.sector_bytes) as f64 / gpu.dram),
         (Resource::L2, c.moved_bytes() as f64 / gpu.l2),
-        (Resource::Shared, sm(shared_waves * WAVE_BYTES + c.moved_bytes() as f64, WAVE_BYTES)),
+        (Resource::Shared, sm(c.shared_waves() as f64 * WAVE_BYTES + c.moved_bytes() as f64, WAVE_BYTES)),
         (Resource::Issue, sm(c.slots10 as f64 / 10.0, ISSUE)),
         (Resource::Fp32, sm((c.fma + c.add + c.mul) as f64, gpu.fp32)),
         (Resource::Integer, sm(kind(Kind::Integer), INTEGER)),

@@ -163,6 +163,7 @@ fn operation(touch: Touch) -> Op {
     match touch {
         Touch::Read | Touch::StrongRead => Op::Load,
         Touch::Atomic => Op::Atomic,
+        Touch::Copy => Op::Copy,
         _ => Op::Store,
     }
 }
