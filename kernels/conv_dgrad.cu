@@ -3,7 +3,7 @@
 // computes  dx[n,h,w,c] = Σ_rsk dy[n,p,q,k] · w[k,r,s,c] + b[c]      over p·stride = h+pad−r·dil, …
 // shapes    dy N·P·Q·K   w K·R·S·C   b C (or a divisor of it) or null   dx N·H·W·C      contiguous, 16-byte aligned; K and C
 //           multiples of 4 (C also 3 or less), any of both for `scalar`
-// grid      x: tiles of (pixels of a phase)x(channels)   y: stride² phases       64 to 256 threads, the table below
+// grid      x: tiles of (pixels of a phase)x(channels)   y: stride² phases       64 or 128 threads, the table below
 // memory    dy once per column of tiles and tap, w once per row of tiles, through L2; dx written once; 18 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along r, s, k; same bits every run
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`

@@ -2,7 +2,7 @@
 // computes  y[n,p,q,k] = Σ_rsc x[n, p·stride−pad+r·dil, …, c] · w[k,r,s,c] + b[k]
 // shapes    x N·H·W·C   w K·R·S·C   b K or null   y N·P·Q·K      contiguous, 16-byte aligned; C and K multiples of 4 (K also
 //           3 or less), any of both for `scalar`
-// grid      x: tiles of (pixels)x(filters), as the name says             64 to 256 threads, the table below
+// grid      x: tiles of (pixels)x(filters), as the name says             64 or 128 threads, the table below
 // memory    x once per column of tiles and tap, w once per row of tiles, through L2; y written once; 18 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along r, s, c; same bits every run
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`

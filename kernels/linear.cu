@@ -26,8 +26,9 @@ extern "C" __global__ void __launch_bounds__(256)
     // Rows past the end repeat the last one and are not written.
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = x + (size_t)min(first + i, z.n - 1) * z.c;
-    #pragma unroll 2
-    for (unsigned c = lane; c < z.c; c += 32) {
+    unsigned count = (z.c + 31 - lane) / 32;
+    #pragma unroll 4   // counted, so that the loads of four steps can be under way
+    for (unsigned i = 0, c = lane; i < count; i++, c += 32) {
         float f = w[c];
         #pragma unroll
         for (unsigned i = 0; i < ROWS; i++) sum[i] = fmaf(row[i][c], f, sum[i]);
@@ -51,7 +52,6 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
     #pragma unroll
     for (unsigned i = 0; i < ROWS; i++) row[i] = p + (size_t)min(first + i, rows - 1) * step_a;
     unsigned r = begin;   // no sum is empty
-    #pragma unroll 4   // the loads of four steps are under way
     do {
         float f = q[(size_t)r * width + c];
         #pragma unroll

@@ -20,7 +20,8 @@ fn devices() -> Vec<Device> {
         return Vec::new();
     }
     let emulator = Device::Gpu(Emulator::new(Options::default()), Precision::F32);
-    [emulator].into_iter().chain(Device::choose("cuda").ok().map(|(gpu, _)| gpu)).collect()
+    let gpu = Device::choose("cuda").inspect_err(|e| eprintln!("the emulator alone: {e}")).ok();
+    [emulator].into_iter().chain(gpu.map(|(gpu, _)| gpu)).collect()
 }
 
 /// Random pictures, half of them true, with a square mask on the fakes.
@@ -161,7 +162,11 @@ fn ten_steps_of_stage_2_agree_with_the_cpu() {
 /// No kernel has approximate instructions, so a GPU has no choice of bits.
 #[test]
 fn emulator_and_gpu_agree_to_the_bit() {
-    let runs: Vec<_> = devices().iter().map(|device| stage1(device, How::Recorded, 4)).collect();
+    let devices = devices();
+    if devices.len() < 2 {
+        return eprintln!("SKIP: no GPU to compare with");
+    }
+    let runs: Vec<_> = devices.iter().map(|device| stage1(device, How::Recorded, 4)).collect();
     for pair in runs.windows(2) {
         assert_eq!(pair[0].0, pair[1].0);
         for arena in ALL {

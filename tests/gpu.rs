@@ -76,7 +76,8 @@ fn main() -> ExitCode {
     };
     println!("{why}");
     // Tensor cores that the emulator has no model of are compared with f64 alone.
-    let tensor = [("sm_8", Tensor::Ampere), ("sm_90", Tensor::Hopper)].into_iter().find(|(sm, _)| why.contains(sm)).map(|t| t.1);
+    let models = [("sm_80", Tensor::Ampere), ("sm_86", Tensor::Ampere), ("sm_87", Tensor::Ampere), ("sm_90", Tensor::Hopper)];
+    let tensor = models.into_iter().find(|(sm, _)| why.contains(sm)).map(|t| t.1);
     let mut rows: Vec<(String, Case)> = Vec::new();
     for (op, table) in OPS {
         let table = table().into_iter().enumerate().filter(|(_, c)| c.bench.is_none());

@@ -133,7 +133,8 @@ impl Pattern {
         }
         // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each lane
         // asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …): so says
-        // NVIDIA (forum, "Unexpected shared memory bank conflict"), and so an H200 counts.
+        // NVIDIA (forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228), and so an H200 counts. That a lane
+        // without a partner does not matter is assumed.
         let alike = |d: usize| lanes().all(|i| mask >> (i ^ d) & 1 == 0 || relative[i] == relative[i ^ d]);
         let per = (32 * 4 / bytes.max(4)).min(32) as usize;
         self.store = self.passes(per);
