@@ -21,7 +21,7 @@ use crate::train::step::{Networks, Stage1, Stage2};
 
 #[derive(Args)]
 pub struct KernelsArgs {
-    /// The GPU to estimate for: a100, rtx3090, rtx4090, h100
+    /// The GPU to estimate for: a100, rtx3090, rtx4090, h100, h200
     #[arg(long, value_name = "GPU", default_value = "h100")]
     gpu: String,
     /// Side of the pictures in pixels; 256 takes minutes

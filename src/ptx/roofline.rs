@@ -33,8 +33,9 @@ pub struct Gpu {
 /// Tensor Core GPU Architecture", tables 1 to 3). The H100's clock is that of its tensor peaks; its f32 peak is quoted at 1.98 GHz.
 /// L2: A100 5120 bytes a clock (the same paper); for the others reads as measured by Chips and Cheese ("Microbenchmarking Nvidia's
 /// RTX 4090"; "Nvidia's H100: Funny L2, and Tons of Bandwidth", on the PCIe card), rounded. The share of `mma.sync` on Hopper
-/// is an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form.
-pub const GPUS: [Gpu; 4] = [
+/// is an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form. The H200 is an H100 with
+/// faster memory (NVIDIA's data sheet).
+pub const GPUS: [Gpu; 5] = [
     Gpu {
         name: "A100 SXM 80 GB",
         key: "a100",
@@ -74,20 +75,23 @@ pub const GPUS: [Gpu; 4] = [
         half: 256.0,
         mma_sync: 1.0,
     },
-    Gpu {
-        name: "H100 SXM",
-        key: "h100",
-        sm: 90,
-        multiprocessors: 132,
-        clock: 1.83e9,
-        dram: 3.35e12,
-        l2: 5.5e12,
-        fp32: 128.0,
-        tf32: 1024.0,
-        half: 2048.0,
-        mma_sync: 0.62,
-    },
+    H100,
+    Gpu { name: "H200 SXM", key: "h200", dram: 4.8e12, ..H100 },
 ];
+
+const H100: Gpu = Gpu {
+    name: "H100 SXM",
+    key: "h100",
+    sm: 90,
+    multiprocessors: 132,
+    clock: 1.83e9,
+    dram: 3.35e12,
+    l2: 5.5e12,
+    fp32: 128.0,
+    tf32: 1024.0,
+    half: 2048.0,
+    mma_sync: 0.62,
+};
 
 /// The GPU that the command line names.
 pub fn gpu(key: &str) -> Option<&'static Gpu> {
