@@ -193,17 +193,21 @@ pub fn estimate(c: &Counters, s: Shape, gpu: &'static Gpu) -> Option<Estimate> {
     let tail = if waves > 1.0 { waves.ceil() / waves } else { 1.0 };
     let busy = (c.blocks as f64).min(gpu.multiprocessors as f64);
     let sm = |work: f64, per_clock: f64| work / per_clock / busy / gpu.clock * tail;
+    // A multiprocessor is four quarters, each with a scheduler and lanes of its own, and a warp stays in one.
+    let together = (c.blocks as f64 / gpu.multiprocessors as f64).ceil().min(occupancy.blocks as f64);
+    let quarters = (together * s.threads.div_ceil(32) as f64).min(4.0) / 4.0;
+    let lanes = |work: f64, per_clock: f64| sm(work, per_clock) / quarters;
     let kind = |k: Kind| c.kinds[k as usize] as f64 * 32.0;
     let tensor = if s.half { gpu.half } else { gpu.tf32 };
     let mut terms = vec![
         (Resource::Dram, (c.read.sector_bytes + c.written.sector_bytes) as f64 / gpu.dram),
         (Resource::L2, c.moved_bytes() as f64 / gpu.l2),
         (Resource::Shared, sm(c.shared_waves() as f64 * WAVE_BYTES + c.moved_bytes() as f64, WAVE_BYTES)),
-        (Resource::Issue, sm(c.slots10 as f64 / 10.0, ISSUE)),
-        (Resource::Fp32, sm((c.fma + c.add + c.mul) as f64, gpu.fp32)),
-        (Resource::Integer, sm(kind(Kind::Integer), INTEGER)),
-        (Resource::Special, sm(kind(Kind::Special), SPECIAL)),
-        (Resource::Tensor, sm(c.macs as f64, tensor * gpu.mma_sync)),
+        (Resource::Issue, lanes(c.slots10 as f64 / 10.0, ISSUE)),
+        (Resource::Fp32, lanes((c.fma + c.add + c.mul) as f64, gpu.fp32)),
+        (Resource::Integer, lanes(kind(Kind::Integer), INTEGER)),
+        (Resource::Special, lanes(kind(Kind::Special), SPECIAL)),
+        (Resource::Tensor, lanes(c.macs as f64, tensor * gpu.mma_sync)),
     ];
     terms.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (slowest, time) = terms[0];
@@ -262,6 +266,10 @@ mod tests {
         assert!((tail.terms[0].1 / full.terms[0].1 - 1.1).abs() < 1e-3);
         let one = estimate(&c(1), SHAPE, h100).unwrap();
         assert!((one.terms[0].1 / full.terms[0].1 - 132.0).abs() < 1e-6);
+        // A warp has a quarter of a multiprocessor; four have it all, in one block or in several.
+        let warps = |threads, blocks| estimate(&c(blocks), Shape { threads, ..SHAPE }, h100).unwrap().terms[0].1;
+        assert!((warps(32, 1) / warps(128, 1) - 4.0).abs() < 1e-6 && (warps(96, 1) / warps(128, 1) - 4.0 / 3.0).abs() < 1e-6);
+        assert!((warps(64, 264) / warps(128, 264) - 1.0).abs() < 1e-6);
         // Bank conflicts show in another term.
         let waves = SharedTraffic { requests: 1 << 24, waves: 1 << 28, ideal: 1 << 24 };
         let e = estimate(&Counters { shared_load: waves, ..c(5280) }, SHAPE, h100).unwrap();
