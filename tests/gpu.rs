@@ -8,11 +8,11 @@
 //! * does the emulator give these bits, with the tensor cores' arithmetic of that GPU? (No kernel uses approximate instructions,
 //!   whose values are the hardware's own.)
 //!
-//! Convolutions run with `precision` f32, tf32 and 3xtf32. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing runs, and the list says so.
+//! Convolutions run with `precision` f32, tf32 and 3xtf32. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing
+//! runs, and the list says so.
 
 mod common;
 
-use std::cell::RefCell;
 use std::process::ExitCode;
 
 use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, terms};
@@ -25,11 +25,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A thread's own driver, so that a recording holds the launches of one row.
 fn gpu() -> Device {
-    thread_local!(static OPEN: RefCell<Option<Device>> = const { RefCell::new(None) });
-    OPEN.with(|open| open.borrow_mut().get_or_insert_with(|| Device::choose("cuda").expect("it was there before").0).clone())
+    thread_local!(static OPEN: Device = Device::choose("cuda").expect("it was there before").0);
+    OPEN.with(Device::clone)
 }
 
-/// `like`: the tensor cores that the emulator is to copy, if it is to be asked.
+/// `like`: the tensor cores that the emulator is to copy; none if it has no model of them.
 fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);

@@ -354,5 +354,9 @@ fn counters_by_hand() {
     st.global.f32 [%rd5], %f1;";
     let c = run(body, 1, 32).unwrap().counters;
     assert_eq!((c.load.sectors, c.store.sectors, c.shared_store.waves, c.conflicts()), (32, 4, 32, 31));
+    // An asynchronous copy is a load of global memory, and no store. Its column of shared memory meets in one bank as well.
+    let copy = body.replace("st.shared.u32 [%r9], %r8;", "cp.async.ca.shared.global [%r9], [%rd1], 4; cp.async.wait_all;");
+    let c = run(&copy, 1, 32).unwrap().counters;
+    assert_eq!((c.load.requests, c.shared_store.waves, c.shared_copy.waves, c.conflicts()), (2, 0, 32, 31));
     assert_eq!(c.worst(1)[0].1.wasted_bytes() + c.worst(2)[1].1.wasted_bytes(), 31 * 28 + 28);
 }
