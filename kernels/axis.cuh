@@ -39,5 +39,12 @@ __device__ __forceinline__ Readers readers(const Axis &a, int i) {
     return {min(first, a.out), min(last, a.out)};
 }
 
+// Outputs first .. last − 1 are those whose first input is i: they lie at i or between i and i + 1. Every output starts once.
+__device__ __forceinline__ Readers starts(const Axis &a, int i) {
+    if (a.step == 0) return {0, i == 0 ? a.out : 0};
+    int first = i == 0 ? 0 : reach(a, i * a.den), last = i == a.len - 1 ? a.out : reach(a, (i + 1) * a.den);
+    return {min(first, a.out), min(last, a.out)};
+}
+
 // den times the weight with which output o, one of i's readers, reads input i.
 __device__ __forceinline__ float weight(const Axis &a, int o, int i) { return (float)(a.den - abs(position(a, o) - i * a.den)); }

@@ -23,22 +23,19 @@ template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned
     stride(threadIdx.y + skip * blockDim.y, n, blockDim.y, [&](unsigned i) { f(size_t(first + i) * p.channels + c); });
 }
 
-// partial[split][2][channels] = the block's two sums per channel.
-template <int V>
-__device__ void put_share(double *__restrict__ partial, BatchNorm p, unsigned c, double (&sums)[2 * V], double *shared) {
+// partial[split][2][channels] = the block's two sums per channel, written by all threads: whole cache lines.
+template <int V> __device__ void put_share(double *__restrict__ partial, BatchNorm p, double (&sums)[2 * V], double *shared) {
     column_sums(sums, shared);
-    if (threadIdx.y > 0 || c >= p.channels) return;
-    for (int q = 0; q < 2; q++) {
-        double *out = partial + size_t(2 * blockIdx.y + q) * p.channels + c;
-        if (V == 1) out[0] = sums[q];
-        else
-            for (int k = 0; k < V; k += 2) *reinterpret_cast<double2 *>(out + k) = {sums[q * V + k], sums[q * V + k + 1]};
-    }
+    __syncthreads();
+    unsigned t = threadIdx.y * blockDim.x + threadIdx.x, tile = blockDim.x * V, first = blockIdx.x * tile;
+    for (unsigned q = 0; q < 2; q++)
+        for (unsigned c = t; c < min(tile, p.channels - first); c += blockDim.x * blockDim.y)
+            partial[size_t(2 * blockIdx.y + q) * p.channels + first + c] = shared[(q * V + c % V) * COLUMN + c / V];
 }
 
 // The two sums of channel c over all shares, on threads of row 0. Blocks of 8 channels × 32 rows.
 __device__ inline void total(double (&sums)[2], const double *__restrict__ partial, BatchNorm p, unsigned c) {
-    __shared__ double shared[2 * 256];
+    __shared__ double shared[2 * COLUMN];
     sums[0] = sums[1] = 0;
     if (c < p.channels)
         stride(threadIdx.y, p.splits, blockDim.y, [&](unsigned i) {
@@ -70,19 +67,19 @@ template <int V> __device__ void moments(double *__restrict__ partial, const flo
             sums[V + k] = q[k] + a * (2 * d + n * a);
         }
     }
-    put_share<V>(partial, p, c, sums, shared);
+    put_share<V>(partial, p, sums, shared);
 }
 
 // batch_norm_train_sums_fwd
 // computes  partial = per block and channel: sum x, sum x²
 // shapes    x pixels × channels   partial splits × 2 × channels, f64
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
-// memory    x read once; 16 kB shared                                   threads: groups × pixels
+// memory    x read once; 17 kB shared                                   threads: groups × pixels
 // numerics  a thread subtracts its first pixel, sums in f32 and puts it back in f64: a large mean costs no digits
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     batch_norm_train_sums_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p) {
-    __shared__ double shared[8 * 256];
+    __shared__ double shared[8 * COLUMN];
     if (p.channels % 4 == 0) moments<4>(partial, x, p, shared);
     else moments<1>(partial, x, p, shared);
 }
@@ -212,20 +209,20 @@ __device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__
             sums[V + k] = q[k];
         }
     }
-    put_share<V>(partial, p, c, sums, shared);
+    put_share<V>(partial, p, sums, shared);
 }
 
 // batch_norm_sums_bwd, of training and evaluation
 // computes  partial = per block and channel: sum dy, sum dy (x - mean), dy through the activation (y null: none)
 // shapes    x, y, dy pixels × channels   mean channels   partial splits × 2 × channels, f64
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
-// memory    x, y, dy read once; 16 kB shared                            threads: groups × pixels
+// memory    x, y, dy read once; 17 kB shared                            threads: groups × pixels
 // numerics  a thread's pixels in f32, the rest in f64
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
                             const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p) {
-    __shared__ double shared[8 * 256];
+    __shared__ double shared[8 * COLUMN];
     if (p.channels % 4 == 0) sums_bwd<4>(partial, x, y, dy, mean, p, shared);
     else sums_bwd<1>(partial, x, y, dy, mean, p, shared);
 }

@@ -1,4 +1,4 @@
-// The fused attention loss of src/ops/cam_attention.rs, which has the equations. Nine short kernels, and in none of them a picture
+// The fused attention loss of src/ops/cam_attention.rs, which has the equations. Ten short kernels, and in none of them a picture
 // of the masks' size: each pixel of the upsampled map lives in a register, from four values of the small map to its share of the
 // loss and of the small map's gradient.
 //
@@ -17,6 +17,7 @@ struct Cam {
     unsigned pixels;                // of a map: h·w
     unsigned d, first, units;       // the head has d units, of which first .. first + units weigh into the map
     unsigned rows, columns;         // of the masks
+    unsigned band, bands;           // rows of a map that one block of the error kernel works on, and how many such blocks
     unsigned vec;                   // 4: pointers and channels allow float4, else 1
     Weight weight;
     Norm norm;
@@ -36,25 +37,45 @@ __device__ __forceinline__ float dalpha(float z, const Cam &c) {
     return c.weight == Abs ? sign(z) : c.weight == Signed ? 1.0f : 0.0f;
 }
 
-__device__ __forceinline__ double add(double a, double b) { return a + b; }
-__device__ __forceinline__ float smaller(float a, float b) { return fminf(a, b); }
-__device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }
-__device__ __forceinline__ unsigned earlier(unsigned a, unsigned b) { return min(a, b); }
+// How values are put together, and the value that changes none.
+struct Sum {
+    static constexpr double none = 0;
+    static __device__ __forceinline__ double of(double a, double b) { return a + b; }
+};
+struct Sum32 {
+    static __device__ __forceinline__ float of(float a, float b) { return a + b; }
+};
+struct Least {
+    static constexpr float none = INFINITY;
+    static __device__ __forceinline__ float of(float a, float b) { return fminf(a, b); }
+};
+struct Most {
+    static constexpr float none = -INFINITY;
+    static __device__ __forceinline__ float of(float a, float b) { return fmaxf(a, b); }
+};
+struct First {
+    static constexpr unsigned none = ~0u;
+    static __device__ __forceinline__ unsigned of(unsigned a, unsigned b) { return min(a, b); }
+};
 
-// x of all threads of a block put together, known to all of them: lanes by a butterfly, then warps in order. Each CALL of a kernel
-// has memory of its own, so that none waits for the readers of another; in no loop.
-template <int CALL, typename T> __device__ __forceinline__ T together(T (*f)(T, T), T x) {
-    __shared__ T warp[32];
+template <typename F, typename T> __device__ __forceinline__ T butterfly(T x, unsigned lanes = 32) {
     #pragma unroll
-    for (unsigned far = 16; far > 0; far /= 2) x = f(x, __shfl_xor_sync(~0u, x, far));
-    if (threadIdx.x % 32 == 0) warp[threadIdx.x / 32] = x;
-    __syncthreads();
-    x = warp[0];
-    for (unsigned i = 1; i < blockDim.x / 32; i++) x = f(x, warp[i]);
+    for (unsigned far = lanes / 2; far > 0; far /= 2) x = F::of(x, __shfl_xor_sync(~0u, x, far));
     return x;
 }
 
-// What a norm needs to know of a whole map.
+// x of all threads of a block put together, known to all of them: the lanes of each warp by a butterfly, then the warps. Each CALL
+// of a kernel has memory of its own, so that none waits for the readers of another; in no loop.
+template <int CALL, typename F, typename T> __device__ __forceinline__ T together(T x) {
+    __shared__ T warp[32];
+    unsigned t = threadIdx.y * blockDim.x + threadIdx.x, lane = t % 32;
+    x = butterfly<F>(x);
+    if (lane == 0) warp[t / 32] = x;
+    __syncthreads();
+    return butterfly<F>(lane < blockDim.x * blockDim.y / 32 ? warp[lane] : F::none);
+}
+
+// What a norm needs to know of a whole map, of which thread t of `threads` has put pixels t, t + threads, … into m.
 struct Stats {
     float lo, hi;
     double mean, deviation;
@@ -62,24 +83,24 @@ struct Stats {
 
 __device__ __forceinline__ float rectified(float x, const Cam &c) { return c.relu ? fmaxf(x, 0) : x; }
 
-__device__ __forceinline__ Stats stats(const float *m, const Cam &c) {
-    Stats s = {INFINITY, -INFINITY, 0, 0};
+__device__ __forceinline__ Stats stats(const float *m, unsigned t, unsigned threads, const Cam &c) {
+    Stats s = {Least::none, Most::none, 0, 0};
     if (c.norm == Minmax || c.norm == ReluMax) {
-        for (unsigned p = threadIdx.x; p < c.pixels; p += blockDim.x) {
+        for (unsigned p = t; p < c.pixels; p += threads) {
             float x = rectified(m[p], c);
             s.lo = fminf(s.lo, x), s.hi = fmaxf(s.hi, x);
         }
-        s.lo = together<0>(smaller, s.lo), s.hi = together<1>(larger, s.hi);
+        s.lo = together<0, Least>(s.lo), s.hi = together<1, Most>(s.hi);
     }
     if (c.norm == Sigmoid) {
         double sum = 0, squares = 0;
-        for (unsigned p = threadIdx.x; p < c.pixels; p += blockDim.x) sum += rectified(m[p], c);
-        s.mean = together<2>(add, sum) / c.pixels;
-        for (unsigned p = threadIdx.x; p < c.pixels; p += blockDim.x) {
+        for (unsigned p = t; p < c.pixels; p += threads) sum += rectified(m[p], c);
+        s.mean = together<2, Sum>(sum) / c.pixels;
+        for (unsigned p = t; p < c.pixels; p += threads) {
             double x = rectified(m[p], c) - s.mean;
             squares += x * x;
         }
-        s.deviation = sqrt(together<3>(add, squares) / c.pixels);
+        s.deviation = sqrt(together<3, Sum>(squares) / c.pixels);
     }
     return s;
 }
@@ -141,11 +162,6 @@ extern "C" __global__ void __launch_bounds__(512)
     else pool<float>(q, f, d, 1, c);
 }
 
-__device__ __forceinline__ float inner(float a, float b, float sum) { return fmaf(a, b, sum); }
-__device__ __forceinline__ float inner(float4 a, float4 b, float sum) {
-    return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
-}
-
 // Products of rows first .. first + 4 of a `count`×k matrix with a vector, by a warp: its first four lanes have one each. Rows past
 // the end repeat the last one.
 template <typename V>
@@ -164,8 +180,7 @@ __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsig
     float mine = 0;
     #pragma unroll
     for (unsigned i = 0; i < 4; i++) {
-        #pragma unroll
-        for (unsigned far = 16; far > 0; far /= 2) sum[i] += __shfl_xor_sync(~0u, sum[i], far);
+        sum[i] = butterfly<Sum32>(sum[i]);
         if (lane == i) mine = sum[i];
     }
     return mine;
@@ -201,7 +216,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
         }
     }
     float total = 1;
-    if (c.norm == ByWeight) total = (float)(together<4>(add, sigma) + 1e-6);
+    if (c.norm == ByWeight) total = (float)(together<4, Sum>(sigma) + 1e-6);
     __syncthreads();
     w += (size_t)c.first * c.k;
     for (unsigned k = t; k < c.k; k += 512) {
@@ -230,105 +245,147 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
 }
 
 // cam_attention_error_fwd: norm, upsampling, error and its gradient.   twin: src/ops/cam_attention.rs
-// computes  map = norm(m)      e = U map Uᵀ − G      error[n,i] = φ/(PΦ) Σ e² over the rows that start at row i of the map
-//           dmap = 2φ/(PΦ) Uᵀ e U
-// shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·h (f64; sum_fwd adds them to the loss)      contiguous
-// grid      x: rows i of the map   y: pictures       64 to 256 threads, each down a column of the mask's rows that read row i
-// memory    G read twice (once from L2), m once per row of the map; 3w + columns floats shared
-// numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by lanes and a
+// computes  map = norm(m)      e = U map Uᵀ − G      error[n,band] = φ/(PΦ) Σ e² over the pixels that start in the band's rows
+//           dmap = 2φ/(PΦ) Uᵀ e U      below[n,band] = what these pixels give to the first row of the next band
+// shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·bands, f64   below N·bands·w      contiguous
+// grid      x: bands of `band` rows i of the map   y: pictures         threads x: columns q of the mask, up to 256   y: rows i
+// memory    G read once, m once per band; h·w + 2·`band`·columns floats shared
+// numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by 16 lanes and a
 //           butterfly: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 //
-// A gather: row i of dmap belongs to this block alone, which sums what every pixel that reads it gives. A pixel between rows i
-// and i + 1 is therefore worked out twice, by two blocks, and counts for the loss in the first.
-extern "C" __global__ void __launch_bounds__(256)
+// A thread works on the pixels of one column between row i of the map and the next, and keeps apart what they give to either row.
+// Then a gather: sixteen lanes to a cell of dmap sum over the columns that read it. What a band gives to a row of another block waits in
+// `below` for cam_attention_loss_fwd.
+extern "C" __global__ void __launch_bounds__(512, 2)
     cam_attention_error_fwd_f32(float *__restrict__ map, float *__restrict__ dmap, double *__restrict__ error,
-                                const float *__restrict__ m, const float *__restrict__ mask,
+                                float *__restrict__ below, const float *__restrict__ m, const float *__restrict__ mask,
                                 const float *__restrict__ select, Cam c) {
     extern __shared__ float shared[];
-    float *above = shared, *here = shared + c.w, *below = shared + 2 * c.w, *column = shared + 3 * c.w;
-    unsigned t = threadIdx.x, lane = t % 32, n = blockIdx.y, offset = (n * c.h + blockIdx.x) * c.w;
-    int i = blockIdx.x;
-    m += (size_t)n * c.pixels;
+    float *whole = shared, *gives = shared + c.pixels;   // gives: two rows of `columns` for each row i, for i and for i + 1
+    unsigned t = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y, n = blockIdx.y;
+    unsigned top = blockIdx.x * c.band, count = min(c.band, c.h - top), share = n * c.bands + blockIdx.x;
+    unsigned offset = n * c.pixels + top * c.w;   // of the band in maps
 
-    Stats s = stats(m, c);
-    for (unsigned j = t; j < c.w; j += blockDim.x) {
-        above[j] = normalise(m[max(i - 1, 0) * c.w + j], s, c);
-        map[offset + j] = here[j] = normalise(m[i * c.w + j], s, c);
-        below[j] = normalise(m[min(i + 1, (int)c.h - 1) * c.w + j], s, c);
+    for (unsigned p = t; p < c.pixels; p += threads) whole[p] = m[n * c.pixels + p];
+    Stats s = stats(whole, t, threads, c);
+    for (unsigned p = t; p < c.pixels; p += threads) {
+        float x = whole[p] = normalise(whole[p], s, c);
+        if (p - top * c.w < count * c.w) map[n * c.pixels + p] = x;
     }
-    double chosen = 0, phi = select[n];
-    for (unsigned a = t; a < c.n; a += blockDim.x) chosen += select[a];
-    chosen = together<5>(add, chosen);
+    __shared__ float phi;
+    double chosen = 0;
+    for (unsigned a = t; a < c.n; a += threads) {
+        float x = select[a];
+        chosen += x;
+        if (a == n) phi = x;
+    }
+    chosen = together<5, Sum>(chosen);   // and the map and φ are there
     if (phi == 0 || chosen == 0) {
-        for (unsigned j = t; j < c.w; j += blockDim.x) dmap[offset + j] = 0;
-        if (t == 0) error[n * c.h + i] = 0;
+        for (unsigned j = t; j < count * c.w; j += threads) dmap[offset + j] = 0;
+        for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = 0;
+        if (t == 0) error[share] = 0;
         return;
     }
 
-    double squares = 0;
-    Readers down = readers(c.y, i);
-    for (unsigned q = t; q < c.columns; q += blockDim.x) {
-        Tap a = tap(c.x, q);
-        float far = 1 - a.l, top = fmaf(a.l, above[a.i1], far * above[a.i0]);
-        float middle = fmaf(a.l, here[a.i1], far * here[a.i0]), bottom = fmaf(a.l, below[a.i1], far * below[a.i0]);
-        const float *g = mask + ((size_t)n * c.rows + down.first) * c.columns + q;
-        float sum = 0, own = 0;
-        for (int p = down.first; p < down.last; p++, g += c.columns) {
-            int from = position(c.y, p) - i * c.y.den;
-            float near = (float)(c.y.den - abs(from)) * c.y.inv;
-            float e = fmaf(near, middle, (1 - near) * (from < 0 ? top : bottom)) - *g;
-            sum = fmaf(near, e, sum);
-            if (from >= 0) own = fmaf(e, e, own);
+    double squares = 0, scale = phi / (c.divisor * chosen);
+    int i = top + threadIdx.y;
+    if (threadIdx.y < count) {
+        Readers down = starts(c.y, i);
+        const float *here = whole + i * c.w, *next = whole + min(i + 1, (int)c.h - 1) * c.w;
+        for (unsigned q = threadIdx.x; q < c.columns; q += blockDim.x) {
+            Tap a = tap(c.x, q);
+            float far = 1 - a.l;
+            float upper = fmaf(a.l, here[a.i1], far * here[a.i0]), lower = fmaf(a.l, next[a.i1], far * next[a.i0]);
+            const float *g = mask + ((size_t)n * c.rows + down.first) * c.columns + q;
+            float own = 0, mine = 0, others = 0;
+            for (int p = down.first; p < down.last; p++, g += c.columns) {
+                float near = (float)(c.y.den - (position(c.y, p) - i * c.y.den)) * c.y.inv;
+                float e = fmaf(near, upper, (1 - near) * lower) - *g;
+                mine = fmaf(near, e, mine), others = fmaf(1 - near, e, others), own = fmaf(e, e, own);
+            }
+            gives[2 * threadIdx.y * c.columns + q] = mine;
+            gives[(2 * threadIdx.y + 1) * c.columns + q] = others;
+            squares += own;
         }
-        column[q] = sum;
-        squares += own;
     }
-    squares = together<6>(add, squares);
-    if (t == 0) error[n * c.h + i] = phi * squares / (c.divisor * chosen);
-    float kappa = (float)(2 * phi / (c.divisor * chosen));
-    for (unsigned j = t / 32; j < c.w; j += blockDim.x / 32) {
+    squares = together<6, Sum>(squares);   // and all columns are there
+    if (t == 0) error[share] = scale * squares;
+    float kappa = (float)(2 * scale);
+    unsigned cells = (top + count < c.h ? count + 1 : count) * c.w;
+    for (unsigned from = 0; from < cells; from += threads / 16) {   // a warp's lanes stay together
+        unsigned mine = from + t / 16, cell = min(mine, cells - 1), r = cell / c.w, j = cell - r * c.w;
         Readers across = readers(c.x, j);
+        const float *lower = gives + 2 * r * c.columns, *upper = lower - c.columns;   // from the pixels below the row and above it
         float sum = 0;
-        for (int q = across.first + lane; q < across.last; q += 32) sum = fmaf(weight(c.x, q, j), column[q], sum);
-        #pragma unroll
-        for (unsigned far = 16; far > 0; far /= 2) sum += __shfl_xor_sync(~0u, sum, far);
-        if (lane == 0) dmap[offset + j] = kappa * (c.x.inv * sum);
+        for (int q = across.first + t % 16; q < across.last; q += 16) {
+            float column = (r < count ? lower[q] : 0) + (r > 0 ? upper[q] : 0);
+            sum = fmaf(weight(c.x, q, j), column, sum);
+        }
+        sum = butterfly<Sum32>(sum, 16);
+        if (t % 16 == 0 && mine == cell) whole[cell] = kappa * (c.x.inv * sum);   // the map is not needed any more
     }
+    __syncthreads();
+    for (unsigned i = t; i < count * c.w; i += threads) dmap[offset + i] = whole[i];
+    for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = top + count < c.h ? whole[count * c.w + j] : 0;
+}
+
+// cam_attention_loss_fwd: the bands put together.                      twin: src/ops/cam_attention.rs
+// computes  loss = Σ error      dmap[n, first row of band b] += below[n, b − 1]
+// shapes    loss 1   dmap N·h·w   error N·bands, f64   below N·bands·w      contiguous
+// grid      x: pictures; the first block adds up the loss as well      256 threads
+// memory    everything read once
+// numerics  f64, every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+extern "C" __global__ void __launch_bounds__(256)
+    cam_attention_loss_fwd_f32(float *__restrict__ loss, float *__restrict__ dmap, const double *__restrict__ error,
+                               const float *__restrict__ below, Cam c) {
+    dmap += (size_t)blockIdx.x * c.pixels, below += (size_t)blockIdx.x * c.bands * c.w;
+    for (unsigned i = threadIdx.x; i < (c.bands - 1) * c.w; i += 256) {
+        unsigned b = i / c.w;
+        dmap[(b + 1) * c.band * c.w + (i - b * c.w)] += below[i];
+    }
+    if (blockIdx.x > 0) return;
+    double sum = 0;
+    for (unsigned i = threadIdx.x; i < c.n * c.bands; i += 256) sum += error[i];
+    sum = together<15, Sum>(sum);
+    if (threadIdx.x == 0) *loss = (float)sum;
 }
 
 // cam_attention_norm_bwd: back through the norm.                       twin: src/ops/cam_attention.rs
 // computes  d = dL/dm from dy · dmap = dL/dmap
 // shapes    m, map, dmap, d N·h·w   dy 1      contiguous
 // grid      x: pictures                                                256 threads, every 256th pixel each
-// memory    m, map, dmap read up to three times, from L1 after the first; d written once
-// numerics  sums in f64, of every 256th value in a thread, then lanes by a butterfly and warps in order: same bits every run.
+// memory    m, map, dmap read once, d written once; 2·h·w floats shared, in which a thread keeps its own pixels
+// numerics  sums in f64, of every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run.
 //           Minimum and maximum are the first of equals, as on the host
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 1)
     cam_attention_norm_bwd_f32(float *__restrict__ d, const float *__restrict__ m, const float *__restrict__ map,
                                const float *__restrict__ dmap, const float *__restrict__ dy, Cam c) {
+    extern __shared__ float shared[];
+    float *x = shared, *g = shared + c.pixels;   // m, and dmap · dy
     unsigned t = threadIdx.x;
     size_t offset = (size_t)blockIdx.x * c.pixels;
     d += offset, m += offset, map += offset, dmap += offset;
-    Stats s = stats(m, c);
     float scale = *dy;
+    for (unsigned p = t; p < c.pixels; p += 256) x[p] = m[p], g[p] = dmap[p] * scale;
+    Stats s = stats(x, t, 256, c);
 
     // d = slope · dmap at every pixel, and what a norm's own statistics add: at the first minimum and maximum, or everywhere.
     double s1 = 0, s2 = 0;
-    unsigned lowest = ~0u, highest = ~0u;
+    unsigned lowest = First::none, highest = First::none;
     float range = 1, at_lo = 0, at_hi = 0;
     double spread = 0, wide = s.deviation + 1e-6;
     if (c.norm == Minmax || c.norm == ReluMax) {
         range = c.norm == Minmax ? s.hi - s.lo + EPS : fmaxf(s.hi, 0) + EPS;
         for (unsigned p = t; p < c.pixels; p += 256) {
-            float x = rectified(m[p], c), g = dmap[p] * scale;
-            s1 += g, s2 += g * map[p];
-            if (x == s.lo) lowest = min(lowest, p);
-            if (x == s.hi) highest = min(highest, p);
+            s1 += g[p], s2 += g[p] * map[p];
+            if (rectified(x[p], c) == s.lo) lowest = min(lowest, p);
+            if (rectified(x[p], c) == s.hi) highest = min(highest, p);
         }
-        s1 = together<7>(add, s1), s2 = together<8>(add, s2);
-        lowest = together<9>(earlier, lowest), highest = together<10>(earlier, highest);
+        s1 = together<7, Sum>(s1), s2 = together<8, Sum>(s2);
+        lowest = together<9, First>(lowest), highest = together<10, First>(highest);
         if (!c.stopgrad) {
             at_hi = -(float)s2 / range;
             if (c.norm == Minmax) at_lo = (float)(s2 - s1) / range;
@@ -336,29 +393,27 @@ extern "C" __global__ void __launch_bounds__(256, 1)
         }
     } else if (c.norm == Sigmoid) {
         for (unsigned p = t; p < c.pixels; p += 256) {
-            float g = dmap[p] * scale * map[p] * (1 - map[p]) * (float)c.temperature;
-            s1 += g, s2 += g * (rectified(m[p], c) - s.mean) / wide;
+            float y = map[p];
+            g[p] = g[p] * y * (1 - y) * (float)c.temperature;
+            s1 += g[p], s2 += g[p] * (rectified(x[p], c) - s.mean) / wide;
         }
-        s1 = together<11>(add, s1) / c.pixels, s2 = together<12>(add, s2);
+        s1 = together<11, Sum>(s1) / c.pixels, s2 = together<12, Sum>(s2);
         spread = s.deviation > 0 ? s2 / (wide * c.pixels * s.deviation) : 0;
     }
     for (unsigned p = t; p < c.pixels; p += 256) {
-        float g = dmap[p] * scale;
+        float dx = g[p], y = c.norm == SigmoidRaw ? map[p] : 0;
         switch (c.norm) {
         case Minmax:
         case ReluMax:
-            g = c.norm == Minmax || m[p] > 0 ? g / range : 0;
-            if (p == lowest) g += at_lo;
-            if (p == highest) g += at_hi;
+            dx = c.norm == Minmax || x[p] > 0 ? dx / range : 0;
+            if (p == lowest) dx += at_lo;
+            if (p == highest) dx += at_hi;
             break;
-        case Sigmoid:
-            g = g * map[p] * (1 - map[p]) * (float)c.temperature;
-            g = (float)((g - s1) / wide - spread * (rectified(m[p], c) - s.mean));
-            break;
-        case SigmoidRaw: g = g * map[p] * (1 - map[p]) * (float)c.temperature; break;
+        case Sigmoid: dx = (float)((dx - s1) / wide - spread * (rectified(x[p], c) - s.mean)); break;
+        case SigmoidRaw: dx = dx * y * (1 - y) * (float)c.temperature; break;
         default: break;
         }
-        d[p] = c.relu && !(m[p] > 0) ? 0 : g;
+        d[p] = c.relu && !(x[p] > 0) ? 0 : dx;
     }
 }
 
@@ -391,8 +446,8 @@ extern "C" __global__ void __launch_bounds__(512, 1)
             total += fabsf(alpha(z[i], c));
             product += (double)alpha(z[i], c) * slopes[i];
         }
-        sigma = (float)(together<13>(add, total) + 1e-6);
-        through = (float)(-together<14>(add, product) / ((double)sigma * sigma));
+        sigma = (float)(together<13, Sum>(total) + 1e-6);
+        through = (float)(-together<14, Sum>(product) / ((double)sigma * sigma));
     }
     for (unsigned i = t; i < c.units; i += 512) {
         float x = alpha(z[i], c);
@@ -418,14 +473,20 @@ extern "C" __global__ void __launch_bounds__(512, 1)
 
 template <typename V>
 __device__ __forceinline__ void outer(float *df, const float *d, const float *v, const float *r, const Cam &c) {
-    unsigned wide = c.k / (sizeof(V) / 4), k = blockIdx.x * 32 + threadIdx.x, n = blockIdx.z;
+    __shared__ V rows[2][32];
+    __shared__ float pixel[64];
+    unsigned wide = c.k / (sizeof(V) / 4), k = blockIdx.x * 32 + threadIdx.x, n = blockIdx.z, first = blockIdx.y * 64;
+    unsigned t = threadIdx.y * 32 + threadIdx.x;
+    if (threadIdx.y < 2 && k < wide) rows[threadIdx.y][threadIdx.x] = ((const V *)((threadIdx.y ? r : v) + (size_t)n * c.k))[k];
+    if (t < 64 && first + t < c.pixels) pixel[t] = d[n * c.pixels + first + t];
+    __syncthreads();
     if (k >= wide) return;
-    V along = ((const V *)(v + (size_t)n * c.k))[k], mean = ((const V *)(r + (size_t)n * c.k))[k];
+    V along = rows[0][threadIdx.x], mean = rows[1][threadIdx.x];
     V *out = (V *)(df + (size_t)n * c.pixels * c.k) + k;
     #pragma unroll
     for (unsigned i = 0; i < 8; i++) {
-        unsigned p = blockIdx.y * 64 + i * 8 + threadIdx.y;
-        if (p < c.pixels) out[(size_t)p * wide] = madd(d[n * c.pixels + p], along, mean);
+        unsigned p = i * 8 + threadIdx.y;
+        if (first + p < c.pixels) out[(size_t)(first + p) * wide] = madd(pixel[p], along, mean);
     }
 }
 
@@ -433,7 +494,7 @@ __device__ __forceinline__ void outer(float *df, const float *d, const float *v,
 // computes  df[n,p,k] = v[n,k] d[n,p] + r[n,k]
 // shapes    df N·h·w·K   d N·h·w   v, r N·K      contiguous
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: 64 pixels   z: pictures    32×8 threads, 8 pixels each
-// memory    df written once; the rest is small and read once per block
+// memory    df written once; the rest is small and read once per block; 1.3 kB shared
 // numerics  one fused multiply-add
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)

@@ -33,6 +33,7 @@ struct Columns {
 extern "C" __global__ void __launch_bounds__(256) bias_grad_f32(const float *__restrict__ dy, float *__restrict__ db, Columns p) {
     __shared__ float sums[256];
     unsigned width = min(p.k, 256u), lanes = 256 / width;
+    if (lanes > 8) lanes &= ~7u;   // a step of all lanes is a multiple of 32 bytes: no sector is read twice
     unsigned lane = threadIdx.x / width, column = threadIdx.x % width, k = blockIdx.y * 256 + column;
     unsigned first = blockIdx.x * p.span + lane, end = min(blockIdx.x * p.span + p.span, p.rows);
     float sum = 0;

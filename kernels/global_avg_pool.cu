@@ -34,7 +34,7 @@ template <int V> __device__ void mean(float *__restrict__ y, const float *__rest
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6)
     global_avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Gap p) {
-    __shared__ double shared[4 * 256];
+    __shared__ double shared[4 * COLUMN];
     if (p.channels % 4 == 0) mean<4>(y, x, p, shared);
     else mean<1>(y, x, p, shared);
 }

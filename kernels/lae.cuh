@@ -93,19 +93,21 @@ template <class F> __device__ void sum_terms(double *__restrict__ partial, unsig
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// Sums of N quantities over the rows (threadIdx.y) of a block of at most 256 threads, by halves. Row 0 has them. `shared` holds
-// 256 N values.
+// Sums of N quantities over the rows (threadIdx.y) of a block of at most 256 threads, by halves. Row 0 has them, and `shared`, of
+// N · COLUMN values, keeps the k-th of thread x of row 0 at k · COLUMN + x. (256, and 4 so that reading four quantities of four
+// threads meets no bank twice.)
+constexpr unsigned COLUMN = 260;
 template <int N> __device__ void column_sums(double (&v)[N], double *shared) {
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x;
-    for (int k = 0; k < N; k++) shared[k * 256 + t] = v[k];
+    for (int k = 0; k < N; k++) shared[k * COLUMN + t] = v[k];
     for (unsigned rows = blockDim.y; rows > 1;) {
         unsigned half = (rows + 1) / 2;
         __syncthreads();
         if (threadIdx.y + half < rows)
-            for (int k = 0; k < N; k++) shared[k * 256 + t] += shared[k * 256 + t + half * blockDim.x];
+            for (int k = 0; k < N; k++) shared[k * COLUMN + t] += shared[k * COLUMN + t + half * blockDim.x];
         rows = half;
     }
-    for (int k = 0; k < N; k++) v[k] = shared[k * 256 + t];
+    for (int k = 0; k < N; k++) v[k] = shared[k * COLUMN + t];
 }
 
 // ---- Tiles of channels. A thread owns V neighbouring channels (4 where the channels divide by 4, else 1) and walks over pixels,

@@ -48,8 +48,22 @@ impl Pin {
 
 type Pins = BTreeMap<String, Pin>;
 
+/// Matrix products, whose operands are read by more than one block.
+const PRODUCTS: [&str; 4] = ["conv2d_", "linear_", "cam_attention_head_", "cam_attention_weight_"];
+
+/// Everything else reads each operand once and writes each result once, but for a tenth.
+fn streams_once(r: &Row) -> Result<bool, Failed> {
+    let touched = r.counters.read.bytes + r.counters.written.bytes;
+    // A sector of 32 bytes holds fewer of a handful of values.
+    if PRODUCTS.iter().any(|p| r.kernel.name.starts_with(p)) || touched < 4096 {
+        return Ok(false);
+    }
+    let (name, layer, moved) = (r.kernel.name, &r.layer, r.moved_over_compulsory());
+    if moved > 1.1 { Err(format!("{name} at {layer} moves {moved:.2} times its {touched} bytes").into()) } else { Ok(true) }
+}
+
 fn measure() -> Result<Pins, Failed> {
-    let mut pins = Pins::new();
+    let (mut pins, mut streams) = (Pins::new(), 0);
     let cases = network_cases(64, 2)?;
     let gpu = roofline::gpu("h100").expect("in the table");
     for precision in [Precision::F32, Precision::Tf32] {
@@ -59,9 +73,13 @@ fn measure() -> Result<Pins, Failed> {
             if r.spilled > 0 {
                 return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
             }
+            streams += streams_once(&r)? as usize;
             let name = format!("{} {}", r.kernel.name, if precision == Precision::F32 { "f32" } else { "tf32" });
             pins.entry(name).or_default().add(&r);
         }
+    }
+    if streams < 50 {
+        return Err(format!("only {streams} launches stream").into());
     }
     Ok(pins)
 }

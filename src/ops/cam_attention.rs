@@ -339,6 +339,8 @@ struct Params {
     units: u32,
     rows: u32,
     columns: u32,
+    band: u32,
+    bands: u32,
     vec: u32,
     weight: u32,
     norm: u32,
@@ -352,9 +354,19 @@ struct Params {
 /// Most bytes of dynamic shared memory that every GPU grants without being asked.
 const SHARED: usize = 40 << 10;
 
+/// Threads along the columns of a mask, and rows of the map, of a block of `cam_attention_error_fwd`: as many rows as fill a block
+/// of 512 threads and its shared memory, so that few blocks need the whole map for the norm.
+fn band(f: Shape, mask: Shape) -> (usize, usize) {
+    let ((_, h, w, _), (_, _, columns, _)) = (f.dims(), mask.dims());
+    let threads = columns.next_multiple_of(32).min(256);
+    let fits = (SHARED / gpu::F32).saturating_sub(h * w) / (2 * columns);
+    (threads, fits.clamp(1, h.min(512 / threads)))
+}
+
 impl CamAttention {
     fn params(&self, g: &Gpu, vec: usize) -> Result<Params> {
         let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else { unreachable!("checked when recorded") };
+        let (_, band) = band(*f, *mask);
         let axis = |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
         Ok(Params {
             temperature: self.temperature,
@@ -369,6 +381,8 @@ impl CamAttention {
             units: units.len() as u32,
             rows: mask.h,
             columns: mask.w,
+            band: band as u32,
+            bands: f.h.div_ceil(band as u32),
             vec: vec as u32,
             weight: self.weight as u32,
             norm: self.norm as u32,
@@ -538,18 +552,20 @@ impl Op for CamAttention {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         let (n, h, w, k) = xs[0].dims();
         let values = match pass {
-            Pass::Forward => n * k + (n * k) % 2 + 2 * n * h,
+            Pass::Forward => n * k + (n * k) % 2 + n * h.div_ceil(band(xs[0], xs[3]).1) * (2 + w),
             Pass::Backward => n * (3 * k + h * w + 2 * xs[1].n as usize),
         };
         gpu::F32 * values
     }
-    /// mean → head → map → error → sum; see kernels/cam_attention.cu.
+    /// mean → head → map → error → loss; see kernels/cam_attention.cu.
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         let (n, h, w, k) = g.xs[0].dims();
         let [loss, map, dmap, z, mean, raw] = [0, 1, 2, 3, 4, 5].map(|i| g.out(i));
         let [f, head, bias, mask, select] = [0, 1, 2, 3, 4].map(|i| g.x(i));
-        // The class vectors, and the error of every row of every map, in f64: from an even number of values on.
-        let (v, error) = (g.scratch(0, n * k), g.scratch(n * k + (n * k) % 2, 2 * n * h));
+        // The class vectors; then, from an even number of values on, the error of every band in f64, and what it gives to the next.
+        let (threads, band) = band(g.xs[0], g.xs[3]);
+        let (shares, at) = (n * h.div_ceil(band), n * k + (n * k) % 2);
+        let (v, error, below) = (g.scratch(0, n * k), g.scratch(at, 2 * shares), g.scratch(at + 2 * shares, shares * w));
         let p = self.params(g, gpu::vec4(k, &[f, head, mean, v]))?;
         let (units, columns) = (p.units as usize, p.columns as usize);
 
@@ -565,12 +581,13 @@ impl Op for CamAttention {
         let call = g.call("cam_attention_map_fwd_f32")?.grid([(h * w).div_ceil(32), n, 1]).block(256).shared(shared);
         call.write(raw).read(f).read(v).value(&p).go()?;
 
-        let shared = Self::shared(g, "cam_attention_error_fwd_f32", 3 * w + columns, &format!("masks {columns} pixels wide"))?;
-        let threads = columns.next_multiple_of(32).clamp(64, 256);
-        let call = g.call("cam_attention_error_fwd_f32")?.grid([h, n, 1]).block(threads).shared(shared);
-        call.write(map).write(dmap).write(error).read(raw).read(mask).read(select).value(&p).go()?;
+        let what = format!("maps of {h}×{w} pixels and masks {columns} pixels wide");
+        let shared = Self::shared(g, "cam_attention_error_fwd_f32", h * w + 2 * band * columns, &what)?;
+        let call = g.call("cam_attention_error_fwd_f32")?.grid([h.div_ceil(band), n, 1]).block3([threads, band, 1]).shared(shared);
+        call.write(map).write(dmap).write(error).write(below).read(raw).read(mask).read(select).value(&p).go()?;
 
-        g.call("sum_fwd_f32")?.block(256).write(loss).read(error).value(&[p.n * p.h, 1]).go()
+        let call = g.call("cam_attention_loss_fwd_f32")?.grid([if band < h { n } else { 1 }, 1, 1]).block(256);
+        call.write(loss).update(dmap).read(error).read(below).value(&p).go()
     }
     /// norm → map → head → features, weight.
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
@@ -584,7 +601,8 @@ impl Op for CamAttention {
         let p = self.params(g, gpu::vec4(k, &spans))?;
         let (units, channels) = (p.units as usize, (k / p.vec as usize).div_ceil(32));
 
-        let call = g.call("cam_attention_norm_bwd_f32")?.grid([n, 1, 1]).block(256);
+        let shared = Self::shared(g, "cam_attention_norm_bwd_f32", 2 * pixels, &format!("maps of {h}×{w} pixels"))?;
+        let call = g.call("cam_attention_norm_bwd_f32")?.grid([n, 1, 1]).block(256).shared(shared);
         call.write(dm).read(raw).read(map).read(dmap).read(g.dy()).value(&p).go()?;
 
         let call = g.call("cam_attention_map_bwd_f32")?.grid([channels, n, 1]).block3([32, 16, 1]);
@@ -643,6 +661,9 @@ pub fn cases() -> Vec<Case> {
         row("masks smaller than maps", base(), (3, 4, 5, 4), 4, (3, 2)),
         row("masks of a pixel", CamAttention { norm: Norm::None, align_corners: true, ..base() }, (2, 3, 2, 4), 4, (1, 1)),
         row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
+        // Several blocks to a picture, each of which gives to the first row of the next; with few rows for want of shared memory.
+        row("three bands", base(), (2, 9, 3, 4), 4, (20, 270)),
+        row("very wide masks", CamAttention { norm: Norm::SigmoidRaw, ..base() }, (3, 7, 2, 3), 4, (16, 1500)),
         row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),
         // More than a block's threads of pixels, channels and units, and a warp of channels with a rest.
         row("many pixels", CamAttention { norm: Norm::Sigmoid, ..base() }, (2, 17, 16, 37), 6, (5, 5)),

@@ -41,12 +41,13 @@ struct Params {
     c: u32,
     k: u32,
     chunk: u32,
+    vec: u32,
 }
 
 impl Params {
     fn of(xs: &[Shape]) -> Params {
         let z = sizes(xs[0], xs[1]).expect("checked when recorded");
-        Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32 }
+        Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32, vec: 1 }
     }
     fn dims(&self) -> (usize, usize, usize) {
         (self.n as usize, self.c as usize, self.k as usize)
@@ -55,9 +56,9 @@ impl Params {
 
 /// y = x wᵀ + b: also for convolutions whose filter covers the picture.
 pub(super) fn forward(g: &Gpu, z: &ConvSizes, x: Span, w: Span, b: Option<Span>, y: Span) -> Result<()> {
-    let p = Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32 };
+    let p = Params { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32, vec: gpu::vec4(z.c as usize, &[x, w]) as u32 };
     let (n, _, k) = p.dims();
-    let call = g.call("linear_fwd_f32")?.grid([k.div_ceil(8), n.div_ceil(8), 1]).block(256);
+    let call = g.call("linear_fwd_f32")?.grid([k.div_ceil(4), n.div_ceil(8), 1]).block(128);
     call.write(y).read(x).read(w).read_or_null(b).value(&p).go()
 }
 
@@ -129,13 +130,13 @@ impl Op for Linear {
         let p = Params::of(g.xs);
         let (n, c, k) = p.dims();
         if g.wants(0) {
-            let call = g.call("linear_dgrad_f32")?.grid([c.div_ceil(128), n.div_ceil(8), 1]).block(128);
+            let call = g.call("linear_dgrad_f32")?.grid([c.div_ceil(32), n.div_ceil(8), 1]).block(256);
             call.write(g.out(0)).read(g.dy()).read(g.x(1)).value(&p).go()?;
         }
         if g.wants(1) {
             let parts = n.div_ceil(CHUNK);
             let dw = if parts > 1 { g.scratch(0, parts * k * c) } else { g.out(1) };
-            let call = g.call("linear_wgrad_f32")?.grid([c.div_ceil(128), k.div_ceil(8), parts]).block(128);
+            let call = g.call("linear_wgrad_f32")?.grid([c.div_ceil(32), k.div_ceil(8), parts]).block(256);
             call.write(dw).read(g.dy()).read(g.x(0)).value(&p).go()?;
             if parts > 1 {
                 let call = g.call("sum_splits_f32")?.grid([(k * c).div_ceil(256), 1, 1]).block(256);
