@@ -26,7 +26,7 @@ template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned
 // partial[split][2][channels] = the block's two sums per channel, written by all threads: whole cache lines.
 template <int V> __device__ void put_share(double *__restrict__ partial, BatchNorm p, double (&sums)[2 * V], double *shared) {
     column_sums(sums, shared);
-    __syncthreads();
+    if (V > 1) __syncthreads();   // else a thread writes its own
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x, tile = blockDim.x * V, first = blockIdx.x * tile;
     for (unsigned q = 0; q < 2; q++)
         for (unsigned c = t; c < min(tile, p.channels - first); c += blockDim.x * blockDim.y)

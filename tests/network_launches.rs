@@ -1,8 +1,7 @@
 //! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages with
 //! the very shapes of its layer, both passes, under every check and three schedules of blocks and warps; convolutions with `precision`
 //! f32, tf32 and 3xtf32. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`,
-//! those of the others bit by bit with the first. At 128 and 256 pixels tf32 and 3xtf32 run under one of the three, the next one for
-//! each row; `LAE_SCHEDULES=all` runs all.
+//! those of the others bit by bit with the first.
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
@@ -66,7 +65,7 @@ fn shrink(cases: &mut [(usize, Case)]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(row: usize, large: bool, case: &Case) -> Result<(), Failed> {
+fn run(case: &Case) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
@@ -74,9 +73,7 @@ fn run(row: usize, large: bool, case: &Case) -> Result<(), Failed> {
     drop(oracle);
     for precision in precisions(case) {
         let mut first: Option<Vec<u32>> = None;
-        // Three of each would take the suite beyond its quarter of an hour on a slow machine.
-        let once = large && precision != Precision::F32 && std::env::var_os("LAE_SCHEDULES").is_none_or(|s| s != "all");
-        for schedule in SCHEDULES.into_iter().cycle().skip(row).take(if once { 1 } else { 3 }) {
+        for schedule in SCHEDULES {
             let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
             let what = |e: String| format!("{precision:?}, {schedule:?}: {e}");
             let ran = Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u).map_err(|e| what(e.to_string()))?;
@@ -107,7 +104,7 @@ fn main() -> ExitCode {
         .enumerate()
         .map(|(i, (size, case))| {
             let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-            Trial::test(format!("{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(i, size > 64, &case))
+            Trial::test(format!("{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(&case))
         })
         .collect();
     trials.push(Trial::test("every kernel of large batches runs", move || {

@@ -169,6 +169,15 @@ pub fn cases() -> Vec<Case> {
         row(shape(7, 1, 1, 2), 6),
         row(shape(14, 1, 1, 40), 7),
         row(shape(10, 1, 1, 6), 15),
+        // Steps of eight values for each warp; more values than fit at a time; and ends in each eighth of what does.
+        row(shape(40, 1, 1, 6), 43),
+        row(shape(2, 1, 1, 5), 300),
+        row(shape(72, 1, 1, 3), 8),
+        row(shape(110, 1, 1, 3), 2),
+        row(shape(140, 1, 1, 3), 2),
+        row(shape(170, 1, 1, 3), 2),
+        row(shape(215, 1, 1, 3), 2),
+        row(shape(250, 1, 1, 3), 2),
         row(shape(64, 1, 1, 512), 128).bench("encoder.14"),
     ]
 }

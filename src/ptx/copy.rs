@@ -7,6 +7,7 @@ use super::observe::{Access, AccessKind, Memory};
 use super::op::Op;
 use super::pattern::Lanes;
 use super::race::Touch;
+use super::simd::prefetch;
 use super::source::Space;
 use super::state::{Regs, Warp};
 
@@ -84,7 +85,15 @@ impl Exec<'_> {
             return self.copies_arrive(w.index, &c, m);
         }
         for i in lanes_of(m) {
-            self.shared.forget(c.to[i] as usize, bytes as usize);
+            let (to, bytes) = (c.to[i] as usize, bytes as usize);
+            // Where nobody follows what was written, the old values must not look like the new ones.
+            if self.initcheck {
+                self.shared.unmark(to, bytes)
+            } else {
+                self.shared.forget(to, bytes)
+            }
+            let (buffer, at) = c.source[i];
+            prefetch(&self.global.buffers[buffer as usize].bytes.data, at);
         }
         w.copies.push_back(c);
         Ok(())

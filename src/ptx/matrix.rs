@@ -29,7 +29,7 @@ impl Exec<'_> {
                 Ok(())
             }
             Code::Tile => self.tile(w, r, frame, op),
-            _ => self.mma(w, r, op, pc),
+            _ => self.level.mma(self, w, r, op, pc),
         }
     }
 
@@ -131,7 +131,8 @@ impl Exec<'_> {
         Ok(())
     }
 
-    fn mma(&mut self, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised {
+    #[inline(always)]
+    pub fn mma(&mut self, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised {
         let program = self.program;
         let Extra::Mma(m) = &program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
         let shape = Mma::new(m.element, m.half_sum, m.k, self.tensor).expect("decoded from an existing shape");
@@ -147,16 +148,12 @@ impl Exec<'_> {
         let (fa, fb, fc, mut fd) = (regs(a), regs(b), regs(c), [NO_LANES; 4]);
         let (fa, fb, fc) = (&fa[..a.len()], &fb[..b.len()], &fc[..c.len()]);
         if self.tf32check && m.element == Element::Tf32 {
-            for (operand, regs, slots) in [("A", fa, a), ("B", fb, b)] {
-                for (x, &slot) in regs.iter().zip(slots) {
-                    let low = x.iter().fold(0, |o, v| o | v) & TF32_CUT;
-                    let clean = |i: usize| r.tw[slot as usize] >> i & 1 == 0;
-                    if low != 0
-                        && let Some(lane) = (0..32).find(|&i| x[i] & TF32_CUT != 0 && clean(i))
-                    {
-                        return raise(FaultKind::Tf32 { operand, bits: x[lane] }, lane as u32);
-                    }
-                }
+            let mut seen = [0; 16];
+            for x in fa.iter().chain(fb).flat_map(|x| x.as_chunks::<16>().0) {
+                seen.iter_mut().zip(x).for_each(|(s, x)| *s |= x);
+            }
+            if seen.iter().fold(0, |o, v| o | v) & TF32_CUT != 0 {
+                unrounded(r, [("A", a), ("B", b)])?;
             }
         }
         self.level.multiply(&shape, fa, fb, fc, &mut fd[..d.len()]);
@@ -174,6 +171,20 @@ impl Exec<'_> {
         }
         Ok(())
     }
+}
+
+/// A tf32 operand with bits that the tensor core does not see, if it was written at all.
+#[cold]
+fn unrounded(r: &Regs, operands: [(&'static str, &Vec<u16>); 2]) -> Raised {
+    for (operand, slots) in operands {
+        for &slot in slots {
+            let (x, taint) = (&r.w[slot as usize].0, r.tw[slot as usize]);
+            if let Some(lane) = (0..32).find(|&i| x[i] & TF32_CUT != 0 && taint >> i & 1 == 0) {
+                return raise(FaultKind::Tf32 { operand, bits: x[lane] }, lane as u32);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The transpose of an 8×8 matrix of 16-bit elements, two of a row to a lane.

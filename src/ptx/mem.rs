@@ -69,7 +69,7 @@ impl Bytes {
         fill(&mut self.data, 0);
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn forget(&mut self, at: usize, len: usize) {
         self.each_word(at, len, |word, bits, unknown| {
             *unknown += (*word & bits).count_ones() as usize;
@@ -78,7 +78,7 @@ impl Bytes {
         fill(&mut self.data[at..at + len], at);
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn mark(&mut self, at: usize, len: usize) {
         if self.unknown > 0 {
             self.each_word(at, len, |word, bits, unknown| {
@@ -89,6 +89,7 @@ impl Bytes {
     }
 
     /// Marks as unknown without touching the data: what a tainted store leaves.
+    #[inline(always)]
     pub fn unmark(&mut self, at: usize, len: usize) {
         self.each_word(at, len, |word, bits, unknown| {
             *unknown += (*word & bits).count_ones() as usize;
@@ -107,6 +108,12 @@ impl Bytes {
             return self.known[at / 64] & bits == bits;
         }
         (at..at + len).all(|i| self.known[i / 64] >> (i % 64) & 1 != 0)
+    }
+
+    /// A bit for each byte from `at` to the end of its 64: whether it was written.
+    #[inline(always)]
+    pub fn known_from(&self, at: usize) -> u64 {
+        self.known[at / 64] >> (at % 64)
     }
 
     #[inline(always)]

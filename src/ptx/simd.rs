@@ -91,6 +91,7 @@ at_level! {
     fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised = Exec::copy_begin;
     fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
     fn ldmatrix(x: &mut Exec, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised = Exec::ldmatrix;
+    fn mma(x: &mut Exec, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised = Exec::mma;
     fn fragments(m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) = Mma::fragments;
 }
 
@@ -118,42 +119,58 @@ fn tf32(a: &[&Lanes; 4], b: &[&Lanes; 2], c: &[&Lanes; 4], d: &mut [Lanes]) {
     use super::num::half::TF32_CUT;
     use std::arch::x86_64::*;
     let widen = |x: __m256i| _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_andnot_si256(_mm256_set1_epi32(TF32_CUT as i32), x)));
-    let four = |x: &Lanes, i: usize| -> [u32; 4] { x[4 * i..4 * i + 4].try_into().expect("four lanes") };
     // Lanes 4·j to 4·j + 3 of register r hold column j of B, its k from 4·r.
     let mut rows_b = [_mm512_setzero_pd(); 8];
-    for r in 0..2 {
-        let even = transpose([four(b[r], 0), four(b[r], 2), four(b[r], 4), four(b[r], 6)]);
-        let odd = transpose([four(b[r], 1), four(b[r], 3), four(b[r], 5), four(b[r], 7)]);
-        for k in 0..4 {
-            rows_b[4 * r + k] = widen(_mm256_set_m128i(bytemuck::cast(odd[k]), bytemuck::cast(even[k])));
+    for (rows, b) in rows_b.as_chunks_mut::<4>().0.iter_mut().zip(b) {
+        let [c0, c1, c2, c3, c4, c5, c6, c7]: [[u32; 4]; 8] = bytemuck::cast(**b);
+        let (even, odd) = (transpose([c0, c2, c4, c6]), transpose([c1, c3, c5, c7]));
+        for (row, (even, odd)) in rows.iter_mut().zip(even.into_iter().zip(odd)) {
+            *row = widen(_mm256_set_m128i(bytemuck::cast(odd), bytemuck::cast(even)));
         }
     }
-    // Lanes 4·i to 4·i + 3 of registers 0 and 2 hold row i of A, of 1 and 3 row i + 8.
-    let mut wide_a = [[0f64; 32]; 4];
-    for (to, a) in wide_a.iter_mut().zip(a) {
-        for q in 0..4 {
-            let part: [u32; 8] = a[8 * q..8 * q + 8].try_into().expect("eight lanes");
-            let x = widen(bytemuck::cast(part));
-            let x: [f64; 8] = bytemuck::cast([_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd::<1>(x)]);
-            to[8 * q..8 * q + 8].copy_from_slice(&x);
+    // Lanes 4·i to 4·i + 3 of registers 0 and 2 hold row i of A, of 1 and 3 row i + 8: rows_a[r][i] is four values of a row.
+    let mut rows_a = [[[0f64; 4]; 8]; 4];
+    for (to, a) in rows_a.iter_mut().zip(a) {
+        for (to, part) in to.as_chunks_mut::<2>().0.iter_mut().zip(a.as_chunks::<8>().0) {
+            let x = widen(bytemuck::cast(*part));
+            *to = bytemuck::cast([_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd::<1>(x)]);
         }
     }
-    for h in 0..2 {
-        for i in 0..8 {
-            // Two halves, not an array of both: that would go through memory, and wait there.
-            let (even, odd): (__m128, __m128) = (bytemuck::cast(four(c[2 * h], i)), bytemuck::cast(four(c[2 * h + 1], i)));
-            let mut sum = _mm512_cvtps_pd(_mm256_set_m128(odd, even));
-            for k in 0..8 {
-                sum = _mm512_fmadd_pd(_mm512_set1_pd(wide_a[h + k / 4 * 2][4 * i + k % 4]), rows_b[k], sum);
-            }
+    let c = c.map(|c| c.as_chunks::<4>().0);
+    let [d0, d1, d2, d3] = d else { unreachable!("D has four registers") };
+    let d = [d0, d1, d2, d3].map(|d| d.as_chunks_mut::<4>().0);
+    for i in 0..8 {
+        // Two rows at once: a sum alone would wait for each of its products. And even and odd meet in a register: through memory they
+        // would wait for it.
+        let row = |even: [u32; 4], odd: [u32; 4]| _mm256_set_m128i(bytemuck::cast(odd), bytemuck::cast(even));
+        let start = [row(c[0][i], c[1][i]), row(c[2][i], c[3][i])];
+        let [mut upper, mut lower] = start.map(|x| _mm512_cvtps_pd(_mm256_castsi256_ps(x)));
+        for k in 0..8 {
+            let (r, k4) = (k / 4 * 2, k % 4);
+            upper = _mm512_fmadd_pd(_mm512_set1_pd(rows_a[r][i][k4]), rows_b[k], upper);
+            lower = _mm512_fmadd_pd(_mm512_set1_pd(rows_a[r + 1][i][k4]), rows_b[k], lower);
+        }
+        for (h, sum) in [upper, lower].into_iter().enumerate() {
             let sum = _mm512_cvtpd_ps(sum);
             let nan = _mm256_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum);
-            let sum = _mm256_mask_blend_ps(nan, sum, _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32)));
-            let (even, odd) = (_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
-            d[2 * h][4 * i..4 * i + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(even));
-            d[2 * h + 1][4 * i..4 * i + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(odd));
+            let sum = _mm256_mask_blend_epi32(nan, _mm256_castps_si256(sum), _mm256_set1_epi32(NAN as i32));
+            d[2 * h][i] = bytemuck::cast(_mm256_castsi256_si128(sum));
+            d[2 * h + 1][i] = bytemuck::cast(_mm256_extracti128_si256::<1>(sum));
         }
     }
+}
+
+/// Asks for the cache line of `data[at]`, which is wanted soon.
+#[inline(always)]
+pub(crate) fn prefetch(data: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(byte) = data.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it reads nothing, and the address is one of `data`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, at);
 }
 
 /// Rows become columns: what four lanes load, four words each, becomes a part of four registers. The compiler does not find these

@@ -156,24 +156,25 @@ pub fn pack(a: u32, b: u32, kind: Half) -> u32 {
 /// Bits of an f32 that a tensor core does not see.
 pub const TF32_CUT: u32 = 0x1fff;
 
+/// `a + up`, cut off; infinity and NaN stay what they are. Selections, so that lanes go side by side.
+#[inline(always)]
+fn tf32_rounded(a: u32, up: u32) -> u32 {
+    let size = a & 0x7fff_ffff;
+    let finite = a.wrapping_add(up) & !TF32_CUT; // a sum that overflows is not looked at
+    let whole = if size == 0x7f80_0000 { a } else { finite };
+    if size > 0x7f80_0000 { float::NAN } else { whole }
+}
+
 /// `cvt.rna.tf32.f32`: to 11 significant bits, ties away from zero.
 #[inline(always)]
 pub fn tf32_rna(a: u32) -> u32 {
-    match a & 0x7fff_ffff {
-        0x7f80_0001.. => float::NAN,
-        0x7f80_0000 => a,
-        _ => (a + 0x1000) & !TF32_CUT,
-    }
+    tf32_rounded(a, 0x1000)
 }
 
 /// `cvt.rn.tf32.f32`: ties to even.
 #[inline(always)]
 pub fn tf32_rn(a: u32) -> u32 {
-    match a & 0x7fff_ffff {
-        0x7f80_0001.. => float::NAN,
-        0x7f80_0000 => a,
-        _ => (a + 0xfff + (a >> 13 & 1)) & !TF32_CUT,
-    }
+    tf32_rounded(a, 0xfff + (a >> 13 & 1))
 }
 
 #[cfg(test)]
