@@ -93,7 +93,9 @@ impl Exec<'_> {
                 self.shared.forget(to, bytes)
             }
             let (buffer, at) = c.source[i];
-            prefetch(&self.global.buffers[buffer as usize].bytes.data, at);
+            if let Some(b) = self.global.buffers.get(buffer as usize) {
+                prefetch(&b.bytes.data, at);
+            }
         }
         w.copies.push_back(c);
         Ok(())
