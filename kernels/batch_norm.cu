@@ -76,7 +76,7 @@ template <int V> __device__ void moments(double *__restrict__ partial, const flo
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once; 17 kB shared                                   threads: groups × pixels
 // numerics  a thread subtracts its first pixel, sums in f32 and puts it back in f64: a large mean costs no digits
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     batch_norm_train_sums_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p) {
     __shared__ double shared[8 * COLUMN];
@@ -92,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_fwd_f32(float *__restrict__ mean, float *__restrict__ rstd, float *__restrict__ running_mean,
                                    float *__restrict__ running_var, float *__restrict__ factors,
@@ -218,7 +218,7 @@ __device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x, y, dy read once; 17 kB shared                            threads: groups × pixels
 // numerics  a thread's pixels in f32, the rest in f64
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
                             const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p) {
@@ -234,7 +234,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, float *__restrict__ factors,
                                    const double *__restrict__ partial, const float *__restrict__ gamma,
@@ -290,7 +290,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_eval_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, const double *__restrict__ partial,
                                   const float *__restrict__ var, BatchNorm p) {

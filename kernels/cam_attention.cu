@@ -19,6 +19,7 @@ struct Cam {
     unsigned rows, columns;         // of the masks
     unsigned band, bands;           // rows of a map that one block of the error kernel works on, and how many such blocks
     unsigned vec;                   // 4: pointers and channels allow float4, else 1
+    unsigned whole, own;            // shared memory has room for a map (error), for a map and its gradient (norm)
     Weight weight;
     Norm norm;
     unsigned relu, stopgrad, detach;
@@ -196,7 +197,7 @@ __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsig
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    W read once per picture, its weighing half twice, through L2; `units` floats shared
 // numerics  lanes along k, then a butterfly; v by units ascending; σ in f64: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_fwd_f32(float *__restrict__ z, float *__restrict__ v, const float *__restrict__ g,
                                const float *__restrict__ w, const float *__restrict__ b, Cam c) {
@@ -249,7 +250,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
 //           dmap = 2φ/(PΦ) Uᵀ e U      below[n,band] = what these pixels give to the first row of the next band
 // shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·bands, f64   below N·bands·w      contiguous
 // grid      x: bands of `band` rows i of the map   y: pictures         threads x: columns q of the mask, up to 256   y: rows i
-// memory    G read once, m once per band; h·w + 2·`band`·columns floats shared
+// memory    G read once, m once per band (large maps: and the band's rows again); h·w, or (`band` + 1)·w where they do not fit, and
+//           2·`band`·columns floats shared
 // numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by 16 lanes and a
 //           butterfly: same bits every run
 // measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
@@ -262,16 +264,25 @@ extern "C" __global__ void __launch_bounds__(512, 2)
                                 float *__restrict__ below, const float *__restrict__ m, const float *__restrict__ mask,
                                 const float *__restrict__ select, Cam c) {
     extern __shared__ float shared[];
-    float *whole = shared, *gives = shared + c.pixels;   // gives: two rows of `columns` for each row i, for i and for i + 1
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y, n = blockIdx.y;
     unsigned top = blockIdx.x * c.band, count = min(c.band, c.h - top), share = n * c.bands + blockIdx.x;
     unsigned offset = n * c.pixels + top * c.w;   // of the band in maps
 
-    for (unsigned p = t; p < c.pixels; p += threads) whole[p] = m[n * c.pixels + p];
-    Stats s = stats(whole, t, threads, c);
-    for (unsigned p = t; p < c.pixels; p += threads) {
-        float x = whole[p] = normalise(whole[p], s, c);
-        if (p - top * c.w < count * c.w) map[n * c.pixels + p] = x;
+    // Normalised rows of the map, from row `first` on: all, or those that the band's pixels read. Then two rows of `columns` for each
+    // row i of the band: what its pixels give to i and to i + 1.
+    unsigned first = c.whole ? 0 : top, rows = c.whole ? c.h : min(count + 1, c.h - top);
+    float *small = shared, *gives = shared + (c.whole ? c.h : c.band + 1) * c.w;
+    const float *raw = m + (size_t)n * c.pixels;
+    if (c.whole) {
+        for (unsigned p = t; p < c.pixels; p += threads) small[p] = raw[p];
+        raw = small;
+    }
+    Stats s = stats(raw, t, threads, c);
+    for (unsigned p = t; p < rows * c.w; p += threads) {
+        float x = normalise(raw[first * c.w + p], s, c);
+        unsigned i = first * c.w + p - top * c.w;
+        small[p] = x;
+        if (i < count * c.w) map[offset + i] = x;
     }
     __shared__ float phi;
     double chosen = 0;
@@ -292,7 +303,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     int i = top + threadIdx.y;
     if (threadIdx.y < count) {
         Readers down = starts(c.y, i);
-        const float *here = whole + i * c.w, *next = whole + min(i + 1, (int)c.h - 1) * c.w;
+        const float *here = small + (i - first) * c.w, *next = small + (min(i + 1, (int)c.h - 1) - first) * c.w;
         for (unsigned q = threadIdx.x; q < c.columns; q += blockDim.x) {
             Tap a = tap(c.x, q);
             float far = 1 - a.l;
@@ -316,18 +327,18 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     for (unsigned from = 0; from < cells; from += threads / 16) {   // a warp's lanes stay together
         unsigned mine = from + t / 16, cell = min(mine, cells - 1), r = cell / c.w, j = cell - r * c.w;
         Readers across = readers(c.x, j);
-        const float *lower = gives + 2 * r * c.columns, *upper = lower - c.columns;   // from the pixels below the row and above it
+        const float *lower = gives + 2 * r * c.columns, *upper = lower - c.columns;   // from the pixels below the row, above it
         float sum = 0;
         for (int q = across.first + t % 16; q < across.last; q += 16) {
             float column = (r < count ? lower[q] : 0) + (r > 0 ? upper[q] : 0);
             sum = fmaf(weight(c.x, q, j), column, sum);
         }
         sum = butterfly<Sum32>(sum, 16);
-        if (t % 16 == 0 && mine == cell) whole[cell] = kappa * (c.x.inv * sum);   // the map is not needed any more
+        if (t % 16 == 0 && mine == cell) small[cell] = kappa * (c.x.inv * sum);   // the map is not needed any more
     }
     __syncthreads();
-    for (unsigned i = t; i < count * c.w; i += threads) dmap[offset + i] = whole[i];
-    for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = top + count < c.h ? whole[count * c.w + j] : 0;
+    for (unsigned i = t; i < count * c.w; i += threads) dmap[offset + i] = small[i];
+    for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = top + count < c.h ? small[count * c.w + j] : 0;
 }
 
 // cam_attention_loss_fwd: the bands put together.                      twin: src/ops/cam_attention.rs
@@ -336,7 +347,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
 // grid      x: pictures; the first block adds up the loss as well      256 threads
 // memory    everything read once
 // numerics  f64, every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  not yet; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_loss_fwd_f32(float *__restrict__ loss, float *__restrict__ dmap, const double *__restrict__ error,
                                const float *__restrict__ below, Cam c) {
@@ -356,20 +367,24 @@ extern "C" __global__ void __launch_bounds__(256)
 // computes  d = dL/dm from dy · dmap = dL/dmap
 // shapes    m, map, dmap, d N·h·w   dy 1      contiguous
 // grid      x: pictures                                                256 threads, every 256th pixel each
-// memory    m, map, dmap read once, d written once; 2·h·w floats shared, in which a thread keeps its own pixels
+// memory    m, map, dmap read once, d written once; 2·h·w floats shared, in which a thread keeps its own pixels. Where they do not
+//           fit, m is read again and d holds dmap meanwhile
 // numerics  sums in f64, of every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run.
 //           Minimum and maximum are the first of equals, as on the host
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 1)
     cam_attention_norm_bwd_f32(float *__restrict__ d, const float *__restrict__ m, const float *__restrict__ map,
                                const float *__restrict__ dmap, const float *__restrict__ dy, Cam c) {
     extern __shared__ float shared[];
-    float *x = shared, *g = shared + c.pixels;   // m, and dmap · dy
     unsigned t = threadIdx.x;
     size_t offset = (size_t)blockIdx.x * c.pixels;
     d += offset, m += offset, map += offset, dmap += offset;
-    float scale = *dy;
-    for (unsigned p = t; p < c.pixels; p += 256) x[p] = m[p], g[p] = dmap[p] * scale;
+    float scale = *dy, *g = c.own ? shared + c.pixels : d;   // dmap · dy
+    const float *x = c.own ? shared : m;
+    for (unsigned p = t; p < c.pixels; p += 256) {
+        if (c.own) shared[p] = m[p];
+        g[p] = dmap[p] * scale;
+    }
     Stats s = stats(x, t, 256, c);
 
     // d = slope · dmap at every pixel, and what a norm's own statistics add: at the first minimum and maximum, or everywhere.
@@ -424,7 +439,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    the weighing half of W read twice per picture, through L2; 2·`units` floats shared
 // numerics  lanes along k, then a butterfly; sums over units in f64, v and r by units ascending: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_bwd_f32(float *__restrict__ v, float *__restrict__ r, float *__restrict__ a, float *__restrict__ s,
                                const float *__restrict__ q, const float *__restrict__ z, const float *__restrict__ w, Cam c) {
@@ -494,9 +509,9 @@ __device__ __forceinline__ void outer(float *df, const float *d, const float *v,
 // computes  df[n,p,k] = v[n,k] d[n,p] + r[n,k]
 // shapes    df N·h·w·K   d N·h·w   v, r N·K      contiguous
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: 64 pixels   z: pictures    32×8 threads, 8 pixels each
-// memory    df written once; the rest is small and read once per block; 1.3 kB shared
+// memory    df written once; the rest is small and read once per block; 1.8 kB shared
 // numerics  one fused multiply-add
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_features_bwd_f32(float *__restrict__ df, const float *__restrict__ d, const float *__restrict__ v,
                                    const float *__restrict__ r, Cam c) {

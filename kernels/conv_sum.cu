@@ -7,7 +7,7 @@
 // grid      x: 256 values per block                                   256 threads, 1 value each
 // memory    x read once, y written once
 // numerics  f32 sum from split 0 upwards: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 struct Splits {
     unsigned count, splits;
 };
@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
 // grid      x: one chunk of rows per block   y: up to 256 channels per block      256 threads: channels × lanes of rows
 // memory    dy read once, neighbouring threads read neighbouring values whatever k is; 1 kB shared
 // numerics  f32; a lane adds every lanes-th row in order, then the lanes are added in order: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 struct Columns {
     unsigned rows, k, span;
 };

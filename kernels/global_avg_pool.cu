@@ -31,7 +31,7 @@ template <int V> __device__ void mean(float *__restrict__ y, const float *__rest
 // grid      x: pictures × tiles of 8 groups of V channels, V = 4 where C divides by 4, else 1    up to 256 threads: groups × pixels
 // memory    x read once, y written once; 8 kB shared
 // numerics  a thread's pixels in f32, threads by halves in f64
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6)
     global_avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Gap p) {
     __shared__ double shared[4 * COLUMN];

@@ -1,6 +1,6 @@
-// y = x Wᵀ + b and its gradients, for matrices of a few hundred rows: heads and latent codes. There is little work, so what counts is
-// that many loads are under way in many blocks. A block has few results, and its warps share out their sums, not their results: so a
-// block reads each operand once.
+// y = x Wᵀ + b and its gradients, for matrices of a few hundred rows: heads and latent codes. There is little work, so what counts
+// is that many loads are under way in many blocks. A block has few results, and its warps share out their sums, not their results:
+// so a block reads each operand once.
 #include "vec4.cuh"
 
 struct Linear {
@@ -29,7 +29,8 @@ __device__ __forceinline__ float transpose_sum(float (&v)[32]) {
 
 // Products of 8 rows of x and 4 rows of w, as far as there are `rows` and `outputs`: value 4·row + output.
 template <typename V>
-__device__ __forceinline__ void products(float (&sum)[32], const float *x, const float *w, unsigned rows, unsigned outputs, unsigned c) {
+__device__ __forceinline__ void products(float (&sum)[32], const float *x, const float *w, unsigned rows, unsigned outputs,
+                                         unsigned c) {
     unsigned wide = c / (sizeof(V) / 4);
     #pragma unroll 2
     for (unsigned j = threadIdx.x; j < wide; j += 128) {
@@ -71,14 +72,15 @@ extern "C" __global__ void __launch_bounds__(128)
     y[(size_t)(n + row) * z.k + k + o] = b ? total + b[k + o] : total;
 }
 
-// Both gradients are out[a,c] = Σ_r p[a,r] q[r,c], for eight rows a and 32 columns c a block. A warp takes every eighth r of them all,
-// a lane one column; p[a,r], at a·step_a + r·step_r, is the same for a whole warp and comes from shared memory, 256 values of r at a
-// time.
-constexpr unsigned DEPTH = 256, PITCH = ROWS + 1;
+// Both gradients are out[a,c] = Σ_r p[a,r] q[r,c], for eight rows a and 32 columns c a block. A warp takes every eighth r of them
+// all, a lane one column; p[a,r] is the same for a whole warp and comes from shared memory, 256 values of r at a time. In memory it
+// lies at a + r·step (TURNED) or at a·step + r.
+constexpr unsigned DEPTH = 256;
 
-template <bool TURNED>   // p lies with its rows a side by side: step_a is 1, else step_r
+template <bool TURNED>
 __device__ __forceinline__ void product(float *out, const float *p, unsigned step, const float *q, unsigned rows, unsigned begin,
                                         unsigned end, unsigned width) {
+    constexpr unsigned PITCH = TURNED ? ROWS : ROWS + 1;   // neighbours of p meet no bank twice
     __shared__ float factor[DEPTH * PITCH], part[8][ROWS][32];
     unsigned t = threadIdx.x, warp = t / 32, lane = t % 32, c = blockIdx.x * 32 + lane, first = blockIdx.y * ROWS;
     rows = min(ROWS, rows - first);
@@ -89,7 +91,8 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
         __syncthreads();   // all have read what was there
         for (unsigned i = t; i < DEPTH * ROWS; i += 256) {
             unsigned a = TURNED ? i % ROWS : i / DEPTH, r = TURNED ? i / ROWS : i % DEPTH;
-            if (r < depth) factor[r * PITCH + a] = a < rows ? p[TURNED ? (size_t)(from + r) * step + a : (size_t)a * step + from + r] : 0;
+            size_t at = TURNED ? (size_t)(from + r) * step + a : (size_t)a * step + from + r;
+            if (r < depth) factor[r * PITCH + a] = a < rows ? p[at] : 0;
         }
         __syncthreads();
         if (c < width) {

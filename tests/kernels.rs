@@ -109,6 +109,12 @@ fn streams() -> Vec<Case> {
         case("batch_norm eval", batch_norm::BatchNormEval { eps: 1e-5, slope: 1.0 }, &norm(s)),
         case("bce_logits", bce_logits::BceLogits { target: None }, &[(s, Normal), (s, Binary)]),
         case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
+        // No stream, and small enough not to be asked: its shared memory is.
+        case(
+            "linear",
+            linear::Linear,
+            &[(shape(40, 1, 1, 36), Normal), (shape(43, 1, 1, 36), Normal), (Shape::vector(43), Normal)],
+        ),
         case("l1", difference::Difference::L1, &[(s, Normal), (s, Normal)]),
         case("global_avg_pool", global_avg_pool::GlobalAvgPool, &[(wide, Normal)]),
         case("max_pool", pool, &[(s, Distinct)]),

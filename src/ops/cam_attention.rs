@@ -342,6 +342,8 @@ struct Params {
     band: u32,
     bands: u32,
     vec: u32,
+    whole: u32,
+    own: u32,
     weight: u32,
     norm: u32,
     relu: u32,
@@ -354,19 +356,38 @@ struct Params {
 /// Most bytes of dynamic shared memory that every GPU grants without being asked.
 const SHARED: usize = 40 << 10;
 
-/// Threads along the columns of a mask, and rows of the map, of a block of `cam_attention_error_fwd`: as many rows as fill a block
-/// of 512 threads and its shared memory, so that few blocks need the whole map for the norm.
-fn band(f: Shape, mask: Shape) -> (usize, usize) {
-    let ((_, h, w, _), (_, _, columns, _)) = (f.dims(), mask.dims());
-    let threads = columns.next_multiple_of(32).min(256);
-    let fits = (SHARED / gpu::F32).saturating_sub(h * w) / (2 * columns);
-    (threads, fits.clamp(1, h.min(512 / threads)))
+/// A block of `cam_attention_error_fwd`.
+struct Block {
+    /// Threads along the columns of a mask.
+    threads: usize,
+    /// Rows of the map: as many as fill 512 threads and shared memory, so that few blocks need the whole map for the norm.
+    band: usize,
+    /// Whether shared memory has room for a whole map.
+    whole: bool,
+    /// Floats of shared memory.
+    shared: usize,
+}
+
+impl Block {
+    fn of(f: Shape, mask: Shape) -> Block {
+        let ((_, h, w, _), (_, _, columns, _)) = (f.dims(), mask.dims());
+        let (threads, room) = (columns.next_multiple_of(32).min(256), SHARED / gpu::F32);
+        let whole = h * w + 2 * columns <= room;
+        let (fixed, each) = if whole { (h * w, 2 * columns) } else { (w, w + 2 * columns) };
+        let band = (room.saturating_sub(fixed) / each).clamp(1, h.min(512 / threads));
+        Block { threads, band, whole, shared: fixed + band * each }
+    }
+}
+
+/// Whether a thread of `cam_attention_norm_bwd` can keep its pixels, and their gradients, in shared memory.
+fn keeps_own(f: Shape) -> bool {
+    2 * (f.h * f.w) as usize * gpu::F32 <= SHARED
 }
 
 impl CamAttention {
     fn params(&self, g: &Gpu, vec: usize) -> Result<Params> {
         let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else { unreachable!("checked when recorded") };
-        let (_, band) = band(*f, *mask);
+        let block = Block::of(*f, *mask);
         let axis = |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
         Ok(Params {
             temperature: self.temperature,
@@ -381,9 +402,11 @@ impl CamAttention {
             units: units.len() as u32,
             rows: mask.h,
             columns: mask.w,
-            band: band as u32,
-            bands: f.h.div_ceil(band as u32),
+            band: block.band as u32,
+            bands: f.h.div_ceil(block.band as u32),
             vec: vec as u32,
+            whole: block.whole as u32,
+            own: keeps_own(*f) as u32,
             weight: self.weight as u32,
             norm: self.norm as u32,
             relu: self.relu as u32,
@@ -417,7 +440,7 @@ impl Op for CamAttention {
         if !fits {
             return Err(format!("head {w} with bias {b} does not fit features {f}"));
         }
-        if g.n != f.n || g.c != 1 || g.is_empty() || select.len() != f.n as usize {
+        if f.is_empty() || g.n != f.n || g.c != 1 || g.is_empty() || select.len() != f.n as usize {
             return Err(format!("mask {g} and selection {select} do not fit features {f}"));
         }
         let (map, d) = (Shape { c: 1, ..*f }, w.n as usize);
@@ -552,7 +575,7 @@ impl Op for CamAttention {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         let (n, h, w, k) = xs[0].dims();
         let values = match pass {
-            Pass::Forward => n * k + (n * k) % 2 + n * h.div_ceil(band(xs[0], xs[3]).1) * (2 + w),
+            Pass::Forward => n * k + (n * k) % 2 + n * h.div_ceil(Block::of(xs[0], xs[3]).band) * (2 + w),
             Pass::Backward => n * (3 * k + h * w + 2 * xs[1].n as usize),
         };
         gpu::F32 * values
@@ -563,7 +586,7 @@ impl Op for CamAttention {
         let [loss, map, dmap, z, mean, raw] = [0, 1, 2, 3, 4, 5].map(|i| g.out(i));
         let [f, head, bias, mask, select] = [0, 1, 2, 3, 4].map(|i| g.x(i));
         // The class vectors; then, from an even number of values on, the error of every band in f64, and what it gives to the next.
-        let (threads, band) = band(g.xs[0], g.xs[3]);
+        let Block { threads, band, shared: floats, .. } = Block::of(g.xs[0], g.xs[3]);
         let (shares, at) = (n * h.div_ceil(band), n * k + (n * k) % 2);
         let (v, error, below) = (g.scratch(0, n * k), g.scratch(at, 2 * shares), g.scratch(at + 2 * shares, shares * w));
         let p = self.params(g, gpu::vec4(k, &[f, head, mean, v]))?;
@@ -581,8 +604,8 @@ impl Op for CamAttention {
         let call = g.call("cam_attention_map_fwd_f32")?.grid([(h * w).div_ceil(32), n, 1]).block(256).shared(shared);
         call.write(raw).read(f).read(v).value(&p).go()?;
 
-        let what = format!("maps of {h}×{w} pixels and masks {columns} pixels wide");
-        let shared = Self::shared(g, "cam_attention_error_fwd_f32", h * w + 2 * band * columns, &what)?;
+        let what = format!("maps {w} pixels and masks {columns} pixels wide");
+        let shared = Self::shared(g, "cam_attention_error_fwd_f32", floats, &what)?;
         let call = g.call("cam_attention_error_fwd_f32")?.grid([h.div_ceil(band), n, 1]).block3([threads, band, 1]).shared(shared);
         call.write(map).write(dmap).write(error).write(below).read(raw).read(mask).read(select).value(&p).go()?;
 
@@ -601,7 +624,7 @@ impl Op for CamAttention {
         let p = self.params(g, gpu::vec4(k, &spans))?;
         let (units, channels) = (p.units as usize, (k / p.vec as usize).div_ceil(32));
 
-        let shared = Self::shared(g, "cam_attention_norm_bwd_f32", 2 * pixels, &format!("maps of {h}×{w} pixels"))?;
+        let shared = if p.own == 1 { 2 * pixels * gpu::F32 } else { 0 };
         let call = g.call("cam_attention_norm_bwd_f32")?.grid([n, 1, 1]).block(256).shared(shared);
         call.write(dm).read(raw).read(map).read(dmap).read(g.dy()).value(&p).go()?;
 
@@ -663,6 +686,12 @@ pub fn cases() -> Vec<Case> {
         row("maps of a pixel", CamAttention { norm: Norm::SigmoidRaw, align_corners: true, ..base() }, (2, 1, 1, 3), 4, (3, 2)),
         // Several blocks to a picture, each of which gives to the first row of the next; with few rows for want of shared memory.
         row("three bands", base(), (2, 9, 3, 4), 4, (20, 270)),
+        row("bands with corners", CamAttention { align_corners: true, ..base() }, (2, 9, 3, 4), 4, (20, 270)),
+        row("bands and one line", CamAttention { align_corners: true, ..base() }, (2, 9, 3, 4), 4, (1, 270)),
+        // Maps that shared memory has no room for: with their gradients, alone, and in several bands.
+        row("large maps", base(), (1, 72, 73, 3), 4, (9, 7)),
+        row("larger maps", CamAttention { norm: Norm::Sigmoid, ..base() }, (2, 101, 103, 3), 4, (9, 270)),
+        row("largest maps", CamAttention { norm: Norm::SigmoidRaw, relu: true, ..base() }, (1, 3, 4000, 3), 4, (5, 6)),
         row("very wide masks", CamAttention { norm: Norm::SigmoidRaw, ..base() }, (3, 7, 2, 3), 4, (16, 1500)),
         row("wide masks", CamAttention { norm: Norm::ReluMax, ..base() }, (1, 2, 3, 4), 4, (3, 270)),
         // More than a block's threads of pixels, channels and units, and a warp of channels with a rest.

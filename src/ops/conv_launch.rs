@@ -214,7 +214,7 @@ pub(super) fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>
     let z = flat(z);
     let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
-        // Few rows and few columns, but a long sum: the linear layer gives each result a warp.
+        // Few rows and few columns, but a long sum: the linear layer shares each out among threads.
         return linear::forward(g, &z, x, w, bias, y);
     }
     fprop_with(g, &z, t, x, w, bias, y)

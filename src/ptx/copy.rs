@@ -1,4 +1,4 @@
-//! `cp.async`: checked when it is issued, done when a wait covers it. Meanwhile the destination holds nothing.
+//! `cp.async`: checked when it is issued, done when a wait covers it. Meanwhile the destination counts as unwritten.
 
 use super::access::{Target, extent};
 use super::exec::{Exec, lanes_of};
@@ -161,15 +161,19 @@ impl Exec<'_> {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);
-            if bytes == 16 && (from == 16 || from == 0) {
-                // By far the most frequent: a whole chunk, or zeros for one that lies outside.
-                let b = &self.global.buffers[buffer as usize].bytes;
-                if from == 0 || b.is_known(at, 16) {
-                    let chunk: [u8; 16] = if from == 0 { [0; 16] } else { b.data[at..at + 16].try_into().expect("16 bytes") };
-                    self.shared.data[to..to + 16].copy_from_slice(&chunk);
-                    self.shared.mark(to, 16);
-                    continue;
+            // By far the most frequent: a whole chunk, or zeros for one that lies outside.
+            let chunk = match (bytes, from) {
+                (16, 0) => Some([0; 16]),
+                (16, 16) => {
+                    let b = &self.global.buffers[buffer as usize].bytes;
+                    b.is_known(at, 16).then(|| b.data[at..at + 16].try_into().expect("16 bytes"))
                 }
+                _ => None,
+            };
+            if let Some(chunk) = chunk {
+                self.shared.data[to..to + 16].copy_from_slice(&chunk);
+                self.shared.mark(to, 16);
+                continue;
             }
             let whole = &mut self.shared.data[to..to + bytes];
             whole[from..].fill(0);

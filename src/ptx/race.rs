@@ -11,7 +11,7 @@
 //!   atomic on the same address, or a strong read of it and a fence. The first fence covers what the whole block did before its last
 //!   barrier, and what its own warp did. `.release` and `.acquire` are such an access with its fence.
 //!
-//! Strong accesses and atomics do not race with each other. A strong read is not remembered for ordinary writes that come later.
+//! Strong accesses and atomics do not race with each other, but with ordinary ones they do.
 //!
 //! Memory is watched in granules, which no access divides: of global memory 4 bytes, or fewer if the kernel has narrower accesses to
 //! it; of shared memory up to 16, if all its accesses are that wide. A stamp counts 65 535 barriers of a block and as many syncs of a warp; beyond these, and for grids of more than 2²⁰ blocks, the check
@@ -86,6 +86,10 @@ impl Stamp {
     #[inline(always)]
     fn of(self, lane: u32) -> Stamp {
         Stamp(self.0 | (lane as u64) << 22)
+    }
+    /// The same, by this lane instead.
+    fn by(self, lane: u32) -> Stamp {
+        Stamp(self.0 & !(31 << 22)).of(lane)
     }
     #[inline(always)]
     fn generation(self) -> u32 {
@@ -272,6 +276,8 @@ pub struct SharedRaces {
     block: u32,
     /// Exact reading clocks per warp, once warps synchronise in part: granule → clock of each warp, 0 if it has not read.
     precise: HashMap<u32, Vec<u32>>,
+    /// The last strong read of each lane in this generation, by granule: ordinary writes ask for it.
+    polled: HashMap<u32, Vec<Stamp>>,
     /// Locks: what the releasing warps knew, by address.
     locks: HashMap<u32, Vec<u32>>,
     fenced: u32,
@@ -290,6 +296,7 @@ impl SharedRaces {
             copies: false,
             block: 0,
             precise: HashMap::new(),
+            polled: HashMap::new(),
             locks: HashMap::new(),
             fenced: 0,
             observed: Vec::new(),
@@ -314,6 +321,7 @@ impl SharedRaces {
 
     fn forget(&mut self) {
         self.precise.clear();
+        self.polled.clear();
         self.locks.clear();
         self.named.clear();
         self.observed.clear();
@@ -438,7 +446,12 @@ impl SharedRaces {
             let (from, stamp, lanes) = place(p);
             if touch == Touch::StrongRead {
                 self.strong_read(from, n, stamp, lanes)?;
-            } else if !self.write_alone(from, n, stamp, lanes, touch) {
+                continue;
+            }
+            if !self.polled.is_empty() && !touch.strong() {
+                self.check_polled(from, n, stamp, lanes, touch)?;
+            }
+            if !self.write_alone(from, n, stamp, lanes, touch) {
                 for i in from..from + n {
                     self.write(i, stamp, lanes, touch)?;
                 }
@@ -493,7 +506,7 @@ impl SharedRaces {
         Ok(())
     }
 
-    /// Not remembered: only an ordinary write that comes later could race with it.
+    /// Kept apart from other reads, as only an ordinary write that comes later can race with it.
     #[inline(never)]
     fn strong_read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
         for i in from..from + n {
@@ -505,6 +518,31 @@ impl SharedRaces {
                 match self.observed.iter_mut().find(|o| o.0 == now.warp()) {
                     Some((_, known)) => known.iter_mut().zip(clocks).for_each(|(k, c)| *k = (*k).max(*c)),
                     None => self.observed.push((now.warp(), clocks.clone())),
+                }
+            }
+            let polls = self.polled.entry(i as u32).or_default();
+            for read in (0..32).filter(|l| lanes >> l & 1 == 1).map(|l| now.by(l)) {
+                match polls.iter_mut().find(|p| (p.warp(), p.lane()) == (read.warp(), read.lane())) {
+                    Some(p) => *p = read,
+                    None => polls.push(read),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An ordinary write: whether all strong reads of this generation are ordered before it.
+    #[cold]
+    fn check_polled(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let me = now.warp() as usize;
+        for i in (from..from + n).filter(|_| now.generation() < LIMIT) {
+            for read in self.polled.remove(&(i as u32)).unwrap_or_default() {
+                let (warp, clock, reader) = (read.warp() as usize, read.clock(), 1 << read.lane());
+                let before = |l: u32| {
+                    if warp == me { self.clocks.within(warp, clock, reader, l) } else { self.clocks.between(warp, clock, me) }
+                };
+                if let Some(l) = (0..32).find(|&l| lanes >> l & 1 == 1 && !before(l)) {
+                    return self.conflict(i, read.access(Touch::StrongRead, self.block), now, l, touch);
                 }
             }
         }
@@ -729,6 +767,8 @@ pub struct GlobalRaces {
     shadows: Vec<Shadow>,
     /// Further readers of a granule, none ordered before another.
     readers: HashMap<(u32, usize), Vec<Mark>>,
+    /// The last strong read of each warp: ordinary writes ask for it.
+    polled: HashMap<(u32, usize), Vec<Mark>>,
     /// By buffer and offset of the atomic: what was released through it.
     released: HashMap<(u32, u64), Vec<Release>>,
     blind: bool,
@@ -743,6 +783,7 @@ impl GlobalRaces {
             shadows: sizes.iter().map(|_| Shadow::default()).collect(),
             sizes,
             readers: HashMap::new(),
+            polled: HashMap::new(),
             released: HashMap::new(),
             blind: blocks > 1 << 20,
         }
@@ -849,11 +890,16 @@ impl GlobalRaces {
             let how = if last.stamp.special() { Touch::Atomic } else { Touch::Write };
             return self.conflict(me, i, last, how, now, now.lane(), touch);
         }
-        // A strong read is not remembered: only an ordinary write that comes later could race with it.
+        let mark = Mark { stamp: now, block: me.block };
+        // A strong read is kept apart: only an ordinary write that comes later can race with it.
         if touch == Touch::StrongRead {
+            let polls = self.polled.entry((buffer, i)).or_default();
+            match polls.iter_mut().find(|p| (p.block, p.stamp.warp()) == (mark.block, warp)) {
+                Some(p) => *p = mark,
+                None => polls.push(mark),
+            }
             return Ok(());
         }
-        let mark = Mark { stamp: now, block: me.block };
         if touch == Touch::Read {
             let old = shadow.reads[i];
             if old.block & MANY == 0 && (old.block == 0 || me.after(old, warp)) {
@@ -864,6 +910,14 @@ impl GlobalRaces {
             }
             return Ok(());
         }
+        if touch == Touch::Write
+            && !self.polled.is_empty()
+            && let Some(polls) = self.polled.remove(&(buffer, i))
+            && let Some(&read) = polls.iter().find(|p| !me.after(**p, warp))
+        {
+            return self.conflict(me, i, read, Touch::StrongRead, now, now.lane(), touch);
+        }
+        let shadow = &mut self.shadows[buffer as usize];
         if let Some(&read) = shadow.reads.get(i)
             && read.block != 0
         {
@@ -910,7 +964,7 @@ impl Conflict {
     pub fn hazard(&self) -> &'static str {
         match (self.first.touch, self.second.touch) {
             (Touch::Copy, _) => "access to memory that an unfinished cp.async writes",
-            (Touch::Read, _) => "write after read",
+            (Touch::Read | Touch::StrongRead, _) => "write after read",
             (_, Touch::Read | Touch::StrongRead) => "read after write",
             _ => "write after write",
         }
@@ -942,6 +996,11 @@ mod tests {
             (Touch::Atomic, Touch::Read, true),
             (Touch::Read, Touch::Atomic, true),
             (Touch::Write, Touch::Atomic, true),
+            (Touch::StrongRead, Touch::Write, true),
+            (Touch::StrongRead, Touch::StrongWrite, false),
+            (Touch::StrongRead, Touch::Atomic, false),
+            (Touch::StrongRead, Touch::Read, false),
+            (Touch::StrongWrite, Touch::StrongRead, false),
         ] {
             for barrier in [false, true] {
                 let mut s = SharedRaces::new(4096, 4, 2);
@@ -1107,6 +1166,45 @@ mod tests {
         }
     }
 
+    /// A flag that one polls and the other resets with an ordinary write: that needs an order, by whatever means.
+    #[test]
+    fn polls_before_an_ordinary_write() {
+        // Another poll or a strong write in between hides nothing.
+        for between in [None, Some(Touch::StrongRead), Some(Touch::StrongWrite), Some(Touch::Read)] {
+            let mut s = SharedRaces::new(64, 4, 3);
+            s.touch(Touch::StrongRead, 0, 1, 0, &one(3), 4).unwrap();
+            if let Some(touch) = between {
+                s.touch(touch, 1, 2, 0, &one(0), 4).unwrap();
+            }
+            let c = s.touch(Touch::Write, 1, 3, 0, &one(0), 4).unwrap_err();
+            assert_eq!((c.hazard(), c.first.touch, c.first.warp, c.first.lane), ("write after read", Touch::StrongRead, 0, 3));
+        }
+        // Lanes of a warp, a partial barrier, a lock.
+        let mut s = SharedRaces::new(64, 4, 3);
+        s.touch(Touch::StrongRead, 0, 1, 0, &one(3), 4).unwrap();
+        s.touch(Touch::StrongRead, 1, 1, 4, &one(3), 4).unwrap();
+        s.touch(Touch::StrongRead, 2, 1, 8, &one(3), 4).unwrap();
+        s.sync(0, 0b1001, LANES);
+        s.touch(Touch::Write, 0, 2, 0, &one(0), 4).unwrap();
+        s.arrive(1, 1);
+        s.leave(1, 0);
+        s.touch(Touch::Write, 0, 3, 4, &one(0), 4).unwrap();
+        assert!(s.touch(Touch::Write, 0, 4, 8, &one(0), 4).is_err());
+        // Between blocks: by an acknowledgement, or not at all.
+        for acknowledged in [false, true] {
+            let mut g = GlobalRaces::new(vec![64], 4, 2);
+            let (mut reader, mut writer) = (GlobalClocks::new(0, 1), GlobalClocks::new(1, 1));
+            g.touch(Touch::StrongRead, &mut reader, 0, 1, 0, 0, &one(0), 4).unwrap();
+            if acknowledged {
+                reader.fence(0);
+                g.touch(Touch::StrongWrite, &mut reader, 0, 2, 0, 32, &one(0), 4).unwrap();
+                g.touch(Touch::StrongRead, &mut writer, 0, 3, 0, 32, &one(0), 4).unwrap();
+                writer.fence(0);
+            }
+            assert_eq!(g.touch(Touch::Write, &mut writer, 0, 4, 0, 0, &one(0), 4).is_ok(), acknowledged);
+        }
+    }
+
     #[test]
     fn blocks_of_a_grid() {
         for (first, second, races) in [
@@ -1116,6 +1214,9 @@ mod tests {
             (Touch::Read, Touch::Read, false),
             (Touch::Atomic, Touch::Atomic, false),
             (Touch::Atomic, Touch::Read, true),
+            (Touch::StrongRead, Touch::Write, true),
+            (Touch::StrongRead, Touch::StrongWrite, false),
+            (Touch::StrongRead, Touch::Read, false),
         ] {
             let mut g = GlobalRaces::new(vec![0, 4096], 4, 2);
             for (block, touch) in [(0, first), (1, second)] {
