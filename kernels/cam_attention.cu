@@ -76,7 +76,7 @@ template <int CALL, typename F, typename T> __device__ __forceinline__ T togethe
     return butterfly<F>(lane < blockDim.x * blockDim.y / 32 ? warp[lane] : F::none);
 }
 
-// What a norm needs to know of a whole map, of which thread t of `threads` has put pixels t, t + threads, … into m.
+// What a norm needs to know of a whole map.
 struct Stats {
     float lo, hi;
     double mean, deviation;
@@ -84,6 +84,7 @@ struct Stats {
 
 __device__ __forceinline__ float rectified(float x, const Cam &c) { return c.relu ? fmaxf(x, 0) : x; }
 
+// By thread t of `threads`, which reads pixels t, t + threads, … of m: in shared memory those that it wrote itself.
 __device__ __forceinline__ Stats stats(const float *m, unsigned t, unsigned threads, const Cam &c) {
     Stats s = {Least::none, Most::none, 0, 0};
     if (c.norm == Minmax || c.norm == ReluMax) {
@@ -257,8 +258,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
 // measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 //
 // A thread works on the pixels of one column between row i of the map and the next, and keeps apart what they give to either row.
-// Then a gather: sixteen lanes to a cell of dmap sum over the columns that read it. What a band gives to a row of another block waits in
-// `below` for cam_attention_loss_fwd.
+// Then a gather: sixteen lanes to a cell of dmap sum over the columns that read it. What a band gives to a row of another block
+// waits in `below` for cam_attention_loss_fwd.
 extern "C" __global__ void __launch_bounds__(512, 2)
     cam_attention_error_fwd_f32(float *__restrict__ map, float *__restrict__ dmap, double *__restrict__ error,
                                 float *__restrict__ below, const float *__restrict__ m, const float *__restrict__ mask,

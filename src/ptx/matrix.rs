@@ -148,11 +148,8 @@ impl Exec<'_> {
         let (fa, fb, fc, mut fd) = (regs(a), regs(b), regs(c), [NO_LANES; 4]);
         let (fa, fb, fc) = (&fa[..a.len()], &fb[..b.len()], &fc[..c.len()]);
         if self.tf32check && m.element == Element::Tf32 {
-            let mut seen = [0; 16];
-            for x in fa.iter().chain(fb).flat_map(|x| x.as_chunks::<16>().0) {
-                seen.iter_mut().zip(x).for_each(|(s, x)| *s |= x);
-            }
-            if seen.iter().fold(0, |o, v| o | v) & TF32_CUT != 0 {
+            let seen = fa.iter().chain(fb).flat_map(|x| x.iter()).fold(0, |seen, x| seen | x);
+            if seen & TF32_CUT != 0 {
                 unrounded(r, [("A", a), ("B", b)])?;
             }
         }

@@ -269,6 +269,23 @@ fn operands() {
     assert_eq!(fault(&copy(8), &["cp.async of 4 bytes with a source size of 8"]), "operand");
 }
 
+/// Zeros come from nowhere: neither an address nor a buffer is needed for them.
+#[test]
+fn a_copy_of_nothing() {
+    let text = ".version 8.0\n.target sm_80\n.address_size 64\n
+        .visible .entry k() {
+            .shared .align 16 .b8 tile[16]; .reg .pred %p<2>; .reg .b32 %r<4>; .reg .b64 %rd<2>;
+            mov.u32 %r1, tile; mov.u64 %rd1, 0; mov.u32 %r2, 0;
+            cp.async.cg.shared.global [%r1], [%rd1], 16, %r2; cp.async.wait_all;
+            ld.shared.u32 %r3, [tile+12]; setp.eq.u32 %p1, %r3, 0; @%p1 bra DONE; trap;
+        DONE: ret; }";
+    let module = Module::parse("test.ptx", text).unwrap();
+    for copies in [Copies::Late, Copies::Eager] {
+        let mut m = Machine::new(Config { copies, ..Config::default() });
+        m.launch(&module, "k", &Launch { grid: [1; 3], block: [1; 3], shared: 0, args: vec![] }).unwrap();
+    }
+}
+
 #[test]
 fn sync_mask() {
     assert_eq!(fault("shfl.sync.idx.b32 %r3, %r1, 0, 31, 0x7fffffff;", &["0x7fffffff", "lane 31"]), "sync-mask");
