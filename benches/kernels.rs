@@ -69,7 +69,7 @@ impl Row {
         }
         let mut plan = Plan::on(device, t, &y, Memory::Planned).expect("a row fits the device");
         for (i, (v, s, kind)) in feeds.into_iter().enumerate() {
-            fill(kind, s, i as u64, plan.feed(v));
+            fill(kind, s, i as u64, plan.feed(v).unwrap());
         }
         Row { plan, store, name: case.op.name() }
     }

@@ -71,7 +71,7 @@ fn run(c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bo
         stage.plan.bytes() as f64 / 1048576.0
     );
     if by_op || by_layer {
-        stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3);
+        stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3).unwrap();
         let mut rows: Vec<Timed> = Vec::new();
         for r in stage.plan.run_timed(&mut store).unwrap() {
             match rows.iter_mut().find(|o| (o.op, o.pass) == (r.op, r.pass) && (by_op || o.layer == r.layer)) {

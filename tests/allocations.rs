@@ -124,9 +124,9 @@ fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     for &l in &losses[1..] {
         loss = add(t, loss, l).unwrap();
     }
-    let wrt = t.trained("net.");
+    let wrt = t.trained(&store.group("net"));
     t.backward(loss, &wrt).unwrap();
-    adam(t, store, "net.", ADAM, hyper).unwrap();
+    adam(t, &store.group("net"), ADAM, hyper).unwrap();
     let binary: fn(&mut Rng) -> f32 = |r| r.below(2) as f32;
     (loss, hyper, vec![(x, Rng::unit), (step, |_| 7.0), (mask, binary), (select, |_| 1.0), (label, binary), (class, binary)])
 }
@@ -138,7 +138,7 @@ fn one_convolution() {
     let mut t = Tape::new(&store);
     let (x, w) = (t.input(shape(1, 4, 4, 1)), t.input(shape(1, 3, 3, 1)));
     let y = conv2d(&mut t, x, w, None, Conv2d::new(1, 1)).unwrap();
-    Plan::<f32>::new(t, &[y], Memory::Planned).run(&mut store).unwrap();
+    Plan::<f32>::new(t, &[y], Memory::Planned).unwrap().run(&mut store).unwrap();
 }
 
 #[test]
@@ -151,19 +151,19 @@ fn a_training_step_allocates_nothing() {
         let mut store = ParamStore::<f32>::new(3);
         let mut t = Tape::new(&store);
         let (loss, hyper, feeds) = record(&mut t, &mut store);
-        let mut plan = Plan::<f32>::new(t, &[loss], Memory::Planned);
+        let mut plan = Plan::<f32>::new(t, &[loss], Memory::Planned).unwrap();
         for (i, (v, draw)) in feeds.iter().enumerate() {
             let mut r = Rng::new(1, stream("feed"), i as u64);
-            plan.feed(*v).iter_mut().for_each(|x| *x = draw(&mut r));
+            plan.feed(*v).unwrap().iter_mut().for_each(|x| *x = draw(&mut r));
         }
         // The rates of the first step serve for all.
-        plan.feed(hyper).copy_from_slice(&ADAM.hyper(1e-3, 1));
+        plan.feed(hyper).unwrap().copy_from_slice(&ADAM.hyper(1e-3, 1));
         plan.run(&mut store).unwrap();
-        let mut losses = [plan.scalar(loss); 6];
+        let mut losses = [plan.scalar(loss).unwrap(); 6];
         let before = CALLS.load(SeqCst);
         for l in &mut losses[1..] {
             plan.run(&mut store).unwrap();
-            *l = plan.scalar(loss);
+            *l = plan.scalar(loss).unwrap();
         }
         (CALLS.load(SeqCst) - before, losses)
     });

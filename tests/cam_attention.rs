@@ -168,7 +168,7 @@ struct Fused<T: Element> {
 
 impl<T: Element> Fused<T> {
     fn new(op: &CamAttention, b: &Batch) -> Fused<T> {
-        Fused::record(op, b, |t, fetch| Ok(Plan::new(t, fetch, Memory::Planned))).unwrap()
+        Fused::record(op, b, |t, fetch| Plan::new(t, fetch, Memory::Planned)).unwrap()
     }
     fn record(op: &CamAttention, b: &Batch, plan: impl FnOnce(Tape, &[Var]) -> Result<Plan<T>>) -> Result<Fused<T>> {
         let store = ParamStore::new(0);
@@ -182,16 +182,16 @@ impl<T: Element> Fused<T> {
     }
     fn run(&mut self, b: &Batch) -> f64 {
         for (&v, x) in self.x.iter().zip(&b.x) {
-            self.plan.feed(v).iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
+            self.plan.feed(v).unwrap().iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
         }
         self.plan.run(&mut self.store).unwrap();
-        self.plan.scalar(self.y[0])
+        self.plan.scalar(self.y[0]).unwrap()
     }
     fn output(&self, i: usize) -> Vec<f64> {
-        self.plan.fetch(self.y[i]).iter().map(|x| x.f64()).collect()
+        self.plan.fetch(self.y[i]).unwrap().iter().map(|x| x.f64()).collect()
     }
     fn grad(&self, i: usize) -> Vec<f64> {
-        self.plan.fetch(self.grads[i]).iter().map(|x| x.f64()).collect()
+        self.plan.fetch(self.grads[i]).unwrap().iter().map(|x| x.f64()).collect()
     }
 }
 
@@ -380,10 +380,10 @@ fn rows(s: usize, align_corners: bool) -> Vec<Vec<f64>> {
     let mut t = Tape::new(&store);
     let x = t.input(shape(16, 16, 1, 1));
     let y = bilinear(&mut t, x, s, 1, align_corners).unwrap();
-    let mut plan = Plan::new(t, &[y], Memory::Planned);
-    plan.feed(x).iter_mut().enumerate().for_each(|(i, x)| *x = if i % 17 == 0 { 1.0 } else { 0.0 });
+    let mut plan = Plan::new(t, &[y], Memory::Planned).unwrap();
+    plan.feed(x).unwrap().iter_mut().enumerate().for_each(|(i, x)| *x = if i % 17 == 0 { 1.0 } else { 0.0 });
     plan.run(&mut store).unwrap();
-    (0..s).map(|o| (0..16).map(|i| plan.fetch(y)[i * s + o]).collect()).collect()
+    (0..s).map(|o| (0..16).map(|i| plan.fetch(y).unwrap()[i * s + o]).collect()).collect()
 }
 
 fn gram(u: &[Vec<f64>]) -> Vec<Vec<f64>> {
@@ -608,11 +608,11 @@ fn latent(z: &[f64], labels: &[f64]) -> (f64, Vec<f64>, Vec<f64>) {
     let (zv, lv) = (t.input(shape(n, 1, 1, d)), t.input(shape(n, 1, 1, 1)));
     let (loss, act) = latent_loss(&mut t, zv, lv).unwrap();
     let dz = t.backward(loss, &[zv]).unwrap().of(zv).unwrap();
-    let mut plan = Plan::new(t, &[loss, act, dz], Memory::Planned);
-    plan.feed(zv).copy_from_slice(z);
-    plan.feed(lv).copy_from_slice(labels);
+    let mut plan = Plan::new(t, &[loss, act, dz], Memory::Planned).unwrap();
+    plan.feed(zv).unwrap().copy_from_slice(z);
+    plan.feed(lv).unwrap().copy_from_slice(labels);
     plan.run(&mut store).unwrap();
-    (plan.scalar(loss), plan.fetch(act).to_vec(), plan.fetch(dz).to_vec())
+    (plan.scalar(loss).unwrap(), plan.fetch(act).unwrap().to_vec(), plan.fetch(dz).unwrap().to_vec())
 }
 
 /// models.md, 12.2 item 6: hand-made codes of the latent loss.

@@ -219,9 +219,9 @@ fn run<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usize, S
         checks.push((format!("gradient of input {i}"), grads.of(x[*i]).ok_or(format!("input {i} has no gradient"))?, name));
     }
     let fetch: Vec<Var> = checks.iter().map(|c| c.1).collect();
-    let mut plan = Plan::<T>::new(t, &fetch, Memory::Planned);
+    let mut plan = Plan::<T>::new(t, &fetch, Memory::Planned).unwrap();
     for (v, data) in x.iter().zip(values.iter().map(|v| &v.1)).chain([(&cotangent, &u)]) {
-        plan.feed(*v).iter_mut().zip(data).for_each(|(d, &s)| *d = T::of(s));
+        plan.feed(*v).unwrap().iter_mut().zip(data).for_each(|(d, &s)| *d = T::of(s));
     }
     plan.run(&mut store).unwrap();
     let terms = values.iter().map(|v| v.0.len()).max().unwrap_or(1);
@@ -232,7 +232,7 @@ fn run<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usize, S
         if s != plan.shape(v) {
             return Err(format!("{what} is {}, torch has {s}", plan.shape(v)));
         }
-        close(&what, plan.fetch(v), &expected, eps, terms)?;
+        close(&what, plan.fetch(v).unwrap(), &expected, eps, terms)?;
         compared += expected.len();
     }
     Ok(compared)
@@ -250,11 +250,11 @@ fn optimise<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usi
     let adam = Adam { beta1: p.beta1, beta2: p.beta2, eps: p.eps };
     let hyper = t.input(Shape::vector(if case.op == "adam" { 2 } else { 1 }));
     let recorded = match case.op.as_str() {
-        "adam" => ops::adam::adam(&mut t, &store, "", adam.clone(), hyper),
-        _ => ops::sgd::sgd(&mut t, &store, "", Sgd { momentum: p.momentum, weight_decay: p.weight_decay }, hyper),
+        "adam" => ops::adam::adam(&mut t, &store.group("w"), adam.clone(), hyper),
+        _ => ops::sgd::sgd(&mut t, &store.group("w"), Sgd { momentum: p.momentum, weight_decay: p.weight_decay }, hyper),
     };
     recorded.map_err(|e| e.to_string())?;
-    let mut plan = Plan::<T>::new(t, &[], Memory::Planned);
+    let mut plan = Plan::<T>::new(t, &[], Memory::Planned).unwrap();
     for (i, (g, w)) in grads.chunks(n).zip(path.chunks(n)).enumerate() {
         let step = i as u64 + 1;
         let fed = if case.op == "adam" { adam.hyper(p.lr, step).map(|x| x as f64).to_vec() } else { vec![p.lr] };
@@ -264,7 +264,7 @@ fn optimise<T: Element>(file: &SafeTensors, case: &Case, eps: f64) -> Result<usi
             close("hyper", &fed, &exact, f32::EPSILON as f64, 1)?;
         }
         let fed = if case.op == "adam" && size_of::<T>() == 8 { exact.to_vec() } else { fed };
-        plan.feed(hyper).iter_mut().zip(&fed).for_each(|(d, &s)| *d = T::of(s));
+        plan.feed(hyper).unwrap().iter_mut().zip(&fed).for_each(|(d, &s)| *d = T::of(s));
         store.arena_mut(Arena::Grads)[..n].iter_mut().zip(g).for_each(|(d, &s)| *d = T::of(s));
         plan.run(&mut store).unwrap();
         close(&format!("weights after step {step}"), store.value(id), w, eps, 16)?;

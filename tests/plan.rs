@@ -7,7 +7,8 @@ use lae_engine::core::params::{Arena, Form, Init, Kind, ParamId, ParamStore};
 use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::{Shape, shape};
-use lae_engine::core::tape::{Grads, Tape, Var};
+use lae_engine::core::tape::{Tape, Var};
+use lae_engine::ops::Grads;
 use lae_engine::ops::activation::{leaky_relu, relu, tanh};
 use lae_engine::ops::adam::{Adam, adam};
 use lae_engine::ops::add::add;
@@ -75,15 +76,15 @@ fn record(t: &mut Tape, net: &Net) -> Step {
     let (one, two) = (l1(t, y, target).unwrap(), mse(t, y, target).unwrap());
     let two = scale(t, two, 0.5).unwrap();
     let loss = add(t, one, two).unwrap();
-    let wrt = t.trained("net.");
+    let wrt = t.trained(&net.store.group("net"));
     let grads = t.backward(loss, &wrt).unwrap();
-    adam(t, &net.store, "net.", ADAM, hyper).unwrap();
+    adam(t, &net.store.group("net"), ADAM, hyper).unwrap();
     Step { x, target, hyper, loss, early: vec![first, second, d, up], grads }
 }
 
 fn feed<T: Element>(plan: &mut Plan<T>, v: Var, seed: u64) {
     let mut r = Rng::new(seed, stream("plan"), 0);
-    plan.feed(v).iter_mut().for_each(|x| *x = T::of(r.normal() as f64));
+    plan.feed(v).unwrap().iter_mut().for_each(|x| *x = T::of(r.normal() as f64));
 }
 
 /// Losses of three steps, and all arenas after them.
@@ -92,14 +93,14 @@ fn train<T: Element>(memory: Memory) -> (Vec<f64>, ParamStore<T>, usize) {
     let mut store: ParamStore<T> = net.store.cast();
     let mut t = Tape::new(&store);
     let s = record(&mut t, &net);
-    let mut plan = Plan::<T>::new(t, &[s.loss], memory);
+    let mut plan = Plan::<T>::new(t, &[s.loss], memory).unwrap();
     plan.audit(&[s.loss]).unwrap();
     let losses = (1..=3).map(|step| {
         feed(&mut plan, s.x, step);
         feed(&mut plan, s.target, step + 100);
-        plan.feed(s.hyper).iter_mut().zip(ADAM.hyper(0.01, step)).for_each(|(d, h)| *d = T::of(h as f64));
+        plan.feed(s.hyper).unwrap().iter_mut().zip(ADAM.hyper(0.01, step)).for_each(|(d, h)| *d = T::of(h as f64));
         plan.run(&mut store).unwrap();
-        plan.scalar(s.loss)
+        plan.scalar(s.loss).unwrap()
     });
     (losses.collect(), store, plan.bytes())
 }
@@ -146,11 +147,11 @@ fn gradients_of_shared_parameters_add_up() {
     let mut net = net();
     let mut t = Tape::new(&net.store);
     let s = record(&mut t, &net);
-    let mut plan = Plan::<f64>::new(t, &[s.loss], Memory::Planned);
+    let mut plan = Plan::<f64>::new(t, &[s.loss], Memory::Planned).unwrap();
     feed(&mut plan, s.x, 1);
     feed(&mut plan, s.target, 2);
     // A rate of zero: gradients are left in the arena and the weights stay.
-    plan.feed(s.hyper).copy_from_slice(&[0.0, 1.0]);
+    plan.feed(s.hyper).unwrap().copy_from_slice(&[0.0, 1.0]);
     plan.run(&mut net.store).unwrap();
     for &id in &net.ids {
         let p = net.store.get(id).clone();
@@ -166,7 +167,7 @@ fn gradients_of_shared_parameters_add_up() {
                 net.store.value_mut(id)[i] = old + h;
                 plan.run(&mut net.store).unwrap();
                 net.store.value_mut(id)[i] = old;
-                plan.scalar(s.loss)
+                plan.scalar(s.loss).unwrap()
             };
             let numeric = (loss(H) - loss(-H)) / (2.0 * H);
             assert!((grad[i] - numeric).abs() < 1e-6 * (size + 1e-2), "{}[{i}]: {} against {numeric}", p.name, grad[i]);
@@ -184,7 +185,7 @@ fn parameters_that_the_loss_ignores_get_a_zero_gradient() {
     let s = record(&mut t, &net);
     let unused = t.param(net.unused);
     assert!(s.grads.of(unused).is_some());
-    let mut plan = Plan::<f32>::new(t, &[s.loss], Memory::Planned);
+    let mut plan = Plan::<f32>::new(t, &[s.loss], Memory::Planned).unwrap();
     plan.run(&mut store).unwrap();
     assert!(store.grad(net.unused).iter().all(|&g| g == 0.0));
     net.ids.iter().filter(|&&id| store.get(id).kind == Kind::Trained).for_each(|&id| {
@@ -198,7 +199,7 @@ fn audit_sees_a_shared_slot() {
     let net = net();
     let mut t = Tape::new(&net.store);
     let s = record(&mut t, &net);
-    let plan = Plan::<f32>::new(t.clone(), &[s.loss], Memory::Planned);
+    let plan = Plan::<f32>::new(t.clone(), &[s.loss], Memory::Planned).unwrap();
     plan.audit(&[s.loss]).unwrap();
     for early in &s.early {
         let why = plan.audit(&[s.loss, *early]).unwrap_err();
@@ -206,8 +207,8 @@ fn audit_sees_a_shared_slot() {
     }
     // Told in time, the plan keeps them.
     let keep: Vec<Var> = s.early.iter().copied().chain([s.loss]).collect();
-    Plan::<f32>::new(t.clone(), &keep, Memory::Planned).audit(&keep).unwrap();
-    Plan::<f32>::new(t, &[], Memory::Eager).audit(&keep).unwrap();
+    Plan::<f32>::new(t.clone(), &keep, Memory::Planned).unwrap().audit(&keep).unwrap();
+    Plan::<f32>::new(t, &[], Memory::Eager).unwrap().audit(&keep).unwrap();
 }
 
 /// Reading a gradient does not disturb the others, and an input's gradient is there when asked for.
@@ -224,10 +225,49 @@ fn gradients_of_inputs_can_be_fetched() {
     assert!(g.of(w).is_none(), "nobody asked for the filters");
     let dx = g.of(x).unwrap();
     let mut store = net.store;
-    let mut plan = Plan::<f64>::new(t, &[dx], Memory::Planned);
+    let mut plan = Plan::<f64>::new(t, &[dx], Memory::Planned).unwrap();
     feed(&mut plan, x, 1);
     plan.run(&mut store).unwrap();
-    assert!(plan.fetch(dx).iter().any(|&g| g != 0.0));
+    assert!(plan.fetch(dx).unwrap().iter().any(|&g| g != 0.0));
+}
+
+/// What was not asked for in time is refused, and so is a value of another tape.
+#[test]
+fn only_what_was_asked_for_is_fetched() {
+    let net = net();
+    let mut t = Tape::new(&net.store);
+    let s = record(&mut t, &net);
+    let mut other = Tape::new(&net.store);
+    let foreign = other.input(shape(2, 8, 10, 3));
+    assert!(shape_error(relu(&mut t, foreign)).contains("belongs to another tape"));
+    assert!(shape_error(t.backward(s.loss, &[foreign])).contains("belongs to another tape"));
+    assert!(shape_error(Plan::<f32>::new(t.clone(), &[foreign], Memory::Planned).map(drop)).contains("belongs to another tape"));
+    let mut plan = Plan::<f32>::new(t, &[s.loss], Memory::Planned).unwrap();
+    assert!(plan.fetch(s.loss).is_ok() && plan.fetch(s.x).is_ok());
+    assert!(shape_error(plan.fetch(s.early[0]).map(drop)).contains("was not in the list"));
+    assert!(shape_error(plan.fetch(foreign).map(drop)).contains("belongs to another tape"));
+    assert!(shape_error(plan.feed(s.loss).map(drop)).contains("only inputs are fed"));
+    assert!(shape_error(plan.feed(foreign).map(drop)).contains("belongs to another tape"));
+}
+
+#[test]
+#[should_panic(expected = "at most 4,294,967,295")]
+fn a_side_beyond_32_bits_is_not_cut() {
+    shape(1, 1, 1 << 32, 1);
+}
+
+/// An optimiser updates its group as one range: a parameter of another group in between is refused.
+#[test]
+fn a_group_lies_together() {
+    let mut store = ParamStore::<f32>::new(0);
+    for name in ["a.w", "b.w", "a.v", "ab.w"] {
+        store.add(name, Shape::vector(3), Kind::Trained, Form::Vector, Init::Constant(0.0));
+    }
+    let (a, b) = (store.group("a"), store.group("b"));
+    assert_eq!((a.ids().len(), b.ids().len(), store.count(&a, Kind::Trained)), (2, 1, 6));
+    assert!(shape_error(store.range(&a)).contains("b.w lies between the parameters of the group of a.w"));
+    assert_eq!(store.range(&b).unwrap(), 16..32);
+    assert_eq!(store.range(&a.and(&b)).unwrap(), 0..48);
 }
 
 fn shape_error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
@@ -262,7 +302,7 @@ fn gradient_through_changed_weights_is_an_error() {
     };
     let first = forward(&mut t);
     t.backward(first, &[w]).unwrap();
-    adam(&mut t, &store, "d.", ADAM, hyper).unwrap();
+    adam(&mut t, &store.group("d"), ADAM, hyper).unwrap();
     let e = shape_error(t.clone().backward(first, &[x]));
     assert_eq!(e, "d: conv2d: adam changes input 1 before its gradient is taken; record the forward pass again after it");
     // The gradient of the filters alone reads only x, which nobody changed.

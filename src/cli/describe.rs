@@ -38,7 +38,7 @@ impl DescribeArgs {
         let mut store = ParamStore::<f32>::new(0);
         if wants("lae") {
             let lae = Lae::build(&mut store, &c.lae, c.size)?;
-            let total = group(store.count(Lae::GROUP, Kind::Trained));
+            let total = group(store.count(&lae.group, Kind::Trained));
             print(&format!("{}{}LAE: {total} parameters\n\n", lae.encoder.describe(&store), lae.decoder.describe(&store)))?;
         }
         if wants("vgg") {

@@ -43,7 +43,7 @@ fn report(device: &Device) -> Result<bool> {
 /// Largest error of a convolution and its gradients, relative to the root mean square of the exact result. On a GPU it runs three
 /// times: launch by launch, recorded, and replayed.
 fn self_check(device: &Device) -> Result<f64> {
-    let exact = convolution(1, |t, fetch| Ok(Plan::<f64>::new(t, fetch, Memory::Planned)))?;
+    let exact = convolution(1, |t, fetch| Plan::<f64>::new(t, fetch, Memory::Planned))?;
     let found = convolution(3, |t, fetch| Plan::on(device, t, fetch, Memory::Planned))?;
     let error = |(found, exact): (&Vec<f64>, &Vec<f64>)| {
         let rms = (exact.iter().map(|e| e * e).sum::<f64>() / exact.len() as f64).sqrt();
@@ -68,12 +68,12 @@ fn convolution<T: Element>(
     let mut plan = plan(t, &results)?;
     for (name, v) in [("x", x), ("w", w), ("u", u)] {
         let mut r = Rng::new(0, stream(name), 0);
-        plan.feed(v).iter_mut().for_each(|x| *x = T::of(r.normal() as f64));
+        plan.feed(v)?.iter_mut().for_each(|x| *x = T::of(r.normal() as f64));
     }
     for _ in 0..times {
         plan.run(&mut store)?;
     }
-    Ok(results.iter().map(|v| plan.fetch(*v).iter().map(|x| x.f64()).collect()).collect())
+    results.iter().map(|v| Ok(plan.fetch(*v)?.iter().map(|x| x.f64()).collect())).collect()
 }
 
 /// How many kernels the build carries, and for what.

@@ -1,7 +1,9 @@
 //! The autodiff engine: an op knows both passes, a tape is a list of steps, a plan runs that list in reused memory.
 
 pub mod buffer;
+pub mod case;
 pub mod file;
+pub mod launch;
 pub mod op;
 pub mod par;
 pub mod params;

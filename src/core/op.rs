@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 
+use super::launch::Gpu;
 use super::real::Real;
 use super::shape::Shape;
-use crate::device::{Gpu, Precision};
+use crate::device::Precision;
 use crate::error::{Error, Result};
 
 /// Most inputs and outputs that an op may have.
@@ -128,7 +129,7 @@ pub trait Op: Debug + 'static {
     fn gpu_scratch(&self, _pass: Pass, _xs: &[Shape], _ys: &[Shape], _wants: Set, _precision: Precision) -> usize {
         0
     }
-    /// The launches of the forward pass; see [`crate::device::gpu`]. The same contract as `forward`: outputs are only written
+    /// The launches of the forward pass; see [`crate::core::launch`]. The same contract as `forward`: outputs are only written
     /// (their old contents are undefined), except those in [`Op::updates`].
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         Err(g.no_kernel(self.name()))

@@ -8,7 +8,7 @@ use super::real::Real;
 use super::rng::{Rng, stream};
 use super::shape::Shape;
 use crate::device::{Driver, Mem, Span};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub u32);
@@ -68,6 +68,51 @@ impl Param {
         self.offset..self.offset + self.shape.len()
     }
 }
+
+/// Some parameters of a store: a handle for what is trained, counted or differentiated together. A network's builder returns one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group(Vec<ParamId>);
+
+impl Group {
+    /// In the order in which the parameters were added, each once.
+    pub fn of(ids: impl IntoIterator<Item = ParamId>) -> Group {
+        let mut ids: Vec<ParamId> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Group(ids)
+    }
+    pub fn ids(&self) -> &[ParamId] {
+        &self.0
+    }
+    /// The parameters of both.
+    pub fn and(&self, other: &Group) -> Group {
+        Group::of(self.0.iter().chain(&other.0).copied())
+    }
+    pub fn contains(&self, id: ParamId) -> bool {
+        self.0.binary_search(&id).is_ok()
+    }
+
+    /// Where the trained parameters of this group lie in the weight arena; the reason if others lie between them.
+    pub(crate) fn range(&self, params: &[Param]) -> Result<Range<usize>, String> {
+        let trained = || params.iter().enumerate().filter(|(_, p)| p.kind == Kind::Trained);
+        let mine = || trained().filter(|(i, _)| self.contains(ParamId(*i as u32)));
+        let lo = mine().map(|(_, p)| p.offset).min().unwrap_or(0);
+        let hi = mine().map(|(_, p)| p.range().end.next_multiple_of(LINE)).max().unwrap_or(0);
+        match trained().find(|(i, p)| !self.contains(ParamId(*i as u32)) && (lo..hi).contains(&p.offset)) {
+            None => Ok(lo..hi),
+            Some((_, p)) => {
+                let first = mine().next().map_or("", |(_, p)| &p.name);
+                Err(format!(
+                    "{} lies between the parameters of the group of {first}; add those of a group one after another",
+                    p.name
+                ))
+            }
+        }
+    }
+}
+
+/// Values of f32 in a cache line: every parameter begins on one.
+const LINE: usize = 64 / size_of::<f32>();
 
 /// Initial values. Draws depend on the seed and the parameter's own name only, so adding a layer changes no other layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -233,7 +278,7 @@ impl<T: Real> ParamStore<T> {
         self.leave_device().expect("parameters are added before training");
         p.offset = self.arenas[arena].len();
         // Every parameter starts on a cache line; the padding stays zero under every optimiser.
-        let len = p.offset + shape.len().next_multiple_of(64 / size_of::<f32>());
+        let len = p.offset + shape.len().next_multiple_of(LINE);
         self.arenas[arena].resize(len);
         if kind == Kind::Trained {
             [Arena::Grads, Arena::M, Arena::V].iter().for_each(|&a| self.arenas[a as usize].resize(len));
@@ -278,19 +323,20 @@ impl<T: Real> ParamStore<T> {
         &mut self.arenas[a as usize]
     }
 
-    /// The part of the weight arena that holds the trained parameters whose names start with `prefix`.
-    pub fn group(&self, prefix: &str) -> Range<usize> {
-        let of = |p: &&Param| p.kind == Kind::Trained && p.name.starts_with(prefix);
-        let lo = self.params.iter().filter(of).map(|p| p.offset).min().unwrap_or(0);
-        let hi = self.params.iter().filter(of).map(|p| p.range().end.next_multiple_of(16)).max().unwrap_or(0);
-        let others = self.params.iter().filter(|p| p.kind == Kind::Trained && !p.name.starts_with(prefix));
-        others.for_each(|p| assert!(p.offset >= hi || p.offset < lo, "{} lies inside group {prefix}", p.name));
-        lo..hi
+    /// The parameter `name`, or those below it: `lae.encoder` is `lae.encoder.0.weight` and so on.
+    pub fn group(&self, name: &str) -> Group {
+        let below = |p: &Param| p.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        Group::of(self.iter().filter(|(_, p)| below(p)).map(|(id, _)| id))
     }
 
-    /// Number of values in parameters of `kind` whose names start with `prefix`.
-    pub fn count(&self, prefix: &str, kind: Kind) -> usize {
-        self.params.iter().filter(|p| p.kind == kind && p.name.starts_with(prefix)).map(|p| p.shape.len()).sum()
+    /// Where the trained parameters of `group` lie in the weight arena and its mirrors.
+    pub fn range(&self, group: &Group) -> Result<Range<usize>> {
+        group.range(&self.params).map_err(|why| Error::Shape { op: "group", at: String::new(), why })
+    }
+
+    /// Number of values in the parameters of `group` that are of `kind`.
+    pub fn count(&self, group: &Group, kind: Kind) -> usize {
+        group.ids().iter().map(|&id| self.get(id)).filter(|p| p.kind == kind).map(|p| p.shape.len()).sum()
     }
 
     /// The same store in another number type.

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::op::{Element, Host, MAX, Pass, Set};
+use super::launch::Gpu;
+use super::op::{Element, Host, MAX, Pass};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
-use crate::device::{Device, Driver, Gpu, Mem, Precision, Replay, Span, gpu::F32};
+use crate::device::{Device, Driver, F32, Mem, Precision, Replay, Span};
 use crate::error::{Error, Result};
-use crate::ops::{self, Case, Fill};
 
 /// How values get their buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,8 +67,10 @@ struct Prepared {
 
 /// See the module. `T` is f32 for training, f64 for the oracle.
 pub struct Plan<T = f32> {
-    tape: Tape,
+    pub(crate) tape: Tape,
     steps: Vec<Prepared>,
+    /// The values that outlive a run, beside the inputs.
+    fetched: Vec<Var>,
     place: Vec<Option<Place>>,
     /// The plan's slots. On a GPU only those of inputs and fetched values are here, as copies; the others are empty.
     pool: Vec<Buffer<T>>,
@@ -115,15 +117,15 @@ impl Plan<f32> {
     pub fn on(device: &Device, tape: Tape, fetch: &[Var], memory: Memory) -> Result<Plan<f32>> {
         let (driver, precision) = match device {
             Device::Cpu => {
-                let (plan, sizes) = Plan::layout(tape, fetch, memory);
+                let (plan, sizes) = Plan::layout(tape, fetch, memory)?;
                 return plan.at_home(sizes);
             }
             Device::Gpu(driver, precision) => (driver.clone(), *precision),
         };
-        let (mut plan, sizes) = Plan::layout(tape, fetch, memory);
-        let place = |v: Var| plan.place[v.0 as usize].filter(|p| p.buffer >= ARENAS).map(|p| (p.buffer - ARENAS, p.len));
-        let all = (0..plan.tape.values.len() as u32).map(Var);
-        let inputs: Vec<_> = all.filter(|v| plan.tape.values[v.0 as usize].home == Home::Input).filter_map(place).collect();
+        let (mut plan, sizes) = Plan::layout(tape, fetch, memory)?;
+        let place = |v: Var| plan.place[v.index()].filter(|p| p.buffer >= ARENAS).map(|p| (p.buffer - ARENAS, p.len));
+        let all = (0..plan.tape.values.len()).map(|i| plan.tape.var(i));
+        let inputs: Vec<_> = all.filter(|v| plan.tape.values[v.index()].home == Home::Input).filter_map(place).collect();
         let fetched: Vec<_> = fetch.iter().copied().filter_map(place).collect();
         let step_bytes = |(s, p): (&super::tape::Step, &Prepared)| s.op.gpu_scratch(s.pass, &p.xs, &p.ys, s.wants, precision);
         let scratch_bytes: Vec<usize> = plan.tape.steps.iter().zip(&plan.steps).map(step_bytes).collect();
@@ -165,10 +167,11 @@ fn free_memory() -> Option<u64> {
 }
 
 impl<T: Element> Plan<T> {
-    /// Decide where everything lives. Values in `fetch` and all inputs keep their buffers to the end of the run.
-    pub fn new(tape: Tape, fetch: &[Var], memory: Memory) -> Plan<T> {
-        let (plan, sizes) = Plan::layout(tape, fetch, memory);
-        plan.at_home(sizes).unwrap_or_else(|e| panic!("{e}"))
+    /// A plan for the host, in any number type. Decides where everything lives: values in `fetch` and all inputs keep their buffers
+    /// to the end of the run. An error if the host has too little memory, or if a value of `fetch` belongs to another tape.
+    pub fn new(tape: Tape, fetch: &[Var], memory: Memory) -> Result<Plan<T>> {
+        let (plan, sizes) = Plan::layout(tape, fetch, memory)?;
+        plan.at_home(sizes)
     }
 
     /// With slots in the host's memory, if it has so much.
@@ -195,14 +198,15 @@ impl<T: Element> Plan<T> {
     }
 
     /// Everything but the memory: the plan, with empty buffers, and the lengths of its slots in values.
-    fn layout(tape: Tape, fetch: &[Var], memory: Memory) -> (Plan<T>, Vec<usize>) {
+    fn layout(tape: Tape, fetch: &[Var], memory: Memory) -> Result<(Plan<T>, Vec<usize>)> {
+        tape.check_owned("plan", fetch)?;
         let n = tape.values.len();
         // Last step that touches each value; fetched ones live on.
         let mut last = vec![0usize; n];
         for (i, s) in tape.steps.iter().enumerate() {
-            s.reads().chain(s.out.iter().flatten().copied()).for_each(|v| last[v.0 as usize] = i);
+            s.reads().chain(s.out.iter().flatten().copied()).for_each(|v| last[v.index()] = i);
         }
-        fetch.iter().for_each(|v| last[v.0 as usize] = usize::MAX);
+        fetch.iter().for_each(|v| last[v.index()] = usize::MAX);
         if memory == Memory::Eager {
             last.fill(usize::MAX);
         }
@@ -223,7 +227,7 @@ impl<T: Element> Plan<T> {
         }
         for (i, s) in tape.steps.iter().enumerate() {
             for v in s.out.iter().flatten() {
-                let v = v.0 as usize;
+                let v = v.index();
                 if place[v].is_some() {
                     continue;
                 }
@@ -248,7 +252,7 @@ impl<T: Element> Plan<T> {
             touched.sort_unstable();
             touched.dedup();
             for v in touched {
-                let v = v.0 as usize;
+                let v = v.index();
                 if last[v] == i && tape.values[v].home == Home::Computed {
                     free.push(place[v].expect("a value is written before it is read").buffer - ARENAS);
                 }
@@ -260,7 +264,7 @@ impl<T: Element> Plan<T> {
             .iter()
             .map(|s| {
                 let shapes = |vs: &[Var]| vs.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>();
-                let at = |v: Var| place[v.0 as usize];
+                let at = |v: Var| place[v.index()];
                 let (xs, ys) = (shapes(&s.x), shapes(&s.y));
                 assert!(s.x.len() <= MAX && s.y.len() <= MAX && s.out.len() <= MAX, "{}: too many operands", s.op.name());
                 let x: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| s.reads_x(i).then(|| at(v)).flatten()).collect();
@@ -294,31 +298,47 @@ impl<T: Element> Plan<T> {
         let written = steps.iter().flat_map(|s| &s.writes).map(|w| w.buffer).filter(|&b| b < ARENAS);
         written.for_each(|b| writes[b] = true);
         let pool = sizes.iter().map(|_| Buffer::default()).collect();
-        (Plan { tape, steps, place, pool, scratch: Buffer::default(), writes, gpu: None }, sizes)
+        let fetched = fetch.to_vec();
+        Ok((Plan { tape, steps, place, pool, fetched, scratch: Buffer::default(), writes, gpu: None }, sizes))
     }
 
-    fn slot(&self, v: Var) -> Place {
-        let p = self.place[v.0 as usize].expect("the value belongs to this plan");
-        assert!(p.buffer >= ARENAS, "parameters are read from the store");
-        p
+    /// Where an input or a fetched value lies: its slot in the pool and its length.
+    fn slot(&self, what: &'static str, v: Var) -> Result<(usize, usize)> {
+        self.tape.check_owned(what, &[v])?;
+        let refused = |why: String| Err(Error::Shape { op: what, at: String::new(), why });
+        match (self.tape.values[v.index()].home, self.place[v.index()]) {
+            (Home::Arena(..), _) => refused(format!("value {} is a parameter: read it from the store", v.index())),
+            (Home::Computed, _) if !self.fetched.contains(&v) => refused(format!(
+                "value {} ({}) was not in the list of values to fetch when the plan was made, so its memory is used again",
+                v.index(),
+                self.tape.shape(v)
+            )),
+            (_, Some(p)) => Ok((p.buffer - ARENAS, p.len)),
+            (_, None) => refused(format!("value {} is computed by no step of this plan", v.index())),
+        }
     }
 
-    /// The buffer of an input (to write) .
-    pub fn feed(&mut self, v: Var) -> &mut [T] {
-        assert!(self.tape.values[v.0 as usize].home == Home::Input, "only inputs are fed");
-        let p = self.slot(v);
-        &mut self.pool[p.buffer - ARENAS][..p.len]
+    /// The buffer of an input, to be filled before a run. An error for anything but an input of this plan.
+    pub fn feed(&mut self, v: Var) -> Result<&mut [T]> {
+        self.tape.check_owned("feed", &[v])?;
+        if self.tape.values[v.index()].home != Home::Input {
+            let why = format!("value {} is no input: only inputs are fed", v.index());
+            return Err(Error::Shape { op: "feed", at: String::new(), why });
+        }
+        let (slot, len) = self.slot("feed", v)?;
+        Ok(&mut self.pool[slot][..len])
     }
 
-    /// The value of an input or of a fetched variable after a run.
-    pub fn fetch(&self, v: Var) -> &[T] {
-        let p = self.slot(v);
-        &self.pool[p.buffer - ARENAS][..p.len]
+    /// The values of an input, or of a variable that was in the plan's list to fetch, after a run. Anything else is an error: its
+    /// memory holds another value by then.
+    pub fn fetch(&self, v: Var) -> Result<&[T]> {
+        let (slot, len) = self.slot("fetch", v)?;
+        Ok(&self.pool[slot][..len])
     }
 
-    /// One number that was fetched.
-    pub fn scalar(&self, v: Var) -> f64 {
-        self.fetch(v)[0].f64()
+    /// The first number of a fetched variable: a loss.
+    pub fn scalar(&self, v: Var) -> Result<f64> {
+        Ok(self.fetch(v)?[0].f64())
     }
 
     pub fn shape(&self, v: Var) -> Shape {
@@ -391,7 +411,7 @@ impl<T: Element> Plan<T> {
         let pick = |ps: &[Option<Place>], i: usize| ps.get(i).copied().flatten().map(span);
         let mut out = [None; MAX];
         for (i, v) in step.out.iter().enumerate() {
-            out[i] = v.and_then(|v| self.place[v.0 as usize]).map(span);
+            out[i] = v.and_then(|v| self.place[v.index()]).map(span);
         }
         // What the step computes anew: all of it but the updated inputs, which come after the outputs of a forward pass.
         let fresh = if step.pass == Pass::Forward { step.y.len() } else { step.out.len() };
@@ -499,28 +519,6 @@ impl<T: Element> Plan<T> {
         self.gpu.as_ref().map_or_else(|| self.pool.iter().map(Buffer::bytes).sum::<usize>() + self.scratch.bytes(), |g| g.bytes)
     }
 
-    /// What this plan runs, as rows of a case table: every op with its input shapes and the gradients that are asked of it, each
-    /// once. Values are filled as the op's own table fills them.
-    pub fn cases(&self) -> Vec<Case> {
-        let mut out: Vec<Case> = Vec::new();
-        for s in self.tape.steps.iter().filter(|s| s.pass == Pass::Forward) {
-            let backward = |b: &&super::tape::Step| b.pass == Pass::Backward && b.y == s.y && !b.y.is_empty();
-            let wants = self.tape.steps.iter().find(backward).map_or(Set::NONE, |b| b.wants);
-            let rows = ops::OPS.iter().flat_map(|(_, table)| table());
-            let like = rows.into_iter().find(|c| c.op.name() == s.op.name() && c.inputs.len() == s.x.len());
-            let fill = |i: usize| like.as_ref().map_or(Fill::Normal, |c| c.inputs[i].1);
-            let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
-            let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs;
-            match out.iter_mut().find(same) {
-                Some(c) => c.wants = c.wants.union(wants),
-                None => {
-                    out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false })
-                }
-            }
-        }
-        out
-    }
-
     /// Number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()
@@ -534,10 +532,10 @@ impl<T: Element> Plan<T> {
         let n = self.tape.values.len();
         let (mut first, mut last) = (vec![usize::MAX; n], vec![0usize; n]);
         for (i, s) in self.tape.steps.iter().enumerate() {
-            s.out.iter().flatten().for_each(|v| first[v.0 as usize] = first[v.0 as usize].min(i));
-            s.reads().chain(s.out.iter().flatten().copied()).for_each(|v| last[v.0 as usize] = i);
+            s.out.iter().flatten().for_each(|v| first[v.index()] = first[v.index()].min(i));
+            s.reads().chain(s.out.iter().flatten().copied()).for_each(|v| last[v.index()] = i);
         }
-        fetch.iter().for_each(|v| last[v.0 as usize] = usize::MAX);
+        fetch.iter().for_each(|v| last[v.index()] = usize::MAX);
         let live: Vec<usize> = (0..n).filter(|&v| first[v] != usize::MAX || self.tape.values[v].home == Home::Input).collect();
         for (k, &a) in live.iter().enumerate() {
             for &b in &live[k + 1..] {

@@ -13,8 +13,14 @@ pub struct Shape {
     pub c: u32,
 }
 
+/// A shape of four sizes. Panics if one of them does not fit into 32 bits.
 pub const fn shape(n: usize, h: usize, w: usize, c: usize) -> Shape {
-    Shape { n: n as u32, h: h as u32, w: w as u32, c: c as u32 }
+    Shape { n: size(n), h: size(h), w: size(w), c: size(c) }
+}
+
+const fn size(n: usize) -> u32 {
+    assert!(n <= u32::MAX as usize, "a side of a shape has at most 4,294,967,295 values");
+    n as u32
 }
 
 impl Shape {

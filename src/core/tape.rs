@@ -3,17 +3,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc as Shared;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::op::{DynOp, Keeps, Op, Pass, Set};
-use super::params::{Arena, Kind, Param, ParamId, ParamStore};
+use super::params::{Arena, Group, Kind, Param, ParamId, ParamStore};
 use super::real::Real;
 use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::ops;
 
-/// A value on a tape: an index, `Copy`, without lifetimes.
+/// A value on a tape: the tape's number and an index, `Copy`, without lifetimes. Another tape refuses it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct Var(pub(crate) u32);
+pub struct Var {
+    tape: u32,
+    index: u32,
+}
+
+impl Var {
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+}
 
 /// Where a value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,20 +76,11 @@ impl Step {
     }
 }
 
-/// Gradients that [`Tape::backward`] recorded.
-#[derive(Clone, Debug, Default)]
-pub struct Grads(HashMap<Var, Var>);
-
-impl Grads {
-    /// The gradient of `v`, if the loss depends on it.
-    pub fn of(&self, v: Var) -> Option<Var> {
-        self.0.get(&v).copied()
-    }
-}
-
 /// The recorded list. Knows the layout of the parameters (names, shapes, places), not their values.
 #[derive(Clone, Debug)]
 pub struct Tape {
+    /// Which tape this is, for its values. A clone keeps the number: what was recorded before lies in both.
+    number: u32,
     pub(crate) values: Vec<Value>,
     pub(crate) steps: Vec<Step>,
     layout: Shared<Vec<Param>>,
@@ -89,14 +89,38 @@ pub struct Tape {
 }
 
 impl Tape {
+    /// An empty tape over the parameters that `store` holds now.
     pub fn new<T: Real>(store: &ParamStore<T>) -> Tape {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let layout = Shared::new(store.iter().map(|(_, p)| p.clone()).collect());
-        Tape { values: Vec::new(), steps: Vec::new(), layout, params: HashMap::new(), at: Vec::new() }
+        Tape { number, values: Vec::new(), steps: Vec::new(), layout, params: HashMap::new(), at: Vec::new() }
     }
 
-    fn value(&mut self, shape: Shape, home: Home) -> Var {
+    pub(crate) fn value(&mut self, shape: Shape, home: Home) -> Var {
         self.values.push(Value { shape, home });
-        Var(self.values.len() as u32 - 1)
+        self.var(self.values.len() - 1)
+    }
+
+    /// The value of that index on this tape.
+    pub(crate) fn var(&self, index: usize) -> Var {
+        Var { tape: self.number, index: index as u32 }
+    }
+
+    /// Whether `v` was recorded on this tape.
+    pub fn owns(&self, v: Var) -> bool {
+        v.tape == self.number && v.index() < self.values.len()
+    }
+
+    /// An error that names `what` was asked for, unless all of `vars` belong to this tape.
+    pub(crate) fn check_owned(&self, what: &'static str, vars: &[Var]) -> Result<()> {
+        match vars.iter().find(|&&v| !self.owns(v)) {
+            None => Ok(()),
+            Some(v) => {
+                let why = format!("value {} belongs to another tape; feed its result through an input of this one", v.index);
+                Err(Error::Shape { op: what, at: self.path(), why })
+            }
+        }
     }
 
     /// A value that is fed before each run.
@@ -104,23 +128,29 @@ impl Tape {
         self.value(shape, Home::Input)
     }
 
-    /// A parameter of the store.
+    /// A parameter of the store. Panics for a parameter that was added to the store after [`Tape::new`].
     pub fn param(&mut self, id: ParamId) -> Var {
         if let Some(&v) = self.params.get(&id) {
             return v;
         }
-        let p = &self.layout[id.0 as usize];
+        let p =
+            self.layout.get(id.0 as usize).expect("record after the last parameter was added: the tape knows those before it");
         let (shape, home) = (p.shape, Home::Arena(p.arena(), p.offset));
         let v = self.value(shape, home);
         self.params.insert(id, v);
         v
     }
 
-    /// The parameters of kind `Trained` whose names start with `prefix`, as values on this tape.
-    pub fn trained(&mut self, prefix: &str) -> Vec<Var> {
+    /// The trained parameters of `group`, as values on this tape: what [`Tape::backward`] differentiates by.
+    pub fn trained(&mut self, group: &Group) -> Vec<Var> {
         let layout = self.layout.clone();
-        let wanted = layout.iter().enumerate().filter(|(_, p)| p.kind == Kind::Trained && p.name.starts_with(prefix));
-        wanted.map(|(i, _)| self.param(ParamId(i as u32))).collect()
+        let wanted = group.ids().iter().filter(|id| layout[id.0 as usize].kind == Kind::Trained);
+        wanted.map(|&id| self.param(id)).collect()
+    }
+
+    /// Where the trained parameters of `group` lie in the weight arena: what an optimiser updates as one vector.
+    pub fn range(&self, group: &Group) -> Result<std::ops::Range<usize>> {
+        group.range(&self.layout).map_err(|why| Error::Shape { op: "optimiser", at: self.path(), why })
     }
 
     /// A range of an arena as one vector: what an optimiser works on.
@@ -128,8 +158,15 @@ impl Tape {
         self.value(Shape::vector(range.len()), Home::Arena(arena, range.start))
     }
 
+    /// Panics for a value of another tape.
     pub fn shape(&self, v: Var) -> Shape {
-        self.values[v.0 as usize].shape
+        assert!(self.owns(v), "value {} belongs to another tape", v.index);
+        self.values[v.index()].shape
+    }
+
+    /// The path of scopes that is being recorded, as errors show it.
+    pub(crate) fn path(&self) -> String {
+        self.at.join(".")
     }
 
     /// Record `body` with `name` added to the path that errors show.
@@ -150,13 +187,9 @@ impl Tape {
         self.record(Shared::new(op), x)
     }
 
-    /// Record a row of an op's table.
-    pub fn record_case(&mut self, case: &ops::Case, x: &[Var]) -> Result<Vec<Var>> {
-        self.record(case.op.clone(), x)
-    }
-
-    fn record(&mut self, op: Shared<dyn DynOp + Send + Sync>, x: &[Var]) -> Result<Vec<Var>> {
-        let at = self.at.join(".");
+    pub(crate) fn record(&mut self, op: Shared<dyn DynOp + Send + Sync>, x: &[Var]) -> Result<Vec<Var>> {
+        self.check_owned(op.name(), x)?;
+        let at = self.path();
         let xs: Vec<Shape> = x.iter().map(|&v| self.shape(v)).collect();
         let ys = op.infer(&at, &xs)?;
         let y: Vec<Var> = ys.iter().map(|&s| self.value(s, Home::Computed)).collect();
@@ -176,86 +209,6 @@ impl Tape {
         Ok(y)
     }
 
-    /// Append the steps that compute d`loss`/d`v` for every `v` in `wrt`. Gradients of parameters land in the store's gradient
-    /// arena. Parameters that the loss does not depend on get a zero gradient.
-    pub fn backward(&mut self, loss: Var, wrt: &[Var]) -> Result<Grads> {
-        if self.shape(loss).len() != 1 {
-            let why = format!("the loss must be one number, not {}", self.shape(loss));
-            return Err(Error::Shape { op: "backward", at: self.at.join("."), why });
-        }
-        // Which values lie on a path from `wrt` to anything.
-        let mut needs = vec![false; self.values.len()];
-        wrt.iter().for_each(|v| needs[v.0 as usize] = true);
-        for s in self.steps.iter().filter(|s| s.pass == Pass::Forward) {
-            if let Some(&y) = s.y.first() {
-                needs[y.0 as usize] |= wanted(s, &needs) != Set::NONE;
-            }
-        }
-
-        let mut grads = Grads::default();
-        let recorded = self.steps.len();
-        let one = self.apply(ops::fill::Fill { shape: Shape::SCALAR, value: 1.0 }, &[])?;
-        grads.0.insert(loss, one);
-        for i in (0..recorded).rev() {
-            let s = self.steps[i].clone();
-            if s.pass == Pass::Backward || s.y.is_empty() {
-                continue;
-            }
-            let wants = wanted(&s, &needs);
-            let Some(dy) = grads.of(s.y[0]).filter(|_| !wants.is_empty()) else { continue };
-            let dx: Vec<Option<Var>> =
-                (0..s.x.len()).map(|i| wants.has(i).then(|| self.value(self.shape(s.x[i]), Home::Computed))).collect();
-            let keeps = s.op.keeps(wants);
-            self.unchanged(i, keeps)?;
-            self.steps.push(Step { pass: Pass::Backward, dy: Some(dy), out: dx.clone(), keeps, wants, ..s.clone() });
-            for (&x, dx) in s.x.iter().zip(dx) {
-                let Some(dx) = dx else { continue };
-                let sum = match grads.of(x) {
-                    Some(old) => self.apply(ops::add::Add, &[old, dx])?,
-                    None => dx,
-                };
-                grads.0.insert(x, sum);
-            }
-        }
-        for &v in wrt {
-            let Home::Arena(Arena::Weights, offset) = self.values[v.0 as usize].home else { continue };
-            let g = match grads.of(v) {
-                Some(g) => g,
-                None => {
-                    let zero = self.apply(ops::fill::Fill { shape: self.shape(v), value: 0.0 }, &[])?;
-                    grads.0.insert(v, zero);
-                    zero
-                }
-            };
-            self.values[g.0 as usize].home = Home::Arena(Arena::Grads, offset);
-        }
-        Ok(grads)
-    }
-
-    /// Backward of step `i` reads the inputs in `keeps` a second time: no step since then may have changed them. An optimiser that
-    /// is recorded between a forward pass and its backward would give wrong gradients in silence.
-    fn unchanged(&self, i: usize, keeps: Keeps) -> Result<()> {
-        let overlap = |a: Var, b: Var| match (self.values[a.0 as usize], self.values[b.0 as usize]) {
-            (Value { home: Home::Arena(x, p), shape: s }, Value { home: Home::Arena(y, q), shape: t }) => {
-                x == y && p < q + t.len() && q < p + s.len()
-            }
-            _ => a == b,
-        };
-        let s = &self.steps[i];
-        for (k, &x) in s.x.iter().enumerate().filter(|&(k, _)| keeps.x.has(k)) {
-            for later in self.steps[i + 1..].iter().filter(|l| l.pass == Pass::Forward) {
-                if later.op.updates().iter().any(|&u| overlap(later.x[u], x)) {
-                    let why = format!(
-                        "{} changes input {k} before its gradient is taken; record the forward pass again after it",
-                        later.op.name()
-                    );
-                    return Err(Error::Shape { op: s.op.name(), at: s.at.to_string(), why });
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Sum of the work of all steps, one line per op and pass, heaviest first: `(name, pass, steps, macs, bytes)`.
     pub fn cost(&self) -> Vec<(&'static str, Pass, usize, u64, u64)> {
         let mut rows: Vec<(&'static str, Pass, usize, u64, u64)> = Vec::new();
@@ -270,10 +223,4 @@ impl Tape {
         rows.sort_by_key(|r| std::cmp::Reverse(r.3));
         rows
     }
-}
-
-/// The inputs of `s` whose gradients are needed.
-fn wanted(s: &Step, needs: &[bool]) -> Set {
-    let able = s.op.differentiable();
-    (0..s.x.len()).filter(|&i| able.has(i) && needs[s.x[i].0 as usize]).fold(Set::NONE, |set, i| set.and(i))
 }

@@ -9,7 +9,6 @@ mod codes;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod emu;
-pub mod gpu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod probe;
@@ -19,12 +18,16 @@ pub mod tiles;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-pub use gpu::Gpu;
+// For the ops, until their imports say so themselves.
+pub use crate::core::launch::{self as gpu, Gpu};
 use kernels::Kernel;
 
 /// A block of device memory, by the driver's own number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Mem(pub u64);
+
+/// Bytes of one f32 value.
+pub const F32: usize = size_of::<f32>();
 
 /// `len` bytes of device memory from `offset`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +40,7 @@ pub struct Span {
 impl Span {
     /// Values (f32) `first..first + len` of this span.
     pub fn values(self, first: usize, len: usize) -> Span {
-        let (offset, len) = (first * gpu::F32, len * gpu::F32);
+        let (offset, len) = (first * F32, len * F32);
         assert!(offset + len <= self.len, "{len} bytes from {offset} of a span of {}", self.len);
         Span { mem: self.mem, offset: self.offset + offset, len }
     }
@@ -97,7 +100,7 @@ impl Launch {
                 _ if p.align as usize != size_of::<u64>() => {
                     return wrong(format!("argument {i} is a value aligned to {} bytes, got a pointer", p.align));
                 }
-                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % gpu::F32 != 0 => {
+                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % F32 != 0 => {
                     return wrong(format!("argument {i} points between values: {} bytes from the begin of its block", s.offset));
                 }
                 _ => {}

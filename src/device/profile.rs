@@ -99,7 +99,7 @@ fn one(case: &Case, precision: Precision, gpu: &'static Gpu) -> Result<Vec<Row>>
     let macs = case.op.cost(Pass::Forward, &xs, &ys).macs;
     let mut plan = Plan::on(&Device::Gpu(emulator.clone(), precision), t, &fetch, Memory::Planned)?;
     for (i, &(v, s, f)) in fed.iter().enumerate() {
-        plan.feed(v).copy_from_slice(&f.values(s, &mut Rng::new(22, stream("case"), i as u64)));
+        plan.feed(v)?.copy_from_slice(&f.values(s, &mut Rng::new(22, stream("case"), i as u64)));
     }
     emulator.keep_reports();
     plan.run(&mut store)?;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::params::{Kind, ParamStore};
+use crate::core::params::{Group, Kind, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::shape;
 use crate::core::tape::{Tape, Var};
@@ -29,6 +29,7 @@ pub enum Arch {
 #[derive(Debug, Clone)]
 pub struct Dcgan {
     pub net: Net,
+    pub group: Group,
     size: usize,
     arch: Arch,
 }
@@ -66,13 +67,11 @@ pub fn layers(arch: Arch, size: usize, base: usize) -> Result<Vec<Layer>> {
 }
 
 impl Dcgan {
-    pub const GROUP: &'static str = "dcgan.";
-
     /// `base`: channels of the first stage (DCGAN: 64).
     pub fn build<T: Real>(store: &mut ParamStore<T>, arch: Arch, size: usize, base: usize) -> Result<Dcgan> {
         let side = if arch == Arch::Resize64 { 64.min(size) } else { size };
         let net = Net::build(store, "dcgan", shape(1, side, side, 3), &layers(arch, size, base)?, Start::Dcgan, Kind::Trained)?;
-        Ok(Dcgan { net, size, arch })
+        Ok(Dcgan { net, group: store.group("dcgan"), size, arch })
     }
 
     /// Logits N×1×1×1 of pictures in [-1, 1].

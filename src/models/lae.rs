@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::params::{Kind, ParamId, ParamStore};
+use crate::core::params::{Group, Kind, ParamId, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -160,6 +160,11 @@ pub struct Lae {
     pub size: usize,
     pub encoder: Net,
     pub decoder: Net,
+    /// The encoder with its head: all that stage 2 trains.
+    pub encoder_group: Group,
+    pub decoder_group: Group,
+    /// The whole autoencoder.
+    pub group: Group,
     skips: Vec<usize>,
 }
 
@@ -177,11 +182,6 @@ pub struct Code {
 }
 
 impl Lae {
-    /// Prefix of the encoder with its head: all that stage 2 trains.
-    pub const ENCODER_GROUP: &'static str = "lae.encoder.";
-    /// Prefix of the whole autoencoder.
-    pub const GROUP: &'static str = "lae.";
-
     pub fn build<T: Real>(store: &mut ParamStore<T>, c: &LaeConfig, size: usize) -> Result<Lae> {
         if c.latent < 2 || c.latent % 2 == 1 {
             return Err(Error::config("lae.latent", format!("{} units cannot be halved; give an even number", c.latent)));
@@ -207,7 +207,10 @@ impl Lae {
         let shapes: Vec<Shape> = skips.iter().map(|s| s.1).collect();
         let layers = decoder(c, size, &shapes)?;
         let decoder = Net::build(store, "lae.decoder", shape(1, 1, 1, c.latent), &layers, c.init_decoder, Kind::Trained)?;
-        Ok(Lae { size, encoder, decoder, skips: skips.iter().map(|s| s.0).collect() })
+        let (encoder_group, decoder_group) = (store.group("lae.encoder"), store.group("lae.decoder"));
+        let group = encoder_group.and(&decoder_group);
+        let skips = skips.iter().map(|s| s.0).collect();
+        Ok(Lae { size, encoder, decoder, encoder_group, decoder_group, group, skips })
     }
 
     /// Weight and bias of the last layer: the head that class activation maps read.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::core::params::{Kind, ParamStore};
+use crate::core::params::{Group, Kind, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::shape;
 use crate::core::tape::{Tape, Var};
@@ -46,14 +46,16 @@ pub const FEATURES: &[Layer] = &[
 /// Where the comparator may be cut, and the row of its ReLU.
 pub const CUTS: &[(&str, usize)] = &[("conv1_2", 3), ("conv2_2", 8), ("conv3_3", 15), ("conv4_3", 22)];
 
+/// What stands before torchvision's names.
+const PREFIX: &str = "vgg.";
+
 #[derive(Debug, Clone)]
 pub struct Vgg {
     pub net: Net,
+    pub group: Group,
 }
 
 impl Vgg {
-    pub const GROUP: &'static str = "vgg.";
-
     /// Random weights (torchvision's own initialisation) up to `cut`; `width` scales all channels (1 is the real network).
     pub fn build<T: Real>(store: &mut ParamStore<T>, size: usize, cut: &str, post_relu: bool, width: f64) -> Result<Vgg> {
         let Some(&(_, last)) = CUTS.iter().find(|c| c.0 == cut) else {
@@ -72,7 +74,7 @@ impl Vgg {
             })
             .collect();
         let net = Net::build(store, "vgg.features", shape(1, size, size, 3), &scaled, Start::KaimingOut, Kind::Frozen)?;
-        Ok(Vgg { net })
+        Ok(Vgg { net, group: store.group("vgg") })
     }
 
     /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`, f32).
@@ -80,10 +82,10 @@ impl Vgg {
         let bytes = std::fs::read(file).map_err(|e| Error::io(file, e))?;
         let tensors = safetensors::SafeTensors::deserialize(&bytes)
             .map_err(|e| Error::data(file, format!("not a safetensors file ({e}); export VGG-16 with torchvision's names")))?;
-        let ids: Vec<_> = store.iter().filter(|(_, p)| p.name.starts_with(Self::GROUP)).map(|(id, _)| id).collect();
+        let ids: Vec<_> = store.iter().filter(|(_, p)| p.name.starts_with(PREFIX)).map(|(id, _)| id).collect();
         for id in ids {
             let p = store.get(id).clone();
-            let name = p.name.trim_start_matches(Self::GROUP);
+            let name = p.name.trim_start_matches(PREFIX);
             let t = tensors
                 .tensor(name)
                 .map_err(|_| Error::data(file, format!("has no tensor {name:?}; torchvision's vgg16 has")))?;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Case, Fill, case};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
-use crate::core::params::{Arena, ParamStore};
+use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
@@ -32,9 +32,9 @@ impl Adam {
     }
 }
 
-/// Record one update of the trained parameters under `prefix`. `hyper` is a vector of two, see [`Adam::hyper`].
-pub fn adam<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, adam: Adam, hyper: Var) -> Result<()> {
-    let range = store.group(prefix);
+/// Record one update of the trained parameters of `group`. `hyper` is a vector of two, see [`Adam::hyper`].
+pub fn adam(t: &mut Tape, group: &Group, adam: Adam, hyper: Var) -> Result<()> {
+    let range = t.range(group)?;
     let [g, w, m, v] = [Arena::Grads, Arena::Weights, Arena::M, Arena::V].map(|a| t.arena(a, range.clone()));
     t.apply_all(adam, &[g, hyper, w, m, v]).map(|_| ())
 }

@@ -5,102 +5,12 @@
 
 mod conv_launch;
 
-use std::sync::Arc;
+mod backward;
+mod plan_cases;
 
-use crate::core::op::{DynOp, Op, Set};
-use crate::core::rng::Rng;
+pub use crate::core::case::{Case, Sampling as Fill, case};
 use crate::core::shape::{Shape, shape};
-
-/// One row of an op's table: sizes that a test (and, if named, a benchmark) runs.
-#[derive(Clone, Debug)]
-pub struct Case {
-    pub op: Arc<dyn DynOp + Send + Sync>,
-    pub inputs: Vec<(Shape, Fill)>,
-    /// The layer that this row stands for, if it is a benchmark row. Such rows are too large for gradient checks.
-    pub bench: Option<&'static str>,
-    /// A word that tells this row from its neighbours.
-    pub label: String,
-    /// The inputs whose gradients are checked.
-    pub wants: Set,
-    /// The op withholds a part of its gradient on purpose, or the inputs lie on kinks: difference quotients must not agree.
-    pub withholds: bool,
-}
-
-/// How a test fills an input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fill {
-    /// Standard normal.
-    Normal,
-    /// Normal, but at least 0.1 away from zero: clear of the kink of |x| and ReLU.
-    OffZero,
-    /// All values distinct by at least 0.05 (max pooling).
-    Distinct,
-    /// Positive, in [0.5, 1.5].
-    Positive,
-    /// 0 or 1.
-    Binary,
-    /// Class numbers below n.
-    Class(usize),
-    /// A rectangle of ones in zeros: a mask.
-    Mask,
-    /// Small whole numbers: a step counter.
-    Counter,
-}
-
-impl Fill {
-    /// Values for an input of this shape, exactly representable in f32.
-    pub fn values(self, shape: Shape, rng: &mut Rng) -> Vec<f32> {
-        let n = shape.len();
-        match self {
-            Fill::Normal => (0..n).map(|_| rng.normal()).collect(),
-            Fill::OffZero => {
-                let away = |x: f32| x + 0.1f32.copysign(x);
-                (0..n).map(|_| away(rng.normal())).collect()
-            }
-            Fill::Positive => (0..n).map(|_| rng.range(0.5, 1.5)).collect(),
-            Fill::Binary => (0..n).map(|i| if i == 0 { 1.0 } else { rng.below(2) as f32 }).collect(),
-            Fill::Class(k) => (0..n).map(|_| rng.below(k) as f32).collect(),
-            Fill::Counter => vec![7.0; n],
-            Fill::Distinct => {
-                let mut xs: Vec<f32> = (0..n).map(|i| ((i as f64 - n as f64 / 2.0) * 0.0625 + 0.015625) as f32).collect();
-                rng.shuffle(&mut xs);
-                xs
-            }
-            Fill::Mask => {
-                let mut xs = vec![0.0; n];
-                for image in xs.chunks_mut(shape.per_image()) {
-                    let (h, w) = (shape.h as usize, shape.w as usize);
-                    let (r0, c0) = (rng.below(h.div_ceil(2)), rng.below(w.div_ceil(2)));
-                    for r in r0..(r0 + h / 2).min(h) {
-                        image[r * w + c0..r * w + (c0 + w / 2).min(w)].fill(1.0);
-                    }
-                }
-                xs
-            }
-        }
-    }
-}
-
-pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shape, Fill)]) -> Case {
-    let wants = op.differentiable();
-    Case { op: Arc::new(op), inputs: inputs.to_vec(), bench: None, label: label.into(), wants, withholds: false }
-}
-
-impl Case {
-    pub fn withholds(mut self) -> Case {
-        self.withholds = true;
-        self
-    }
-    /// Only these gradients are asked for: a kernel must leave out the others.
-    pub fn only(mut self, wants: Set) -> Case {
-        self.wants = wants;
-        self
-    }
-    pub fn bench(mut self, layer: &'static str) -> Case {
-        self.bench = Some(layer);
-        self
-    }
-}
+pub use backward::Grads;
 
 // No op: what the ops below share on a GPU.
 mod sum;

@@ -106,11 +106,11 @@ mod tests {
         let mut t = Tape::new(&store);
         let (x, s) = (t.input(shape(2, 64, 64, 3)), t.input(Shape::SCALAR));
         let y = noise(&mut t, x, s, Noise { seed: 3, max_sigma: 5.0, clip }).unwrap();
-        let mut plan = Plan::new(t, &[y], Memory::Planned);
-        plan.feed(x).fill(grey);
-        plan.feed(s)[0] = step as f32;
+        let mut plan = Plan::new(t, &[y], Memory::Planned).unwrap();
+        plan.feed(x).unwrap().fill(grey);
+        plan.feed(s).unwrap()[0] = step as f32;
         plan.run(&mut store).unwrap();
-        plan.fetch(y).iter().map(|y| y - grey).collect()
+        plan.fetch(y).unwrap().iter().map(|y| y - grey).collect()
     }
 
     #[test]

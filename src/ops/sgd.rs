@@ -3,7 +3,7 @@
 
 use super::{Case, Fill, case};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
-use crate::core::params::{Arena, ParamStore};
+use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
@@ -18,9 +18,9 @@ pub struct Sgd {
     pub weight_decay: f64,
 }
 
-/// Record one update of the trained parameters under `prefix`; `lr` is one number, fed per step.
-pub fn sgd<T: Real>(t: &mut Tape, store: &ParamStore<T>, prefix: &str, sgd: Sgd, lr: Var) -> Result<()> {
-    let range = store.group(prefix);
+/// Record one update of the trained parameters of `group`; `lr` is one number, fed per step.
+pub fn sgd(t: &mut Tape, group: &Group, sgd: Sgd, lr: Var) -> Result<()> {
+    let range = t.range(group)?;
     let [g, w, u] = [Arena::Grads, Arena::Weights, Arena::M].map(|a| t.arena(a, range.clone()));
     t.apply_all(sgd, &[g, lr, w, u]).map(|_| ())
 }

@@ -23,9 +23,6 @@ use crate::data::dataset::{Batch, Dataset, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::metrics::Bootstrap;
-use crate::models::dcgan::Dcgan;
-use crate::models::lae::Lae;
-use crate::models::vgg::Vgg;
 use crate::report::data::duration;
 use crate::report::tensorboard::EventWriter;
 use crate::report::terminal::{self, Progress, say};
@@ -208,12 +205,12 @@ impl Run {
         for notice in self.notices() {
             say(&format!("note      {notice}"));
         }
-        let count = |prefix: &str, kind| crate::nn::layer::group(self.store.count(prefix, kind));
+        let count = |name: &str, kind| crate::nn::layer::group(self.store.count(&self.store.group(name), kind));
         say(&format!(
             "networks  LAE {} parameters, discriminator {}, comparator {} (frozen); {}×{} pixels, attention map {}×{}",
-            count(Lae::GROUP, Kind::Trained),
-            count(Dcgan::GROUP, Kind::Trained),
-            count(Vgg::GROUP, Kind::Frozen),
+            count("lae", Kind::Trained),
+            count("dcgan", Kind::Trained),
+            count("vgg", Kind::Frozen),
             c.size,
             c.size,
             c.lae.grid,
@@ -408,7 +405,7 @@ impl Run {
         let file = self.dir.join(SELECTION);
         write_whole(&file, &serde_json::to_vec_pretty(&selection).expect("plain data"))?;
         if self.config.ft.reset_adam {
-            let range = self.store.group(Lae::GROUP);
+            let range = self.store.range(&self.nets.lae.group)?;
             for arena in [Arena::M, Arena::V] {
                 self.store.arena_mut(arena)[range.clone()].fill(0.0);
             }
@@ -565,7 +562,7 @@ impl Run {
         let (candidates, candidates_note) = if stage2 { self.candidates()? } else { (vec![], String::new()) };
         let names = ["stage 1", "selection", "stage 2", "evaluation"];
         let timings = names.iter().zip(self.state.seconds).map(|(n, s)| KeyValue::new(*n, duration(s))).collect();
-        let count = |prefix: &str, kind| crate::nn::layer::group(self.store.count(prefix, kind));
+        let count = |name: &str, kind| crate::nn::layer::group(self.store.count(&self.store.group(name), kind));
         let mut notices = self.notices();
         notices.extend(e.notices);
         let data = ReportData {
@@ -588,10 +585,10 @@ impl Run {
             config: c.rows().into_iter().map(|(k, v)| KeyValue::new(k, v)).collect(),
             timings,
             parameters: vec![
-                KeyValue::new("LAE encoder", count(Lae::ENCODER_GROUP, Kind::Trained)),
-                KeyValue::new("LAE decoder", count("lae.decoder.", Kind::Trained)),
-                KeyValue::new("discriminator", count(Dcgan::GROUP, Kind::Trained)),
-                KeyValue::new("comparator (frozen)", count(Vgg::GROUP, Kind::Frozen)),
+                KeyValue::new("LAE encoder", count("lae.encoder", Kind::Trained)),
+                KeyValue::new("LAE decoder", count("lae.decoder", Kind::Trained)),
+                KeyValue::new("discriminator", count("dcgan", Kind::Trained)),
+                KeyValue::new("comparator (frozen)", count("vgg", Kind::Frozen)),
             ],
         };
         data.save(&self.dir)?;

@@ -34,7 +34,7 @@ impl Features {
         for part in indices.chunks(scorer.batch) {
             data.fill(Split::Train, 0, part, &mut batch)?;
             scorer.run(store, &batch.x)?;
-            for row in scorer.features().take(part.len()) {
+            for row in scorer.features()?.take(part.len()) {
                 out.k = row.len();
                 out.u.extend_from_slice(row);
             }
@@ -66,18 +66,19 @@ impl LinearModel {
         let (wv, bv) = (t.param(w), b.map(|b| t.param(b)));
         let logits = linear(&mut t, u, wv, bv)?;
         let loss = bce_logits(&mut t, logits, y)?;
-        let wrt = t.trained("linmodel.");
+        let group = store.group("linmodel");
+        let wrt = t.trained(&group);
         t.backward(loss, &wrt)?;
-        sgd(&mut t, &store, "linmodel.", Sgd { momentum: 0.0, weight_decay: 0.0 }, lr)?;
-        let mut plan: Plan = Plan::new(t, &[loss], Memory::Planned);
-        plan.feed(lr)[0] = c.lr as f32;
+        sgd(&mut t, &group, Sgd { momentum: 0.0, weight_decay: 0.0 }, lr)?;
+        let mut plan: Plan = Plan::new(t, &[loss], Memory::Planned)?;
+        plan.feed(lr)?[0] = c.lr as f32;
         let mut order: Vec<usize> = (0..n).collect();
         for epoch in 0..c.epochs {
             Rng::new(seed, stream("linear model"), epoch as u64).shuffle(&mut order);
             for part in order.chunks_exact(batch) {
                 for (slot, &i) in part.iter().enumerate() {
-                    plan.feed(u)[slot * k..][..k].copy_from_slice(f.row(i));
-                    plan.feed(y)[slot] = f.fake[i] as u8 as f32;
+                    plan.feed(u)?[slot * k..][..k].copy_from_slice(f.row(i));
+                    plan.feed(y)?[slot] = f.fake[i] as u8 as f32;
                 }
                 plan.run(&mut store)?;
             }

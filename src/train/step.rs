@@ -96,9 +96,9 @@ pub fn perceptual_unit(c: &TrainConfig, nets: &Networks, store: &mut ParamStore,
     let y = for_comparator(&mut t, c, y)?;
     let features = vgg.run(&mut t, y)?;
     let mut plan = Plan::on(&nets.device, t, &[features], Memory::Planned)?;
-    plan.feed(x).copy_from_slice(&batch.x);
+    plan.feed(x)?.copy_from_slice(&batch.x);
     plan.run(store)?;
-    let f = plan.fetch(features);
+    let f = plan.fetch(features)?;
     Ok((f.iter().map(|x| x.abs() as f64).sum::<f64>() / f.len() as f64).max(1e-12))
 }
 
@@ -159,7 +159,6 @@ fn record(
     t: &mut Tape,
     c: &TrainConfig,
     nets: &Networks,
-    store: &ParamStore,
     clean: Var,
     noisy: Var,
     label: Var,
@@ -206,9 +205,9 @@ fn record(
                 let d_fake = disc.run(t, recon, mode)?;
                 let (r, f) = (bce_constant(t, d_real, 1.0)?, bce_constant(t, d_fake, 0.0)?);
                 let loss = add(t, r, f)?;
-                let wrt = t.trained(Dcgan::GROUP);
+                let wrt = t.trained(&disc.group);
                 t.scope("discriminator", |t| t.backward(loss, &wrt))?;
-                adam(t, store, Dcgan::GROUP, disc_adam(c), hyper_d)?;
+                adam(t, &disc.group, disc_adam(c), hyper_d)?;
                 loss_d = Some(loss);
             }
             let logits = disc.run(t, recon, mode)?;
@@ -233,17 +232,17 @@ impl Recorded {
         let optional = [self.pixel, self.perceptual, self.adversarial, self.loss_d];
         [self.total, self.latent, self.act].into_iter().chain(optional.into_iter().flatten()).collect()
     }
-    fn terms(&self, plan: &Plan, label: &[f32]) -> Terms {
-        let get = |v: Option<Var>| v.map_or(0.0, |v| plan.scalar(v));
-        Terms {
-            total: plan.scalar(self.total),
-            latent: plan.scalar(self.latent),
-            pixel: get(self.pixel),
-            perceptual: get(self.perceptual),
-            adversarial: get(self.adversarial),
-            discriminator: get(self.loss_d),
-            accuracy: accuracy(plan.fetch(self.act), label),
-        }
+    fn terms(&self, plan: &Plan, label: &[f32]) -> Result<Terms> {
+        let get = |v: Option<Var>| v.map_or(Ok(0.0), |v| plan.scalar(v));
+        Ok(Terms {
+            total: plan.scalar(self.total)?,
+            latent: plan.scalar(self.latent)?,
+            pixel: get(self.pixel)?,
+            perceptual: get(self.perceptual)?,
+            adversarial: get(self.adversarial)?,
+            discriminator: get(self.loss_d)?,
+            accuracy: accuracy(plan.fetch(self.act)?, label),
+        })
     }
 }
 
@@ -278,32 +277,33 @@ impl Stage1 {
         // Batches are ordered true first: the first half is the discriminator's if it shall see true pictures only.
         let real = (c.disc.real == RealPictures::TrueOnly).then(|| t.input(pictures(n / 2, c.size)));
         let noisy = noise(&mut t, x, step, noise_op(c))?;
-        let recorded = record(&mut t, c, nets, store, x, noisy, label, Mode::Train, true, Some((hyper_d, real)))?;
-        let wrt = t.trained(Lae::GROUP);
+        let recorded = record(&mut t, c, nets, x, noisy, label, Mode::Train, true, Some((hyper_d, real)))?;
+        let wrt = t.trained(&nets.lae.group);
         t.scope("autoencoder", |t| t.backward(recorded.total, &wrt))?;
-        adam(&mut t, store, Lae::GROUP, lae_adam(c), hyper)?;
+        adam(&mut t, &nets.lae.group, lae_adam(c), hyper)?;
         let plan = Plan::on(&nets.device, t, &recorded.fetch(), Memory::Planned)?;
         Ok(Stage1 { plan, x, real, label, step, hyper, hyper_d, recorded, lae_adam: lae_adam(c), disc_adam: disc_adam(c) })
     }
 
     /// Step number `t` = 1, 2, … with the two learning rates.
     pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, t: u64, lr: f64, lr_d: f64) -> Result<Terms> {
-        self.feed(batch, t, lr, lr_d);
+        self.feed(batch, t, lr, lr_d)?;
         self.plan.run(store)?;
-        Ok(self.recorded.terms(&self.plan, &batch.label_true))
+        self.recorded.terms(&self.plan, &batch.label_true)
     }
 
     /// The inputs of a step, without running it.
-    pub fn feed(&mut self, batch: &Batch, t: u64, lr: f64, lr_d: f64) {
-        self.plan.feed(self.x).copy_from_slice(&batch.x);
-        self.plan.feed(self.label).copy_from_slice(&batch.label_true);
-        self.plan.feed(self.step)[0] = t as f32;
-        self.plan.feed(self.hyper).copy_from_slice(&self.lae_adam.hyper(lr, t));
-        self.plan.feed(self.hyper_d).copy_from_slice(&self.disc_adam.hyper(lr_d, t));
+    pub fn feed(&mut self, batch: &Batch, t: u64, lr: f64, lr_d: f64) -> Result<()> {
+        self.plan.feed(self.x)?.copy_from_slice(&batch.x);
+        self.plan.feed(self.label)?.copy_from_slice(&batch.label_true);
+        self.plan.feed(self.step)?[0] = t as f32;
+        self.plan.feed(self.hyper)?.copy_from_slice(&self.lae_adam.hyper(lr, t));
+        self.plan.feed(self.hyper_d)?.copy_from_slice(&self.disc_adam.hyper(lr_d, t));
         if let Some(real) = self.real {
             let half = self.plan.shape(real).len();
-            self.plan.feed(real).copy_from_slice(&batch.x[..half]);
+            self.plan.feed(real)?.copy_from_slice(&batch.x[..half]);
         }
+        Ok(())
     }
 }
 
@@ -327,15 +327,15 @@ impl Validator {
         let label = t.input(shape(n, 1, 1, 1));
         let adversarial = !c.val.excludes_adv;
         let c = &TrainConfig { reduce: Reduce::Mean, ..c.clone() };
-        let recorded = record(&mut t, c, nets, store, x, x, label, Mode::Eval, adversarial, None)?;
+        let recorded = record(&mut t, c, nets, x, x, label, Mode::Eval, adversarial, None)?;
         let plan = Plan::on(&nets.device, t, &recorded.fetch(), Memory::Planned)?;
         Ok(Validator { plan, x, label, recorded, latent_only: c.val.loss == ValLoss::Latent })
     }
     pub fn run(&mut self, store: &mut ParamStore, batch: &Batch) -> Result<Terms> {
-        self.plan.feed(self.x).copy_from_slice(&batch.x);
-        self.plan.feed(self.label).copy_from_slice(&batch.label_true);
+        self.plan.feed(self.x)?.copy_from_slice(&batch.x);
+        self.plan.feed(self.label)?.copy_from_slice(&batch.label_true);
         self.plan.run(store)?;
-        let mut terms = self.recorded.terms(&self.plan, &batch.label_true);
+        let mut terms = self.recorded.terms(&self.plan, &batch.label_true)?;
         if self.latent_only {
             terms.total = terms.latent;
         }
@@ -395,18 +395,18 @@ impl Scorer {
     pub fn run(&mut self, store: &mut ParamStore, x01: &[f32]) -> Result<Vec<Verdict>> {
         let each = self.plan.shape(self.x).per_image();
         let n = x01.len() / each;
-        let input = self.plan.feed(self.x);
+        let input = self.plan.feed(self.x)?;
         input[..x01.len()].copy_from_slice(x01);
         input[x01.len()..].fill(0.0);
         self.plan.run(store)?;
-        let maps = self.plan.fetch(self.map).chunks(self.grid * self.grid);
-        let acts = self.plan.fetch(self.act).chunks(2);
+        let maps = self.plan.fetch(self.map)?.chunks(self.grid * self.grid);
+        let acts = self.plan.fetch(self.act)?.chunks(2);
         Ok(acts.zip(maps).take(n).map(|(a, m)| Verdict { a_true: a[0], a_fake: a[1], map: m.to_vec() }).collect())
     }
 
     /// GAP features u of the pictures of the last run, one row each.
-    pub fn features(&self) -> impl Iterator<Item = &[f32]> {
-        self.plan.fetch(self.features).chunks(self.plan.shape(self.features).c as usize)
+    pub fn features(&self) -> Result<impl Iterator<Item = &[f32]>> {
+        Ok(self.plan.fetch(self.features)?.chunks(self.plan.shape(self.features).c as usize))
     }
 }
 
@@ -461,9 +461,9 @@ impl Stage2 {
         // Both are means, the second over the annotated pictures; with `ft.pool = full` their number differs from step to step.
         let (k, k_att) = (batch_factor(c, counted), batch_factor(c, if n_att > 0 { n_att } else { n }));
         let total = weighted(&mut t, &[(c.loss.lambda1 * k, latent), (c.loss.lambda2 * k_att, attention)])?;
-        let wrt = t.trained(Lae::ENCODER_GROUP);
+        let wrt = t.trained(&lae.encoder_group);
         t.backward(total, &wrt)?;
-        adam(&mut t, store, Lae::ENCODER_GROUP, lae_adam(c), hyper)?;
+        adam(&mut t, &lae.encoder_group, lae_adam(c), hyper)?;
         let plan = Plan::on(&nets.device, t, &[total, latent, attention, act], Memory::Planned)?;
         Ok(Stage2 { plan, n, x, label, mask, select, step, hyper, total, latent, attention, act, adam: lae_adam(c) })
     }
@@ -471,18 +471,18 @@ impl Stage2 {
     /// `select[i]` = 1 where the mask of picture i counts.
     pub fn run(&mut self, store: &mut ParamStore, batch: &Batch, select: &[f32], t: u64, lr: f64) -> Result<Terms2> {
         assert_eq!(batch.n, self.n, "a stage-2 step has a fixed size");
-        self.plan.feed(self.x).copy_from_slice(&batch.x);
-        self.plan.feed(self.label).copy_from_slice(&batch.label_true);
-        self.plan.feed(self.mask).copy_from_slice(&batch.mask);
-        self.plan.feed(self.select).copy_from_slice(select);
-        self.plan.feed(self.step)[0] = t as f32;
-        self.plan.feed(self.hyper).copy_from_slice(&self.adam.hyper(lr, t));
+        self.plan.feed(self.x)?.copy_from_slice(&batch.x);
+        self.plan.feed(self.label)?.copy_from_slice(&batch.label_true);
+        self.plan.feed(self.mask)?.copy_from_slice(&batch.mask);
+        self.plan.feed(self.select)?.copy_from_slice(select);
+        self.plan.feed(self.step)?[0] = t as f32;
+        self.plan.feed(self.hyper)?.copy_from_slice(&self.adam.hyper(lr, t));
         self.plan.run(store)?;
         Ok(Terms2 {
-            total: self.plan.scalar(self.total),
-            latent: self.plan.scalar(self.latent),
-            attention: self.plan.scalar(self.attention),
-            accuracy: accuracy(self.plan.fetch(self.act), &batch.label_true),
+            total: self.plan.scalar(self.total)?,
+            latent: self.plan.scalar(self.latent)?,
+            attention: self.plan.scalar(self.attention)?,
+            accuracy: accuracy(self.plan.fetch(self.act)?, &batch.label_true),
         })
     }
 }

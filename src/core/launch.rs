@@ -8,14 +8,13 @@
 //!     .go()
 //! ```
 
-use super::kernels::{self, Kernel};
-use super::{Arg, Driver, Launch, Precision, Span};
-use crate::core::op::MAX;
-use crate::core::shape::Shape;
+use super::op::MAX;
+use super::shape::Shape;
+use crate::device::kernels::{self, Kernel};
+use crate::device::{Arg, Driver, Launch, Precision, Span};
 use crate::error::{Error, Result};
 
-/// Bytes of one value on a GPU: everything is stored as f32.
-pub const F32: usize = size_of::<f32>();
+pub use crate::device::F32;
 
 /// How many channels a kernel may take at once: 4 if there are whole fours of them and every span allows float4, else 1.
 pub fn vec4(channels: usize, spans: &[Span]) -> usize {

@@ -1,0 +1,31 @@
+//! What a plan runs, as rows of a case table.
+
+use super::OPS;
+use crate::core::case::{Case, Sampling};
+use crate::core::op::{Element, Pass, Set};
+use crate::core::plan::Plan;
+use crate::core::tape::Step;
+
+impl<T: Element> Plan<T> {
+    /// What this plan runs, as rows of a case table: every op with its input shapes and the gradients that are asked of it, each
+    /// once. Values are filled as the op's own table fills them.
+    pub fn cases(&self) -> Vec<Case> {
+        let mut out: Vec<Case> = Vec::new();
+        for s in self.tape.steps.iter().filter(|s| s.pass == Pass::Forward) {
+            let backward = |b: &&Step| b.pass == Pass::Backward && b.y == s.y && !b.y.is_empty();
+            let wants = self.tape.steps.iter().find(backward).map_or(Set::NONE, |b| b.wants);
+            let rows = OPS.iter().flat_map(|(_, table)| table());
+            let like = rows.into_iter().find(|c| c.op.name() == s.op.name() && c.inputs.len() == s.x.len());
+            let fill = |i: usize| like.as_ref().map_or(Sampling::Normal, |c| c.inputs[i].1);
+            let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
+            let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs;
+            match out.iter_mut().find(same) {
+                Some(c) => c.wants = c.wants.union(wants),
+                None => {
+                    out.push(Case { op: s.op.clone(), inputs, bench: None, label: s.at.to_string(), wants, withholds: false })
+                }
+            }
+        }
+        out
+    }
+}
