@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod core;
 pub mod data;
+pub mod detectors;
 pub mod device;
 pub mod error;
 pub mod host;

@@ -1,19 +1,22 @@
+//! `lae-engine describe`: the networks as tables.
+
 use clap::Args;
 
 use crate::core::params::{Kind, ParamStore};
+use crate::core::text::thousands;
+use crate::detectors::{self, DETECTORS};
 use crate::error::{Error, Result};
-use crate::models::dcgan::Dcgan;
-use crate::models::lae::Lae;
-use crate::models::vgg::Vgg;
-use crate::nn::layer::group;
 use crate::report::terminal::print;
-use crate::train::config::TrainConfig;
+use crate::train::detector::{Detector, Purpose};
 
 #[derive(Args)]
 pub struct DescribeArgs {
-    /// lae, vgg or dcgan [default: all]
+    /// A network (lae, vgg, dcgan, meso …) or a detector: then all its networks [default: all of the detector]
     #[arg(long)]
     model: Option<String>,
+    /// The detector whose networks are meant [default: lae, or the one that has the model]
+    #[arg(long)]
+    detector: Option<String>,
     /// Side of the pictures in pixels [default: the preset's]
     #[arg(long, value_name = "N")]
     size: Option<usize>,
@@ -29,26 +32,48 @@ impl DescribeArgs {
     pub fn run(self) -> Result<i32> {
         let mut set: Vec<String> = self.size.map(|s| format!("size={s}")).into_iter().collect();
         set.extend(self.set);
-        let c = TrainConfig::resolve(&self.preset, None, &set)?;
-        let all = ["lae", "vgg", "dcgan"];
-        if let Some(m) = self.model.as_deref().filter(|m| !all.contains(m)) {
-            return Err(Error::config("--model", format!("{m:?} is not a network; one of {}", all.join(", "))));
+        let names = |d: &dyn Detector| d.networks().iter().map(|n| n.model).collect::<Vec<_>>();
+        let of = |detector: &str, set: &[String]| -> Result<(Box<dyn Detector>, ParamStore)> {
+            let (entry, c) = detectors::resolve(Some(detector), &self.preset, None, set)?;
+            let mut store = ParamStore::new(0);
+            Ok(((entry.build)(&c, &mut store, Purpose::Train)?, store))
+        };
+        // Whose network it is, where only the network is named: the presets know.
+        let detector = match (&self.detector, &self.model) {
+            (Some(d), _) => d.clone(),
+            (None, Some(m)) if DETECTORS.iter().any(|e| e.name == m) => m.clone(),
+            (None, Some(m)) => {
+                let mut known = Vec::new();
+                let mut owner = None;
+                for e in DETECTORS {
+                    let has = names(&*of(e.name, &[])?.0);
+                    owner = owner.or(has.contains(&m.as_str()).then_some(e.name));
+                    known.extend(has);
+                }
+                known.dedup();
+                owner
+                    .ok_or_else(|| Error::config("--model", format!("{m:?} is not a network; one of {}", known.join(", "))))?
+                    .to_string()
+            }
+            (None, None) => DETECTORS[0].name.to_string(),
+        };
+        let (d, store) = of(&detector, &set)?;
+        // `lae` is a network and a detector: the network counts.
+        let one = self.model.as_deref().filter(|m| names(&*d).contains(m));
+        if let Some(m) = self.model.as_deref().filter(|m| one.is_none() && *m != detector) {
+            let why = format!("{m:?} is not a network of {detector}; one of {}", names(&*d).join(", "));
+            return Err(Error::config("--model", why));
         }
-        let wants = |m: &str| self.model.as_deref().is_none_or(|x| x == m);
-        let mut store = ParamStore::<f32>::new(0);
-        if wants("lae") {
-            let lae = Lae::build(&mut store, &c.lae, c.size)?;
-            let total = group(store.count(&lae.group, Kind::Trained));
-            print(&format!("{}{}LAE: {total} parameters\n\n", lae.encoder.describe(&store), lae.decoder.describe(&store)))?;
-        }
-        if wants("vgg") {
-            let side = if c.comp.input == 0 { c.size } else { c.comp.input };
-            let vgg = Vgg::build(&mut store, side, &c.comp.layer, c.comp.post_relu, c.comp.width)?;
-            print(&format!("{}\n", vgg.net.describe(&store)))?;
-        }
-        if wants("dcgan") {
-            let d = Dcgan::build(&mut store, c.disc.arch, c.size, c.disc.width)?;
-            print(&format!("{}\n", d.net.describe(&store)))?;
+        let networks = d.networks();
+        let mut models: Vec<&str> = networks.iter().map(|n| n.model).filter(|m| one.is_none_or(|one| one == *m)).collect();
+        models.dedup();
+        for model in models {
+            let mut total = 0;
+            for n in networks.iter().filter(|n| n.model == model) {
+                print(&n.net.describe(&store))?;
+                total += store.count(&n.group, if n.trained { Kind::Trained } else { Kind::Frozen });
+            }
+            print(&format!("{model}: {} parameters\n\n", thousands(total)))?;
         }
         Ok(0)
     }

@@ -1,23 +1,25 @@
+//! `lae-engine detect`: a verdict for every picture, as lines, JSON or CSV, and its map as a picture.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::train::run_config;
 use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
 use crate::data::picture::{Picture, is_picture_name};
 use crate::data::source::picture_files;
+use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::lae::Lae;
 use crate::report::Rgb;
 use crate::report::data::{ReportData, lower_first};
 use crate::report::heatmap;
 use crate::report::terminal::{print, say};
 use crate::train::checkpoint::{self, What};
+use crate::train::detector::{Detector, Purpose};
 use crate::train::run::MODEL;
-use crate::train::step::{Scorer, Verdict};
+use crate::train::score::{Scorer, Verdict};
 
 #[derive(Args)]
 pub struct DetectArgs {
@@ -35,7 +37,7 @@ pub struct DetectArgs {
     /// One JSON object per line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// path,verdict,p_fake,a_true,a_fake,heatmap,error
+    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error
     #[arg(long)]
     csv: bool,
 }
@@ -47,11 +49,15 @@ impl DetectArgs {
     pub fn run(self) -> Result<i32> {
         let (device, why) = Device::choose(&self.device)?;
         eprintln!("device    {why}");
-        let config = run_config(&self.run)?;
+        let (entry, config) = detectors::of_run(&self.run)?;
         let mut store = ParamStore::new(config.seed);
-        let lae = Lae::build(&mut store, &config.lae, config.size)?;
+        let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let notes = checkpoint::load(&mut store, &self.run.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&device, &config, &lae, &store, 1)?;
+        let mut scorer = Scorer::new(&device, &*detector, &store, config.size, 1)?;
+        if self.heatmaps.is_some() && scorer.grid.is_none() {
+            let why = format!("{} gives a verdict without a map; leave --heatmaps out", entry.name);
+            return Err(Error::config("--heatmaps", why));
+        }
         if let Some(dir) = &self.heatmaps {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         }
@@ -72,20 +78,21 @@ impl DetectArgs {
             self.experience(&self.run)?;
         }
         if self.csv {
-            print("path,verdict,p_fake,a_true,a_fake,heatmap,error\n")?;
+            print(&format!("path,verdict,p_fake,{},heatmap,error\n", scorer.names.join(",")))?;
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
-            let judged = match (judge(file, config.size, &mut scorer, &mut store), &self.heatmaps) {
+            let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &self.heatmaps) {
                 // A map that cannot be written is no fault of its picture: it ends the program.
                 (Ok((picture, v)), Some(dir)) => {
-                    let heat = write_heatmap(dir, i, file, &picture, &v, scorer.grid)?;
+                    let map = v.map.as_deref().zip(scorer.grid).expect("asked above");
+                    let heat = write_heatmap(dir, i, file, &picture, map)?;
                     Ok((v, Some(heat)))
                 }
                 (judged, _) => judged.map(|(_, v)| (v, None)),
             };
             failed += judged.is_err() as usize;
-            self.print(file, judged)?;
+            self.print(file, scorer.names, judged)?;
         }
         if failed > 0 {
             say(&format!("{failed} of {} pictures could not be judged", files.len()));
@@ -112,21 +119,21 @@ impl DetectArgs {
         Ok(())
     }
 
-    fn print(&self, file: &Path, judged: Result<(Verdict, Option<PathBuf>)>) -> Result<()> {
+    fn print(&self, file: &Path, names: &[&str], judged: Result<(Verdict, Option<PathBuf>)>) -> Result<()> {
         let path = file.display().to_string();
         let line = match (judged, self.json, self.csv) {
             (Ok((v, heat)), true, _) => {
-                let (p_fake, a_true, a_fake) = (v.p_fake(), v.a_true, v.a_fake);
-                let verdict = word(&v);
-                json!({ "path": path, "verdict": verdict, "p_fake": p_fake, "a_true": a_true, "a_fake": a_fake, "heatmap": heat })
-                    .to_string()
+                let mut line = json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": heat });
+                names.iter().zip(&v.values).for_each(|(name, x)| line[name] = json!(x));
+                line.to_string()
             }
             (Err(e), true, _) => json!({ "path": path, "error": e.to_string() }).to_string(),
             (Ok((v, heat)), _, true) => {
                 let heat = heat.map(|h| quote(&h.display().to_string())).unwrap_or_default();
-                format!("{},{},{:.6},{:.6},{:.6},{heat},", quote(&path), word(&v), v.p_fake(), v.a_true, v.a_fake)
+                let values: String = v.values.iter().map(|x| format!("{x:.6},")).collect();
+                format!("{},{},{:.6},{values}{heat},", quote(&path), word(&v), v.p_fake())
             }
-            (Err(e), _, true) => format!("{},,,,,,{}", quote(&path), quote(&e.to_string())),
+            (Err(e), _, true) => format!("{},,,{},{}", quote(&path), ",".repeat(names.len()), quote(&e.to_string())),
             (Ok((v, heat)), ..) => {
                 let heat = heat.map(|h| format!("  {}", h.display())).unwrap_or_default();
                 format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
@@ -149,7 +156,13 @@ fn quote(s: &str) -> String {
     if s.contains([',', '"', '\n']) { format!("\"{}\"", s.replace('"', "\"\"")) } else { s.to_string() }
 }
 
-fn judge(file: &Path, size: usize, scorer: &mut Scorer, store: &mut ParamStore) -> Result<(Picture, Verdict)> {
+fn judge(
+    file: &Path,
+    size: usize,
+    detector: &dyn Detector,
+    scorer: &mut Scorer,
+    store: &mut ParamStore,
+) -> Result<(Picture, Verdict)> {
     if !file.exists() {
         return Err(Error::data(file, "no such file"));
     }
@@ -158,16 +171,16 @@ fn judge(file: &Path, size: usize, scorer: &mut Scorer, store: &mut ParamStore) 
         e => e,
     })?;
     let x: Vec<f32> = picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
-    let verdict = scorer.run(store, &x)?.remove(0);
+    let verdict = scorer.run(detector, store, &x)?.remove(0);
     Ok((picture, verdict))
 }
 
-fn write_heatmap(dir: &Path, number: usize, file: &Path, picture: &Picture, v: &Verdict, grid: usize) -> Result<PathBuf> {
+fn write_heatmap(dir: &Path, number: usize, file: &Path, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<PathBuf> {
     let longest = picture.w.max(picture.h).max(1);
     let scale = (LARGEST as f64 / longest as f64).min(1.0);
     let side = |n: usize| ((n as f64 * scale).round() as usize).max(1);
     let shown = picture.resize_to(side(picture.w), side(picture.h));
-    let map = heatmap::bilinear(&v.map, grid, grid, shown.w, shown.h)?;
+    let map = heatmap::bilinear(map, grid, grid, shown.w, shown.h)?;
     let overlay = heatmap::overlay(&Rgb::new(shown.w, shown.h, shown.rgb)?, &map)?;
     let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_else(|| "picture".into());
     // Pictures of different folders may share a name: the second gets its number.

@@ -1,20 +1,21 @@
+//! `lae-engine eval`: the tables of a trained run, on its own test sets or on another data set.
+
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::train::run_config;
 use crate::core::params::ParamStore;
 use crate::data::dataset::Dataset;
+use crate::detectors;
 use crate::device::Device;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
-use crate::models::lae::Lae;
 use crate::report::terminal::print;
 use crate::report::{ReportData, table};
-use crate::train::checkpoint::{self, What};
+use crate::train::detector::Purpose;
 use crate::train::evaluate::evaluate;
-use crate::train::run::{MODEL, STAGE1};
-use crate::train::step::Scorer;
+use crate::train::score::Scorer;
+use crate::train::summary::stage_models;
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -35,21 +36,20 @@ impl EvalArgs {
     pub fn run(self) -> Result<i32> {
         let (device, why) = Device::choose(&self.device)?;
         eprintln!("device    {why}");
-        let mut config = run_config(&self.run)?;
+        let (entry, mut config) = detectors::of_run(&self.run)?;
         if let Some(dir) = &self.data {
             config.data.dir = Some(dir.clone());
             config.data.photos = None;
         }
         let data = Dataset::open(&config.data, config.size, config.seed)?;
-        let mut before = ParamStore::new(config.seed);
-        let lae = Lae::build(&mut before, &config.lae, config.size)?;
-        let mut after = before.clone();
-        checkpoint::load(&mut before, &self.run.join(STAGE1), What::Model)?;
-        checkpoint::load(&mut after, &self.run.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&device, &config, &lae, &before, 32)?;
+        let mut store = ParamStore::new(config.seed);
+        let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
+        let stages = detector.stages();
+        let names: Vec<&str> = stages.iter().map(|s| s.name).collect();
+        let mut models = stage_models(&self.run, entry.name, &names, &store)?;
+        let mut scorer = Scorer::new(&device, &*detector, &store, config.size, 32)?;
         let how = Bootstrap { resamples: config.eval.resamples, seed: config.seed };
-        let second = (config.al.annotations > 0).then_some(&mut after);
-        let e = evaluate(&data, &mut scorer, [Some(&mut before), second], &how, 0, |_| {})?;
+        let e = evaluate(&data, &*detector, &mut scorer, &mut models, &how, 0, |_| {})?;
         let p = data.describe();
         let mut notices = p.notices;
         notices.extend(p.synthetic_pictures.then(|| "the pictures are synthetic (built-in painter), not photographs".into()));

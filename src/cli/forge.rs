@@ -8,7 +8,7 @@ use crate::data::dataset::Dataset;
 use crate::data::forge::export;
 use crate::error::{Error, Result};
 use crate::report::terminal::{Progress, print};
-use crate::train::config::TrainConfig;
+use crate::train::resolve;
 
 #[derive(Args)]
 pub struct ForgeArgs {
@@ -44,7 +44,7 @@ impl ForgeArgs {
         set.push(format!("data.val_count={quarter}"));
         set.push(format!("data.test_count={quarter}"));
         set.extend(self.set);
-        let config = TrainConfig::resolve("small", None, &set)?;
+        let config = resolve::shared("small", &set)?;
         let data = Dataset::open(&config.data, config.size, config.seed)?;
         let progress: Mutex<Option<Progress>> = Mutex::new(None);
         let written = export(&data, &self.out, |_, total| {

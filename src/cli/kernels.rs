@@ -8,16 +8,14 @@ use maud::{DOCTYPE, Markup, html};
 use serde::Serialize;
 
 use crate::core::file::write_whole;
-use crate::core::params::ParamStore;
+use crate::detectors;
 use crate::device::profile::{self, Row};
-use crate::device::{Device, Precision, kernels};
+use crate::device::{Precision, kernels};
 use crate::error::{Error, Result};
 use crate::ops::Case;
 use crate::ptx::roofline::{self, GPUS};
 use crate::report::table::{Align, Table};
 use crate::report::terminal::print;
-use crate::train::config::TrainConfig;
-use crate::train::step::{Networks, Stage1, Stage2};
 
 #[derive(Args)]
 pub struct KernelsArgs {
@@ -121,21 +119,18 @@ impl From<&Row> for JsonRow {
     }
 }
 
-/// The ops of both stages of the paper's training at this size, each once.
+/// The ops of both stages of the paper's training at this size, each once, with all gradients that either asks for.
 pub fn network_cases(size: usize, batch: usize) -> Result<Vec<Case>> {
     let set = [format!("size={size}"), format!("train.batch={batch}"), "lae.grid=16".to_string()];
-    let c = TrainConfig::resolve("paper", None, &set)?;
-    let mut store = ParamStore::new(0);
-    let nets = Networks::build(&mut store, &c, &Device::Cpu)?;
-    let mut cases = Stage1::new(&c, &nets, &store)?.plan.cases();
-    for case in Stage2::new(&c, &nets, &store, batch, 0)?.plan.cases() {
-        let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs;
-        match cases.iter_mut().find(same) {
+    let (entry, c) = detectors::resolve(None, "paper", None, &set)?;
+    let mut merged: Vec<Case> = Vec::new();
+    for case in detectors::cases(entry, &c, |_| batch)? {
+        match merged.iter_mut().find(|c| c.same_work(&case)) {
             Some(c) => c.wants = c.wants.union(case.wants),
-            None => cases.push(case),
+            None => merged.push(case),
         }
     }
-    Ok(cases)
+    Ok(merged)
 }
 
 impl KernelsArgs {

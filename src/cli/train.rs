@@ -1,19 +1,24 @@
+//! `lae-engine train`: a configuration from the words on the command line, then a run.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::DataArgs;
+use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::report::terminal::{print, say};
-use crate::train::config::TrainConfig;
-use crate::train::run::{CONFIG, Run};
+use crate::train::run::Run;
 
 #[derive(Args)]
 pub struct TrainArgs {
     /// What is forged
     #[arg(long, default_value = "inpainting", value_name = "TASK")]
     task: String,
+    /// The method to train: lae, meso [default: lae]
+    #[arg(long, value_name = "NAME")]
+    detector: Option<String>,
     #[command(flatten)]
     data: DataArgs,
     /// small (minutes), paper (by the letter: days), smoke (seconds)
@@ -22,7 +27,7 @@ pub struct TrainArgs {
     /// auto, cpu, cuda or emu (the PTX emulator: slow, checks every access)
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Run folder [default: runs/TASK-PRESET-NUMBER]
+    /// Run folder [default: runs/TASK-DETECTOR-PRESET-NUMBER]
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     /// Configuration file (TOML), over the preset
@@ -52,36 +57,38 @@ impl TrainArgs {
     pub fn run(self) -> Result<i32> {
         let (device, why) = Device::choose(&self.device)?;
         if let Some(dir) = &self.resume {
+            let (entry, _) = detectors::of_run(dir)?;
+            if let Some(name) = self.detector.as_deref().filter(|n| *n != entry.name) {
+                let why = format!("{name}: the run {} was trained with {}; leave --detector out", dir.display(), entry.name);
+                return Err(Error::config("--detector", why));
+            }
             say(&format!("device    {why}"));
-            Run::resume(dir, command(), &device)?.run()?;
+            detectors::resume(dir, command(), &device)?.run()?;
             return Ok(0);
         }
         let mut set = vec![format!("task={}", self.task)];
         set.extend(self.data.settings()?);
-        set.extend(self.annotations.map(|n| format!("al.annotations={n}")));
-        set.extend(self.select.as_ref().map(|s| format!("al.mode={s}")));
+        set.extend(self.annotations.map(|n| format!("selection.annotations={n}")));
+        set.extend(self.select.as_ref().map(|s| format!("selection.mode={s}")));
         set.extend(self.seed.map(|s| format!("seed={s}")));
         set.extend(self.set.iter().cloned());
-        let mut config = TrainConfig::resolve(&self.preset, self.config.as_deref(), &set)?;
-        // A run folder must find its files from anywhere.
-        for path in [&mut config.comp.weights, &mut config.data.photos, &mut config.data.dir].into_iter().flatten() {
-            *path = std::fs::canonicalize(&*path).map_err(|e| Error::io(&*path, e))?;
-        }
+        let (entry, mut config) = detectors::resolve(self.detector.as_deref(), &self.preset, self.config.as_deref(), &set)?;
+        config.find_files(entry.files)?;
         if self.print_config {
             print(&config.to_toml())?;
             return Ok(0);
         }
         let dir = match &self.out {
             Some(dir) => dir.clone(),
-            None => next_folder(Path::new("runs"), &format!("{}-{}", self.task, self.preset))?,
+            None => next_folder(Path::new("runs"), &format!("{}-{}-{}", self.task, entry.name, self.preset))?,
         };
         say(&format!("device    {why}"));
-        Run::create(config, &dir, command(), &device)?.run()?;
+        Run::create(entry, config, &dir, command(), &device)?.run()?;
         Ok(0)
     }
 }
 
-/// `runs/inpainting-small-3`: the first number that is free.
+/// `runs/inpainting-lae-small-3`: the first number that is free.
 fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
     let free = (1..100_000).map(|i| parent.join(format!("{name}-{i}"))).find(|d| !d.exists());
     free.ok_or_else(|| Error::config("--out", "no free folder name under runs/; give one"))
@@ -91,13 +98,4 @@ fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
 fn command() -> String {
     let words = std::env::args().skip(1).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
     std::iter::once("lae-engine".to_string()).chain(words).collect::<Vec<_>>().join(" ")
-}
-
-/// The configuration of a run folder, or what is wrong with it.
-pub fn run_config(dir: &Path) -> Result<TrainConfig> {
-    let file = dir.join(CONFIG);
-    if !file.is_file() {
-        return Err(Error::data(dir, format!("is not a run folder: it has no {CONFIG}; `lae-engine train` makes one")));
-    }
-    TrainConfig::load(&file)
 }

@@ -84,6 +84,10 @@ pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shap
 }
 
 impl Case {
+    /// Whether the other row is this op at these sizes, whatever gradients are asked of it.
+    pub fn same_work(&self, other: &Case) -> bool {
+        format!("{:?}", self.op) == format!("{:?}", other.op) && self.inputs == other.inputs
+    }
     pub fn withholds(mut self) -> Case {
         self.withholds = true;
         self

@@ -21,7 +21,7 @@ const fn up(out: usize) -> Layer {
     Up { out, k: 4, s: 2, p: 1, bias: true }
 }
 
-/// Table 2, left, for 256×256×3. The kernel sizes are ours (`lae.enc_kernel`): the paper gives outputs only.
+/// Table 2, left, for 256×256×3. The kernel sizes are ours (`lae.encoder_kernel`): the paper gives outputs only.
 pub const ENCODER: &[Layer] = &[
     down(64),
     Relu, // 128×128×64
@@ -75,7 +75,7 @@ pub struct LaeConfig {
     /// Units of z; the first half stands for true, the second for fake (paper: 128).
     pub latent: usize,
     /// Kernel of the stride-2 convolutions, 4 or 3 (not stated in the paper).
-    pub enc_kernel: usize,
+    pub encoder_kernel: usize,
     /// U-Net skip connections from encoder to decoder ("similar to U-Net" in §3.1.3, absent from Table 2).
     pub skip: bool,
     /// Biases in convolutions that batch norm follows (torch's default).
@@ -92,7 +92,7 @@ impl Default for LaeConfig {
             width: 64,
             grid: 16,
             latent: 128,
-            enc_kernel: 4,
+            encoder_kernel: 4,
             skip: false,
             bias_before_bn: true,
             init: Start::TorchDefault,
@@ -112,16 +112,16 @@ pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
             format!("{} does not divide {size} by 1, 2, 4, 8 or 16; try one of {}", c.grid, fit.join(", ")),
         ));
     }
-    if c.enc_kernel != 3 && c.enc_kernel != 4 {
+    if c.encoder_kernel != 3 && c.encoder_kernel != 4 {
         return Err(Error::config(
-            "lae.enc_kernel",
-            format!("{} is not possible; 3 and 4 halve a picture exactly", c.enc_kernel),
+            "lae.encoder_kernel",
+            format!("{} is not possible; 3 and 4 halve a picture exactly", c.encoder_kernel),
         ));
     }
     let mut layers = Vec::new();
     for (i, times) in [1, 2, 4, 8, 8].into_iter().enumerate() {
         let bn = (1..4).contains(&i);
-        let (k, s) = if i < halvings { (c.enc_kernel, 2) } else { (3, 1) };
+        let (k, s) = if i < halvings { (c.encoder_kernel, 2) } else { (3, 1) };
         layers.push(Conv { out: c.width * times, k, s, p: 1, bias: !bn || c.bias_before_bn });
         layers.extend(bn.then_some(Bn));
         layers.push(Relu);

@@ -4,8 +4,8 @@
 
 use maud::{Markup, html};
 
-use super::data::{Chart, DetectionRow, Series};
-use crate::metrics::{Detection, Interval, interval::fixed};
+use super::data::{Chart, DetectionRow, ModelKey, Series};
+use crate::metrics::{Interval, interval::fixed};
 
 /// Colours that the page defines; a chart with more lines uses them again with other dashes.
 pub const COLOURS: usize = 6;
@@ -229,11 +229,22 @@ pub fn forest(rows: &[DetectionRow]) -> Markup {
     const ROW: f64 = 22.0;
     const HEAD: f64 = 24.0;
     const PLOT: (f64, f64) = (12.0, 400.0);
-    let stages = |r: &DetectionRow| -> Vec<(usize, &'static str, Interval)> {
-        let one = |k, name, d: &Option<Detection>| d.as_ref().map(|d| (k, name, d.balanced));
-        [one(0, "stage 1", &r.stage1), one(1, "stage 2", &r.stage2)].into_iter().flatten().collect()
+    // Every model has a colour, by its place in the table's first appearance; its last stage is a square, earlier ones are circles.
+    let mut keys: Vec<&ModelKey> = Vec::new();
+    for m in rows.iter().flat_map(|r| &r.models) {
+        if !keys.contains(&&m.key) {
+            keys.push(&m.key);
+        }
+    }
+    let colour = |key: &ModelKey| keys.iter().position(|k| *k == key).unwrap_or(0) % COLOURS;
+    let early = |key: &ModelKey| {
+        let at = keys.iter().position(|k| *k == key).unwrap_or(0);
+        keys.get(at + 1).is_some_and(|next| next.model == key.model)
     };
-    let lowest = rows.iter().flat_map(stages).map(|(_, _, i)| i.lo).fold(1.0, f64::min);
+    let stages = |r: &DetectionRow| -> Vec<(ModelKey, Interval)> {
+        r.models.iter().map(|m| (m.key.clone(), m.figures.balanced)).collect()
+    };
+    let lowest = rows.iter().flat_map(stages).map(|(_, i)| i.lo).fold(1.0, f64::min);
     let lo = if lowest >= 0.42 { 0.4 } else { 0.0 };
     let ticks = if lo > 0.0 { vec![0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] } else { vec![0.0, 0.25, 0.5, 0.75, 1.0] };
     let px = |v: f64| px1(PLOT.0 + (v - lo) / (1.0 - lo) * (PLOT.1 - PLOT.0));
@@ -247,7 +258,9 @@ pub fn forest(rows: &[DetectionRow]) -> Markup {
     let bottom = y + 6.0;
     let said: Vec<String> = rows
         .iter()
-        .flat_map(|r| stages(r).into_iter().map(|(_, s, i)| format!("{} {}, {s}: {}", r.split.name(), r.method, i.percent())))
+        .flat_map(|r| {
+            stages(r).into_iter().map(|(k, i)| format!("{} {}, {}: {}", r.split.name(), r.method, k.label(), i.percent()))
+        })
         .collect();
     html! {
         figure.chart.forest {
@@ -262,35 +275,30 @@ pub fn forest(rows: &[DetectionRow]) -> Markup {
                     text.row-label x=(PLOT.0) y=(top + 15.0) {
                         (row.split.title()) ": " (row.method)
                     }
-                    @for (k, (colour, _, i)) in stages(row).into_iter().enumerate() {
+                    @for (k, (key, i)) in stages(row).into_iter().enumerate() {
                         @let y = px1(top + HEAD + ROW * k as f64 + 8.0);
-                        line class={ "line s" (colour) } x1=(px(i.lo)) x2=(px(i.hi)) y1=(y) y2=(y) {}
-                        @if colour == 0 {
-                            circle class={ "dot hollow s" (colour) } cx=(px(i.value)) cy=(y) r="5" {}
+                        line class={ "line s" (colour(&key)) } x1=(px(i.lo)) x2=(px(i.hi)) y1=(y) y2=(y) {}
+                        @if early(&key) {
+                            circle class={ "dot hollow s" (colour(&key)) } cx=(px(i.value)) cy=(y) r="5" {}
                         } @else {
-                            rect class={ "dot s" (colour) } x=(px(i.value) - 4.5) y=(y - 4.5) width="9" height="9" {}
+                            rect class={ "dot s" (colour(&key)) } x=(px(i.value) - 4.5) y=(y - 4.5) width="9" height="9" {}
                         }
                         text.tick x="410" y=(y + 4.0) { (i.percent_value()) }
                     }
                 }
             }
             ul.legend {
-                @if rows.iter().any(|r| r.stage1.is_some()) {
+                @for key in &keys {
                     li {
                         svg viewBox="0 0 26 10" aria-hidden="true" {
-                            line.line.s0 x1="0" y1="5" x2="26" y2="5" {}
-                            circle.dot.hollow.s0 cx="13" cy="5" r="4" {}
+                            line class={ "line s" (colour(key)) } x1="0" y1="5" x2="26" y2="5" {}
+                            @if early(key) {
+                                circle class={ "dot hollow s" (colour(key)) } cx="13" cy="5" r="4" {}
+                            } @else {
+                                rect class={ "dot s" (colour(key)) } x="9" y="1" width="8" height="8" {}
+                            }
                         }
-                        "after stage 1"
-                    }
-                }
-                @if rows.iter().any(|r| r.stage2.is_some()) {
-                    li {
-                        svg viewBox="0 0 26 10" aria-hidden="true" {
-                            line.line.s1 x1="0" y1="5" x2="26" y2="5" {}
-                            rect.dot.s1 x="9" y="1" width="8" height="8" {}
-                        }
-                        "after stage 2"
+                        (key.label())
                     }
                 }
             }

@@ -15,6 +15,8 @@ use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, Local
 #[serde(default)]
 pub struct ReportData {
     pub title: String,
+    /// The method in words: its name, what it is, the publication.
+    pub detector: String,
     pub task: String,
     pub preset: String,
     pub seed: u64,
@@ -59,81 +61,109 @@ impl KeyValue {
 /// Whether the forger of a test set made the training fakes too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Split {
+pub enum Origin {
     Seen,
     Unseen,
 }
 
-impl Split {
+impl Origin {
     pub fn name(self) -> &'static str {
         match self {
-            Split::Seen => "seen",
-            Split::Unseen => "unseen",
+            Origin::Seen => "seen",
+            Origin::Unseen => "unseen",
         }
     }
     /// To begin a line with.
     pub fn title(self) -> &'static str {
         match self {
-            Split::Seen => "Seen",
-            Split::Unseen => "Unseen",
+            Origin::Seen => "Seen",
+            Origin::Unseen => "Unseen",
         }
     }
 }
 
-/// Detection on one test set, after stage 1 and after stage 2 (either may be missing).
+/// Which model a figure belongs to: a method and, where its stages are told apart, the stage that the weights come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelKey {
+    pub model: String,
+    /// Empty for a method with one stage.
+    #[serde(default)]
+    pub stage: String,
+}
+
+impl ModelKey {
+    pub fn new(model: impl Into<String>, stage: impl Into<String>) -> ModelKey {
+        ModelKey { model: model.into(), stage: stage.into() }
+    }
+    /// `lae, stage 2`, or `meso`.
+    pub fn label(&self) -> String {
+        if self.stage.is_empty() { self.model.clone() } else { format!("{}, {}", self.model, self.stage) }
+    }
+}
+
+/// Detection of one model on one test set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelDetection {
+    #[serde(flatten)]
+    pub key: ModelKey,
+    pub figures: Detection,
+    /// These figures minus those of the model's stage before, on the same pictures.
+    pub change: Option<Change>,
+}
+
+/// Detection on one test set, by model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectionRow {
-    pub split: Split,
+    pub split: Origin,
     /// Forging method.
     pub method: String,
     /// What tells this set from others of the same method: `without the trace`.
     #[serde(default)]
     pub note: String,
-    pub stage1: Option<Detection>,
-    pub stage2: Option<Detection>,
-    /// Stage 2 minus stage 1 on the same pictures.
-    pub change: Option<Change>,
+    pub models: Vec<ModelDetection>,
 }
 
 impl DetectionRow {
-    pub fn new(
-        split: Split,
-        method: impl Into<String>,
-        stage1: Option<&Scored>,
-        stage2: Option<&Scored>,
-        how: &Bootstrap,
-    ) -> Result<DetectionRow> {
-        let of = |set: Option<&Scored>| set.map(|s| Detection::of(s, how)).transpose();
-        let change = stage1.zip(stage2).map(|(a, b)| Change::between(a, b, how)).transpose()?;
-        Ok(DetectionRow { split, method: method.into(), note: String::new(), stage1: of(stage1)?, stage2: of(stage2)?, change })
+    /// `scores`: what every model says of the same pictures; stages of a model follow each other.
+    pub fn new(split: Origin, method: impl Into<String>, scores: &[(ModelKey, Scored)], how: &Bootstrap) -> Result<DetectionRow> {
+        let mut models = Vec::new();
+        for (i, (key, scored)) in scores.iter().enumerate() {
+            let before = i.checked_sub(1).map(|i| &scores[i]).filter(|b| b.0.model == key.model);
+            let change = before.map(|(_, b)| Change::between(b, scored, how)).transpose()?;
+            models.push(ModelDetection { key: key.clone(), figures: Detection::of(scored, how)?, change });
+        }
+        Ok(DetectionRow { split, method: method.into(), note: String::new(), models })
     }
 
-    /// The figures of the last stage that there is.
-    pub fn last(&self) -> Option<&Detection> {
-        self.stage2.as_ref().or(self.stage1.as_ref())
+    /// Every model after its last stage.
+    pub fn last_stages(&self) -> impl Iterator<Item = &ModelDetection> {
+        let is_last = |i: usize| self.models.get(i + 1).is_none_or(|next| next.key.model != self.models[i].key.model);
+        self.models.iter().enumerate().filter(move |(i, _)| is_last(*i)).map(|(_, m)| m)
     }
 }
 
-/// The figures of a map and what it gains over the constant map, picture by picture.
+/// The map of one model on one test set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapFigures {
-    pub model: Localisation,
+pub struct ModelMaps {
+    #[serde(flatten)]
+    pub key: ModelKey,
+    pub figures: Localisation,
+    /// What the map gains over the constant map, picture by picture.
     pub gain: Option<Localisation>,
+    /// These figures minus those of the model's stage before, on the same pictures.
+    pub change: Option<Localisation>,
 }
 
-/// Localisation on the fakes of one test set.
+/// Localisation on the fakes of one test set, by model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LocalisationRow {
-    pub split: Split,
+    pub split: Origin,
     pub method: String,
     #[serde(default)]
     pub note: String,
     /// The mean training mask on the same pictures.
     pub constant: Option<Localisation>,
-    pub stage1: Option<MapFigures>,
-    pub stage2: Option<MapFigures>,
-    /// Stage 2 minus stage 1 on the same pictures.
-    pub change: Option<Localisation>,
+    pub models: Vec<ModelMaps>,
 }
 
 /// The four figures that decide whether a map beats the constant one.
@@ -145,49 +175,46 @@ fn judged(l: &Localisation) -> [(&'static str, &Interval); 4] {
 const CONSTANT_IOU_TOO_GOOD: f64 = 0.6;
 
 impl LocalisationRow {
+    /// `maps`: what every model shows on the same pictures; stages of a model follow each other.
     pub fn new(
-        split: Split,
+        split: Origin,
         method: impl Into<String>,
-        stage1: Option<&LocalisationSet>,
-        stage2: Option<&LocalisationSet>,
+        maps: &[(ModelKey, LocalisationSet)],
         constant: Option<&LocalisationSet>,
         how: &Bootstrap,
     ) -> Result<LocalisationRow> {
-        let figures = |set: Option<&LocalisationSet>| -> Result<Option<MapFigures>> {
-            set.map(|s| {
-                let gain = constant.map(|c| s.gain_over(c, how)).transpose()?;
-                Ok(MapFigures { model: s.summary(how)?, gain })
-            })
-            .transpose()
-        };
-        Ok(LocalisationRow {
-            split,
-            method: method.into(),
-            note: String::new(),
-            constant: constant.map(|c| c.summary(how)).transpose()?,
-            stage1: figures(stage1)?,
-            stage2: figures(stage2)?,
-            change: stage1.zip(stage2).map(|(a, b)| b.gain_over(a, how)).transpose()?,
-        })
+        let mut models = Vec::new();
+        for (i, (key, set)) in maps.iter().enumerate() {
+            let before = i.checked_sub(1).map(|i| &maps[i]).filter(|b| b.0.model == key.model);
+            models.push(ModelMaps {
+                key: key.clone(),
+                figures: set.summary(how)?,
+                gain: constant.map(|c| set.gain_over(c, how)).transpose()?,
+                change: before.map(|(_, b)| set.gain_over(b, how)).transpose()?,
+            });
+        }
+        let constant = constant.map(|c| c.summary(how)).transpose()?;
+        Ok(LocalisationRow { split, method: method.into(), note: String::new(), constant, models })
     }
 
-    /// The last stage that there is, and its name.
-    pub fn last(&self) -> Option<(&'static str, &MapFigures)> {
-        self.stage2.as_ref().map(|m| ("after stage 2", m)).or(self.stage1.as_ref().map(|m| ("after stage 1", m)))
+    /// The last model after its last stage.
+    pub fn last(&self) -> Option<&ModelMaps> {
+        self.models.last()
     }
 
     /// Plain words where the figures of the model must not be taken at face value; `None` where it clearly beats the constant map
     /// in all of pixel AUC, both IoU and energy in mask, and the constant map is poor.
     pub fn warning(&self) -> Option<String> {
-        let (stage, text) = self.doubt()?;
-        Some(format!("{} fakes ({}), {stage}: {text}", self.split.title(), named(&self.method, &self.note)))
+        let (model, text) = self.doubt()?;
+        Some(format!("{} fakes ({}), {model}: {text}", self.split.title(), named(&self.method, &self.note)))
     }
 
-    /// [`LocalisationRow::warning`] without its place: the stage and the words.
-    fn doubt(&self) -> Option<(&'static str, String)> {
-        let (stage, figures) = self.last()?;
-        let (Some(gain), Some(constant)) = (&figures.gain, &self.constant) else {
-            return Some((stage, "there is no constant map to compare with, so these figures cannot be judged.".into()));
+    /// [`LocalisationRow::warning`] without its place: the model and the words.
+    fn doubt(&self) -> Option<(String, String)> {
+        let last = self.last()?;
+        let model = last.key.label();
+        let (Some(gain), Some(constant)) = (&last.gain, &self.constant) else {
+            return Some((model, "there is no constant map to compare with, so these figures cannot be judged.".into()));
         };
         let not: Vec<&str> = judged(gain).iter().filter(|(_, i)| i.lo <= 0.0).map(|(name, _)| *name).collect();
         let mut text = match not.len() {
@@ -208,8 +235,39 @@ impl LocalisationRow {
             );
             text = if text.is_empty() { lower_first(&more) } else { format!("{text} {more}") };
         }
-        (!text.is_empty()).then_some((stage, text))
+        (!text.is_empty()).then_some((model, text))
     }
+}
+
+/// How often a model is right on a test set, whether that is more than guessing, and what its last stage changed.
+fn detection_sentence(row: &DetectionRow, m: &ModelDetection, name_it: bool) -> String {
+    let d = &m.figures;
+    let kind = match row.split {
+        Origin::Seen => "the forger seen in training",
+        Origin::Unseen => "a forger never seen in training",
+    };
+    let chance = match (d.balanced.lo, d.balanced.hi) {
+        (lo, _) if lo > 0.5 => "",
+        (_, hi) if hi < 0.5 => ", which is worse than guessing",
+        _ => ", which cannot be told from guessing",
+    };
+    let stage = format!("{}{}", m.key.stage.get(..1).unwrap_or("").to_uppercase(), m.key.stage.get(1..).unwrap_or(""));
+    let change = match &m.change {
+        Some(c) if c.accuracy.excludes_zero() => {
+            let verb = if c.accuracy.value > 0.0 { "raised" } else { "lowered" };
+            let points = c.accuracy.value.abs() * 100.0;
+            format!(" {stage} {verb} it by {points:.1} points (95 % interval {}).", c.accuracy.points_bounds())
+        }
+        Some(c) => format!(" {stage} did not clearly change it ({} points).", c.accuracy.points()),
+        None => String::new(),
+    };
+    let who = if name_it { format!(" of {}", m.key.label()) } else { String::new() };
+    format!(
+        "On {kind} ({}), {} of {} verdicts{who} are right{chance}.{change}",
+        named(&row.method, &row.note),
+        d.accuracy.percent(),
+        d.real + d.fake
+    )
 }
 
 /// `telea`, or `telea without the trace`.
@@ -325,14 +383,13 @@ pub struct Panel {
 }
 
 impl GalleryItem {
-    /// Picture, forged region, map before, map after; what is missing is left out. A map comes with the `p_fake` of its model and
-    /// has the size of the picture or is a smaller square.
-    pub fn before_after(
+    /// Picture, forged region and the map of every model, with its `p_fake`; what is missing is left out. A map has the size of the
+    /// picture or is a smaller square.
+    pub fn with_maps(
         name: impl Into<String>,
         picture: &Rgb,
         mask: Option<&[bool]>,
-        before: Option<(&[f32], f64)>,
-        after: Option<(&[f32], f64)>,
+        maps: &[(&ModelKey, Vec<f32>, f64)],
     ) -> Result<GalleryItem> {
         let name = name.into();
         let panel = |title: &str, note: String, rgb: &Rgb| -> Result<Panel> {
@@ -346,10 +403,9 @@ impl GalleryItem {
             let share = mask.iter().filter(|&&m| m).count() as f64 / mask.len() as f64;
             panels.push(panel("Forged region", format!("{:.0} % of the picture", share * 100.0), &outlined)?);
         }
-        for (title, map) in [("Map before stage 2", before), ("Map after stage 2", after)] {
-            if let Some((map, p_fake)) = map {
-                panels.push(panel(title, format!("p_fake {p_fake:.2}"), &heatmap::overlay(picture, map)?)?);
-            }
+        for (key, map, p_fake) in maps {
+            let title = format!("Map of {}", key.label());
+            panels.push(panel(&title, format!("p_fake {p_fake:.2}"), &heatmap::overlay(picture, map)?)?);
         }
         Ok(GalleryItem { name, panels })
     }
@@ -380,39 +436,15 @@ impl ReportData {
         write_whole(folder.join("report.html"), html::render(self).as_bytes())
     }
 
-    /// The outcome in sentences, from the tables: seen, each unseen method, the change of stage 2, whether the map is to be trusted.
+    /// The outcome in sentences, from the tables: seen, each unseen method, what a later stage changed, whether the map is to be
+    /// trusted. Where several models stand side by side each sentence names its own.
     pub fn sentences(&self) -> Vec<String> {
         let mut out = Vec::new();
         for row in &self.detection {
-            let Some(d) = row.last() else { continue };
-            let kind = match row.split {
-                Split::Seen => "the forger seen in training",
-                Split::Unseen => "a forger never seen in training",
-            };
-            let chance = match (d.balanced.lo, d.balanced.hi) {
-                (lo, _) if lo > 0.5 => "",
-                (_, hi) if hi < 0.5 => ", which is worse than guessing",
-                _ => ", which cannot be told from guessing",
-            };
-            let change = match &row.change {
-                Some(c) if c.accuracy.excludes_zero() => {
-                    let verb = if c.accuracy.value > 0.0 { "raised" } else { "lowered" };
-                    let points = Interval { value: c.accuracy.value.abs(), ..c.accuracy };
-                    format!(
-                        " Stage 2 {verb} it by {:.1} points (95 % interval {}).",
-                        points.value * 100.0,
-                        c.accuracy.points_bounds()
-                    )
-                }
-                Some(c) => format!(" Stage 2 did not clearly change it ({} points).", c.accuracy.points()),
-                None => String::new(),
-            };
-            out.push(format!(
-                "On {kind} ({}), {} of {} verdicts are right{chance}.{change}",
-                named(&row.method, &row.note),
-                d.accuracy.percent(),
-                d.real + d.fake
-            ));
+            let several = row.last_stages().count() > 1;
+            for m in row.last_stages() {
+                out.push(detection_sentence(row, m, several));
+            }
         }
         out.extend(self.map_sentence());
         out
@@ -420,7 +452,7 @@ impl ReportData {
 
     /// On which sets the attention map clearly beats the constant map, by pixel AUC.
     fn map_sentence(&self) -> Option<String> {
-        let beats = |r: &LocalisationRow| Some((named(&r.method, &r.note), r.last()?.1.gain.as_ref()?.auc.lo > 0.0));
+        let beats = |r: &LocalisationRow| Some((named(&r.method, &r.note), r.last()?.gain.as_ref()?.auc.lo > 0.0));
         let judged: Vec<(String, bool)> = self.localisation.iter().filter_map(beats).collect();
         let names =
             |won: bool| list(&judged.iter().filter(|(_, w)| *w == won).map(|(name, _)| name.as_str()).collect::<Vec<_>>());
@@ -435,16 +467,16 @@ impl ReportData {
 
     /// All localisation warnings in plain words; what is said of several forgers is said once.
     pub fn warnings(&self) -> Vec<String> {
-        let mut said: Vec<(Split, &str, String, Vec<String>)> = Vec::new();
+        let mut said: Vec<(Origin, String, String, Vec<String>)> = Vec::new();
         for row in &self.localisation {
-            let Some((stage, text)) = row.doubt() else { continue };
-            match said.iter_mut().find(|s| (s.0, s.1, &s.2) == (row.split, stage, &text)) {
+            let Some((model, text)) = row.doubt() else { continue };
+            match said.iter_mut().find(|s| (s.0, &s.1, &s.2) == (row.split, &model, &text)) {
                 Some(s) => s.3.push(named(&row.method, &row.note)),
-                None => said.push((row.split, stage, text, vec![named(&row.method, &row.note)])),
+                None => said.push((row.split, model, text, vec![named(&row.method, &row.note)])),
             }
         }
         said.into_iter()
-            .map(|(split, stage, text, who)| format!("{} fakes ({}), {stage}: {text}", split.title(), list(&who)))
+            .map(|(split, model, text, who)| format!("{} fakes ({}), {model}: {text}", split.title(), list(&who)))
             .collect()
     }
 }

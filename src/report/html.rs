@@ -64,7 +64,7 @@ pub fn render(data: &ReportData) -> String {
                             @for sentence in &headline { p.headline { (together(sentence)) } }
                             @if data.detection.is_empty() { p.none { "This run has no test figures yet." } }
                         }
-                        @if data.detection.iter().any(|r| r.last().is_some()) { (chart::forest(&data.detection)) }
+                        @if data.detection.iter().any(|r| !r.models.is_empty()) { (chart::forest(&data.detection)) }
                     }
                     nav aria-label="Contents" { @for (id, heading, _) in &sections { a href={ "#" (id) } { (heading) } } }
                     @for (id, heading, body) in &sections {
@@ -90,8 +90,14 @@ fn together(sentence: &str) -> String {
 
 fn facts(data: &ReportData) -> Markup {
     let seed = data.seed.to_string();
-    let all =
-        [("Task", &data.task), ("Preset", &data.preset), ("Seed", &seed), ("Device", &data.device), ("Version", &data.version)];
+    let all = [
+        ("Detector", &data.detector),
+        ("Task", &data.task),
+        ("Preset", &data.preset),
+        ("Seed", &seed),
+        ("Device", &data.device),
+        ("Version", &data.version),
+    ];
     html! {
         dl.chips { @for (k, v) in all { @if !v.is_empty() { div { dt { (k) } dd { (v) } } } } }
     }
@@ -180,12 +186,11 @@ fn detection(rows: &[DetectionRow]) -> Markup {
                     }
                 }
                 @for row in rows {
-                    @let lines: Vec<(bool, Markup)> = [
-                        row.stage1.as_ref().map(|d| (false, figures("stage 1", d))),
-                        row.stage2.as_ref().map(|d| (false, figures("after stage 2", d))),
-                        row.change.as_ref().map(|c| (true, change(c))),
-                    ].into_iter().flatten().collect();
-                    (group(row.split.name(), &row.method, &row.note, &lines.into_iter().map(|(c, m)| (if c { "change" } else { "" }, m)).collect::<Vec<_>>()))
+                    @let lines: Vec<(&str, Markup)> = row.models.iter().flat_map(|m| {
+                        let change = m.change.as_ref().map(|c| ("change", change(c)));
+                        [("", figures(&m.key.label(), &m.figures))].into_iter().chain(change)
+                    }).collect();
+                    (group(row.split.name(), &row.method, &row.note, &lines))
                 }
             }
         }))
@@ -213,11 +218,8 @@ fn group(split: &str, method: &str, note: &str, lines: &[(&str, Markup)]) -> Mar
 /// What the intervals of these rows cannot say.
 fn detection_notes(rows: &[DetectionRow]) -> Vec<String> {
     let mut notes = Vec::new();
-    if rows.iter().all(|r| r.stage2.is_none()) {
-        notes.push("This run has no stage 2.".to_string());
-    }
     for row in rows {
-        let Some(d) = row.last() else { continue };
+        let Some(d) = row.last_stages().last().map(|m| &m.figures) else { continue };
         let set = format!("{} ({})", row.split.name(), row.method);
         if !d.by_photograph {
             notes.push(format!(
@@ -257,7 +259,7 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
             (points(&l.energy, true)) (points(&l.pointing, true)) (error_points(&l.mae)) (error_points(&l.mse))
         }
     };
-    let left_out: usize = rows.iter().filter_map(|r| r.last()).map(|(_, m)| m.model.left_out).sum();
+    let left_out: usize = rows.iter().filter_map(|r| r.last()).map(|m| m.figures.left_out).sum();
     html! {
         p {
             "The attention map of each fake against its mask. The first line of each set is the " em { "constant map" }
@@ -284,16 +286,17 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
                     }
                 }
                 @for row in rows {
-                    @let gain = |m: &Option<super::data::MapFigures>| m.as_ref().and_then(|m| m.gain.clone());
-                    @let lines: Vec<(&str, Markup)> = [
-                        row.constant.as_ref().map(|l| ("constant", figures("constant map", "baseline", l))),
-                        row.stage1.as_ref().map(|m| ("", figures("stage 1", "", &m.model))),
-                        gain(&row.stage1).map(|l| ("change", differences("stage 1 − constant", &l))),
-                        row.stage2.as_ref().map(|m| ("", figures("after stage 2", "", &m.model))),
-                        gain(&row.stage2).map(|l| ("change", differences("stage 2 − constant", &l))),
-                        row.change.as_ref().map(|l| ("change", differences("stage 2 − stage 1", l))),
-                    ].into_iter().flatten().collect();
-                    @let count = row.last().map(|(_, m)| &m.model).or(row.constant.as_ref()).map_or(String::new(), |l| format!("{} fakes", l.pictures));
+                    @let constant = row.constant.as_ref().map(|l| ("constant", figures("constant map", "baseline", l)));
+                    @let models = row.models.iter().flat_map(|m| {
+                        let label = m.key.label();
+                        [
+                            Some(("", figures(&label, "", &m.figures))),
+                            m.gain.as_ref().map(|l| ("change", differences(&format!("{label} − constant"), l))),
+                            m.change.as_ref().map(|l| ("change", differences(&format!("{label} − stage before"), l))),
+                        ].into_iter().flatten()
+                    });
+                    @let lines: Vec<(&str, Markup)> = constant.into_iter().chain(models).collect();
+                    @let count = row.last().map(|m| &m.figures).or(row.constant.as_ref()).map_or(String::new(), |l| format!("{} fakes", l.pictures));
                     @let note = [count.as_str(), &row.note].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
                     (group(row.split.name(), &row.method, &note, &lines))
                 }

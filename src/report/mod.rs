@@ -10,8 +10,8 @@ pub mod tensorboard;
 pub mod terminal;
 
 pub use data::{
-    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, MapFigures, Panel, Picture, ReportData,
-    Series, Split,
+    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelDetection, ModelKey, ModelMaps, Origin,
+    Panel, Picture, ReportData, Series,
 };
 pub use heatmap::Rgb;
 pub use jsonl::JsonLog;

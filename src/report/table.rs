@@ -1,6 +1,6 @@
 //! The tables of the report for a terminal: plain text, columns aligned by how wide characters are on screen.
 
-use super::data::{DetectionRow, LocalisationRow, ReportData, Split};
+use super::data::{DetectionRow, LocalisationRow, Origin, ReportData};
 use crate::metrics::{Interval, Localisation};
 
 /// How a column is set.
@@ -90,7 +90,7 @@ fn short(i: &Interval) -> String {
 }
 
 /// The first cells of a set's lines: what it is, below it what tells it from its like.
-fn names(split: Split, method: &str, note: &str) -> impl Iterator<Item = String> {
+fn names(split: Origin, method: &str, note: &str) -> impl Iterator<Item = String> {
     [format!("{} {method}", split.name()), format!("  {note}")].into_iter()
 }
 
@@ -108,11 +108,11 @@ pub fn detection(rows: &[DetectionRow]) -> String {
     ]);
     for row in rows {
         let mut names = names(row.split, &row.method, &row.note);
-        for (stage, d) in [("stage 1", &row.stage1), ("stage 2", &row.stage2)] {
-            let Some(d) = d else { continue };
+        for m in &row.models {
+            let d = &m.figures;
             table.row([
                 names.next().unwrap_or_default(),
-                stage.to_string(),
+                m.key.label(),
                 (d.real + d.fake).to_string(),
                 rate(&d.accuracy),
                 short(&d.balanced),
@@ -120,8 +120,7 @@ pub fn detection(rows: &[DetectionRow]) -> String {
                 short(&d.ap),
                 short(&d.eer),
             ]);
-        }
-        if let Some(c) = &row.change {
+            let Some(c) = &m.change else { continue };
             table.row([
                 String::new(),
                 "change".to_string(),
@@ -151,19 +150,13 @@ pub fn localisation(rows: &[LocalisationRow]) -> String {
     ]);
     for row in rows {
         let mut names = names(row.split, &row.method, &row.note);
-        let maps = [
-            ("constant", row.constant.as_ref()),
-            ("stage 1", row.stage1.as_ref().map(|m| &m.model)),
-            ("stage 2", row.stage2.as_ref().map(|m| &m.model)),
-        ];
-        for (map, l) in maps {
-            let Some(l) = l else { continue };
+        let maps = row.constant.iter().map(|l| ("constant".to_string(), l));
+        for (map, l) in maps.chain(row.models.iter().map(|m| (m.key.label(), &m.figures))) {
             let cells = [rate(&l.auc), rate(&l.iou_half), short(&l.iou_best), short(&l.energy), short(&l.pointing)];
-            table.row([names.next().unwrap_or_default(), map.to_string(), l.pictures.to_string()].into_iter().chain(cells));
+            table.row([names.next().unwrap_or_default(), map, l.pictures.to_string()].into_iter().chain(cells));
         }
-        let gain = row.last().and_then(|(_, m)| m.gain.as_ref());
-        let differences = [("gain", gain), ("change", row.change.as_ref())];
-        for (kind, l) in differences {
+        let differences = row.last().map_or([None, None], |m| [m.gain.as_ref(), m.change.as_ref()]);
+        for (kind, l) in ["gain", "change"].into_iter().zip(differences) {
             let Some(l) = l else { continue };
             table.row([String::new(), kind.to_string(), String::new()].into_iter().chain(points(l)));
         }
@@ -188,7 +181,7 @@ pub fn summary(data: &ReportData) -> String {
         let mut text = localisation(&data.localisation);
         if data.localisation.iter().any(|r| r.constant.is_some()) {
             text.push_str(
-                "constant: the mean training mask, which never looks at the picture; gain: last stage minus constant\n",
+                "constant: the mean training mask, which never looks at the picture; gain: the last model minus constant\n",
             );
         }
         parts.push(text);

@@ -1,18 +1,19 @@
 //! Scoring of test sets and what the report shows of them.
 
+use super::detector::Detector;
+use super::score::{Scorer, Verdict};
 use crate::core::params::ParamStore;
 use crate::data::dataset::{Batch, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
 use crate::report::heatmap::bilinear;
-use crate::report::{DetectionRow, Gallery, GalleryItem, LocalisationRow, Rgb, Split as Seen};
-use crate::train::step::{Scorer, Verdict};
+use crate::report::{DetectionRow, Gallery, GalleryItem, LocalisationRow, ModelKey, Origin, Rgb};
 
 /// A test set: its split, what it is called, and whether its forger was trained on.
 pub struct TestSet {
     pub split: Split,
     pub name: String,
-    pub seen: Seen,
+    pub seen: Origin,
     pub note: String,
 }
 
@@ -25,10 +26,10 @@ pub fn test_sets(data: &Dataset) -> Vec<TestSet> {
             Split::Train | Split::Val => continue,
             Split::Test => {
                 let note = planted.as_ref().map(|f| format!("with the {:?} trace", f.kind).to_lowercase());
-                (data.seen().to_string(), Seen::Seen, note.unwrap_or_default())
+                (data.seen().to_string(), Origin::Seen, note.unwrap_or_default())
             }
-            Split::SeenClean => (data.seen().to_string(), Seen::Seen, "without the trace".into()),
-            Split::Unseen(k) => (data.unseen()[k].to_string(), Seen::Unseen, String::new()),
+            Split::SeenClean => (data.seen().to_string(), Origin::Seen, "without the trace".into()),
+            Split::Unseen(k) => (data.unseen()[k].to_string(), Origin::Unseen, String::new()),
         };
         sets.push(TestSet { split, name, seen, note });
     }
@@ -49,6 +50,7 @@ pub struct Judged {
 pub fn judge(
     data: &Dataset,
     split: Split,
+    detector: &dyn Detector,
     scorer: &mut Scorer,
     store: &mut ParamStore,
     mut tick: impl FnMut(usize),
@@ -57,7 +59,7 @@ pub fn judge(
     let indices: Vec<u32> = (0..data.len(split) as u32).collect();
     for part in indices.chunks(scorer.batch) {
         data.fill(split, 0, part, &mut batch)?;
-        let verdicts = scorer.run(store, &batch.x)?;
+        let verdicts = scorer.run(detector, store, &batch.x)?;
         let pixels = batch.size * batch.size;
         for (i, verdict) in verdicts.into_iter().enumerate() {
             let mask = (batch.has_mask[i] == 1.0).then(|| batch.mask[i * pixels..][..pixels].iter().map(|&m| m > 0.5).collect());
@@ -75,18 +77,18 @@ pub fn scored(rows: &[Judged]) -> Scored {
     s
 }
 
-/// The attention map at the size of the picture.
-pub fn full_map(v: &Verdict, grid: usize, size: usize) -> Result<Vec<f32>> {
-    bilinear(&v.map, grid, grid, size, size)
+/// The map at the size of the picture; none if the detector has no map.
+pub fn full_map(v: &Verdict, grid: Option<usize>, size: usize) -> Result<Option<Vec<f32>>> {
+    let (Some(map), Some(grid)) = (&v.map, grid) else { return Ok(None) };
+    bilinear(map, grid, grid, size, size).map(Some)
 }
 
-/// Maps and masks of the fakes that have one, as metrics; `None` if there are none.
-fn localisation(rows: &[Judged], grid: usize, size: usize) -> Result<Option<LocalisationSet>> {
-    let maps: Vec<(Vec<f32>, &Judged)> = rows
-        .iter()
-        .filter(|r| r.mask.is_some())
-        .map(|r| full_map(&r.verdict, grid, size).map(|m| (m, r)))
-        .collect::<Result<_>>()?;
+/// Maps and masks of the fakes that have both, as metrics; `None` if there are none.
+fn localisation(rows: &[Judged], grid: Option<usize>, size: usize) -> Result<Option<LocalisationSet>> {
+    let mut maps: Vec<(Vec<f32>, &Judged)> = Vec::new();
+    for r in rows.iter().filter(|r| r.mask.is_some()) {
+        maps.extend(full_map(&r.verdict, grid, size)?.map(|m| (m, r)));
+    }
     if maps.is_empty() {
         return Ok(None);
     }
@@ -116,11 +118,21 @@ pub struct Evaluation {
     pub notices: Vec<String>,
 }
 
-/// Judge every test set with the stage-1 network and (if there is one) the stage-2 network.
+/// The weights of one model after one stage: a column of the report's tables.
+pub struct Model {
+    /// The detector's name.
+    pub name: String,
+    /// Empty where there is only one.
+    pub stage: String,
+    pub store: ParamStore,
+}
+
+/// Judge every test set with every model, in order; changes are between neighbours.
 pub fn evaluate(
     data: &Dataset,
+    detector: &dyn Detector,
     scorer: &mut Scorer,
-    mut stages: [Option<&mut ParamStore>; 2],
+    models: &mut [Model],
     how: &Bootstrap,
     gallery: usize,
     mut tick: impl FnMut(usize),
@@ -129,14 +141,13 @@ pub fn evaluate(
     let (grid, size) = (scorer.grid, data.size());
     let mut out = Evaluation { detection: vec![], localisation: vec![], galleries: vec![], notices: vec![] };
     for set in test_sets(data) {
-        let mut judged: [Option<Vec<Judged>>; 2] = [None, None];
-        for (j, store) in judged.iter_mut().zip(&mut stages) {
-            if let Some(store) = store {
-                *j = Some(judge(data, set.split, scorer, store, &mut tick)?);
-            }
+        let mut judged: Vec<Vec<Judged>> = Vec::new();
+        for m in models.iter_mut() {
+            judged.push(judge(data, set.split, detector, scorer, &mut m.store, &mut tick)?);
         }
-        let scores: Vec<Option<Scored>> = judged.iter().map(|j| j.as_deref().map(scored)).collect();
-        match DetectionRow::new(set.seen, &set.name, scores[0].as_ref(), scores[1].as_ref(), how) {
+        let key = |i: usize| ModelKey { model: models[i].name.clone(), stage: models[i].stage.clone() };
+        let scores: Vec<(ModelKey, Scored)> = judged.iter().enumerate().map(|(i, j)| (key(i), scored(j))).collect();
+        match DetectionRow::new(set.seen, &set.name, &scores, how) {
             Ok(mut row) => {
                 row.note = set.note.clone();
                 out.detection.push(row);
@@ -144,35 +155,38 @@ pub fn evaluate(
             Err(e @ (Error::Data { .. } | Error::Config { .. })) => out.notices.push(format!("{}: {e}", set.name)),
             Err(e) => return Err(e),
         }
-        let maps: Vec<Option<LocalisationSet>> =
-            judged.iter().map(|j| j.as_deref().map_or(Ok(None), |rows| localisation(rows, grid, size))).collect::<Result<_>>()?;
-        let any = judged.iter().flatten().next();
-        if let (true, Some(rows)) = (maps.iter().any(Option::is_some), any) {
+        let mut maps: Vec<(ModelKey, LocalisationSet)> = Vec::new();
+        for (i, rows) in judged.iter().enumerate() {
+            maps.extend(localisation(rows, grid, size)?.map(|m| (key(i), m)));
+        }
+        if let (false, Some(rows)) = (maps.is_empty(), judged.first()) {
             let pictures: Vec<(&[bool], Option<u64>)> = rows.iter().filter_map(|r| Some((r.mask.as_deref()?, r.group))).collect();
             let constant = constant.as_ref().map(|c| LocalisationSet::of_constant(c, &pictures)).transpose()?;
-            let mut row = LocalisationRow::new(set.seen, &set.name, maps[0].as_ref(), maps[1].as_ref(), constant.as_ref(), how)?;
+            let mut row = LocalisationRow::new(set.seen, &set.name, &maps, constant.as_ref(), how)?;
             row.note = set.note.clone();
             out.localisation.push(row);
         }
-        out.galleries.push(Gallery { heading: heading(&set), items: items(data, &set, &judged, grid, gallery)? });
+        let names: Vec<ModelKey> = (0..models.len()).map(key).collect();
+        out.galleries.push(Gallery { heading: heading(&set), items: items(data, &set, &names, &judged, grid, gallery)? });
     }
     Ok(out)
 }
 
 fn heading(set: &TestSet) -> String {
     let note = if set.note.is_empty() { String::new() } else { format!(" ({})", set.note) };
-    format!("{}: {}{note}", if set.seen == Seen::Seen { "Seen" } else { "Unseen" }, set.name)
+    format!("{}: {}{note}", if set.seen == Origin::Seen { "Seen" } else { "Unseen" }, set.name)
 }
 
 /// The first fakes of a set and, on the seen one, a true picture too.
 fn items(
     data: &Dataset,
     set: &TestSet,
-    judged: &[Option<Vec<Judged>>; 2],
-    grid: usize,
+    names: &[ModelKey],
+    judged: &[Vec<Judged>],
+    grid: Option<usize>,
     count: usize,
 ) -> Result<Vec<GalleryItem>> {
-    let Some(rows) = judged.iter().flatten().next() else { return Ok(vec![]) };
+    let Some(rows) = judged.first() else { return Ok(vec![]) };
     let fakes = (0..rows.len()).filter(|&i| rows[i].fake).take(count);
     let real = (0..rows.len()).filter(|&i| !rows[i].fake).take((set.split == Split::Test) as usize);
     let mut items = Vec::new();
@@ -180,13 +194,12 @@ fn items(
         let sample = data.sample(set.split, rows[i].index, 0)?;
         let size = sample.picture.w;
         let rgb = Rgb::new(size, size, sample.picture.rgb)?;
-        let maps: Vec<Option<(Vec<f32>, f64)>> = judged
-            .iter()
-            .map(|j| j.as_ref().map(|rows| Ok((full_map(&rows[i].verdict, grid, size)?, rows[i].verdict.p_fake()))).transpose())
-            .collect::<Result<_>>()?;
+        let mut maps = Vec::new();
+        for (name, rows) in names.iter().zip(judged) {
+            maps.extend(full_map(&rows[i].verdict, grid, size)?.map(|m| (name, m, rows[i].verdict.p_fake())));
+        }
         let name = format!("{} {}", if rows[i].fake { &set.name } else { "genuine" }, rows[i].index);
-        let at = |k: usize| maps[k].as_ref().map(|(m, p)| (&m[..], *p));
-        items.push(GalleryItem::before_after(name, &rgb, rows[i].mask.as_deref(), at(0), at(1))?);
+        items.push(GalleryItem::with_maps(name, &rgb, rows[i].mask.as_deref(), &maps)?);
     }
     Ok(items)
 }

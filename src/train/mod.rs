@@ -1,10 +1,18 @@
-//! Algorithm 1 of the paper, end to end: configuration, the two training steps, the run with its checkpoints, evaluation.
+//! The machine that trains any detector: configuration, recorded steps, the epoch loop, checkpoints, evaluation.
 
+pub mod annotated;
 pub mod checkpoint;
 pub mod config;
+pub mod detector;
+pub mod draw;
 pub mod evaluate;
+mod fit;
+pub mod keys;
+pub mod recorder;
+pub mod resolve;
 pub mod run;
+pub mod score;
 pub mod select;
-pub mod step;
+pub mod summary;
 
 pub use config::TrainConfig;

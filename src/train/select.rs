@@ -3,18 +3,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::annotated::{ConceptConfig, Rank, Score, Select, SelectionConfig};
+use super::detector::Detector;
+use super::recorder::{Optimiser, Rate, Recorder};
+use super::score::Scorer;
 use crate::core::params::{Form, Init, Kind, ParamStore};
-use crate::core::plan::{Memory, Plan};
 use crate::core::rng::{Rng, stream};
 use crate::core::shape::{Shape, shape};
-use crate::core::tape::Tape;
 use crate::data::dataset::{Batch, Dataset, Split};
+use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::nn::Mode;
 use crate::ops::bce_logits::bce_logits;
 use crate::ops::linear::linear;
-use crate::ops::sgd::{Sgd, sgd};
-use crate::train::config::{ActiveConfig, LinModelConfig, Rank, Score, Select};
-use crate::train::step::Scorer;
 
 /// GAP features of a split, one row of `k` values per picture.
 pub struct Features {
@@ -28,12 +29,18 @@ impl Features {
         &self.u[i * self.k..][..self.k]
     }
     /// The training pictures of epoch 0: the pool from which a person would be asked to mask some.
-    pub fn of(data: &Dataset, scorer: &mut Scorer, store: &mut ParamStore, mut tick: impl FnMut(usize)) -> Result<Features> {
+    pub fn of(
+        data: &Dataset,
+        detector: &dyn Detector,
+        scorer: &mut Scorer,
+        store: &mut ParamStore,
+        mut tick: impl FnMut(usize),
+    ) -> Result<Features> {
         let indices: Vec<u32> = (0..data.len(Split::Train) as u32).collect();
         let (mut batch, mut out) = (Batch::default(), Features { k: 0, u: Vec::new(), fake: Vec::new() });
         for part in indices.chunks(scorer.batch) {
             data.fill(Split::Train, 0, part, &mut batch)?;
-            scorer.run(store, &batch.x)?;
+            scorer.run(detector, store, &batch.x)?;
             for row in scorer.features()?.take(part.len()) {
                 out.k = row.len();
                 out.u.extend_from_slice(row);
@@ -55,38 +62,35 @@ pub struct LinearModel {
 }
 
 impl LinearModel {
-    pub fn train(f: &Features, c: &LinModelConfig, seed: u64) -> Result<LinearModel> {
+    pub fn train(f: &Features, c: &ConceptConfig, seed: u64) -> Result<LinearModel> {
         let (n, k) = (f.fake.len(), f.k);
         let batch = c.batch.min(n);
         let mut store = ParamStore::<f32>::new(seed);
-        let w = store.add("linmodel.weight", shape(1, 1, 1, k), Kind::Trained, Form::Matrix, Init::Constant(0.0));
-        let b = c.bias.then(|| store.add("linmodel.bias", Shape::SCALAR, Kind::Trained, Form::Vector, Init::Constant(0.0)));
-        let mut t = Tape::new(&store);
-        let (u, y, lr) = (t.input(shape(batch, 1, 1, k)), t.input(shape(batch, 1, 1, 1)), t.input(Shape::SCALAR));
-        let (wv, bv) = (t.param(w), b.map(|b| t.param(b)));
-        let logits = linear(&mut t, u, wv, bv)?;
-        let loss = bce_logits(&mut t, logits, y)?;
-        let group = store.group("linmodel");
-        let wrt = t.trained(&group);
-        t.backward(loss, &wrt)?;
-        sgd(&mut t, &group, Sgd { momentum: 0.0, weight_decay: 0.0 }, lr)?;
-        let mut plan: Plan = Plan::new(t, &[loss], Memory::Planned)?;
-        plan.feed(lr)?[0] = c.lr as f32;
-        let mut order: Vec<usize> = (0..n).collect();
+        let w = store.add("concept.weight", shape(1, 1, 1, k), Kind::Trained, Form::Matrix, Init::Constant(0.0));
+        let b = c.bias.then(|| store.add("concept.bias", Shape::SCALAR, Kind::Trained, Form::Vector, Init::Constant(0.0)));
+        let mut r = Recorder::new(&store, Mode::Train, batch, 1);
+        let (u, y) = (r.input("features", shape(batch, 1, 1, k)), r.input("fake", shape(batch, 1, 1, 1)));
+        let (wv, bv) = (r.tape.param(w), b.map(|b| r.tape.param(b)));
+        let logits = linear(&mut r.tape, u, wv, bv)?;
+        let loss = bce_logits(&mut r.tape, logits, y)?;
+        r.minimise("loss", loss, &store.group("concept"), Optimiser::sgd(0.0), Rate::new("concept.lr", c.lr))?;
+        let mut step = r.finish(&Device::Cpu, &[])?;
+        let (mut order, mut steps): (Vec<usize>, u64) = ((0..n).collect(), 0);
         for epoch in 0..c.epochs {
             Rng::new(seed, stream("linear model"), epoch as u64).shuffle(&mut order);
             for part in order.chunks_exact(batch) {
                 for (slot, &i) in part.iter().enumerate() {
-                    plan.feed(u)?[slot * k..][..k].copy_from_slice(f.row(i));
-                    plan.feed(y)?[slot] = f.fake[i] as u8 as f32;
+                    step.input("features")?[slot * k..][..k].copy_from_slice(f.row(i));
+                    step.input("fake")?[slot] = f.fake[i] as u8 as f32;
                 }
-                plan.run(&mut store)?;
+                steps += 1;
+                step.run(&mut store, steps, 1.0)?;
             }
         }
         let mut model = LinearModel { w: store.value(w).to_vec(), b: b.map_or(0.0, |b| store.value(b)[0]), accuracy: 0.0 };
         if let Some(w) = model.w.iter().find(|w| !w.is_finite()) {
-            let (step, what) = ((c.epochs * (n / batch)) as u64, "a weight of the linear concept model".to_string());
-            return Err(Error::Diverged { step, what, value: *w as f64, key: "linmodel.lr" });
+            let (step, what) = (steps, "a weight of the linear concept model".to_string());
+            return Err(Error::Diverged { step, what, value: *w as f64, key: "concept.lr" });
         }
         let right = (0..n).filter(|&i| (model.logit(f.row(i)) > 0.0) == f.fake[i]).count();
         model.accuracy = right as f64 / n.max(1) as f64;
@@ -120,7 +124,7 @@ pub struct Selection {
 }
 
 /// Choose `c.annotations` fakes, or all there are.
-pub fn select(f: &Features, model: &LinearModel, c: &ActiveConfig, seed: u64) -> Selection {
+pub fn select(f: &Features, model: &LinearModel, c: &SelectionConfig, seed: u64) -> Selection {
     let mut fakes: Vec<usize> = (0..f.fake.len()).filter(|&i| f.fake[i]).collect();
     let channels = model.channels(c.topk, c.rank);
     let mut scores = Vec::new();
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn weights_point_towards_fake() {
-        let c = LinModelConfig { lr: 0.1, ..Default::default() };
+        let c = ConceptConfig { lr: 0.1, ..Default::default() };
         let m = LinearModel::train(&toy(), &c, 0).unwrap();
         assert!(m.w[0] > 0.0 && m.w[1] < 0.0, "{:?}", m.w);
         assert_eq!(m.channels(1, Rank::Signed), [0]);
@@ -190,19 +194,19 @@ mod tests {
     #[test]
     fn active_choice_takes_the_strongest_fakes_and_random_ones_differ_by_seed() {
         let f = toy();
-        let m = LinearModel::train(&f, &LinModelConfig { lr: 0.1, ..Default::default() }, 0).unwrap();
-        let c = ActiveConfig { annotations: 7, topk: 1, ..Default::default() };
+        let m = LinearModel::train(&f, &ConceptConfig { lr: 0.1, ..Default::default() }, 0).unwrap();
+        let c = SelectionConfig { annotations: 7, topk: 1, ..Default::default() };
         let s = select(&f, &m, &c, 0);
         assert_eq!(s.indices.len(), 7);
         assert!(s.indices.iter().all(|&i| f.fake[i as usize]));
         assert!(s.scores.windows(2).all(|w| w[0] >= w[1]));
         let rest = (0..200).filter(|&i| f.fake[i] && !s.indices.contains(&(i as u32))).map(|i| f.row(i)[0] as f64);
         assert!(rest.fold(0.0, f64::max) <= s.scores[6]);
-        let random = |seed| select(&f, &m, &ActiveConfig { mode: Select::Random, ..c.clone() }, seed).indices;
+        let random = |seed| select(&f, &m, &SelectionConfig { mode: Select::Random, ..c.clone() }, seed).indices;
         assert_eq!(random(3), random(3));
         assert_ne!(random(3), random(4));
         for score in [Score::Weighted, Score::Max, Score::MeanRank] {
-            assert_eq!(select(&f, &m, &ActiveConfig { score, ..c.clone() }, 0).indices, s.indices, "{score:?}");
+            assert_eq!(select(&f, &m, &SelectionConfig { score, ..c.clone() }, 0).indices, s.indices, "{score:?}");
         }
     }
 }

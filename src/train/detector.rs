@@ -1,0 +1,226 @@
+//! What a detector is: networks, input, stages, losses and a verdict. Training, evaluation and reports know nothing else of it.
+//!
+//! A detector is one entry of the registry `crate::detectors`; everything here is what such an entry says about itself. CONTRIBUTING.md
+//! walks through adding one.
+
+use serde_json::Value;
+
+use super::annotated::Annotated;
+use super::config::{OwnKeys, TrainConfig};
+use super::recorder::Recorder;
+use crate::core::params::{Group, ParamStore};
+use crate::core::tape::{Tape, Var};
+use crate::data::dataset::Batch;
+use crate::device::Device;
+use crate::error::Result;
+use crate::nn::Net;
+use crate::ops::affine::affine;
+use crate::words;
+
+/// A row of the registry of detectors.
+pub struct Entry {
+    /// The word after `--detector`.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub title: &'static str,
+    /// The publication it follows.
+    pub source: &'static str,
+    /// TOML with one table for each preset (`[paper]`, `[small]`, `[smoke]`), laid over what the preset says to every detector.
+    pub presets: &'static str,
+    /// Default values of its own tables of keys.
+    pub defaults: fn() -> Value,
+    /// Its own tables from a tree of values, as a complete tree; the reason if that is impossible.
+    pub parse: fn(&Value) -> Result<Value, serde_json::Error>,
+    /// Refuse impossible values of its own keys, and sizes that it cannot take.
+    pub check: fn(&TrainConfig) -> Result<()>,
+    /// Its own keys whose values are files.
+    pub files: &'static [&'static str],
+    /// Keys that were given up, with their present names.
+    pub former: &'static [(&'static str, &'static str)],
+    /// Add its parameters to the store.
+    pub build: fn(&TrainConfig, &mut ParamStore, Purpose) -> Result<Box<dyn Detector>>,
+}
+
+/// Default values of a type of keys.
+pub fn defaults_of<K: OwnKeys>() -> Value {
+    serde_json::to_value(K::default()).expect("defaults are plain data")
+}
+/// A type's keys from a tree, and back, which fills in the defaults.
+pub fn parse_as<K: OwnKeys>(tree: &Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<K>(tree.clone())?)
+}
+/// A type's own check.
+pub fn check_as<K: OwnKeys>(c: &TrainConfig) -> Result<()> {
+    c.own::<K>().check(c)
+}
+
+/// What a detector is built for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// All networks that training needs.
+    Train,
+    /// Only what a verdict needs: no discriminator, no comparator.
+    Judge,
+}
+
+/// One method of the paper's tables.
+pub trait Detector {
+    /// How it wants its pictures.
+    fn space(&self) -> Space;
+
+    /// The stages of its training, in order; at least one.
+    fn stages(&self) -> Vec<Stage>;
+
+    /// Record one step of a stage: the losses as terms and, in [`Mode::Train`](crate::nn::Mode), the updates ([`Recorder::minimise`] records none
+    /// otherwise). Returns what [`Detector::judge`] reads, for the accuracy of a batch: N×1×1×K.
+    fn record(&self, r: &mut Recorder, stage: usize) -> Result<Var>;
+
+    /// Record what a verdict needs, in [`Mode::Eval`](crate::nn::Mode).
+    fn verdict(&self, r: &mut Recorder) -> Result<Scores>;
+
+    /// The verdict on one picture from its row of [`Scores::values`].
+    fn judge(&self, row: &[f32]) -> Judgement;
+
+    /// Its networks, for `describe` and the table of parameters.
+    fn networks(&self) -> Vec<Network<'_>>;
+
+    /// What a reader must know before any figure: random weights, stand-ins.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Measure what depends on the data, once before training, on a few pictures of the validation set.
+    fn calibrate(&mut self, _store: &mut ParamStore, _device: &Device, _few: &Batch) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether [`Detector::calibrate`] needs its pictures.
+    fn needs_calibration(&self) -> bool {
+        false
+    }
+}
+
+words!(
+    /// The range of values in which a network takes RGB pictures.
+    Space {
+        /// 0 to 1.
+        Unit,
+        /// −1 to 1.
+        Symmetric,
+        /// Less ImageNet's channel means, over its deviations.
+        Imagenet,
+    }
+);
+
+/// ImageNet's channel means and deviations, of values in [0, 1].
+pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub const STD: [f64; 3] = [0.229, 0.224, 0.225];
+
+impl Space {
+    /// Pictures in [0, 1] in this space.
+    pub fn of(self, t: &mut Tape, x01: Var) -> Result<Var> {
+        match self {
+            Space::Unit => Ok(x01),
+            Space::Symmetric => affine(t, x01, &[2.0], &[-1.0]),
+            Space::Imagenet => affine(t, x01, &STD.map(|s| 1.0 / s), &std::array::from_fn::<f64, 3, _>(|i| -MEAN[i] / STD[i])),
+        }
+    }
+    pub fn words(self) -> &'static str {
+        match self {
+            Space::Unit => "RGB in [0, 1]",
+            Space::Symmetric => "RGB in [-1, 1]",
+            Space::Imagenet => "RGB, normalised as for ImageNet",
+        }
+    }
+}
+
+/// One stage of a training.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// `stage 1`, or what the stage trains: `head`.
+    pub name: &'static str,
+    /// Most epochs.
+    pub epochs: usize,
+    /// Pictures of the training set per step, half of them true.
+    pub batch: usize,
+    /// Steps per epoch; 0: one pass.
+    pub epoch_steps: usize,
+    /// How the rates of the stage's updates fall.
+    pub schedule: Schedule,
+    /// Early stopping: the epochs without a lower validation loss before the stage ends; its best weights are kept. None: the stage
+    /// runs all its epochs, its last weights are kept, and nothing is validated.
+    pub patience: Option<usize>,
+    /// The term whose mean over the validation set early stopping watches.
+    pub watch: &'static str,
+    pub draw: Draw,
+    /// Start with fresh moments of the optimisers, and count steps from 1.
+    pub fresh_moments: bool,
+}
+
+/// Which pictures a step sees.
+#[derive(Debug, Clone)]
+pub enum Draw {
+    /// A balanced batch of the training set.
+    Balanced,
+    /// Annotated fakes beside them, or among them. They are chosen once before the stage.
+    Annotated(Annotated),
+}
+
+/// The factor on all rates of a stage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Schedule {
+    Constant,
+    /// Constant, then linear to zero over this share of the steps, at the end.
+    Anneal(f64),
+    /// Divided by ten after so many epochs, again and again.
+    TenthEvery(usize),
+}
+
+impl Schedule {
+    /// `step` counts from 1 to `steps`, `epoch` from 0.
+    pub fn factor(self, step: u64, steps: u64, epoch: usize) -> f64 {
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Anneal(share) => {
+                let length = share * steps as f64;
+                let left = (steps + 1).saturating_sub(step) as f64;
+                if length > 0.0 { (left / length).min(1.0) } else { 1.0 }
+            }
+            Schedule::TenthEvery(epochs) => 0.1f64.powi((epoch / epochs) as i32),
+        }
+    }
+}
+
+/// What a verdict is made of, as values of the tape.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores {
+    /// N×1×1×K: what [`Detector::judge`] reads.
+    pub values: Var,
+    /// What the K values are called in `detect --json` and `--csv`.
+    pub names: &'static [&'static str],
+    /// N×grid×grid×1: where the picture looks forged, if the detector says so.
+    pub map: Option<Var>,
+    /// N×1×1×C: features that a linear concept model can read, if the detector has such.
+    pub features: Option<Var>,
+}
+
+/// The verdict on one picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// 0 (real) to 1 (fake): what ranks pictures.
+    pub p_fake: f64,
+    /// The method's own decision.
+    pub fake: bool,
+}
+
+/// A network of a detector.
+pub struct Network<'a> {
+    /// The word after `describe --model`; several networks may share one.
+    pub model: &'static str,
+    /// In the report's table of parameters: `LAE encoder`.
+    pub title: &'static str,
+    pub net: &'a Net,
+    pub group: Group,
+    /// Whether training changes it.
+    pub trained: bool,
+}

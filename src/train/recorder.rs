@@ -1,0 +1,346 @@
+//! A training step, recorded instead of declared: what is fed has a name, what is logged is a term, and what is minimised is updated
+//! in the order in which it was recorded.
+//!
+//! ```
+//! use lae_engine::core::params::{Form, Init, Kind, ParamStore};
+//! use lae_engine::core::shape::{Shape, shape};
+//! use lae_engine::device::Device;
+//! use lae_engine::nn::Mode;
+//! use lae_engine::ops::{bce_logits::bce_logits, linear::linear};
+//! use lae_engine::train::recorder::{Optimiser, Rate, Recorder};
+//!
+//! let mut store = ParamStore::new(0);
+//! let w = store.add("model.w", shape(1, 1, 1, 2), Kind::Trained, Form::Matrix, Init::Constant(0.0));
+//! let mut r = Recorder::new(&store, Mode::Train, 4, 1);
+//! let (x, y) = (r.input("points", shape(4, 1, 1, 2)), r.input("class", shape(4, 1, 1, 1)));
+//! let wv = r.tape.param(w);
+//! let logits = linear(&mut r.tape, x, wv, None)?;
+//! let loss = bce_logits(&mut r.tape, logits, y)?;
+//! r.minimise("loss", loss, &store.group("model"), Optimiser::sgd(0.0), Rate::new("lr", 0.5))?;
+//! let mut step = r.finish(&Device::Cpu, &[])?;
+//! step.feed("points", &[0.0, 1.0, 0.2, 0.9, 1.0, 0.1, 0.8, 0.0])?;
+//! step.feed("class", &[0.0, 0.0, 1.0, 1.0])?;
+//! let first = step.run(&mut store, 1, 1.0)?.get("loss").unwrap();
+//! let last = (2..50).map(|t| step.run(&mut store, t, 1.0).unwrap().get("loss").unwrap()).last().unwrap();
+//! assert!(last < 0.5 * first);
+//! # Ok::<(), lae_engine::Error>(())
+//! ```
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::core::op::Op;
+use crate::core::params::{Group, ParamId, ParamStore};
+use crate::core::plan::{Memory, Plan};
+use crate::core::real::Real;
+use crate::core::shape::{Shape, shape};
+use crate::core::tape::{Tape, Var};
+use crate::data::dataset::Batch;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::nn::Mode;
+use crate::ops::adam::{Adam, adam};
+use crate::ops::add::add;
+use crate::ops::affine::scale;
+use crate::ops::fill::Fill;
+use crate::ops::sgd::{Sgd, sgd};
+
+/// Names of the inputs that training feeds. A detector may ask for others, and then nobody fills them but itself.
+pub mod inputs {
+    /// N×side×side×3 in [0, 1].
+    pub const PICTURES: &str = "pictures";
+    /// N×1×1×1: 1 for a true picture, 0 for a fake.
+    pub const LABEL: &str = "label";
+    /// N×side×side×1: 1 where a fake is forged.
+    pub const MASK: &str = "mask";
+    /// N×1×1×1: 1 where the mask of a picture counts.
+    pub const SELECT: &str = "select";
+    /// The number of the step, for random numbers.
+    pub const STEP: &str = "step";
+}
+
+/// Records a step: the tape, and what must be fed, logged and updated.
+pub struct Recorder {
+    pub tape: Tape,
+    mode: Mode,
+    n: usize,
+    side: usize,
+    inputs: Vec<(&'static str, Var)>,
+    terms: Vec<(&'static str, Var)>,
+    rules: Vec<Rule>,
+}
+
+/// How a group of parameters follows its gradient.
+#[derive(Debug, Clone)]
+pub enum Optimiser {
+    Adam(Adam),
+    Sgd(Sgd),
+}
+
+impl Optimiser {
+    /// Adam with these decays of its moments and ε = 1e-8.
+    pub fn adam(beta1: f64, beta2: f64) -> Optimiser {
+        Optimiser::Adam(Adam { beta1, beta2, eps: 1e-8 })
+    }
+    /// Descent with this momentum, without weight decay.
+    pub fn sgd(momentum: f64) -> Optimiser {
+        Optimiser::Sgd(Sgd { momentum, weight_decay: 0.0 })
+    }
+}
+
+/// A learning rate and the key of the configuration that set it, for errors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    pub key: &'static str,
+    pub value: f64,
+}
+
+impl Rate {
+    pub fn new(key: &'static str, value: f64) -> Rate {
+        Rate { key, value }
+    }
+}
+
+/// One update: what is fed to the optimiser, step by step.
+struct Rule {
+    term: &'static str,
+    loss: Var,
+    hyper: Var,
+    optimiser: Optimiser,
+    rate: Rate,
+}
+
+impl Recorder {
+    /// For steps on `n` pictures of `side` pixels a side. Parameters that are added to the store later are unknown to the step.
+    pub fn new<T: Real>(store: &ParamStore<T>, mode: Mode, n: usize, side: usize) -> Recorder {
+        Recorder { tape: Tape::new(store), mode, n, side, inputs: Vec::new(), terms: Vec::new(), rules: Vec::new() }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+    /// Whether updates are recorded.
+    pub fn training(&self) -> bool {
+        self.mode == Mode::Train
+    }
+    /// Pictures per step.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+    /// Side of the pictures in pixels.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
+    /// The input of that name; the shape counts when it is asked for the first time.
+    pub fn input(&mut self, name: &'static str, shape: Shape) -> Var {
+        match self.inputs.iter().find(|i| i.0 == name) {
+            Some(&(_, v)) => v,
+            None => {
+                let v = self.tape.input(shape);
+                self.inputs.push((name, v));
+                v
+            }
+        }
+    }
+    pub fn pictures(&mut self) -> Var {
+        self.input(inputs::PICTURES, shape(self.n, self.side, self.side, 3))
+    }
+    pub fn label(&mut self) -> Var {
+        self.input(inputs::LABEL, shape(self.n, 1, 1, 1))
+    }
+    pub fn mask(&mut self) -> Var {
+        self.input(inputs::MASK, shape(self.n, self.side, self.side, 1))
+    }
+    pub fn select(&mut self) -> Var {
+        self.input(inputs::SELECT, shape(self.n, 1, 1, 1))
+    }
+    pub fn step(&mut self) -> Var {
+        self.input(inputs::STEP, Shape::SCALAR)
+    }
+
+    /// Log, chart and fetch the number `v` under `name`.
+    pub fn term(&mut self, name: &'static str, v: Var) {
+        self.terms.push((name, v));
+    }
+
+    /// The weighted sum of scalars; those of weight 0 are left out.
+    pub fn weighted(&mut self, terms: &[(f64, Var)]) -> Result<Var> {
+        let t = &mut self.tape;
+        let mut total: Option<Var> = None;
+        for &(weight, term) in terms.iter().filter(|t| t.0 != 0.0) {
+            let term = if weight == 1.0 { term } else { scale(t, term, weight)? };
+            total = Some(match total {
+                Some(sum) => add(t, sum, term)?,
+                None => term,
+            });
+        }
+        match total {
+            Some(total) => Ok(total),
+            None => t.apply(Fill { shape: Shape::SCALAR, value: 0.0 }, &[]),
+        }
+    }
+
+    /// Log `loss` as the term `name`; in training, differentiate it by the trained parameters of `group` and update them, here and
+    /// now: what is recorded later sees the new values. A loss that is no finite number ends the run and names the rate's key.
+    pub fn minimise(&mut self, name: &'static str, loss: Var, group: &Group, optimiser: Optimiser, rate: Rate) -> Result<()> {
+        self.term(name, loss);
+        if !self.training() {
+            return Ok(());
+        }
+        let hyper = self.tape.input(match optimiser {
+            Optimiser::Adam(_) => Shape::vector(2),
+            Optimiser::Sgd(_) => Shape::SCALAR,
+        });
+        let wrt = self.tape.trained(group);
+        self.tape.scope(name, |t| {
+            t.backward(loss, &wrt)?;
+            match &optimiser {
+                Optimiser::Adam(a) => adam(t, group, a.clone(), hyper),
+                Optimiser::Sgd(s) => sgd(t, group, s.clone(), hyper),
+            }
+        })?;
+        self.rules.push(Rule { term: name, loss, hyper, optimiser, rate });
+        Ok(())
+    }
+
+    /// Put a parameter back where it must lie, after its update: `op` changes its only input in place ([`Op::updates`]). In
+    /// evaluation nothing is recorded.
+    pub fn project(&mut self, op: impl Op + Send + Sync, param: ParamId) -> Result<()> {
+        if self.training() {
+            let v = self.tape.param(param);
+            self.tape.apply_all(op, &[v])?;
+        }
+        Ok(())
+    }
+
+    /// Make the step ready to run on `device`; `fetch` are values to look at beside the terms.
+    pub fn finish(self, device: &Device, fetch: &[Var]) -> Result<Step> {
+        let all: Vec<Var> = self.terms.iter().map(|t| t.1).chain(fetch.iter().copied()).collect();
+        let plan = Plan::on(device, self.tape, &all, Memory::Planned)?;
+        Ok(Step { plan, n: self.n, inputs: self.inputs, terms: self.terms, rules: self.rules })
+    }
+}
+
+/// A recorded step, ready to be fed and run.
+pub struct Step {
+    pub plan: Plan,
+    /// Pictures per step.
+    pub n: usize,
+    inputs: Vec<(&'static str, Var)>,
+    terms: Vec<(&'static str, Var)>,
+    rules: Vec<Rule>,
+}
+
+impl Step {
+    /// Whether the step has an input of that name.
+    pub fn takes(&self, name: &str) -> bool {
+        self.inputs.iter().any(|i| i.0 == name)
+    }
+
+    /// Fill the input of that name. An error if there is none, or if the number of values is another.
+    pub fn feed(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let to = self.input(name)?;
+        if to.len() != values.len() {
+            let why = format!("input {name} takes {} values, got {}", to.len(), values.len());
+            return Err(Error::Shape { op: "feed", at: String::new(), why });
+        }
+        to.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// The buffer of the input of that name.
+    pub fn input(&mut self, name: &str) -> Result<&mut [f32]> {
+        let Some(&(_, v)) = self.inputs.iter().find(|i| i.0 == name) else {
+            let names: Vec<&str> = self.inputs.iter().map(|i| i.0).collect();
+            let why = format!("the step has no input {name:?}; it has {}", names.join(", "));
+            return Err(Error::Shape { op: "feed", at: String::new(), why });
+        };
+        self.plan.feed(v)
+    }
+
+    /// Fill, of the inputs that training knows, those that this step has.
+    pub fn feed_batch(&mut self, batch: &Batch, select: &[f32], t: u64) -> Result<()> {
+        let counted = [t as f32];
+        let known = [
+            (inputs::PICTURES, &batch.x[..]),
+            (inputs::LABEL, &batch.label_true),
+            (inputs::MASK, &batch.mask),
+            (inputs::SELECT, select),
+            (inputs::STEP, &counted),
+        ];
+        for (name, values) in known {
+            if self.takes(name) {
+                self.feed(name, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Run step number `t` = 1, 2, … on what was fed, every rate times `factor`.
+    pub fn run(&mut self, store: &mut ParamStore, t: u64, factor: f64) -> Result<Terms> {
+        self.set_rates(t, factor)?;
+        self.plan.run(store)?;
+        let mut terms = Terms::default();
+        for &(name, v) in &self.terms {
+            terms.push(name, self.plan.scalar(v)?);
+        }
+        for rule in &self.rules {
+            let value = self.plan.scalar(rule.loss)?;
+            if !value.is_finite() {
+                let what = format!("the term {} of the loss", rule.term);
+                return Err(Error::Diverged { step: t, what, value, key: rule.rate.key });
+            }
+        }
+        Ok(terms)
+    }
+
+    /// What the optimisers are fed at step `t`, without running it.
+    pub fn set_rates(&mut self, t: u64, factor: f64) -> Result<()> {
+        for rule in &self.rules {
+            let rate = rule.rate.value * factor;
+            let to = self.plan.feed(rule.hyper)?;
+            match &rule.optimiser {
+                Optimiser::Adam(a) => to.copy_from_slice(&a.hyper(rate, t)),
+                Optimiser::Sgd(_) => to[0] = rate as f32,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The numbers that a step logs, in the order in which they were recorded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms(Vec<(&'static str, f64)>);
+
+impl Terms {
+    pub fn push(&mut self, name: &'static str, value: f64) {
+        self.0.push((name, value));
+    }
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|t| t.0 == name).map(|t| t.1)
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
+        self.0.iter().copied()
+    }
+    /// Add `weight` times `other`, term by term.
+    pub fn add(&mut self, other: &Terms, weight: f64) {
+        for (name, value) in other.iter() {
+            match self.0.iter_mut().find(|t| t.0 == name) {
+                Some(t) => t.1 += weight * value,
+                None => self.push(name, weight * value),
+            }
+        }
+    }
+    /// Every term over `n`.
+    pub fn over(&mut self, n: f64) {
+        self.0.iter_mut().for_each(|t| t.1 /= n);
+    }
+}
+
+impl Serialize for Terms {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
+}
