@@ -5,8 +5,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::heatmap::{self, Rgb};
-use super::html;
-use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, LocalisationSet, Scored};
 
@@ -59,23 +57,23 @@ impl KeyValue {
 /// Whether the forger of a test set made the training fakes too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Split {
+pub enum Origin {
     Seen,
     Unseen,
 }
 
-impl Split {
+impl Origin {
     pub fn name(self) -> &'static str {
         match self {
-            Split::Seen => "seen",
-            Split::Unseen => "unseen",
+            Origin::Seen => "seen",
+            Origin::Unseen => "unseen",
         }
     }
     /// To begin a line with.
     pub fn title(self) -> &'static str {
         match self {
-            Split::Seen => "Seen",
-            Split::Unseen => "Unseen",
+            Origin::Seen => "Seen",
+            Origin::Unseen => "Unseen",
         }
     }
 }
@@ -83,7 +81,7 @@ impl Split {
 /// Detection on one test set, after stage 1 and after stage 2 (either may be missing).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectionRow {
-    pub split: Split,
+    pub split: Origin,
     /// Forging method.
     pub method: String,
     /// What tells this set from others of the same method: `without the trace`.
@@ -97,7 +95,7 @@ pub struct DetectionRow {
 
 impl DetectionRow {
     pub fn new(
-        split: Split,
+        split: Origin,
         method: impl Into<String>,
         stage1: Option<&Scored>,
         stage2: Option<&Scored>,
@@ -124,7 +122,7 @@ pub struct MapFigures {
 /// Localisation on the fakes of one test set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LocalisationRow {
-    pub split: Split,
+    pub split: Origin,
     pub method: String,
     #[serde(default)]
     pub note: String,
@@ -146,7 +144,7 @@ const CONSTANT_IOU_TOO_GOOD: f64 = 0.6;
 
 impl LocalisationRow {
     pub fn new(
-        split: Split,
+        split: Origin,
         method: impl Into<String>,
         stage1: Option<&LocalisationSet>,
         stage2: Option<&LocalisationSet>,
@@ -372,22 +370,14 @@ impl ReportData {
         serde_json::from_slice(&bytes).map_err(|e| Error::data(path, format!("not a report: {e}")))
     }
 
-    /// Writes `report.json` and `report.html` into a folder that is there.
-    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let folder = folder.as_ref();
-        let json = folder.join("report.json");
-        write_whole(&json, &serde_json::to_vec(self).map_err(|e| Error::data(&json, e))?)?;
-        write_whole(folder.join("report.html"), html::render(self).as_bytes())
-    }
-
     /// The outcome in sentences, from the tables: seen, each unseen method, the change of stage 2, whether the map is to be trusted.
     pub fn sentences(&self) -> Vec<String> {
         let mut out = Vec::new();
         for row in &self.detection {
             let Some(d) = row.last() else { continue };
             let kind = match row.split {
-                Split::Seen => "the forger seen in training",
-                Split::Unseen => "a forger never seen in training",
+                Origin::Seen => "the forger seen in training",
+                Origin::Unseen => "a forger never seen in training",
             };
             let chance = match (d.balanced.lo, d.balanced.hi) {
                 (lo, _) if lo > 0.5 => "",
@@ -435,7 +425,7 @@ impl ReportData {
 
     /// All localisation warnings in plain words; what is said of several forgers is said once.
     pub fn warnings(&self) -> Vec<String> {
-        let mut said: Vec<(Split, &str, String, Vec<String>)> = Vec::new();
+        let mut said: Vec<(Origin, &str, String, Vec<String>)> = Vec::new();
         for row in &self.localisation {
             let Some((stage, text)) = row.doubt() else { continue };
             match said.iter_mut().find(|s| (s.0, s.1, &s.2) == (row.split, stage, &text)) {

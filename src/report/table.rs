@@ -1,6 +1,6 @@
 //! The tables of the report for a terminal: plain text, columns aligned by how wide characters are on screen.
 
-use super::data::{DetectionRow, LocalisationRow, ReportData, Split};
+use super::data::{DetectionRow, LocalisationRow, Origin, ReportData};
 use crate::metrics::{Interval, Localisation};
 
 /// How a column is set.
@@ -90,7 +90,7 @@ fn short(i: &Interval) -> String {
 }
 
 /// The first cells of a set's lines: what it is, below it what tells it from its like.
-fn names(split: Split, method: &str, note: &str) -> impl Iterator<Item = String> {
+fn names(split: Origin, method: &str, note: &str) -> impl Iterator<Item = String> {
     [format!("{} {method}", split.name()), format!("  {note}")].into_iter()
 }
 

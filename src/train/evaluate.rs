@@ -5,14 +5,14 @@ use crate::data::dataset::{Batch, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
 use crate::report::heatmap::bilinear;
-use crate::report::{DetectionRow, Gallery, GalleryItem, LocalisationRow, Rgb, Split as Seen};
+use crate::report::{DetectionRow, Gallery, GalleryItem, LocalisationRow, Origin, Rgb};
 use crate::train::step::{Scorer, Verdict};
 
 /// A test set: its split, what it is called, and whether its forger was trained on.
 pub struct TestSet {
     pub split: Split,
     pub name: String,
-    pub seen: Seen,
+    pub seen: Origin,
     pub note: String,
 }
 
@@ -25,10 +25,10 @@ pub fn test_sets(data: &Dataset) -> Vec<TestSet> {
             Split::Train | Split::Val => continue,
             Split::Test => {
                 let note = planted.as_ref().map(|f| format!("with the {:?} trace", f.kind).to_lowercase());
-                (data.seen().to_string(), Seen::Seen, note.unwrap_or_default())
+                (data.seen().to_string(), Origin::Seen, note.unwrap_or_default())
             }
-            Split::SeenClean => (data.seen().to_string(), Seen::Seen, "without the trace".into()),
-            Split::Unseen(k) => (data.unseen()[k].to_string(), Seen::Unseen, String::new()),
+            Split::SeenClean => (data.seen().to_string(), Origin::Seen, "without the trace".into()),
+            Split::Unseen(k) => (data.unseen()[k].to_string(), Origin::Unseen, String::new()),
         };
         sets.push(TestSet { split, name, seen, note });
     }
@@ -161,7 +161,7 @@ pub fn evaluate(
 
 fn heading(set: &TestSet) -> String {
     let note = if set.note.is_empty() { String::new() } else { format!(" ({})", set.note) };
-    format!("{}: {}{note}", if set.seen == Seen::Seen { "Seen" } else { "Unseen" }, set.name)
+    format!("{}: {}{note}", if set.seen == Origin::Seen { "Seen" } else { "Unseen" }, set.name)
 }
 
 /// The first fakes of a set and, on the seen one, a true picture too.
