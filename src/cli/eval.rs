@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
 use crate::models::lae::Lae;
-use crate::report::terminal::print;
+use crate::report::terminal::{print, say};
 use crate::report::{ReportData, table};
 use crate::train::checkpoint::{self, What};
 use crate::train::evaluate::evaluate;
@@ -40,7 +40,7 @@ impl EvalArgs {
             config.data.dir = Some(dir.clone());
             config.data.photos = None;
         }
-        let data = Dataset::open(&config.data, config.size, config.seed)?;
+        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
         let mut before = ParamStore::new(config.seed);
         let lae = Lae::build(&mut before, &config.lae, config.size)?;
         let mut after = before.clone();

@@ -152,7 +152,7 @@ impl Run {
     fn build(config: &TrainConfig, device: &Device) -> Result<(Dataset, ParamStore, Networks)> {
         let mut store = ParamStore::new(config.seed);
         let mut nets = Networks::build(&mut store, config, device)?;
-        let data = Dataset::open(&config.data, config.size, config.seed)?;
+        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
         check_against_data(config, &data)?;
         if config.comp.weights.is_none() && config.comp.calibrate && nets.vgg.is_some() {
             let indices: Vec<u32> = (0..data.len(Split::Val).min(8) as u32).collect();
