@@ -15,8 +15,9 @@ use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
-use lae_engine::device::{Device, Precision, kernels as built, profile};
+use lae_engine::device::{Device, Precision, kernels as built};
 use lae_engine::ops::{Case, Fill, OPS, dot::dot};
+use lae_engine::profile;
 use lae_engine::ptx::roofline::GPUS;
 
 fn fill(kind: Fill, s: Shape, index: u64, out: &mut [f32]) {

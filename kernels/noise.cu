@@ -3,7 +3,7 @@
 // shapes    x, y any shape, as `count` values   step 1, a whole number
 // grid      x: 1024 values per block                                    256 threads, 4 values each: one draw of the generator
 // memory    x read once, y written once
-// numerics  the host's bits: +, ×, ÷, √ in IEEE arithmetic, no fused multiply-add (src/core/rng.rs has the formulas)
+// numerics  the host's bits: +, ×, ÷, √ in IEEE arithmetic, no fused multiply-add (src/rng.rs has the formulas)
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "lae.cuh"
 

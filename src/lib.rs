@@ -14,8 +14,10 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod profile;
 pub mod ptx;
 pub mod report;
+pub mod rng;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lae_engine::cli::kernels::network_cases;
-use lae_engine::device::profile::{Row, profile};
 use lae_engine::device::{Precision, kernels};
+use lae_engine::profile::{Row, profile};
 use lae_engine::ptx::roofline;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
 use lae_engine::report::data::{duration, thousands};
 use lae_engine::report::{
-    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, Picture, ReportData, Rgb, Series, Split,
+    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, Origin, Picture, ReportData, Rgb, Series,
     html, table,
 };
 
@@ -54,7 +54,7 @@ fn maps(masks: &[Vec<bool>], strength: f32) -> LocalisationSet {
     LocalisationSet::of(&all).unwrap()
 }
 
-fn localisation(split: Split, method: &str, central: bool, strengths: (f32, f32)) -> LocalisationRow {
+fn localisation(split: Origin, method: &str, central: bool, strengths: (f32, f32)) -> LocalisationRow {
     let mut constant = ConstantMap::new();
     masks(200, central, 900).iter().for_each(|m| constant.add(m).unwrap());
     let constant = RankedMap::new(&constant.map().unwrap()).unwrap();
@@ -104,7 +104,7 @@ fn report() -> ReportData {
     let row = |split, method: &str, a, b, index| {
         DetectionRow::new(split, method, Some(&scored(a, index)), Some(&scored(b, index + 100)), &HOW).unwrap()
     };
-    let mut unseen = row(Split::Unseen, "patchmatch", 0.005, 0.06, 2);
+    let mut unseen = row(Origin::Unseen, "patchmatch", 0.005, 0.06, 2);
     unseen.note = "exemplar fill".into();
     ReportData {
         title: "TEST DATA: not a result of any model".into(),
@@ -125,14 +125,14 @@ fn report() -> ReportData {
             KeyValue::new("Splits", "by photograph: 40 / 8 / 12"),
         ],
         detection: vec![
-            row(Split::Seen, "telea", 0.22, 0.22, 1),
+            row(Origin::Seen, "telea", 0.22, 0.22, 1),
             unseen,
-            row(Split::Unseen, "poisson <clone> & co", -0.003, 0.004, 3),
+            row(Origin::Unseen, "poisson <clone> & co", -0.003, 0.004, 3),
         ],
         localisation: vec![
-            localisation(Split::Seen, "telea", false, (0.1, 1.0)),
-            localisation(Split::Unseen, "patchmatch", false, (0.05, 0.12)),
-            localisation(Split::Unseen, "central holes", true, (0.1, 1.0)),
+            localisation(Origin::Seen, "telea", false, (0.1, 1.0)),
+            localisation(Origin::Unseen, "patchmatch", false, (0.05, 0.12)),
+            localisation(Origin::Unseen, "central holes", true, (0.1, 1.0)),
         ],
         galleries: vec![
             Gallery {

@@ -10,7 +10,7 @@ use crate::detectors;
 use crate::device::Device;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
-use crate::report::terminal::print;
+use crate::report::terminal::{print, say};
 use crate::report::{ReportData, table};
 use crate::train::detector::Purpose;
 use crate::train::evaluate::evaluate;
@@ -41,7 +41,7 @@ impl EvalArgs {
             config.data.dir = Some(dir.clone());
             config.data.photos = None;
         }
-        let data = Dataset::open(&config.data, config.size, config.seed)?;
+        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
         let mut store = ParamStore::new(config.seed);
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let stages = detector.stages();

@@ -5,9 +5,9 @@ use clap::Args;
 
 use super::DataArgs;
 use crate::data::dataset::Dataset;
-use crate::data::forge::export;
+use crate::data::export::export;
 use crate::error::{Error, Result};
-use crate::report::terminal::{Progress, print};
+use crate::report::terminal::{Progress, print, say};
 use crate::train::resolve;
 
 #[derive(Args)]
@@ -45,7 +45,7 @@ impl ForgeArgs {
         set.push(format!("data.test_count={quarter}"));
         set.extend(self.set);
         let config = resolve::shared("small", &set)?;
-        let data = Dataset::open(&config.data, config.size, config.seed)?;
+        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
         let progress: Mutex<Option<Progress>> = Mutex::new(None);
         let written = export(&data, &self.out, |_, total| {
             let mut bar = progress.lock().unwrap_or_else(|p| p.into_inner());

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::core::file::write_whole;
 use crate::detectors;
-use crate::device::profile::{self, Row};
 use crate::device::{Precision, kernels};
 use crate::error::{Error, Result};
 use crate::ops::Case;
+use crate::profile::{self, Row};
 use crate::ptx::roofline::{self, GPUS};
 use crate::report::table::{Align, Table};
 use crate::report::terminal::print;

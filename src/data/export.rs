@@ -1,7 +1,7 @@
 //! `lae-engine forge`: writes a data set as a folder that other tools (and [`Folder`](super::folder::Folder)) can read.
 //!
 //! All pictures are PNG, genuine and forged alike, so that the format tells nothing. Beside the layout of [`super::folder`] there
-//! are `manifest.jsonl` (one [`Entry`] a line) and `provenance.json` ([`super::dataset::Provenance`]). Fresh training data are
+//! are `manifest.jsonl` (one [`Entry`] a line) and `provenance.json` ([`super::provenance::Provenance`]). Fresh training data are
 //! written as of epoch 0. Where a trace is planted, the seen forger's fakes without it are `unseen/<seen>-clean/`.
 
 use std::fs;
@@ -9,8 +9,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::dataset::{Dataset, Split};
+use super::dataset::Dataset;
 use super::folder::Entry;
+use super::sample::Split;
 use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 
@@ -90,7 +91,7 @@ fn folder_of(dataset: &Dataset, split: Split) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::dataset::DataConfig;
+    use crate::data::config::DataConfig;
     use crate::data::fingerprint::Fingerprint;
 
     #[test]

@@ -4,13 +4,12 @@
 //! of one forging pipeline instead of the forged region. Real pipelines leave such traces (transposed convolutions a checkerboard,
 //! re-encoding a block grid, warping a resampling pattern). Here the trace is a switch with an amplitude and a rate, so that the
 //! question can be asked under control: with it a superficial detector succeeds on the seen fakes and fails on the unseen ones
-//! (and on the seen forger's own fakes without the trace: [`Split::SeenClean`](super::dataset::Split::SeenClean)). Every report
+//! (and on the seen forger's own fakes without the trace: [`Split::SeenClean`](super::sample::Split::SeenClean)). Every report
 //! that comes from such data names it.
 
 use serde::{Deserialize, Serialize};
 
-use super::forge::to_u8;
-use super::picture::Picture;
+use super::picture::{Picture, to_u8};
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
 

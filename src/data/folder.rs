@@ -16,9 +16,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{Sample, Split};
 use super::picture::{Mask, Picture};
-use super::source::{Skipped, picture_files};
+use super::pictures::Pictures;
+use super::provenance::{MethodRecord, Provenance};
+use super::sample::{Sample, Split};
+use super::source::{Skipped, Tell, picture_files};
 use crate::error::{Error, Result};
 
 /// Headers of so many files of a class are read when the folder is opened; the rest are only looked at when they are used.
@@ -40,13 +42,14 @@ pub struct Entry {
     pub fingerprinted: bool,
 }
 
+/// A picture file, its mask file, its line of the manifest.
 struct Item {
     path: PathBuf,
     mask: Option<PathBuf>,
     entry: Option<Entry>,
 }
 
-/// The pictures of one folder.
+/// The pictures of one class folder: genuine or forged.
 struct Class {
     items: Vec<Item>,
     /// Files found, readable or not.
@@ -55,8 +58,9 @@ struct Class {
     dir: PathBuf,
 }
 
+/// Both classes of one split.
 struct Part {
-    /// None: an unseen method that shares the test's.
+    /// None: an unseen method without genuine pictures of its own, which is tested on those of the test split.
     real: Option<Class>,
     fake: Class,
     method: Arc<str>,
@@ -64,16 +68,20 @@ struct Part {
 
 /// An opened data folder.
 pub struct Folder {
-    pub root: PathBuf,
+    root: PathBuf,
+    /// S: pictures and masks are resized to S × S.
+    size: usize,
     /// What a reader must know: missing masks, format leaks.
-    pub notices: Vec<String>,
+    notices: Vec<String>,
+    /// Train, val and test.
     seen: [Part; 3],
     unseen: Vec<Part>,
 }
 
 impl Folder {
-    /// Lists the folder, pairs the masks, reads headers. Prints a line for each file that is skipped.
-    pub fn open(root: &Path) -> Result<Folder> {
+    /// Lists the folder, pairs the masks, reads headers. Pictures are handed out as `size` × `size`. `tell` hears of each file that is
+    /// passed over.
+    pub fn open(root: &Path, size: usize, tell: Tell) -> Result<Folder> {
         if !root.is_dir() {
             return Err(Error::data(root, "no such folder; data.dir wants DIR/{train,val,test}/{real,fake,mask}/"));
         }
@@ -81,12 +89,12 @@ impl Folder {
         let mut notices = Vec::new();
         let mut part = |dir: &Path, name: &str, needs_real: bool| -> Result<Part> {
             let real = dir.join("real");
-            let real = if needs_real || real.is_dir() { Some(Class::open(root, &real, None, &manifest)?) } else { None };
+            let real = if needs_real || real.is_dir() { Some(Class::open(root, &real, None, &manifest, tell)?) } else { None };
             let masks = Some(dir.join("mask")).filter(|m| m.is_dir());
             if masks.is_none() {
                 notices.push(format!("{} has no mask folder: its fakes are used without masks", dir.display()));
             }
-            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest)?;
+            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest, tell)?;
             let mut methods = fake.items.iter().map(|i| i.entry.as_ref().map(|e| e.method.as_str()));
             let first = methods.next().flatten();
             let method = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or(name).into();
@@ -113,7 +121,7 @@ impl Folder {
                 unseen.push(opened);
             }
         }
-        let mut folder = Folder { root: root.to_path_buf(), notices, seen, unseen };
+        let mut folder = Folder { root: root.to_path_buf(), size, notices, seen, unseen };
         folder.notices.extend(folder.format_leaks());
         Ok(folder)
     }
@@ -134,51 +142,22 @@ impl Folder {
     }
 
     /// Genuine and forged pictures of a split. Genuine ones come first in its numbering, each class in the order of its names.
-    pub fn counts(&self, split: Split) -> (usize, usize) {
+    fn counts(&self, split: Split) -> (usize, usize) {
         self.part(split).map_or((0, 0), |p| (self.real(p).len(), p.fake.items.len()))
     }
 
-    fn item(&self, split: Split, i: usize) -> Option<&Item> {
-        let part = self.part(split)?;
+    fn item(&self, split: Split, i: u32) -> Option<&Item> {
+        let (part, i) = (self.part(split)?, i as usize);
         let real = self.real(part);
         real.get(i).or_else(|| part.fake.items.get(i - real.len()))
-    }
-
-    pub fn is_fake(&self, split: Split, i: usize) -> bool {
-        i >= self.counts(split).0
-    }
-
-    /// A fake that comes with a mask.
-    pub fn has_mask(&self, split: Split, i: usize) -> bool {
-        self.is_fake(split, i) && self.item(split, i).is_some_and(|item| item.mask.is_some())
-    }
-
-    /// The photograph of a picture, if a manifest tells.
-    pub fn group(&self, split: Split, i: usize) -> Option<u32> {
-        self.item(split, i)?.entry.as_ref()?.group
-    }
-
-    /// Name of the seen method: what the manifest says of the training fakes if they agree, else "fake".
-    pub fn seen(&self) -> &str {
-        &self.seen[0].method
-    }
-
-    /// Names of the folders below `unseen`, sorted.
-    pub fn unseen(&self) -> Vec<&str> {
-        self.unseen.iter().map(|p| p.method.as_ref()).collect()
     }
 
     fn classes(&self) -> impl Iterator<Item = &Class> {
         self.seen.iter().chain(&self.unseen).flat_map(|p| p.real.iter().chain([&p.fake]))
     }
 
-    /// Unreadable files so far.
-    pub fn skipped(&self) -> usize {
-        self.classes().map(|c| c.skipped.count()).sum()
-    }
-
     /// Files by folder (relative) and format: (folder, format, files).
-    pub fn formats(&self) -> Vec<(String, String, usize)> {
+    fn formats(&self) -> Vec<(String, String, usize)> {
         let mut rows = Vec::new();
         for class in self.classes() {
             let dir = slashes(class.dir.strip_prefix(&self.root).unwrap_or(&class.dir));
@@ -216,10 +195,41 @@ impl Folder {
         }
         leaks
     }
+}
+
+impl Pictures for Folder {
+    /// What the manifest says of the training fakes if all of them agree, else "fake".
+    fn seen(&self) -> &str {
+        &self.seen[0].method
+    }
+
+    /// Names of the folders below `unseen`, sorted.
+    fn unseen(&self) -> Vec<&str> {
+        self.unseen.iter().map(|p| p.method.as_ref()).collect()
+    }
+
+    fn len(&self, split: Split) -> usize {
+        let (real, fake) = self.counts(split);
+        real + fake
+    }
+
+    fn is_fake(&self, split: Split, i: u32) -> bool {
+        i as usize >= self.counts(split).0
+    }
+
+    fn has_mask(&self, split: Split, i: u32) -> bool {
+        self.is_fake(split, i) && self.item(split, i).is_some_and(|item| item.mask.is_some())
+    }
+
+    /// The photograph that the manifest names.
+    fn group(&self, split: Split, i: u32) -> Option<u32> {
+        self.item(split, i)?.entry.as_ref()?.group
+    }
 
     /// Reads a picture (and its mask). Where it turns out unreadable, the next readable one of its class takes its place, always
     /// the same; an error once more than half of the class is unreadable.
-    pub fn load(&self, split: Split, i: usize, size: usize) -> Result<Sample> {
+    fn sample(&self, split: Split, i: u32, _epoch: u32) -> Result<Sample> {
+        let i = i as usize;
         let missing = || Error::data(&self.root, format!("no picture {i} in {split:?}"));
         let part = self.part(split).ok_or_else(missing)?;
         let reals = self.real(part).len();
@@ -228,7 +238,7 @@ impl Folder {
         let start = if fake { i - reals } else { i };
         for step in 0..class.items.len() {
             let item = &class.items[(start + step) % class.items.len()];
-            match item.load(size) {
+            match item.load(self.size) {
                 Ok((picture, mask)) => {
                     let entry = item.entry.as_ref();
                     return Ok(Sample {
@@ -248,6 +258,16 @@ impl Folder {
             }
         }
         Err(missing())
+    }
+
+    fn describe(&self, record: &mut Provenance) {
+        let method = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
+        record.source = format!("folder {}", self.root.display());
+        record.skipped_files = self.classes().map(|c| c.skipped.count()).sum();
+        record.methods.push(method(self.seen(), "seen"));
+        record.methods.extend(self.unseen().iter().map(|name| method(name, "unseen")));
+        record.formats = self.formats();
+        record.notices.extend(self.notices.iter().cloned());
     }
 }
 
@@ -269,7 +289,7 @@ impl Item {
 
 impl Class {
     /// Lists a folder of pictures, pairs each with a mask if there is a mask folder, and drops what is unreadable.
-    fn open(root: &Path, dir: &Path, masks: Option<&Path>, manifest: &HashMap<String, Entry>) -> Result<Class> {
+    fn open(root: &Path, dir: &Path, masks: Option<&Path>, manifest: &HashMap<String, Entry>, tell: Tell) -> Result<Class> {
         if !dir.is_dir() {
             return Err(Error::data(
                 dir,
@@ -318,7 +338,7 @@ impl Class {
         if found == 0 {
             return Err(Error::data(dir, "no pictures in this folder; put png, jpeg, webp, bmp, tiff, gif or pnm files here"));
         }
-        let mut class = Class { items, found, skipped: Skipped::default(), dir: dir.to_path_buf() };
+        let mut class = Class { items, found, skipped: Skipped::new(tell), dir: dir.to_path_buf() };
         class.probe()?;
         Ok(class)
     }
@@ -476,6 +496,20 @@ mod tests {
         assert!(record.notices.is_empty() && record.formats.contains(&("test/real".into(), "png".into(), 3)), "{record:?}");
         let order = data.epoch_order(Split::Train, 0, 2);
         assert!(order.chunks(2).all(|b| data.is_fake(Split::Train, b[0]) != data.is_fake(Split::Train, b[1])));
+    }
+
+    /// Pictures of 48 × 40 pixels, whose masks cover the left 20 columns, handed out with sides that are no power of two.
+    #[test]
+    fn pictures_and_masks_of_any_side() {
+        let dir = sound("png", "jpg");
+        for side in [5, 75, 227] {
+            let data = Dataset::open(&DataConfig { dir: Some(dir.path().into()), ..DataConfig::default() }, side, 0).unwrap();
+            let s = data.sample(Split::Unseen(0), 4, 0).unwrap();
+            let mask = s.mask.unwrap();
+            assert_eq!((s.picture.w, s.picture.h, mask.w, mask.h), (side, side, side, side));
+            let rim = (side as f64 * 20.0 / 48.0).round() as usize;
+            assert_eq!(mask, Mask::from_fn(side, side, |x, _| x < rim), "side {side}");
+        }
     }
 
     #[test]

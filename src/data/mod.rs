@@ -5,15 +5,22 @@
 //! trace of [`fingerprint`], if one was asked for).
 
 pub mod cache;
+pub mod config;
 pub mod dataset;
 pub mod export;
 pub mod fingerprint;
 pub mod folder;
 pub mod forge;
 pub mod hole;
+pub mod made;
 pub mod picture;
+pub mod pictures;
 pub mod procedural;
+pub mod provenance;
+pub mod sample;
 pub mod source;
 
-pub use dataset::{Batch, DataConfig, Dataset, Sample, Split};
+pub use config::DataConfig;
+pub use dataset::Dataset;
 pub use picture::{Mask, Picture};
+pub use sample::{Batch, Sample, Split};

@@ -261,6 +261,11 @@ impl Mask {
     }
 }
 
+/// Rounds to 8 bits, halves up.
+pub(super) fn to_u8(x: f32) -> u8 {
+    (x + 0.5).clamp(0.0, 255.0) as u8 // NaN would become 0; no caller makes one
+}
+
 fn encode(data: &[u8], w: usize, h: usize, color: image::ExtendedColorType, format: ImageFormat) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     image::write_buffer_with_format(&mut bytes, data, w as u32, h as u32, color, format)

@@ -8,8 +8,7 @@
 
 use std::sync::LazyLock;
 
-use super::forge::to_u8;
-use super::picture::Picture;
+use super::picture::{Picture, to_u8};
 use crate::core::rng::{Rng, stream};
 
 /// Side of the texture tiles, pixels; a power of two, so that they wrap with a mask.
@@ -354,8 +353,22 @@ mod tests {
         assert_ne!(a, photograph(1, 3, 64));
         assert_ne!(a, photograph(2, 2, 64));
         assert_eq!((a.w, a.h), (64, 64));
-        for side in [1, 2, 3, 7] {
+        for side in [1, 2, 3, 7, 75, 227] {
             assert_eq!(photograph(0, 0, side).w, side);
+        }
+    }
+
+    /// A scene of one colour comes back from the mosaic as that colour, at the border too and at any side: the border mirrors with the
+    /// parity of the mosaic.
+    #[test]
+    fn demosaicing_keeps_a_flat_colour_at_any_side() {
+        let colour = [0.2f32, 0.5, 0.8];
+        for side in [3, 4, 7, 75, 227] {
+            let mosaic: Vec<f32> = (0..side * side).map(|p| colour[(p % side & 1) + (p / side & 1)]).collect();
+            for (p, found) in demosaic(&mosaic, side).into_iter().enumerate() {
+                let near = found.iter().zip(&colour).all(|(f, c)| (f - c).abs() < 1e-6);
+                assert!(near, "side {side}, ({}, {}): {found:?}", p % side, p / side);
+            }
         }
     }
 

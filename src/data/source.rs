@@ -12,7 +12,6 @@ use super::picture::{Picture, is_picture_name};
 use super::procedural;
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
-use crate::report::terminal::say;
 
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
@@ -25,20 +24,32 @@ enum Kind {
     Procedural { seed: u64, count: usize, side: usize },
 }
 
-/// Files that could not be used: each is printed once, and counted.
-#[derive(Default)]
-pub struct Skipped(Mutex<HashSet<PathBuf>>);
+/// Takes one line of text for the user, from any thread.
+pub type Tell = fn(&str);
+
+/// Files that could not be used: the user is told of each once, and all are counted.
+pub struct Skipped {
+    tell: Tell,
+    files: Mutex<HashSet<PathBuf>>,
+}
 
 impl Skipped {
-    /// Prints the error unless its file was reported before.
+    /// No file yet.
+    pub fn new(tell: Tell) -> Skipped {
+        Skipped { tell, files: Mutex::default() }
+    }
+
+    /// Tells of the error unless its file was reported before.
     pub fn report(&self, file: &Path, error: &Error) {
-        let new = self.0.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
+        let new = self.files.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
         if new {
-            say(&format!("skipped   {error}"));
+            (self.tell)(&format!("skipped   {error}"));
         }
     }
+
+    /// Files reported so far.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(|p| p.into_inner()).len()
+        self.files.lock().unwrap_or_else(|p| p.into_inner()).len()
     }
 }
 
@@ -73,15 +84,15 @@ impl Source {
         Source { kind: Kind::Procedural { seed, count, side }, cache: Cache::new(cache_bytes) }
     }
 
-    /// A folder of photographs, searched recursively. Only headers are read here; what is unreadable is skipped, printed and
-    /// counted, and none readable is an error. Photographs are kept with a short side of at most `keep` pixels, since a crop is
+    /// A folder of photographs, searched recursively. Only headers are read here; an unreadable file is skipped, told to
+    /// `tell` and counted; a folder without a readable one is an error. Photographs are kept with a short side of at most `keep` pixels, since a crop is
     /// never larger than that; those with a short side below `size` are counted.
-    pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize) -> Result<Source> {
+    pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize, tell: Tell) -> Result<Source> {
         if !dir.is_dir() {
             return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
         }
         let found = picture_files(dir)?;
-        let skipped = Skipped::default();
+        let skipped = Skipped::new(tell);
         let probed: Vec<Result<(usize, usize)>> = found.par_iter().map(Picture::probe).collect();
         let mut files = Vec::new();
         let mut small = 0;
@@ -228,7 +239,7 @@ mod tests {
         // A sound header with half of its data: found when it is read.
         let bytes = procedural::photograph(1, 9, 40).to_png().unwrap();
         fs::write(dir.path().join("aaa.png"), &bytes[..bytes.len() / 2]).unwrap();
-        let source = Source::photos(dir.path(), 41, 32, 1 << 20).unwrap();
+        let source = Source::photos(dir.path(), 41, 32, 1 << 20, |_| ()).unwrap();
         assert_eq!((source.len(), source.skipped()), (4, 1));
         assert_eq!(source.small(), 4);
         let ids: Vec<u32> = (0..4).collect();
@@ -237,7 +248,7 @@ mod tests {
 
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("broken.jpg"), b"x").unwrap();
-        let e = Source::photos(empty.path(), 32, 32, 0).err().unwrap().to_string();
+        let e = Source::photos(empty.path(), 32, 32, 0, |_| ()).err().unwrap().to_string();
         assert!(e.contains("no readable photograph") && e.contains("1 skipped"), "{e}");
     }
 }

@@ -12,7 +12,6 @@ pub mod emu;
 pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod probe;
-pub mod profile;
 pub mod tiles;
 
 use std::sync::Arc;
@@ -236,7 +235,7 @@ fn open_cuda(wanted: Option<usize>) -> Result<(Device, String), Missing> {
         probe::Probe::Ready { driver, gpus } => (driver, gpus),
         p => return Err(Missing { why: p.to_string(), remedy: p.remedy() }),
     };
-    let able = |g: &&probe::Gpu| g.arch >= probe::OLDEST_ARCH;
+    let able = |g: &&probe::Card| g.arch >= probe::OLDEST_ARCH;
     let gpu = match wanted {
         None => gpus.iter().find(able).expect("a driver that is ready shows one"),
         Some(n) => match gpus.get(n) {

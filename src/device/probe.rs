@@ -49,17 +49,19 @@ pub fn needed() -> Cuda {
     Cuda::that_reads(kernels::PTX_VERSION).max(OLDEST)
 }
 
+/// A GPU that the driver shows.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Gpu {
-    /// Its number among the visible ones.
+pub struct Card {
+    /// The card's number among the visible ones.
     pub ordinal: usize,
     pub name: String,
     /// 90 for compute capability 9.0.
     pub arch: u32,
+    /// Bytes.
     pub memory: u64,
 }
 
-impl fmt::Display for Gpu {
+impl fmt::Display for Card {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "cuda:{} {}, sm_{}, {:.1} GiB", self.ordinal, self.name, self.arch, self.memory as f64 / (1u64 << 30) as f64)
     }
@@ -85,11 +87,11 @@ pub enum Probe {
     },
     NoDevice,
     ArchUnsupported {
-        gpus: Vec<Gpu>,
+        gpus: Vec<Card>,
     },
     Ready {
         driver: Cuda,
-        gpus: Vec<Gpu>,
+        gpus: Vec<Card>,
     },
 }
 
@@ -111,7 +113,7 @@ impl fmt::Display for Probe {
                 write!(f, "no GPU for these kernels, which need sm_{OLDEST_ARCH} or newer: {}", seen.join(", "))
             }
             Probe::Ready { driver, gpus } => {
-                let gpus: Vec<String> = gpus.iter().map(Gpu::to_string).collect();
+                let gpus: Vec<String> = gpus.iter().map(Card::to_string).collect();
                 write!(f, "driver with CUDA {driver}; {}", gpus.join("; "))
             }
         }
@@ -273,7 +275,7 @@ unsafe fn call<F: Copy>(library: &Library, name: &str) -> F {
 
 /// # Safety
 /// The library is a driver that `cuInit` has started.
-unsafe fn describe(library: &Library, ordinal: i32) -> Result<Gpu, i32> {
+unsafe fn describe(library: &Library, ordinal: i32) -> Result<Card, i32> {
     /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`.
     const CAPABILITY: [i32; 2] = [75, 76];
     let done = |code| if code == 0 { Ok(()) } else { Err(code) };
@@ -294,7 +296,7 @@ unsafe fn describe(library: &Library, ordinal: i32) -> Result<Gpu, i32> {
         ))?;
     }
     let name = String::from_utf8_lossy(name.split(|b| *b == 0).next().unwrap_or_default()).into_owned();
-    Ok(Gpu { ordinal: ordinal as usize, name, arch: (10 * arch[0] + arch[1]) as u32, memory: memory as u64 })
+    Ok(Card { ordinal: ordinal as usize, name, arch: (10 * arch[0] + arch[1]) as u32, memory: memory as u64 })
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::heatmap::{self, Rgb};
-use super::html;
-use crate::core::file::write_whole;
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, LocalisationSet, Scored};
 
@@ -426,14 +424,6 @@ impl ReportData {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         serde_json::from_slice(&bytes).map_err(|e| Error::data(path, format!("not a report: {e}")))
-    }
-
-    /// Writes `report.json` and `report.html` into a folder that is there.
-    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let folder = folder.as_ref();
-        let json = folder.join("report.json");
-        write_whole(&json, &serde_json::to_vec(self).map_err(|e| Error::data(&json, e))?)?;
-        write_whole(folder.join("report.html"), html::render(self).as_bytes())
     }
 
     /// The outcome in sentences, from the tables: seen, each unseen method, what a later stage changed, whether the map is to be

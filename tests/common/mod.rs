@@ -26,7 +26,7 @@ pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
 /// Everything that one run of a case gives: outputs, then gradients of the wanted inputs.
 pub struct Ran {
     pub loss: f64,
-    /// (name, terms summed, values)
+    /// (name, values)
     pub outputs: Vec<(String, Vec<f64>)>,
     pub grads: Vec<(usize, Vec<f64>)>,
 }

@@ -5,10 +5,12 @@
 //! Σ (Δu)² over every five-point Laplacian that touches the hole, with the missing neighbours of border pixels left out: symmetric
 //! positive definite for any hole, also at the border of the picture. Smooth like the harmonic fill, but it overshoots.
 
+use super::cholesky;
+use super::forger::{Forger, check};
 use super::harmonic::neighbours;
-use super::{Forger, NONE, Unknowns, check, cholesky, to_u8};
+use super::unknowns::{NONE, Unknowns};
 use crate::core::rng::Rng;
-use crate::data::picture::{Mask, Picture};
+use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
 
 pub struct Biharmonic;

@@ -4,9 +4,11 @@
 //! inpainting). Five-point Laplacian; where the hole meets the border of the picture the missing neighbour is left out
 //! (du/dn = 0). Leaves very smooth, blurred holes that pass through every pixel of the rim.
 
-use super::{Forger, NONE, Unknowns, check, cholesky, to_u8};
+use super::cholesky;
+use super::forger::{Forger, check};
+use super::unknowns::{NONE, Unknowns};
 use crate::core::rng::Rng;
-use crate::data::picture::{Mask, Picture};
+use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
 
 pub struct Harmonic;

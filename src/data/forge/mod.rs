@@ -2,40 +2,27 @@
 //!
 //! All are hand-written from the papers that their files cite, work on 8-bit sRGB values as the common tools do, and round once at
 //! the end. A forgery therefore differs from the genuine picture only inside the mask.
+//!
+//! To add one: write `src/data/forge/NAME.rs` with a [`Forger`], and add its module, its re-export and its word in [`FORGERS`] here.
+//! The tests below run every forger of that list.
 
 mod biharmonic;
 mod cholesky;
+mod forger;
 mod harmonic;
 mod patchmatch;
 mod poisson;
 mod telea;
+mod unknowns;
 
 pub use biharmonic::Biharmonic;
+pub use forger::Forger;
 pub use harmonic::Harmonic;
 pub use patchmatch::PatchMatch;
 pub use poisson::Poisson;
 pub use telea::Telea;
 
-pub use super::export::export;
-
-use super::picture::{Mask, Picture};
-use crate::core::rng::Rng;
 use crate::error::{Error, Result};
-
-/// One way of forging.
-pub trait Forger: Sync {
-    /// Name in configs, folders and tables.
-    fn name(&self) -> &'static str;
-    /// The paper that it follows.
-    fn source(&self) -> &'static str;
-    /// Whether `fill` looks at the donor. Without it any picture may be passed, the picture itself for instance.
-    fn needs_donor(&self) -> bool {
-        false
-    }
-    /// The picture with its hole filled. `donor` has the picture's size. Pixels outside the hole are returned as they are. A hole
-    /// of another size, an empty hole, or one that leaves nothing known is an error.
-    fn fill(&self, picture: &Picture, hole: &Mask, donor: &Picture, rng: &mut Rng) -> Result<Picture>;
-}
 
 /// All forgers, the default seen one first.
 pub static FORGERS: [&dyn Forger; 5] = [&Telea, &Harmonic, &Biharmonic, &PatchMatch, &Poisson];
@@ -51,65 +38,12 @@ pub fn forger(key: &str, name: &str) -> Result<&'static dyn Forger> {
     })
 }
 
-/// The checks that every forger starts with.
-fn check(op: &'static str, picture: &Picture, hole: &Mask, donor: Option<&Picture>) -> Result<()> {
-    let fail = |why: String| Err(Error::Shape { op, at: "forge".into(), why });
-    let area = hole.area();
-    if (hole.w, hole.h) != (picture.w, picture.h) {
-        fail(format!("the hole is {} x {} pixels, the picture {} x {}; make them equal", hole.w, hole.h, picture.w, picture.h))
-    } else if let Some(d) = donor.filter(|d| (d.w, d.h) != (picture.w, picture.h)) {
-        fail(format!("the donor is {} x {} pixels, the picture {} x {}; make them equal", d.w, d.h, picture.w, picture.h))
-    } else if area == 0 {
-        fail("the hole is empty: there is nothing to forge; make it larger (data.hole, data.hole_share)".into())
-    } else if area == hole.on.len() {
-        fail("the hole covers the whole picture: nothing is known to fill it from; make it smaller (data.hole_share)".into())
-    } else {
-        Ok(())
-    }
-}
-
-/// Rounds to 8 bits, halves up.
-pub(super) fn to_u8(x: f32) -> u8 {
-    (x + 0.5).clamp(0.0, 255.0) as u8 // NaN would become 0; no forger makes one
-}
-
-/// The unknown pixels of a hole, numbered along the shorter side of their bounding box first, so that neighbours in the plane stay
-/// near each other in the numbering (a narrow band for the linear solver).
-struct Unknowns {
-    /// Pixel (y · w + x) of each unknown.
-    pixel: Vec<u32>,
-    /// Unknown of each pixel, or `NONE`.
-    number: Vec<u32>,
-}
-
-const NONE: u32 = u32::MAX;
-
-impl Unknowns {
-    fn of(hole: &Mask) -> Unknowns {
-        let bounds = |on: &dyn Fn(usize) -> bool, n: usize| {
-            let first = (0..n).find(|&i| on(i)).unwrap_or(0);
-            (0..n).rev().find(|&i| on(i)).unwrap_or(0) + 1 - first
-        };
-        let across = bounds(&|x| (0..hole.h).any(|y| hole.get(x, y)), hole.w);
-        let down = bounds(&|y| (0..hole.w).any(|x| hole.get(x, y)), hole.h);
-        let mut pixel: Vec<u32> = (0..hole.on.len() as u32).filter(|&i| hole.on[i as usize] != 0).collect();
-        if down < across {
-            let w = hole.w as u32;
-            pixel.sort_unstable_by_key(|&i| (i % w, i / w));
-        }
-        let mut number = vec![NONE; hole.on.len()];
-        for (n, &p) in pixel.iter().enumerate() {
-            number[p as usize] = n as u32;
-        }
-        Unknowns { pixel, number }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::rng::stream;
+    use crate::core::rng::{Rng, stream};
     use crate::data::hole::Hole;
+    use crate::data::picture::{Mask, Picture, to_u8};
 
     pub(super) fn scene(w: usize, h: usize, seed: u64) -> Picture {
         let mut rng = Rng::new(seed, stream("scene"), 0);
@@ -135,7 +69,7 @@ mod tests {
     #[test]
     fn the_outside_stays_and_the_inside_changes() {
         for f in FORGERS {
-            for (w, h) in [(48, 48), (40, 23), (17, 50)] {
+            for (w, h) in [(48, 48), (40, 23), (17, 50), (75, 75)] {
                 let (picture, donor) = (scene(w, h, 1), scene(w, h, 2));
                 for hole in [Hole::Central, Hole::Rect, Hole::Stroke] {
                     for i in 0..3 {

@@ -5,10 +5,10 @@
 //! coarse-to-fine iteration and the weights of the votes follow Y. Wexler, E. Shechtman, M. Irani, "Space-Time Completion of
 //! Video", PAMI 29(3), 2007, as Barnes et al. do. Leaves plausible texture, repeated from elsewhere, with faint seams.
 
+use super::forger::{Forger, check};
 use super::harmonic::membrane;
-use super::{Forger, check, to_u8};
 use crate::core::rng::Rng;
-use crate::data::picture::{Mask, Picture};
+use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
 
 pub struct PatchMatch;

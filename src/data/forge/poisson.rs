@@ -4,8 +4,8 @@
 //! inside the hole, u = picture around it. The donor is another crop, so that the forgery has the fine texture of a genuine
 //! photograph everywhere and only its content and its low frequencies are wrong: the hardest of the five to see.
 
+use super::forger::{Forger, check};
 use super::harmonic::{membrane, neighbours};
-use super::{Forger, check};
 use crate::core::rng::Rng;
 use crate::data::picture::{Mask, Picture};
 use crate::error::Result;

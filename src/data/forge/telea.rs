@@ -9,9 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{Forger, check, to_u8};
+use super::forger::{Forger, check};
 use crate::core::rng::Rng;
-use crate::data::picture::{Mask, Picture};
+use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
 
 /// Neighbourhood ε, pixels. 3 is the default of the common tools.

@@ -1,6 +1,6 @@
 //! The driver over cudarc, against a driver without a GPU that runs its work as late as is legal (tests/fake/libcuda.c). What it
 //! shows: arguments arrive as the kernel reads them, nothing depends on luck of timing, errors come back in words. What it cannot
-//! show, that a real GPU agrees, is the matter of tests/gpu.rs.
+//! show, that a real GPU agrees, is the matter of tests/real_gpu.rs.
 #![cfg(all(target_os = "linux", feature = "cuda"))]
 
 mod fake;

@@ -5,21 +5,21 @@
 
 use rayon::prelude::*;
 
-use super::emu::{Emulator, Launched, Options};
-use super::kernels::Kernel;
-use super::{Device, Precision};
 use crate::core::op::{Pass, Set};
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
-use crate::core::rng::{Rng, stream};
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
+use crate::device::emu::{Emulator, Launched, Options};
+use crate::device::kernels::Kernel;
+use crate::device::{Device, Precision};
 use crate::error::Result;
 use crate::ops::{Case, Fill, dot};
 use crate::ptx::Checks;
 use crate::ptx::counters::Counters;
 use crate::ptx::occupancy::Occupancy;
 use crate::ptx::roofline::{self, Gpu};
+use crate::rng::{Rng, stream};
 
 /// The launches of one kernel that one op makes in a step.
 pub struct Row {

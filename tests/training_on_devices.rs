@@ -83,7 +83,7 @@ impl Pair {
 
     /// The losses of one step, by the one formula, and the gradients that it left. Losses are continuous, gradients are not: one
     /// ReLU or one |z| whose argument is rounded to the other side of zero moves a whole row of them (1.5e-3 of their size was
-    /// seen), so they must agree to 1e-2; each kernel by itself meets the formula (`tests/kernels.rs`, `tests/network_launches.rs`).
+    /// seen), so they must agree to 1e-2; each kernel by itself meets the formula (`tests/op_kernels.rs`, `tests/network_launches.rs`).
     fn compare(&mut self, t: u64, losses: &[(&str, f64, f64)]) {
         // The longest sum is over a batch of pictures.
         let terms = (4 * 32 * 32 * 64) as f64;

@@ -1,4 +1,4 @@
-//! On a real GPU, where there is one: what `tests/kernels.rs` and `tests/network_launches.rs` ask of the PTX emulator.
+//! On a real GPU, where there is one: what `tests/op_kernels.rs` and `tests/network_launches.rs` ask of the PTX emulator.
 //!
 //! `kernels/OP/ROW` and `64 px/LAYER`, `128 px/…`, `256 px/…` run a row of the case tables, or an op of training with two pictures,
 //! once step by step, once recorded and once replayed, and ask:

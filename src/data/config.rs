@@ -1,0 +1,194 @@
+//! The `[data]` table of a config file: what the pictures are, how they are forged, how they are divided.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::Fingerprint;
+use super::forge::{FORGERS, Forger, forger};
+use super::hole::Hole;
+use crate::error::{Error, Result};
+
+/// How the photographs are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// Train, validation and test share no photograph. The honest default.
+    #[default]
+    Photo,
+    /// All three draw crops from all photographs: for a few photographs, where a split by photograph says little. Reports name it.
+    Crop,
+}
+
+/// The `[data]` table of a config file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Folder of photographs, searched recursively; forgeries are made here. With neither `photos` nor `dir` the built-in
+    /// painter is the source.
+    pub photos: Option<PathBuf>,
+    /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
+    pub dir: Option<PathBuf>,
+    /// Forger of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson.
+    pub seen: String,
+    /// Forgers that are only tested on. Empty: all the others.
+    pub unseen: Vec<String>,
+    /// Shape of the forged region: central (the paper), rect or stroke.
+    pub hole: Hole,
+    /// Least and most area of a random hole, as a share of the picture, in (0, 0.9].
+    pub hole_share: [f32; 2],
+    /// Training pictures are made anew every epoch (crop, flip, hole, forgery). `false` freezes them. Validation and test are
+    /// always frozen.
+    pub fresh: bool,
+    /// Divide by photograph or by crop.
+    pub split: SplitBy,
+    /// Share of the photographs that is kept for validation (split = "photo").
+    pub val_share: f32,
+    /// Share of the photographs that is kept for the tests (split = "photo").
+    pub test_share: f32,
+    /// Training pictures per epoch, half of them genuine.
+    pub train_count: usize,
+    /// Validation pictures, half genuine.
+    pub val_count: usize,
+    /// Test pictures, half genuine; each unseen test has as many.
+    pub test_count: usize,
+    /// Photographs that the built-in painter makes, all splits together. 0: as many as its half of `cache_mib` holds, 60 to 1200
+    /// (1200 at 64 pixels, 151 at 256); more are painted again each time that they are needed.
+    pub photographs: usize,
+    /// Side of a built-in photograph in units of the picture size.
+    pub photograph_scale: f32,
+    /// Least and most side of a crop window in units of the picture size; windows are limited to the photograph.
+    pub crop_scale: [f32; 2],
+    /// Mirror half of the crops.
+    pub flip: bool,
+    /// A genuine picture and the fake after it show the same crop. `false`: different crops.
+    pub paired: bool,
+    /// Trace planted on the seen forger's fakes: none, checkerboard, jpeg, resample or noise.
+    pub fingerprint: Fingerprint,
+    /// Its strength: grey levels of 255 (checkerboard 3, noise 2), JPEG quality (85) or factor (1.3). Unset: the value in brackets.
+    pub fingerprint_amplitude: Option<f32>,
+    /// Share of the seen fakes that carry it, 0..=1.
+    pub fingerprint_rate: f32,
+    /// Memory for photographs and for frozen samples, MiB (half each).
+    pub cache_mib: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> DataConfig {
+        DataConfig {
+            photos: None,
+            dir: None,
+            seen: "telea".into(),
+            unseen: Vec::new(),
+            hole: Hole::Rect,
+            hole_share: [0.06, 0.25],
+            fresh: true,
+            split: SplitBy::Photo,
+            val_share: 0.1,
+            test_share: 0.2,
+            train_count: 6400,
+            val_count: 512,
+            test_count: 1000,
+            photographs: 0,
+            photograph_scale: 3.0,
+            crop_scale: [1.0, 4.0],
+            flip: true,
+            paired: true,
+            fingerprint: Fingerprint::None,
+            fingerprint_amplitude: None,
+            fingerprint_rate: 1.0,
+            cache_mib: 512,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Refuses impossible values, naming the key.
+    pub fn check(&self) -> Result<()> {
+        let fail = |key: &str, why: String| Err(Error::config(format!("data.{key}"), why));
+        if self.photos.is_some() && self.dir.is_some() {
+            return fail("photos", "photos and dir exclude each other: give photographs to forge, or a ready data set".into());
+        }
+        for (key, n) in [("train_count", self.train_count), ("val_count", self.val_count), ("test_count", self.test_count)] {
+            if n < 2 || !n.is_multiple_of(2) || n > 100_000_000 {
+                return fail(
+                    key,
+                    format!("{n} pictures cannot be half genuine, half fake; use an even number from 2 to 100,000,000"),
+                );
+            }
+        }
+        let [lo, hi] = self.hole_share;
+        if !(lo > 0.0 && lo <= hi && hi <= 0.9) {
+            return fail("hole_share", format!("[{lo}, {hi}] is no range of area shares; use 0 < least <= most <= 0.9"));
+        }
+        let [lo, hi] = self.crop_scale;
+        if !(lo >= 0.1 && lo <= hi && hi <= 1000.0) {
+            return fail("crop_scale", format!("[{lo}, {hi}] is no range of window sizes; use 0.1 <= least <= most"));
+        }
+        if !(0.5..=16.0).contains(&self.photograph_scale) {
+            return fail("photograph_scale", format!("{} is out of range; use 0.5 to 16", self.photograph_scale));
+        }
+        for (key, share) in [("val_share", self.val_share), ("test_share", self.test_share)] {
+            if !(share > 0.0 && share < 1.0) {
+                return fail(key, format!("{share} is no share; use a number between 0 and 1"));
+            }
+        }
+        if self.val_share + self.test_share >= 1.0 {
+            return fail("test_share", "val_share and test_share together leave nothing to train on; make them smaller".into());
+        }
+        if !(0.0..=1.0).contains(&self.fingerprint_rate) {
+            return fail("fingerprint_rate", format!("{} is no share of fakes; use 0 to 1", self.fingerprint_rate));
+        }
+        if self.photographs > u32::MAX as usize {
+            return fail("photographs", format!("{} are too many; use at most {}", self.photographs, u32::MAX));
+        }
+        self.fingerprint.check("data.fingerprint_amplitude", self.amplitude())?;
+        if self.dir.is_some() && self.fingerprint != Fingerprint::None {
+            return fail(
+                "fingerprint",
+                "a trace can only be planted on fakes that are made here; use data.photos, or neither, instead of data.dir"
+                    .into(),
+            );
+        }
+        self.forgers().map(|_| ())
+    }
+
+    /// Strength of the fingerprint, the default of its kind where none is set.
+    pub fn amplitude(&self) -> f32 {
+        self.fingerprint_amplitude.unwrap_or(self.fingerprint.default_amplitude())
+    }
+
+    /// The seen forger and the unseen ones.
+    pub(super) fn forgers(&self) -> Result<(&'static dyn Forger, Vec<&'static dyn Forger>)> {
+        let seen = forger("data.seen", &self.seen)?;
+        if self.unseen.is_empty() {
+            return Ok((seen, FORGERS.into_iter().filter(|f| f.name() != seen.name()).collect()));
+        }
+        let mut unseen: Vec<&'static dyn Forger> = Vec::new();
+        for name in &self.unseen {
+            let f = forger("data.unseen", name)?;
+            if f.name() == seen.name() {
+                return Err(Error::config("data.unseen", format!("{name} is also data.seen; take it off one of them")));
+            }
+            if unseen.iter().all(|u| u.name() != f.name()) {
+                unseen.push(f);
+            }
+        }
+        Ok((seen, unseen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_survives_toml_and_refuses_unknown_keys() {
+        let c = DataConfig { hole: Hole::Stroke, fingerprint: Fingerprint::Jpeg, split: SplitBy::Crop, ..DataConfig::default() };
+        let text = toml::to_string(&c).unwrap();
+        assert!(text.contains("hole = \"stroke\"") && text.contains("split = \"crop\""), "{text}");
+        assert_eq!(toml::from_str::<DataConfig>(&text).unwrap(), c);
+        assert_eq!(toml::from_str::<DataConfig>("").unwrap(), DataConfig::default());
+        assert!(toml::from_str::<DataConfig>("sene = \"telea\"").unwrap_err().to_string().contains("sene"));
+    }
+}

@@ -1,0 +1,37 @@
+//! What a forger is, and the checks that all of them start with.
+
+use crate::core::rng::Rng;
+use crate::data::picture::{Mask, Picture};
+use crate::error::{Error, Result};
+
+/// One way of forging.
+pub trait Forger: Sync {
+    /// Name in configs, folders and tables.
+    fn name(&self) -> &'static str;
+    /// The paper that it follows.
+    fn source(&self) -> &'static str;
+    /// Whether `fill` looks at the donor. Without it any picture may be passed, the picture itself for instance.
+    fn needs_donor(&self) -> bool {
+        false
+    }
+    /// The picture with its hole filled. `donor` has the picture's size. Pixels outside the hole are returned as they are. A hole
+    /// of another size, an empty hole, or one that leaves nothing known is an error.
+    fn fill(&self, picture: &Picture, hole: &Mask, donor: &Picture, rng: &mut Rng) -> Result<Picture>;
+}
+
+/// Refuses a hole or a donor that [`Forger::fill`] cannot use. `op` is the forger's name and heads the error.
+pub(super) fn check(op: &'static str, picture: &Picture, hole: &Mask, donor: Option<&Picture>) -> Result<()> {
+    let fail = |why: String| Err(Error::Shape { op, at: "forge".into(), why });
+    let area = hole.area();
+    if (hole.w, hole.h) != (picture.w, picture.h) {
+        fail(format!("the hole is {} x {} pixels, the picture {} x {}; make them equal", hole.w, hole.h, picture.w, picture.h))
+    } else if let Some(d) = donor.filter(|d| (d.w, d.h) != (picture.w, picture.h)) {
+        fail(format!("the donor is {} x {} pixels, the picture {} x {}; make them equal", d.w, d.h, picture.w, picture.h))
+    } else if area == 0 {
+        fail("the hole is empty: there is nothing to forge; make it larger (data.hole, data.hole_share)".into())
+    } else if area == hole.on.len() {
+        fail("the hole covers the whole picture: nothing is known to fill it from; make it smaller (data.hole_share)".into())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! What every kind of data set answers: how many pictures a split has, the label of each, and the picture itself.
+//!
+//! A new kind (a video, an archive) implements [`Pictures`] in a file of its own, and [`Dataset::open`](super::Dataset::open) chooses
+//! it. Caching, batches and the order of an epoch are the same for all kinds and live in [`Dataset`](super::Dataset).
+
+use super::provenance::Provenance;
+use super::sample::{Sample, Split};
+use crate::error::Result;
+
+/// Random access to the labelled pictures of all splits. `split` may be one that the data set lacks: its length is 0.
+pub trait Pictures: Send + Sync {
+    /// Name of the method that is trained on; "fake" for a folder that does not tell.
+    fn seen(&self) -> &str;
+
+    /// Names of the methods that are only tested on, in the order of [`Split::Unseen`].
+    fn unseen(&self) -> Vec<&str>;
+
+    /// Pictures in a split; 0 where there is no such split.
+    fn len(&self, split: Split) -> usize;
+
+    /// The label, without making the picture.
+    fn is_fake(&self, split: Split, i: u32) -> bool;
+
+    /// Whether picture `i` is a fake whose mask is known, without making the picture.
+    fn has_mask(&self, split: Split, i: u32) -> bool;
+
+    /// The photograph of a picture that is the same in every epoch. None where the photograph is not known.
+    fn group(&self, split: Split, i: u32) -> Option<u32>;
+
+    /// Makes or reads picture `i < len(split)`. `epoch` matters only where [`Pictures::fresh`] is true.
+    fn sample(&self, split: Split, i: u32, epoch: u32) -> Result<Sample>;
+
+    /// Adds to the record of the data's origin what only this kind knows: source, methods, files passed over, notices.
+    fn describe(&self, record: &mut Provenance);
+
+    /// Whether the pictures of a split change with the epoch, so that remembering one would be of no use.
+    fn fresh(&self, _split: Split) -> bool {
+        false
+    }
+
+    /// The split under which picture `i` is remembered. Another than `split` where two splits share the picture.
+    fn home(&self, split: Split, _i: u32) -> Split {
+        split
+    }
+
+    /// Whether genuine picture `i` and fake `i + 1` show the same crop.
+    fn twins(&self) -> bool {
+        false
+    }
+}
