@@ -13,9 +13,10 @@ use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::Timed;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::data::dataset::Batch;
+use lae_engine::detectors;
 use lae_engine::device::Device;
-use lae_engine::train::config::TrainConfig;
-use lae_engine::train::step::{Networks, Stage1};
+use lae_engine::train::TrainConfig;
+use lae_engine::train::detector::{Entry, Purpose};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,19 +29,20 @@ fn main() {
     let (batch, steps) = (value("--batch", if test { 2 } else { 32 }), value("--steps", if test { 1 } else { 7 }));
     let mut set = vec![format!("size={size}"), format!("train.batch={batch}"), format!("lae.grid={}", size / 16)];
     set.extend(args.windows(2).filter(|w| w[0] == "--set").map(|w| w[1].clone()));
-    let config = TrainConfig::resolve("paper", None, &set).unwrap();
+    let (entry, config) = detectors::resolve(None, "paper", None, &set).unwrap();
     let device = args.windows(2).find(|w| w[0] == "--device").map_or("cpu", |w| &w[1]);
     let (device, why) = Device::choose(device).unwrap_or_else(|e| panic!("{e}"));
     println!("{why}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(value("--threads", 0)).build().unwrap();
     let flag = |name: &str| args.iter().any(|a| a == name);
-    pool.install(|| run(&config, &device, steps, flag("--profile"), flag("--layers")));
+    pool.install(|| run(entry, &config, &device, steps, flag("--profile"), flag("--layers")));
 }
 
-fn run(c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bool) {
+fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bool) {
+    let device = device.clone().with_precision(c.precision);
     let mut store = ParamStore::new(0);
-    let nets = Networks::build(&mut store, c, device).unwrap();
-    let mut stage = Stage1::new(c, &nets, &store).unwrap();
+    let detector = (entry.build)(c, &mut store, Purpose::Train).unwrap();
+    let mut step = detectors::step(&*detector, c, &store, 0, c.train.batch, &device).unwrap();
     let (n, each) = (c.train.batch, c.size * c.size * 3);
     let mut rng = Rng::new(0, stream("bench"), 0);
     let batch = Batch {
@@ -50,11 +52,14 @@ fn run(c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bo
         label_true: (0..n).map(|i| (i < n / 2) as u8 as f32).collect(),
         ..Batch::default()
     };
-    stage.run(&mut store, &batch, 1, 1e-3, 1e-3).unwrap();
+    step.feed_batch(&batch, &[], 1).unwrap();
+    step.run(&mut store, 1, 1.0).unwrap();
     let mut times: Vec<f64> = (0..steps)
         .map(|i| {
             let start = Instant::now();
-            stage.run(&mut store, &batch, i as u64 + 2, 1e-3, 1e-3).unwrap();
+            let t = i as u64 + 2;
+            step.feed_batch(&batch, &[], t).unwrap();
+            step.run(&mut store, t, 1.0).unwrap();
             start.elapsed().as_secs_f64()
         })
         .collect();
@@ -62,18 +67,17 @@ fn run(c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bo
     let median = times[times.len() / 2];
     println!(
         "lae-engine NHWC, {}; size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s ({} steps, plan {:.0} MiB)",
-        nets.device,
+        device,
         c.size,
         rayon::current_num_threads(),
         1e3 * median,
         n as f64 / median,
         steps,
-        stage.plan.bytes() as f64 / 1048576.0
+        step.plan.bytes() as f64 / 1048576.0
     );
     if by_op || by_layer {
-        stage.feed(&batch, steps as u64 + 2, 1e-3, 1e-3).unwrap();
         let mut rows: Vec<Timed> = Vec::new();
-        for r in stage.plan.run_timed(&mut store).unwrap() {
+        for r in step.plan.run_timed(&mut store).unwrap() {
             match rows.iter_mut().find(|o| (o.op, o.pass) == (r.op, r.pass) && (by_op || o.layer == r.layer)) {
                 Some(o) => o.seconds += r.seconds,
                 None => rows.push(r),

@@ -45,7 +45,7 @@ fn table_2() {
     assert_eq!(count(&store, "lae.encoder", Kind::Trained), 5_183_808);
     assert_eq!(count(&store, "lae.decoder", Kind::Trained), 1_224_555);
     let mut store = ParamStore::<f32>::new(0);
-    Lae::build(&mut store, &LaeConfig { enc_kernel: 3, ..c }, 256).unwrap();
+    Lae::build(&mut store, &LaeConfig { encoder_kernel: 3, ..c }, 256).unwrap();
     assert_eq!(count(&store, "lae.encoder", Kind::Trained), 3_978_240);
 }
 
@@ -167,7 +167,7 @@ fn a_run_with_loaded_weights_does_not_call_them_random() {
         let run = dir.path().join(format!("run{}", more.len()));
         let mut args = vec!["train", "--preset", "smoke", "--annotations", "0", "--set", "train.epochs=1", "--out"];
         args.push(run.to_str().unwrap());
-        args.extend(["--set", "comp.layer=conv1_2", "--set", "comp.width=1"]);
+        args.extend(["--set", "comparator.layer=conv1_2", "--set", "comparator.width=1"]);
         args.extend(more);
         let out =
             std::process::Command::new(env!("CARGO_BIN_EXE_lae-engine")).current_dir(dir.path()).args(&args).output().unwrap();
@@ -176,10 +176,10 @@ fn a_run_with_loaded_weights_does_not_call_them_random() {
         (said, std::fs::read(run.join("metrics.jsonl")).unwrap(), run)
     };
     let (random, by_random, _) = train(&[]);
-    let (loaded, by_loaded, run) = train(&["--set", "comp.weights=vgg.safetensors"]);
+    let (loaded, by_loaded, run) = train(&["--set", "comparator.weights=vgg.safetensors"]);
     assert!(random.contains("random weights") && !loaded.contains("random weights"), "{loaded}");
     assert_ne!(by_random, by_loaded, "the weights were not used");
     // The path is kept in full: the run can be gone on with from anywhere.
-    let config = lae_engine::train::TrainConfig::load(&run.join("config.toml")).unwrap();
-    assert!(config.comp.weights.unwrap().is_absolute());
+    let config = lae_engine::detectors::of_run(&run).unwrap().1;
+    assert!(config.own::<lae_engine::detectors::lae::config::LaeKeys>().comparator.weights.unwrap().is_absolute());
 }

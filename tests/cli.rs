@@ -65,7 +65,16 @@ fn data_set(dir: &Path) {
 
 fn train_on(data: &Path, run: &Path, more: &[&str]) -> Output {
     let mut args = vec!["train", "--preset", "smoke", "--data", path(data), "--out", path(run)];
-    args.extend(["--set", "train.epochs=1", "--set", "ft.epochs=1", "--set", "train.batch=8", "--set", "al.annotations=4"]);
+    args.extend([
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "stage2.epochs=1",
+        "--set",
+        "train.batch=8",
+        "--set",
+        "selection.annotations=4",
+    ]);
     args.extend(more);
     lae(&args)
 }
@@ -221,7 +230,7 @@ fn data_sets_that_cannot_be_used_are_refused_before_a_folder_is_made() {
             |d| (0..8).for_each(|i| fs::write(d.join(format!("train/real/{i}.png")), b"x").unwrap()),
             &["train/real", "8 of 12", "copy the folder again"],
         ),
-        ("no masks at all", |d| fs::remove_dir_all(d.join("train/mask")).unwrap(), &["al.annotations", "--annotations 0"]),
+        ("no masks at all", |d| fs::remove_dir_all(d.join("train/mask")).unwrap(), &["selection.annotations", "--annotations 0"]),
         (
             "a broken manifest",
             |d| fs::write(d.join("manifest.jsonl"), "{\n").unwrap(),
@@ -238,7 +247,7 @@ fn data_sets_that_cannot_be_used_are_refused_before_a_folder_is_made() {
     // Fewer fakes than annotations, fewer pictures than a batch.
     let data = dir.path().join("sound");
     data_set(&data);
-    refused(&train_on(&data, &run, &["--set", "al.annotations=13"]), &["al.annotations", "12 fakes"]);
+    refused(&train_on(&data, &run, &["--set", "selection.annotations=13"]), &["selection.annotations", "12 fakes"]);
     refused(&train_on(&data, &run, &["--set", "train.batch=26"]), &["train.batch", "24 pictures"]);
     assert!(!run.exists());
     // Contents are read when they are needed: masks that are all empty end the first step.
@@ -249,7 +258,7 @@ fn data_sets_that_cannot_be_used_are_refused_before_a_folder_is_made() {
     // Without masks and without stage 2 it works.
     let data = dir.path().join("sound");
     ["train", "val", "test", "unseen/glue"].iter().for_each(|p| fs::remove_dir_all(data.join(p).join("mask")).unwrap());
-    let out = train_on(&data, &run, &["--set", "al.annotations=0"]);
+    let out = train_on(&data, &run, &["--set", "selection.annotations=0"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
 }
 
@@ -261,7 +270,7 @@ fn keys_and_values_that_make_no_sense_are_refused() {
     let cases: Vec<(Vec<&str>, &[&str])> = vec![
         (set("trian.lr=1"), &["trian.lr", "train.lr"]),
         (set("learning_rate=1"), &["learning_rate", "--print-config"]),
-        (set("epochs=3"), &["epochs", "ft.epochs or linmodel.epochs or train.epochs"]),
+        (set("epochs=3"), &["epochs", "stage2.epochs or concept.epochs or train.epochs"]),
         (set("train=3"), &["train", "a table", "train.epochs"]),
         (set("size.x=3"), &["size", "not a table"]),
         (set("train.lr"), &["train.lr", "--set key=value"]),
@@ -283,20 +292,23 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (set("lae.width=0"), &["lae.width", "1 to"]),
         (set("lae.width=1000000"), &["lae.width", "1 to"]),
         (set("lae.latent=3"), &["lae.latent", "even"]),
-        (set("lae.enc_kernel=5"), &["lae.enc_kernel", "3 and 4"]),
-        (set("disc.width=0"), &["disc.width", "1 to"]),
-        (set("disc.arch=patchy"), &["disc.arch", "extended"]),
-        (set("comp.width=1e9"), &["comp.width", "up to 4"]),
-        (set("comp.input=100000"), &["comp.input", "1024"]),
-        (set("comp.layer=conv5_1"), &["comp.layer", "conv4_3"]),
-        (vec!["--set", "comp.weights=none.safetensors"], &["comp.width", "comp.width=1"]),
-        (vec!["--set", "comp.weights=none.safetensors", "--set", "comp.width=1"], &["none.safetensors", "check the path"]),
+        (set("lae.encoder_kernel=5"), &["lae.encoder_kernel", "3 and 4"]),
+        (set("discriminator.width=0"), &["discriminator.width", "1 to"]),
+        (set("discriminator.arch=patchy"), &["discriminator.arch", "extended"]),
+        (set("comparator.width=1e9"), &["comparator.width", "up to 4"]),
+        (set("comparator.input=100000"), &["comparator.input", "1024"]),
+        (set("comparator.layer=conv5_1"), &["comparator.layer", "conv4_3"]),
+        (vec!["--set", "comparator.weights=none.safetensors"], &["comparator.width", "comparator.width=1"]),
+        (
+            vec!["--set", "comparator.weights=none.safetensors", "--set", "comparator.width=1"],
+            &["none.safetensors", "check the path"],
+        ),
         (set("cam.norm=softmax"), &["cam.norm", "minmax"]),
         (set("cam.temperature=0"), &["cam.temperature"]),
-        (set("al.topk=0"), &["al.topk", "1 to 64"]),
-        (set("al.topk=65"), &["al.topk", "1 to 64"]),
-        (set("ft.batch_att=0"), &["ft.batch_att"]),
-        (set("ft.decay_epochs=0"), &["ft.decay_epochs"]),
+        (set("selection.topk=0"), &["selection.topk", "1 to 64"]),
+        (set("selection.topk=65"), &["selection.topk", "1 to 64"]),
+        (set("stage2.annotated_batch=0"), &["stage2.annotated_batch"]),
+        (set("stage2.decay_epochs=0"), &["stage2.decay_epochs"]),
         (set("eval.resamples=0"), &["eval.resamples"]),
         (set("data.train_count=3"), &["data.train_count", "even"]),
         (set("data.photographs=2"), &["data.photographs", "at least 3"]),
@@ -304,8 +316,8 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (set("data.hole_share=0.5"), &["data.hole_share", "default [0.06, 0.25]"]),
         (set("data.seen=teles"), &["data.seen", "telea"]),
         (set("data.unseen=[\"telea\"]"), &["data.unseen", "also data.seen"]),
-        (vec!["--annotations", "65"], &["al.annotations", "64 fakes"]),
-        (vec!["--select", "best"], &["al.mode", "active"]),
+        (vec!["--annotations", "65"], &["selection.annotations", "64 fakes"]),
+        (vec!["--select", "best"], &["selection.mode", "active"]),
         (vec!["--fingerprint", "jpeg", "--fingerprint-amplitude", "500"], &["fingerprint_amplitude", "1 to 100"]),
         (vec!["--fingerprint", "checkerboard", "--fingerprint-rate", "2"], &["fingerprint_rate", "0 to 1"]),
         (vec!["--hole", "round"], &["data.hole", "stroke"]),
@@ -342,7 +354,7 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         refused(&lae(&["train", "--preset", "smoke", "--out", path(&run), "--config", path(&file)]), &words);
     }
     // Losses that leave the numbers name the rate to lower.
-    for (setting, key) in [("train.lr=1e30", "train.lr"), ("ft.lr0=1e30", "ft.lr0"), ("linmodel.lr=1e300", "linmodel.lr")] {
+    for (setting, key) in [("train.lr=1e30", "train.lr"), ("stage2.lr=1e30", "stage2.lr"), ("concept.lr=1e300", "concept.lr")] {
         let run = dir.path().join(key);
         refused(&lae(&["train", "--preset", "smoke", "--out", path(&run), "--set", setting]), &["diverged", key]);
     }

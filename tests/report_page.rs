@@ -6,8 +6,8 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
 use lae_engine::report::data::{duration, thousands};
 use lae_engine::report::{
-    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, Origin, Picture, ReportData, Rgb, Series,
-    html, table,
+    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelKey, Origin, Picture, ReportData, Rgb,
+    Series, html, table,
 };
 
 const SIDE: usize = 64;
@@ -54,6 +54,11 @@ fn maps(masks: &[Vec<bool>], strength: f32) -> LocalisationSet {
     LocalisationSet::of(&all).unwrap()
 }
 
+/// A stage of the one model of these tests.
+fn stage(n: usize) -> ModelKey {
+    ModelKey::new("lae", format!("stage {n}"))
+}
+
 fn localisation(split: Origin, method: &str, central: bool, strengths: (f32, f32)) -> LocalisationRow {
     let mut constant = ConstantMap::new();
     masks(200, central, 900).iter().for_each(|m| constant.add(m).unwrap());
@@ -62,7 +67,7 @@ fn localisation(split: Origin, method: &str, central: bool, strengths: (f32, f32
     let pairs: Vec<(&[bool], _)> = test.iter().zip(0..).map(|(m, g)| (&m[..], Some(g))).collect();
     let baseline = LocalisationSet::of_constant(&constant, &pairs).unwrap();
     let (a, b) = (maps(&test, strengths.0), maps(&test, strengths.1));
-    LocalisationRow::new(split, method, Some(&a), Some(&b), Some(&baseline), &HOW).unwrap()
+    LocalisationRow::new(split, method, &[(stage(1), a), (stage(2), b)], Some(&baseline), &HOW).unwrap()
 }
 
 /// A picture of nothing: two colour ramps and some grain.
@@ -83,7 +88,7 @@ fn picture(index: u64) -> Rgb {
 fn item(name: &str, index: u64) -> GalleryItem {
     let (p, mask) = (picture(index), &masks(1, false, index)[0]);
     let (before, after) = (map(mask, 0.2, index), map(mask, 1.2, index));
-    GalleryItem::before_after(name, &p, Some(mask), Some((&before, 0.71)), Some((&after, 0.93))).unwrap()
+    GalleryItem::with_maps(name, &p, Some(mask), &[(&stage(1), before, 0.71), (&stage(2), after, 0.93)]).unwrap()
 }
 
 fn curve(name: &str, from: f64, to: f64, n: u64, index: u64) -> Series {
@@ -102,7 +107,8 @@ fn report() -> ReportData {
         ..Chart::default()
     };
     let row = |split, method: &str, a, b, index| {
-        DetectionRow::new(split, method, Some(&scored(a, index)), Some(&scored(b, index + 100)), &HOW).unwrap()
+        let scores = [(stage(1), scored(a, index)), (stage(2), scored(b, index + 100))];
+        DetectionRow::new(split, method, &scores, &HOW).unwrap()
     };
     let mut unseen = row(Origin::Unseen, "patchmatch", 0.005, 0.06, 2);
     unseen.note = "exemplar fill".into();
@@ -200,7 +206,7 @@ fn the_page_is_whole_and_stands_alone() {
         at(&format!("<section id=\"{id}\""));
     }
     // The table shows the figures that the data hold, with their intervals.
-    let d = data.detection[0].stage1.as_ref().unwrap();
+    let d = &data.detection[0].models[0].figures;
     at(&format!("<td>{}<small>{}</small></td>", d.auc.percent_value(), d.auc.percent_bounds()));
     at("<td>300<small>150 + 150</small></td>");
     at("5\u{202f}183\u{202f}808");
@@ -217,7 +223,7 @@ fn a_map_that_does_not_beat_the_constant_is_called_so() {
     let page = html::render(&data);
     assert!(page.contains("not better than a constant map"));
     let text = table::summary(&data);
-    assert!(text.contains("warning: Unseen fakes (patchmatch), after stage 2"), "{text}");
+    assert!(text.contains("warning: Unseen fakes (patchmatch), lae, stage 2"), "{text}");
 }
 
 #[test]
@@ -229,23 +235,44 @@ fn sentences_say_when_it_is_guessing() {
     assert!(s[3].contains("on telea, but not on patchmatch and central holes"), "{s:?}");
 }
 
+/// Nine methods stand in one table; a change is between stages of one method only, and sentences name theirs.
+#[test]
+fn a_table_holds_several_methods() {
+    let keys = ["suppress", "residual", "stats", "meso", "xception", "transfer", "a", "b"].map(|m| ModelKey::new(m, ""));
+    let mut scores: Vec<_> = keys.iter().cloned().zip((0..).map(|i| scored(0.2, i))).collect();
+    scores.extend([(stage(1), scored(0.1, 50)), (stage(2), scored(0.4, 150))]);
+    let row = DetectionRow::new(Origin::Seen, "telea", &scores, &HOW).unwrap();
+    let changes: Vec<&str> = row.models.iter().filter(|m| m.change.is_some()).map(|m| m.key.stage.as_str()).collect();
+    assert_eq!((row.models.len(), row.last_stages().count(), changes), (10, 9, vec!["stage 2"]));
+    let data = ReportData { detection: vec![row], ..ReportData::default() };
+    let (page, text) = (html::render(&data), table::summary(&data));
+    for key in keys.iter().map(ModelKey::label).chain(["lae, stage 1".into(), "lae, stage 2".into()]) {
+        assert!(page.contains(&format!(">{key}<")) && text.contains(&key), "{key} is missing");
+    }
+    let s = data.sentences();
+    assert!(s.len() == 9 && s[3].contains("verdicts of meso are right") && s[8].contains("of lae, stage 2"), "{s:?}");
+    // The rows come back from their JSON.
+    let again: ReportData = serde_json::from_str(&serde_json::to_string(&data).unwrap()).unwrap();
+    assert_eq!(again, data);
+}
+
 #[test]
 fn missing_parts_are_left_out() {
     let empty = html::render(&ReportData::default());
     assert!(empty.contains("no test figures yet") && !empty.contains("<table") && !empty.contains("<img"));
     let mut data = report();
     for row in &mut data.detection {
-        (row.stage2, row.change) = (None, None);
+        row.models.truncate(1);
     }
     for row in &mut data.localisation {
-        (row.stage2, row.change, row.constant) = (None, None, None);
-        row.stage1.as_mut().unwrap().gain = None;
+        row.models.truncate(1);
+        (row.models[0].gain, row.constant) = (None, None);
     }
     data.galleries.truncate(1);
-    data.galleries[0].items = vec![GalleryItem::before_after("x", &picture(1), None, None, None).unwrap()];
+    data.galleries[0].items = vec![GalleryItem::with_maps("x", &picture(1), None, &[]).unwrap()];
     let page = html::render(&data);
-    assert!(page.contains("no stage 2") && page.contains("no constant map to compare with"));
-    assert!(!page.contains(">change<") && !page.contains("after stage 2"));
+    assert!(page.contains("no constant map to compare with"));
+    assert!(!page.contains(">change<") && !page.contains("stage 2"));
     assert!(table::summary(&data).lines().count() > 6);
     // An older or hand-written report.json may lack any field.
     let few: ReportData = serde_json::from_str(r#"{"title": "t"}"#).unwrap();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use lae_engine::detectors;
 use lae_engine::device::Device;
-use lae_engine::train::TrainConfig;
 use lae_engine::train::run::Run;
 
 /// The cells of all tables of a page, without their headings.
@@ -29,28 +29,28 @@ const TINY: &[&str] = &[
     "lae.width=2",
     "lae.grid=4",
     "lae.latent=8",
-    "comp.layer=conv1_2",
-    "comp.width=0.05",
-    "disc.width=4",
+    "comparator.layer=conv1_2",
+    "comparator.width=0.05",
+    "discriminator.width=4",
     "train.epochs=1",
     "train.batch=4",
     "data.train_count=24",
     "data.val_count=4",
     "data.test_count=2",
     "data.photographs=8",
-    "linmodel.batch=8",
-    "linmodel.lr=0.1",
-    "al.annotations=4",
-    "al.topk=3",
-    "ft.epochs=1",
-    "ft.batch_att=2",
+    "concept.batch=8",
+    "concept.lr=0.1",
+    "selection.annotations=4",
+    "selection.topk=3",
+    "stage2.epochs=1",
+    "stage2.annotated_batch=2",
     "eval.resamples=2",
     "eval.gallery=0",
     // The paper's values where the smoke preset has its own.
     "lae.init=torch_default",
     "lae.init_decoder=dcgan",
-    "disc.lr=0.001",
-    "disc.beta1=0.9",
+    "discriminator.lr=0.001",
+    "discriminator.beta1=0.9",
     "data.hole=central",
 ];
 
@@ -59,8 +59,8 @@ fn outcome(settings: &[&str]) -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let set: Vec<String> = TINY.iter().chain(settings).map(|s| s.to_string()).collect();
-    let config = TrainConfig::resolve("smoke", None, &set).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
-    let mut r = Run::create(config, &run, String::new(), &Device::Cpu).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    let (entry, config) = detectors::resolve(None, "smoke", None, &set).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    let mut r = Run::create(entry, config, &run, String::new(), &Device::Cpu).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
     r.run().unwrap_or_else(|e| panic!("{settings:?}: {e}"));
     // Weights without their metadata, which hold the configuration.
     let weights = |f: &Path| {
@@ -77,7 +77,7 @@ fn outcome(settings: &[&str]) -> Vec<Vec<u8>> {
 #[test]
 fn every_documented_value_is_run_and_changes_something() {
     let page = include_str!("../docs/ambiguities.md");
-    let paper: HashMap<String, String> = TrainConfig::resolve("paper", None, &[]).unwrap().rows().into_iter().collect();
+    let paper: HashMap<String, String> = detectors::resolve(None, "paper", None, &[]).unwrap().1.rows().into_iter().collect();
     let mut unchanged: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
     let (mut keys, mut values) = (0, 0);
     for row in rows(page) {
@@ -107,7 +107,7 @@ fn every_documented_value_is_run_and_changes_something() {
 fn every_key_is_documented_with_its_default() {
     let table = rows(include_str!("../docs/configuration.md"));
     let documented: HashMap<String, &Vec<String>> = table.iter().map(|r| (code(&r[0])[0].clone(), r)).collect();
-    let paper = TrainConfig::resolve("paper", None, &[]).unwrap().rows();
+    let paper = detectors::resolve(None, "paper", None, &[]).unwrap().1.rows();
     assert!(paper.len() > 90);
     for (key, value) in &paper {
         let row = documented.get(key).unwrap_or_else(|| panic!("docs/configuration.md lacks {key}"));

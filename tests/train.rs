@@ -5,6 +5,9 @@ mod binary;
 use std::path::PathBuf;
 
 use binary::{bytes, lae, ok, path, same, train};
+use lae_engine::detectors;
+use lae_engine::device::Device;
+use lae_engine::train::run::Run;
 
 #[test]
 fn same_seed_same_bytes_at_any_thread_count() {
@@ -19,27 +22,29 @@ fn same_seed_same_bytes_at_any_thread_count() {
     assert_ne!(bytes(&a), bytes(&d), "another seed gives another run");
 }
 
-#[test]
-fn a_killed_run_resumes_to_the_same_bytes() {
-    use lae_engine::device::Device;
-    use lae_engine::train::TrainConfig;
-    use lae_engine::train::run::Run;
+/// Stopped after each of these steps, a run ends with the bytes of one that was not.
+fn stopped_and_resumed(detector: &str, steps: &[u64]) {
     let dir = tempfile::tempdir().unwrap();
     // Checkpoints after every step, so that a stop is met anywhere.
     let set = ["train.save_minutes=0.0".to_string()];
-    let config = TrainConfig::resolve("smoke", None, &set).unwrap();
+    let (entry, config) = detectors::resolve(Some(detector), "smoke", None, &set).unwrap();
     let whole = dir.path().join("whole");
-    Run::create(config.clone(), &whole, String::new(), &Device::Cpu).unwrap().run().unwrap();
-    // 8 steps an epoch: in the first epoch, at its end, in the second, in stage 2.
-    for steps in [3, 8, 13, 21] {
+    Run::create(entry, config.clone(), &whole, String::new(), &Device::Cpu).unwrap().run().unwrap();
+    for &steps in steps {
         let run = dir.path().join(format!("stopped-{steps}"));
-        let mut first = Run::create(config.clone(), &run, String::new(), &Device::Cpu).unwrap();
+        let mut first = Run::create(entry, config.clone(), &run, String::new(), &Device::Cpu).unwrap();
         first.stop_after = Some(steps);
         assert!(first.run().is_err(), "the run was to stop after {steps} steps");
         drop(first);
-        Run::resume(&run, String::new(), &Device::Cpu).unwrap().run().unwrap();
+        detectors::resume(&run, String::new(), &Device::Cpu).unwrap().run().unwrap();
         same(&whole, &run);
     }
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    // 8 steps an epoch: in the first epoch, at its end, in the second, in stage 2.
+    stopped_and_resumed("lae", &[3, 8, 13, 21]);
 }
 
 #[test]
@@ -79,7 +84,7 @@ fn ten_expected_losses() {
     let dir = tempfile::tempdir().unwrap();
     let losses = |name: &str, set: &[&str]| -> Vec<f64> {
         let run = dir.path().join(name);
-        let mut more = vec!["--set", "ft.epochs=1", "--set", "ft.lr0=0.001"];
+        let mut more = vec!["--set", "stage2.epochs=1", "--set", "stage2.lr=0.001"];
         set.iter().for_each(|s| more.extend(["--set", *s]));
         train(&run, &more);
         let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -93,7 +98,7 @@ fn ten_expected_losses() {
     let got = losses("a", &[]);
     let off = |a: &[f64]| a.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
     assert!(got.len() == 14 && off(&got) < 1e-3, "expected {expected:?}\ngot      {got:?}");
-    let faster = losses("b", &["train.lr=0.00102", "ft.lr0=0.00102"]);
+    let faster = losses("b", &["train.lr=0.00102", "stage2.lr=0.00102"]);
     assert!(off(&faster) > 1e-3, "the bound would not notice another rate: {faster:?}");
 }
 

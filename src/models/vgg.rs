@@ -61,7 +61,7 @@ impl Vgg {
         let Some(&(_, last)) = CUTS.iter().find(|c| c.0 == cut) else {
             let names: Vec<&str> = CUTS.iter().map(|c| c.0).collect();
             return Err(Error::config(
-                "comp.layer",
+                "comparator.layer",
                 format!("{cut:?} is not a layer of the comparator; one of {}", names.join(", ")),
             ));
         };

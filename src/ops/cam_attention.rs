@@ -10,11 +10,11 @@
 //! α_c = |z_c|         v_k = Σ_c α_c W[c,k]       c in the F half    (eq. 8; `cam.weight`, `cam.units`)
 //! m_p = Σ_k v_k f[p,k]                                              (eq. 7 and 8 in one dot product: Σ_c α_c M_c)
 //! m̃ = norm(m)        M̂ = U m̃ Uᵀ                                    (`cam.norm`, `cam.relu`; U: bilinear rows)
-//! L = 1/Φ Σ_i φ_i ‖M̂_i − G_i‖² / P       Φ = Σφ, P = S² or 1        (eq. 9 and 11; `att.pixel_reduce`)
+//! L = 1/Φ Σ_i φ_i ‖M̂_i − G_i‖² / P       Φ = Σφ, P = S² or 1        (eq. 9 and 11; `attention.pixel_reduce`)
 //!
 //! d̃ = 2φ/(PΦ) · Uᵀ(M̂ − G)U            d = dL/dm through the norm
 //! q_k = Σ_p f[p,k] d_p                   (dL/dv)
-//! s_c = dα_c/dz_c · Σ_k W[c,k] q_k       (dL/dz; 0 outside the units, 0 with `att.detach_z`)
+//! s_c = dα_c/dz_c · Σ_k W[c,k] q_k       (dL/dz; 0 outside the units, 0 with `attention.detach_z`)
 //! df[p,k] = v_k d_p + 1/(hw) Σ_c s_c W[c,k]     dW[c,k] = α_c q_k + s_c g_k     db_c = s_c
 //! ```
 //! Upsampling runs row by row: each full-size row lives in a register's worth of memory, gives its error, and is folded back to

@@ -1,5 +1,5 @@
 //! Distances between two values of one shape: L1 (mean absolute error), MSE, SSE (squared error summed within an image, mean over
-//! the batch). Equation 5 prints SSE and its text says L1: both are here (`rec.pixel`, `rec.perc`).
+//! the batch). Equation 5 prints SSE and its text says L1: both are here (`reconstruction.pixel`, `reconstruction.perceptual`).
 //!
 //! With d = a − b and n values (N images): L1 = Σ|d|/n, MSE = Σd²/n, SSE = Σd²/N. ∂/∂a = sign(d)/n, 2d/n, 2d/N; ∂/∂b = −∂/∂a.
 

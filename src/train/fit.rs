@@ -111,7 +111,8 @@ impl Run {
         let terms = self.validate(index, stage, validators)?;
         let loss = terms.get(stage.watch).expect("checked in validate");
         let better = self.state.best.is_none_or(|b| loss < b);
-        self.log.write(&json!({ "stage": index + 1, "epoch": epoch, "validation": terms, "best": better }))?;
+        self.log
+            .write(&json!({ "stage": index + 1, "epoch": epoch, "validation": terms, "watched": stage.watch, "best": better }))?;
         for (term, value) in terms.iter() {
             self.events.scalar(&format!("{}/validation/{term}", tag(name)), self.state.steps, value)?;
         }

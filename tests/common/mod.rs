@@ -11,12 +11,11 @@ use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
+use lae_engine::detectors;
 use lae_engine::device::emu::Schedule;
 use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{Case, Fill, dot::dot};
-use lae_engine::train::config::TrainConfig;
-use lae_engine::train::step::{Networks, Stage1, Stage2};
 
 /// Values for an input, in f64 but exactly representable in f32.
 pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
@@ -202,21 +201,14 @@ pub fn convolves(case: &Case) -> bool {
     matches!(case.op.name(), "conv2d" | "conv_transpose2d")
 }
 
-/// The ops of both stages at 64, 128 and 256 pixels with two pictures, each once, with the size where it appears first.
+/// The ops of the paper's training at 64, 128 and 256 pixels with two pictures, each once, with the size where it appears first.
 pub fn network_cases() -> Vec<(usize, Case)> {
     let mut cases: Vec<(usize, Case)> = Vec::new();
     for size in [64, 128, 256] {
         let set = [format!("size={size}"), "train.batch=2".to_string(), "lae.grid=16".to_string()];
-        let c = TrainConfig::resolve("paper", None, &set).unwrap();
-        let mut store = ParamStore::new(0);
-        let nets = Networks::build(&mut store, &c, &Device::Cpu).unwrap();
-        let mut rows = Stage1::new(&c, &nets, &store).unwrap().plan.cases();
-        rows.extend(Stage2::new(&c, &nets, &store, 1, 1).unwrap().plan.cases());
-        for case in rows {
-            let same = |(_, c): &&(usize, Case)| {
-                format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.wants == case.wants
-            };
-            if cases.iter().find(same).is_none() {
+        let (entry, c) = detectors::resolve(None, "paper", None, &set).unwrap();
+        for case in detectors::cases(entry, &c, |_| 2).unwrap() {
+            if !cases.iter().any(|(_, c)| c.same_work(&case) && c.wants == case.wants) {
                 cases.push((size, case));
             }
         }
