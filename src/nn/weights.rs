@@ -1,5 +1,5 @@
-//! Parameters in torch's layout, as weight files hold them: filters O×I×H×W, matrices O×I, vectors. The store keeps filters
-//! O×H×W×I, channels innermost.
+//! Parameters in torch's layout, as weight files hold them: filters O×I×H×W, matrices O×I (over flattened pictures O×CHW),
+//! vectors. The store keeps channels innermost: filters O×H×W×I, matrices over pictures O×H×W×C.
 
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -11,14 +11,15 @@ pub fn torch_shape(p: &Param) -> Vec<usize> {
     match p.form {
         Form::Filter => vec![n, c, h, w],
         Form::Matrix => vec![n, c],
+        Form::Flat => vec![n, c * h * w],
         Form::Vector => vec![c],
     }
 }
 
 /// Values in torch's order.
-pub fn to_torch(p: &Param, x: &[f32]) -> Vec<f32> {
+pub fn to_torch<T: Copy>(p: &Param, x: &[T]) -> Vec<T> {
     let (n, h, w, c) = p.shape.dims();
-    if p.form != Form::Filter {
+    if matches!(p.form, Form::Matrix | Form::Vector) {
         return x.to_vec();
     }
     let mut out = Vec::with_capacity(x.len());
@@ -31,9 +32,9 @@ pub fn to_torch(p: &Param, x: &[f32]) -> Vec<f32> {
 }
 
 /// The inverse of [`to_torch`], into the store's order.
-pub fn from_torch(p: &Param, t: &[f32], out: &mut [f32]) {
+pub fn from_torch<T: Copy>(p: &Param, t: &[T], out: &mut [T]) {
     let (n, h, w, c) = p.shape.dims();
-    if p.form != Form::Filter {
+    if matches!(p.form, Form::Matrix | Form::Vector) {
         return out.copy_from_slice(t);
     }
     for k in 0..n {

@@ -1,4 +1,4 @@
-//! Linear: y = W x + b, W K×1×1×C (torch [out, in]); a 1×1 convolution on 1×1 pictures.
+//! Linear: y = W x + b, W K×1×1×C (torch [out, in]) or K×H×W×C; a 1×1 convolution on 1×1 pictures.
 
 use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
 use super::{Case, Fill, case, conv_launch};
@@ -14,7 +14,7 @@ use crate::host::sizes::ConvSizes;
 #[derive(Debug, Clone)]
 pub struct Linear;
 
-/// `x` N×H×W×C is read as N rows of H·W·C values; the result is N×1×1×K.
+/// `x` N×H×W×C is read as N rows of H·W·C values, and so is `w`, K×H×W×C or K×1×1×HWC; the result is N×1×1×K.
 pub fn linear(t: &mut Tape, x: Var, w: Var, bias: Option<Var>) -> Result<Var> {
     match bias {
         Some(b) => t.apply(Linear, &[x, w, b]),
@@ -23,11 +23,11 @@ pub fn linear(t: &mut Tape, x: Var, w: Var, bias: Option<Var>) -> Result<Var> {
 }
 
 fn sizes(x: Shape, w: Shape) -> Result<ConvSizes, String> {
-    let flat = shape(x.n as usize, 1, 1, x.per_image());
-    if w.h != 1 || w.w != 1 || w.c != flat.c {
-        return Err(format!("input has {} values per picture, matrix expects {} (x {x}, w {w})", flat.c, w.per_image()));
+    let flat = |s: Shape| shape(s.n as usize, 1, 1, s.per_image());
+    if (w.h, w.w, w.c) != (x.h, x.w, x.c) && w != flat(Shape { n: w.n, ..x }) {
+        return Err(format!("input has {} values per picture, matrix expects {} (x {x}, w {w})", x.per_image(), w.per_image()));
     }
-    Conv2d::new(1, 0).sizes(flat, w)
+    Conv2d::new(1, 0).sizes(flat(x), flat(w))
 }
 
 /// Rows of the batch that one launch of the filter gradient adds up; longer batches are added in parts, then the parts.
@@ -159,6 +159,12 @@ pub fn cases() -> Vec<Case> {
         row(shape(3, 1, 1, 7), 5),
         row(shape(2, 2, 3, 4), 1),
         row(shape(5, 1, 1, 33), 17),
+        // A matrix that has the picture's shape.
+        case(
+            "2×2×3×4 to 3, K×H×W×C",
+            Linear,
+            &[(shape(2, 2, 3, 4), Fill::Normal), (shape(3, 2, 3, 4), Fill::Normal), (Shape::vector(3), Fill::Normal)],
+        ),
         // Rows, outputs and values that end inside a block; a batch that is added in parts.
         row(shape(9, 1, 1, 130), 10),
         row(shape(8, 2, 8, 8), 8),

@@ -144,6 +144,7 @@ ops! {
     cross_entropy,
     difference,
     dot,
+    dropout,
     fill,
     first,
     global_avg_pool,
