@@ -1,11 +1,11 @@
 use clap::Args;
 
 use crate::core::params::{Kind, ParamStore};
+use crate::core::text::thousands;
 use crate::error::{Error, Result};
 use crate::models::dcgan::Dcgan;
 use crate::models::lae::Lae;
 use crate::models::vgg::Vgg;
-use crate::nn::layer::group;
 use crate::report::terminal::print;
 use crate::train::config::TrainConfig;
 
@@ -38,7 +38,7 @@ impl DescribeArgs {
         let mut store = ParamStore::<f32>::new(0);
         if wants("lae") {
             let lae = Lae::build(&mut store, &c.lae, c.size)?;
-            let total = group(store.count(Lae::GROUP, Kind::Trained));
+            let total = thousands(store.count(Lae::GROUP, Kind::Trained));
             print(&format!("{}{}LAE: {total} parameters\n\n", lae.encoder.describe(&store), lae.decoder.describe(&store)))?;
         }
         if wants("vgg") {

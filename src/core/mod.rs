@@ -10,3 +10,4 @@ pub mod real;
 pub mod rng;
 pub mod shape;
 pub mod tape;
+pub mod text;

@@ -11,11 +11,12 @@ use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
 use crate::nn::weights::read_tensor;
-use crate::nn::{Mode, Net, Start};
+use crate::nn::{Filters, Initialisation, Mode, Net, Window};
 
 const fn conv(out: usize) -> Layer {
-    Conv { out, k: 3, s: 1, p: 1, bias: true }
+    Conv(Filters::new(out, 3).pad(1))
 }
+const POOL: Layer = MaxPool(Window::every(2));
 
 /// Features 0 to 22; sizes for 256×256×3.
 pub const FEATURES: &[Layer] = &[
@@ -23,19 +24,19 @@ pub const FEATURES: &[Layer] = &[
     Relu,
     conv(64),
     Relu,
-    MaxPool(2), // 128×128×64
+    POOL, // 128×128×64
     conv(128),
     Relu,
     conv(128),
     Relu,
-    MaxPool(2), //  64×64×128
+    POOL, //  64×64×128
     conv(256),
     Relu,
     conv(256),
     Relu,
     conv(256),
     Relu,
-    MaxPool(2), // 32×32×256
+    POOL, // 32×32×256
     conv(512),
     Relu,
     conv(512),
@@ -67,12 +68,12 @@ impl Vgg {
         let rows = &FEATURES[..if post_relu { last + 1 } else { last }];
         let scaled: Vec<Layer> = rows
             .iter()
-            .map(|&l| match l {
-                Conv { out, .. } => conv(((out as f64 * width).round() as usize).max(1)),
-                other => other,
+            .map(|l| match l {
+                Conv(f) => conv(((f.out as f64 * width).round() as usize).max(1)),
+                other => other.clone(),
             })
             .collect();
-        let net = Net::build(store, "vgg.features", shape(1, size, size, 3), &scaled, Start::KaimingOut, Kind::Frozen)?;
+        let net = Net::build(store, "vgg.features", shape(1, size, size, 3), &scaled, Initialisation::KaimingOut, Kind::Frozen)?;
         Ok(Vgg { net })
     }
 

@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::rng::{Rng, stream};
+use crate::core::text::thousands;
 use crate::data::dataset::{Batch, Dataset, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -208,7 +209,7 @@ impl Run {
         for notice in self.notices() {
             say(&format!("note      {notice}"));
         }
-        let count = |prefix: &str, kind| crate::nn::layer::group(self.store.count(prefix, kind));
+        let count = |prefix: &str, kind| thousands(self.store.count(prefix, kind));
         say(&format!(
             "networks  LAE {} parameters, discriminator {}, comparator {} (frozen); {}×{} pixels, attention map {}×{}",
             count(Lae::GROUP, Kind::Trained),
@@ -565,7 +566,7 @@ impl Run {
         let (candidates, candidates_note) = if stage2 { self.candidates()? } else { (vec![], String::new()) };
         let names = ["stage 1", "selection", "stage 2", "evaluation"];
         let timings = names.iter().zip(self.state.seconds).map(|(n, s)| KeyValue::new(*n, duration(s))).collect();
-        let count = |prefix: &str, kind| crate::nn::layer::group(self.store.count(prefix, kind));
+        let count = |prefix: &str, kind| thousands(self.store.count(prefix, kind));
         let mut notices = self.notices();
         notices.extend(e.notices);
         let data = ReportData {
