@@ -3,6 +3,7 @@
 //! To add one: write `src/ops/NAME.rs` with an [`Op`], a recording function and `cases()`, and add the word
 //! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
 
+mod conv_host;
 mod conv_launch;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub struct Case {
     pub label: String,
     /// The inputs whose gradients are checked.
     pub wants: Set,
-    /// The op withholds a part of its gradient on purpose, or the inputs lie on kinks: difference quotients must not agree.
+    /// Set where the analytic gradient is partial on purpose, or the inputs lie on kinks: the test then *requires* that backward
+    /// disagrees with difference quotients.
     pub withholds: bool,
 }
 
@@ -102,7 +104,7 @@ impl Case {
     }
 }
 
-// No op: what the ops below share on a GPU.
+// Shared by the loss ops, not an op itself: their sums on a GPU.
 mod sum;
 
 /// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, less than one thread's four, and
