@@ -199,7 +199,8 @@ impl Split {
     }
 }
 
-/// What the tiled kernels do not take: groups, and a dgrad that is not dense in any phase.
+/// Whether only the plain kernels compute `z`: the tiled ones know no groups, and no dgrad with both stride and dilation along an axis,
+/// where a phase of pixels uses some taps of the filter and skips others.
 fn plain(z: &ConvSizes, dgrad: bool) -> bool {
     z.groups > 1 || dgrad && (z.stride_h > 1 && z.dil_h > 1 || z.stride_w > 1 && z.dil_w > 1)
 }
@@ -513,8 +514,8 @@ mod tests {
         }
     }
 
-    /// The work of every block, were there no tail, is reached within a fifth: 36 tiles of 8192 pixels run as 252 blocks on 264 slots (in
-    /// 288, as many as fill them, the last 24 would take as long as the 264 before).
+    /// A sum takes at most a fifth longer than evenly shared work would. Example: 36 tiles of 8192 pixels run as 252 blocks on 264 slots,
+    /// in one wave; 288 blocks would fill all slots, but their last 24 would need a second wave.
     #[test]
     fn splits_leave_no_tail() {
         let s = Split::fastest(8192, 36, 264);
@@ -592,7 +593,8 @@ mod tests {
             conv((2, 1, 1), shape(1, 7, 9, 3), 5, 4, 4),
             conv((1, 1, 1), shape(1, 4, 5, 17), 33, 3, 2),
         ];
-        // As large as the rounding of factors makes it: half a unit for each factor, of 11 bits or of 22 and a lost product.
+        // The error of one product: tf32 rounds each of two factors to 11 bits, half a unit each; 3xtf32 keeps 22 bits of a factor and
+        // drops the product of two low parts.
         let bound = |t: Option<Tile>| match t.map(|t| t.engine) {
             Some(Tf32) => 2.0 * 2f64.powi(-11),
             Some(Tf32x3) => 2f64.powi(-20),
