@@ -1,4 +1,4 @@
-// The fused attention loss of src/ops/cam_attention.rs, which has the equations. Ten short kernels, and in none of them a picture
+// The fused attention loss of src/ops/cam_attention/, which has the equations. Ten short kernels, and in none of them a picture
 // of the masks' size: each pixel of the upsampled map lives in a register, from four values of the small map to its share of the
 // loss and of the small map's gradient.
 //
@@ -137,7 +137,7 @@ __device__ __forceinline__ void pool(float *out, const float *f, const float *d,
     ((V *)(out + (size_t)blockIdx.y * c.k))[k] = scale * sum;
 }
 
-// cam_attention_mean_fwd: the average of each channel.                 twin: src/ops/cam_attention.rs
+// cam_attention_mean_fwd: the average of each channel.                 twin: src/ops/cam_attention/
 // computes  g[n,k] = 1/hw Σ_p f[n,p,k]
 // shapes    f N·h·w·K   g N·K      contiguous
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
@@ -151,7 +151,7 @@ extern "C" __global__ void __launch_bounds__(512)
     else pool<float>(g, f, nullptr, scale, c);
 }
 
-// cam_attention_map_bwd: gradient of the class vector.                 twin: src/ops/cam_attention.rs
+// cam_attention_map_bwd: gradient of the class vector.                 twin: src/ops/cam_attention/
 // computes  q[n,k] = Σ_p d[n,p] f[n,p,k]
 // shapes    f N·h·w·K   d N·h·w   q N·K      contiguous
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
@@ -192,7 +192,7 @@ __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsig
     return c.vec == 4 ? dots<float4>(matrix, first, count, v, c.k) : dots<float>(matrix, first, count, v, c.k);
 }
 
-// cam_attention_head_fwd: the latent code, and its class vector.       twin: src/ops/cam_attention.rs
+// cam_attention_head_fwd: the latent code, and its class vector.       twin: src/ops/cam_attention/
 // computes  z[n,c] = Σ_k W[c,k] g[n,k] + b[c]      v[n,k] = 1/σ Σ_c α(z[n,c]) W[c,k]      σ = Σ_c |α| + ε by weight, else 1
 // shapes    g N·K   W D·K   b D   z N·D   v N·K      contiguous
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
@@ -228,7 +228,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     }
 }
 
-// cam_attention_map_fwd: the class map.                                twin: src/ops/cam_attention.rs
+// cam_attention_map_fwd: the class map.                                twin: src/ops/cam_attention/
 // computes  m[n,p] = Σ_k v[n,k] f[n,p,k]
 // shapes    f N·h·w·K   v N·K   m N·h·w      contiguous
 // grid      x: 32 pixels   y: pictures                                 256 threads, a warp to four pixels
@@ -246,7 +246,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
     if (lane < 4 && first + lane < c.pixels) m[blockIdx.y * c.pixels + first + lane] = x;
 }
 
-// cam_attention_error_fwd: norm, upsampling, error and its gradient.   twin: src/ops/cam_attention.rs
+// cam_attention_error_fwd: norm, upsampling, error and its gradient.   twin: src/ops/cam_attention/
 // computes  map = norm(m)      e = U map Uᵀ − G      error[n,band] = φ/(PΦ) Σ e² over the pixels that start in the band's rows
 //           dmap = 2φ/(PΦ) Uᵀ e U      below[n,band] = what these pixels give to the first row of the next band
 // shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·bands, f64   below N·bands·w      contiguous
@@ -342,7 +342,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = top + count < c.h ? small[count * c.w + j] : 0;
 }
 
-// cam_attention_loss_fwd: the bands put together.                      twin: src/ops/cam_attention.rs
+// cam_attention_loss_fwd: the bands put together.                      twin: src/ops/cam_attention/
 // computes  loss = Σ error      dmap[n, first row of band b] += below[n, b − 1]
 // shapes    loss 1   dmap N·h·w   error N·bands, f64   below N·bands·w      contiguous
 // grid      x: pictures; the first block adds up the loss as well      256 threads
@@ -364,7 +364,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (threadIdx.x == 0) *loss = (float)sum;
 }
 
-// cam_attention_norm_bwd: back through the norm.                       twin: src/ops/cam_attention.rs
+// cam_attention_norm_bwd: back through the norm.                       twin: src/ops/cam_attention/
 // computes  d = dL/dm from dy · dmap = dL/dmap
 // shapes    m, map, dmap, d N·h·w   dy 1      contiguous
 // grid      x: pictures                                                256 threads, every 256th pixel each
@@ -433,7 +433,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     }
 }
 
-// cam_attention_head_bwd: from the class vector to the latent code.    twin: src/ops/cam_attention.rs
+// cam_attention_head_bwd: from the class vector to the latent code.    twin: src/ops/cam_attention/
 // computes  u_c = Σ_k W[c,k] q[n,k]      a[n,c] = α_c/σ      s[n,c] = dα_c/dz_c · (u_c/σ − sign(α_c) Σ_c α_c u_c/σ²)
 //           v[n,k] = Σ_c a[n,c] W[c,k]      r[n,k] = 1/hw Σ_c s[n,c] W[c,k]      the last term of s: by weight only
 // shapes    q, v, r N·K   W D·K   z, a, s N·D      contiguous; a and s are 0 outside the weighing units
@@ -506,7 +506,7 @@ __device__ __forceinline__ void outer(float *df, const float *d, const float *v,
     }
 }
 
-// cam_attention_features_bwd: gradient of the features.                twin: src/ops/cam_attention.rs
+// cam_attention_features_bwd: gradient of the features.                twin: src/ops/cam_attention/
 // computes  df[n,p,k] = v[n,k] d[n,p] + r[n,k]
 // shapes    df N·h·w·K   d N·h·w   v, r N·K      contiguous
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: 64 pixels   z: pictures    32×8 threads, 8 pixels each
@@ -520,7 +520,7 @@ extern "C" __global__ void __launch_bounds__(256)
     else outer<float>(df, d, v, r, c);
 }
 
-// cam_attention_weight_bwd: gradient of the head.                      twin: src/ops/cam_attention.rs
+// cam_attention_weight_bwd: gradient of the head.                      twin: src/ops/cam_attention/
 // computes  dW[c,k] = Σ_n a[n,c] q[n,k] + s[n,c] g[n,k]      db[c] = Σ_n s[n,c]
 // shapes    a, s N·D   q, g N·K   dW D·K   db D      contiguous; dW or db may be null
 // grid      x: 128 channels   y: 4 units                               128 threads, 4 values of dW each

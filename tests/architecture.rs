@@ -1,9 +1,12 @@
 //! The networks are the paper's: parameter counts and the sizes of Table 2.
 
 use lae_engine::core::params::{Kind, ParamStore};
+use lae_engine::core::shape::Shape;
 use lae_engine::models::dcgan::{Arch, Dcgan};
 use lae_engine::models::lae::{self, Lae, LaeConfig};
+use lae_engine::models::meso::Meso;
 use lae_engine::models::vgg::Vgg;
+use lae_engine::nn::Layer;
 
 fn sizes(net: &lae_engine::nn::Net) -> Vec<(u32, u32)> {
     net.rows().map(|(_, s)| (s.c, s.h)).collect()
@@ -73,19 +76,18 @@ fn smaller_pictures_keep_the_grid_and_lose_decoder_stages() {
         let mut store = ParamStore::<f32>::new(0);
         let net = Lae::build(&mut store, &c, size).unwrap();
         let convolutions: Vec<(u32, u32)> =
-            net.encoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Conv { .. })).map(|(_, s)| (s.c, s.h)).collect();
+            net.encoder.rows().filter(|r| matches!(r.0, Layer::Conv { .. })).map(|(_, s)| (s.c, s.h)).collect();
         let side = |i: u32| (size >> i.min(halvings)) as u32;
         assert_eq!(convolutions, [(64, side(1)), (128, side(2)), (256, side(3)), (512, side(4)), (512, grid as u32)]);
         assert_eq!(net.encoder.output().per_image(), 128);
         let out = net.decoder.output();
         assert_eq!((out.c, out.h, out.w), (3, size as u32, size as u32));
-        let stages = net.decoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Up { .. })).count();
+        let stages = net.decoder.rows().filter(|r| matches!(r.0, Layer::Up { .. })).count();
         assert_eq!(stages, size.ilog2() as usize - 1);
     }
     let mut store = ParamStore::<f32>::new(0);
     let net = Lae::build(&mut store, &LaeConfig::default(), 64).unwrap();
-    let widths: Vec<u32> =
-        net.decoder.rows().filter(|r| matches!(r.0, lae_engine::nn::Layer::Up { .. })).map(|r| r.1.c).collect();
+    let widths: Vec<u32> = net.decoder.rows().filter(|r| matches!(r.0, Layer::Up { .. })).map(|r| r.1.c).collect();
     assert_eq!(widths, [256, 128, 64, 32, 3]);
 }
 
@@ -182,4 +184,92 @@ fn a_run_with_loaded_weights_does_not_call_them_random() {
     // The path is kept in full: the run can be gone on with from anywhere.
     let config = lae_engine::detectors::of_run(&run).unwrap().1;
     assert!(config.own::<lae_engine::detectors::lae::config::LaeKeys>().comparator.weights.unwrap().is_absolute());
+}
+
+/// MesoInception-4 as its authors' code has it: sizes after the rows, parameters of the rows and in all.
+#[test]
+fn meso_inception_4() {
+    let mut store = ParamStore::<f32>::new(0);
+    let meso = Meso::build(&mut store, 256).unwrap();
+    assert_eq!(store.count("meso.", Kind::Trained), 28_615);
+    assert_eq!(store.count("meso.", Kind::Running), 2 * (11 + 12 + 16 + 16));
+    let size = |s: Shape| (s.c, s.h);
+    let rows = [
+        (11, 256), // Inception(1, 4, 4, 2)
+        (11, 256),
+        (11, 128),
+        (12, 128), // Inception(2, 4, 4, 2)
+        (12, 128),
+        (12, 64),
+        (16, 64),
+        (16, 64),
+        (16, 64),
+        (16, 32),
+        (16, 32),
+        (16, 32),
+        (16, 32), // the maps
+        (16, 8),
+        (16, 8),
+        (16, 1),
+        (16, 1),
+        (16, 1),
+        (1, 1),
+    ];
+    assert_eq!(sizes(&meso.net), rows);
+    // ReLU before batch norm, batch norm with Keras's constants.
+    let layers: Vec<&Layer> = meso.net.rows().map(|r| r.0).collect();
+    let norms: Vec<usize> = (0..layers.len()).filter(|&i| matches!(layers[i], Layer::BatchNorm { .. })).collect();
+    assert_eq!(norms, [1, 4, 8, 12]);
+    for i in norms {
+        assert_eq!(layers[i], &Layer::BatchNorm { eps: 1e-3, momentum: 0.01 });
+        assert!(matches!(layers[i - 1], Layer::Relu | Layer::Branches(_)) && matches!(layers[i + 1], Layer::MaxPool(_)));
+    }
+    // Each branch: its convolutions as (channels, kernel, dilation), every one with a ReLU behind it and the size kept.
+    for (row, input, branches) in [
+        (0, 3, [vec![(1, 1, 1)], vec![(4, 1, 1), (4, 3, 1)], vec![(4, 1, 1), (4, 3, 2)], vec![(2, 1, 1), (2, 3, 3)]]),
+        (3, 11, [vec![(2, 1, 1)], vec![(4, 1, 1), (4, 3, 1)], vec![(4, 1, 1), (4, 3, 2)], vec![(2, 1, 1), (2, 3, 3)]]),
+    ] {
+        let parts = meso.net.parts(row);
+        assert_eq!(parts.len(), 4);
+        for (part, expected) in parts.iter().zip(&branches) {
+            let rows: Vec<(&Layer, Shape)> = part.rows().collect();
+            assert_eq!(part.input.c, input);
+            for (pair, &(out, k, d)) in rows.chunks(2).zip(expected) {
+                let Layer::Conv(f) = pair[0].0 else { panic!("{:?}", pair[0]) };
+                assert_eq!((f.out, f.kernel, f.dilation, f.stride, f.groups, f.bias), (out, (k, k), (d, d), (1, 1), 1, true));
+                assert_eq!(pair[1].0, &Layer::Relu);
+                assert_eq!(size(pair[0].1), (out as u32, part.input.h));
+            }
+            assert_eq!(rows.len(), 2 * expected.len());
+        }
+    }
+    // Names are those of torch's nested nn.Sequential and nn.ModuleList.
+    for (name, count) in [
+        ("meso.0.0.0.weight", 3),
+        ("meso.0.2.2.weight", 4 * 4 * 9),
+        ("meso.6.weight", 12 * 16 * 25),
+        ("meso.15.weight", 16 * 1024),
+    ] {
+        assert_eq!(store.get(store.find(name).unwrap_or_else(|| panic!("{name}"))).shape.len(), count, "{name}");
+    }
+    // Glorot's bound is reached and kept: √(6 / (12·25 + 16·25)) for the first 5×5 convolution.
+    let weights = store.value(store.find("meso.6.weight").unwrap());
+    let (bound, largest) = ((6.0f32 / 700.0).sqrt(), weights.iter().fold(0f32, |a, w| a.max(w.abs())));
+    assert!(largest <= bound && largest > 0.99 * bound, "{largest} of {bound}");
+    assert!(store.value(store.find("meso.6.bias").unwrap()).iter().all(|&b| b == 0.0));
+}
+
+#[test]
+fn meso_takes_pictures_that_its_strides_divide() {
+    for size in [32, 64, 96, 224, 256] {
+        let mut store = ParamStore::<f32>::new(0);
+        let meso = Meso::build(&mut store, size).unwrap();
+        let side = size / 32;
+        assert_eq!(store.count("meso.", Kind::Trained), 28_615 - 16 * 1024 + 16 * 16 * side * side, "size {size}");
+        assert_eq!(meso.net.output().per_image(), 1);
+    }
+    for (size, words) in [(0, "32 or 64"), (20, "32 or 64"), (100, "96 or 128"), (299, "288 or 320")] {
+        let e = Meso::build(&mut ParamStore::<f32>::new(0), size).unwrap_err().to_string();
+        assert!(e.contains(words) && e.contains("256") && e.contains("size"), "{e}");
+    }
 }

@@ -7,6 +7,7 @@ use lae_engine::core::op::Element;
 use lae_engine::core::params::{Arena, Form, Init, Kind, ParamStore};
 use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::real::Real;
+use lae_engine::core::rng::stream;
 use lae_engine::core::shape::{Shape, shape};
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::error::Result;
@@ -22,6 +23,7 @@ use lae_engine::ops::conv2d::Conv2d;
 use lae_engine::ops::cross_entropy::CrossEntropy;
 use lae_engine::ops::difference::Difference;
 use lae_engine::ops::dot::dot;
+use lae_engine::ops::dropout::Dropout;
 use lae_engine::ops::global_avg_pool::GlobalAvgPool;
 use lae_engine::ops::latent::Latent;
 use lae_engine::ops::linear::Linear;
@@ -31,21 +33,22 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 /// Ops that the file must hold, and how many cases at least.
-const REQUIRED: [(&str, usize); 21] = [
+const REQUIRED: [(&str, usize); 22] = [
     ("adam", 2),
-    ("batch_norm_eval", 4),
-    ("batch_norm_train", 4),
+    ("batch_norm_eval", 5),
+    ("batch_norm_train", 5),
     ("bce_logits", 4),
     ("bilinear", 10),
     ("cam_attention", 6),
     ("conv2d", 11),
     ("conv_transpose2d", 7),
     ("cross_entropy", 3),
+    ("dropout", 3),
     ("global_avg_pool", 2),
     ("l1", 1),
     ("latent_loss", 2),
     ("leaky_relu", 2),
-    ("linear", 3),
+    ("linear", 4),
     ("max_pool", 8),
     ("mse", 1),
     ("relu", 2),
@@ -103,6 +106,9 @@ struct Params {
     beta1: f64,
     beta2: f64,
     weight_decay: f64,
+    p: f64,
+    seed: u64,
+    stream: String,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -167,6 +173,7 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
         "conv2d" => t.apply_all(Conv2d { stride, pad, dilation: p.dilation.both(), groups: p.groups }, x),
         "conv_transpose2d" => t.apply_all(ConvTranspose2d { stride: stride.0, pad: pad.0 }, x),
         "cross_entropy" => t.apply_all(CrossEntropy, x),
+        "dropout" => t.apply_all(Dropout { p: p.p, seed: p.seed, stream: stream(&p.stream) }, x),
         "global_avg_pool" => t.apply_all(GlobalAvgPool, x),
         "l1" => t.apply_all(Difference::L1, x),
         "latent_loss" => t.apply_all(Latent, x),

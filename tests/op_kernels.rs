@@ -48,7 +48,7 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
 }
 
 /// Ops whose kernels compute what the host does, in its order and without contraction.
-const HOST_BITS: &[&str] = &["activation", "adam", "add", "affine", "concat", "fill", "max_pool", "noise", "sgd"];
+const HOST_BITS: &[&str] = &["activation", "adam", "add", "affine", "concat", "dropout", "fill", "max_pool", "noise", "sgd"];
 
 fn host_bits(case: &Case) -> Result<(), Failed> {
     let (mut x, mut host) = (inputs(case, 24), Bench::<f32>::new(case));
@@ -108,6 +108,7 @@ fn streams() -> Vec<Case> {
         case("batch_norm train", train(1.0), &norm(wide)),
         case("batch_norm eval", batch_norm::BatchNormEval { eps: 1e-5, slope: 1.0 }, &norm(s)),
         case("bce_logits", bce_logits::BceLogits { target: None }, &[(s, Normal), (s, Binary)]),
+        case("dropout", dropout::Dropout { p: 0.5, seed: 1, stream: 2 }, &[(s, Normal), (Shape::SCALAR, Counter)]),
         case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
         // No stream, and small enough not to be asked: its shared memory is.
         case(

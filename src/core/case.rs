@@ -19,7 +19,8 @@ pub struct Case {
     pub label: String,
     /// The inputs whose gradients are checked.
     pub wants: Set,
-    /// The op withholds a part of its gradient on purpose, or the inputs lie on kinks: difference quotients must not agree.
+    /// Set where the analytic gradient is partial on purpose, or the inputs lie on kinks: the test then *requires* that backward
+    /// disagrees with difference quotients.
     pub withholds: bool,
 }
 

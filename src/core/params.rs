@@ -43,6 +43,8 @@ pub enum Form {
     Filter,
     /// `{n, 1, 1, c}` here, `[out, in]` in torch.
     Matrix,
+    /// `{n, h, w, c}` here, `[n, c·h·w]` in torch: the matrix of a linear layer over flattened pictures.
+    Flat,
     /// `{1, 1, 1, c}` here, `[c]` in torch.
     Vector,
 }

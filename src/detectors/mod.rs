@@ -23,6 +23,7 @@ macro_rules! detectors {
 
 detectors! {
     lae,
+    meso,
 }
 
 /// The entry of that name, or what may have been meant.

@@ -1,4 +1,4 @@
-//! Fast f32 convolutions with the same bits at any number of threads. The module above tells how.
+//! Fast f32 convolutions with the same bits at any number of threads; `host/mod.rs` describes the blocking.
 
 use rayon::prelude::*;
 
@@ -160,8 +160,9 @@ fn check(z: &ConvSizes, x: &[f32], w: &[f32], y: &[f32]) {
     assert_eq!(y.len(), z.y().len(), "{z:?}: length of y");
 }
 
-/// The same product in its plainest form. A filter that covers its whole picture is a linear layer over h·w·c values, and
-/// pixels of a 1×1 convolution do not care which row they stand in: both become one long row of pixels.
+/// `z` as an equal product with fewer dimensions. A filter that covers its whole picture is a linear layer over h·w·c values, and
+/// a 1×1 convolution treats all pixels alike,
+/// whatever row they stand in: both become one long row of pixels.
 fn canonical(z: &ConvSizes) -> ConvSizes {
     let mut z = *z;
     let unpadded = z.pad_h == 0 && z.pad_w == 0;

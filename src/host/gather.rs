@@ -106,7 +106,8 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 let columns = self.columns();
                 let kernel = self.level.kernel(columns);
                 for (group, taps, a, b) in self.parts() {
-                    // Where L1 holds all filters, or one panel reads the rows, let the rows stay in L1 too.
+                    // Every panel of filters reads the copied rows again. If there is one panel, or L1 holds all filters, small blocks
+                    // let the rows stay in L1 as well.
                     let near = columns <= kernel.lanes || columns * taps.depth() <= 4096;
                     let most = if near { 2 * kernel.rows } else { PIXELS };
                     let mut walk = Walk::new(self.out, (a, b), self.phases, begin, end, most);
@@ -135,7 +136,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                 row += seg.j1 - seg.j0;
             }
             if rounded > k1 - k0 {
-                // Only narrow kernels read the columns that round the depth up.
+                // Narrow kernels read a multiple of STEP columns: those beyond the depth must be 0. Wide kernels do not read them.
                 rows.chunks_exact_mut(ROW).take(row).for_each(|row| row[k1 - k0..rounded].fill(0.0));
             }
             let mut col = 0;
@@ -148,7 +149,7 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
                     None => Start::Zero,
                 };
                 let b = &filters[col * deep + k0 * kernel.lanes..][..rounded * kernel.lanes];
-                // The next panel comes from far away: fetch a share of it with every tile.
+                // The next panel is not in L2 yet: every tile prefetches a share of it.
                 let tiles = block.pixels().div_ceil(kernel.rows);
                 let next = &filters[((col + width) * deep + k0 * kernel.lanes).min(filters.len())..];
                 let next = &next[..b.len().min(next.len())];
@@ -175,13 +176,14 @@ impl<F: Fn(usize, usize) -> Taps + Sync> Gather<'_, F> {
     fn task_pixels(&self) -> usize {
         let phases = self.phases.0 * self.phases.1;
         let pixels = self.out.pixels() / phases;
-        // Every task streams all filters: 64 pixels pay for that. A handful of pixels is shared out all the same.
+        // A task reads all filters once. From 64 pixels on the products outweigh the reading; a batch with fewer pixels is still cut into
+        // tasks of 16, so that no thread is idle.
         let least = (pixels / 4).next_multiple_of(16).clamp(16, 64);
         let per_phase = (pixels / 16).next_multiple_of(32).clamp(least, PIXELS);
         if phases == 1 {
             return per_phase;
         }
-        // Whole rows of every phase.
+        // A task covers whole rows of pictures, as many of each phase.
         let w = self.out.w as usize;
         let rows = (per_phase * phases / w.max(1)).max(1).next_multiple_of(self.phases.0);
         rows * w.max(1)

@@ -1,6 +1,6 @@
 //! Microkernels: the innermost loops, written once over a trait `Vector` and compiled for every instruction set that a machine may
-//! turn out to have. All `unsafe` of the host lives here. Each safe function checks its slices once, at the door, and
-//! the loops behind it use pointers.
+//! turn out to have. All `unsafe` of the host lives here. Each safe function checks its slices once, when it is
+//! called; the loops that it calls use pointers.
 //!
 //! A [`Tile`] is a small matrix product held in registers, `M` rows × `lanes` columns:
 //!
@@ -16,7 +16,7 @@ pub struct Level(Isa);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Isa {
-    /// Plain arrays, left to the compiler.
+    /// Loops over plain arrays, which the compiler may vectorise.
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -77,7 +77,7 @@ pub struct Kernel {
 
 type TileFn = unsafe fn(a: *const f32, b: *const f32, depth: usize, out: &Out);
 
-/// The checked output of a tile, for the code behind the door.
+/// The output of a tile after its checks, as the unchecked loops take it.
 struct Out {
     c: *mut f32,
     rows: *const usize,
@@ -128,7 +128,8 @@ impl Kernel {
         let depth = if let Layout::Rows(_) = t.a { t.depth.next_multiple_of(self.step) } else { t.depth };
         assert!(t.b.len() / self.lanes >= depth, "tile: b is too short");
         let ahead_step = t.ahead.len().div_ceil(depth.max(1));
-        // Fetching from nowhere would walk the page tables at every step.
+        // The loop prefetches at every step, without a branch. If there is nothing to prefetch, the address is that of `b`, which is cached:
+        // an unmapped address would walk the page tables each time.
         let ahead = if t.ahead.is_empty() { t.b.as_ptr() } else { t.ahead.as_ptr() };
         let out = Out { c: t.c.as_mut_ptr(), rows: t.rows.as_ptr(), width: t.width, start, ahead, ahead_step };
         match t.a {

@@ -1,8 +1,8 @@
 //! wgrad: the matrix product dyᵀ · (taps of x). Rows are filters, columns the taps × channels of one filter, and the reduction
 //! runs over output pixels.
 //!
-//! Sums are kept panel by panel, as the tiles make them: in dw itself, the rows of a tile would lie in as many pages. A last
-//! pass adds the parts in order and puts every sum in its place.
+//! Tiles accumulate into a packed buffer, panel by panel. Written straight into `dw`, each row of a tile would touch another memory
+//! page. A last pass adds the parts in order and puts every sum in its place.
 
 use rayon::prelude::*;
 
@@ -27,7 +27,7 @@ pub struct Split {
 const TASKS: usize = 16;
 const PARTIALS: usize = 5 << 20;
 const PART_PIXELS: usize = 512;
-/// Most filters of a task: every task copies the taps it reads, and many filters pay for that.
+/// Most filters of a task. A task copies the taps of x once for all its filters, so a task of few filters would mostly copy.
 const FILTERS: usize = 256;
 /// Pixels of a block: a panel of x and a strip of dy together fit L1.
 const PIXELS: usize = 160;
@@ -37,7 +37,7 @@ impl Split {
         let (k, one, pixels) = (z.k as usize, z.filters().per_image(), z.y().pixels());
         let padded = one.next_multiple_of(32);
         let most = (PARTIALS / (k * padded).max(1)).min(pixels / PART_PIXELS).clamp(1, TASKS);
-        // Where pixels do not make enough tasks, filters do.
+        // If the pixels do not make enough tasks, the filters are split, too.
         let blocks = k.div_ceil(FILTERS).max((TASKS / 4).div_ceil(most).min(k / 128)).max(1);
         let rows = k.div_ceil(blocks);
         let blocks = k.div_ceil(rows.max(1));
@@ -63,7 +63,7 @@ pub fn run(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], s
         while k < last {
             let group = k / per_group;
             let to = last.min((group + 1) * per_group);
-            add_up(level, z, x, dy, group, (first, k, to), range, split.rows, sums);
+            FilterRange { group, first, k0: k, k1: to, rows: split.rows }.add_up(level, z, (x, dy), range, sums);
             k = to;
         }
     });
@@ -87,63 +87,65 @@ pub fn run(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], s
     });
 }
 
-/// Sums of filters `k0..k1`, all of one group, over a range of pixels. Panels of `sums` have `rows` rows, from filter `first`.
-#[allow(clippy::too_many_arguments)]
-fn add_up(
-    level: Level,
-    z: &ConvSizes,
-    x: &[f32],
-    dy: &[f32],
+/// Filters `k0..k1`, all of one group, among those of a task.
+struct FilterRange {
     group: usize,
-    (first, k0, k1): (usize, usize, usize),
-    (begin, end): (usize, usize),
+    k0: usize,
+    k1: usize,
+    /// The task's first filter, and the rows that the panels of its sums have: row 0 is that filter's.
+    first: usize,
     rows: usize,
-    sums: &mut [f32],
-) {
-    let (k, one) = (z.k as usize, z.filters().per_image());
-    let mut taps = Taps::fprop(z);
-    taps.chan = group * taps.chans;
-    let count = k1 - k0;
-    // The buffer holds a strip for each of ROW filters.
-    const { assert!(FILTERS <= ROW) };
-    let tiles = count.div_ceil(level.widest().rows);
-    let cut = |t: usize| t * count / tiles;
-    with_buffers(|strips, panel, block| {
-        let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, PIXELS);
-        let mut start = Start::Zero;
-        while walk.next(block) {
-            let pixels = block.pixels();
-            for t in 0..tiles {
-                let (r0, r1) = (cut(t), cut(t + 1));
-                let dy = &dy[block.first * k + k0 + r0..];
-                level.copy_rows(dy, k, &mut strips[r0 * pixels..], r1 - r0, pixels, r1 - r0);
-            }
-            let mut col = 0;
-            while col < one {
-                let kernel = level.kernel(one - col);
-                let (lanes, width) = (kernel.lanes, kernel.lanes.min(one - col));
-                let mut row = 0;
-                for seg in block.segments() {
-                    taps.fill(level, x, seg, (col, col + width), &mut panel[row * lanes..], lanes);
-                    row += seg.j1 - seg.j0;
-                }
+}
+
+impl FilterRange {
+    /// Sums of dy · x over the pixels `begin..end`.
+    fn add_up(&self, level: Level, z: &ConvSizes, (x, dy): (&[f32], &[f32]), (begin, end): (usize, usize), sums: &mut [f32]) {
+        let (k, one) = (z.k as usize, z.filters().per_image());
+        let mut taps = Taps::fprop(z);
+        taps.chan = self.group * taps.chans;
+        let (k0, rows) = (self.k0, self.rows);
+        let count = self.k1 - k0;
+        // `strips` holds up to ROW values of dy for each pixel of a block.
+        const { assert!(FILTERS <= ROW) };
+        let tiles = count.div_ceil(level.widest().rows);
+        let cut = |t: usize| t * count / tiles;
+        with_buffers(|strips, panel, block| {
+            let mut walk = Walk::new(z.y(), (0, 0), (1, 1), begin, end, PIXELS);
+            let mut start = Start::Zero;
+            while walk.next(block) {
+                let pixels = block.pixels();
                 for t in 0..tiles {
                     let (r0, r1) = (cut(t), cut(t + 1));
-                    let at: [usize; 16] = std::array::from_fn(|i| (r0 + i) * lanes);
-                    kernel.run(Tile {
-                        a: Layout::Strip(&strips[r0 * pixels..]),
-                        b: panel,
-                        depth: pixels,
-                        c: &mut sums[col * rows + (k0 - first) * lanes..],
-                        rows: &at[..r1 - r0],
-                        width,
-                        start,
-                        ahead: &[],
-                    });
+                    let dy = &dy[block.first * k + k0 + r0..];
+                    level.copy_rows(dy, k, &mut strips[r0 * pixels..], r1 - r0, pixels, r1 - r0);
                 }
-                col += width;
+                let mut col = 0;
+                while col < one {
+                    let kernel = level.kernel(one - col);
+                    let (lanes, width) = (kernel.lanes, kernel.lanes.min(one - col));
+                    let mut row = 0;
+                    for seg in block.segments() {
+                        taps.fill(level, x, seg, (col, col + width), &mut panel[row * lanes..], lanes);
+                        row += seg.j1 - seg.j0;
+                    }
+                    for t in 0..tiles {
+                        let (r0, r1) = (cut(t), cut(t + 1));
+                        let at: [usize; 16] = std::array::from_fn(|i| (r0 + i) * lanes);
+                        kernel.run(Tile {
+                            a: Layout::Strip(&strips[r0 * pixels..]),
+                            b: panel,
+                            depth: pixels,
+                            c: &mut sums[col * rows + (k0 - self.first) * lanes..],
+                            rows: &at[..r1 - r0],
+                            width,
+                            start,
+                            ahead: &[],
+                        });
+                    }
+                    col += width;
+                }
+                start = Start::Sum;
             }
-            start = Start::Sum;
-        }
-    });
+        });
+    }
 }

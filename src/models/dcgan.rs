@@ -9,7 +9,7 @@ use crate::core::shape::shape;
 use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
-use crate::nn::{Mode, Net, Start};
+use crate::nn::{BN, Context, Filters, Initialisation, Net};
 use crate::ops::bilinear::bilinear;
 
 /// "The standard discriminator" is one for 64 pixels; the paper's pictures have 256.
@@ -35,9 +35,9 @@ pub struct Dcgan {
 }
 
 fn stage(out: usize) -> Layer {
-    Conv { out, k: 4, s: 2, p: 1, bias: false }
+    Conv(Filters::new(out, 4).stride(2).pad(1).bias(false))
 }
-const LOGIT: Layer = Conv { out: 1, k: 4, s: 1, p: 0, bias: false };
+const LOGIT: Layer = Conv(Filters::new(1, 4).bias(false));
 const LRELU: Layer = LeakyRelu(0.2);
 
 /// Layers for pictures of `size` pixels a side.
@@ -56,7 +56,7 @@ pub fn layers(arch: Arch, size: usize, base: usize) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     for i in 0..size.ilog2() - 2 {
         layers.push(stage((base << i).min(cap)));
-        layers.extend((i > 0).then_some(Bn));
+        layers.extend((i > 0).then_some(BN));
         layers.push(LRELU);
     }
     layers.push(LOGIT);
@@ -70,18 +70,26 @@ impl Dcgan {
     /// `base`: channels of the first stage (DCGAN: 64).
     pub fn build<T: Real>(store: &mut ParamStore<T>, arch: Arch, size: usize, base: usize) -> Result<Dcgan> {
         let side = if arch == Arch::Resize64 { 64.min(size) } else { size };
-        let net = Net::build(store, "dcgan", shape(1, side, side, 3), &layers(arch, size, base)?, Start::Dcgan, Kind::Trained)?;
-        Ok(Dcgan { net, group: store.group("dcgan"), size, arch })
+        let net = Net::build(
+            store,
+            "dcgan",
+            shape(1, side, side, 3),
+            &layers(arch, size, base)?,
+            Initialisation::Dcgan,
+            Kind::Trained,
+        )?;
+        let group = Group::of(net.params_all());
+        Ok(Dcgan { net, group, size, arch })
     }
 
     /// Logits N×1×1×1 of pictures in [-1, 1].
-    pub fn run(&self, t: &mut Tape, x: Var, mode: Mode) -> Result<Var> {
+    pub fn run(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Var> {
         let (mut x, mut side) = (x, self.size);
         // Bilinear halving is the mean of 2×2 pixels.
         while self.arch == Arch::Resize64 && side > 64 {
             side /= 2;
             x = bilinear(t, x, side, side, false)?;
         }
-        self.net.run(t, x, mode)
+        self.net.run(t, x, context)
     }
 }

@@ -11,11 +11,11 @@ use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
-use crate::nn::{Mode, Net, Start};
+use crate::nn::{BN, Context, Filters, Initialisation, Net};
 use crate::ops::cam_attention::{Attention, CamAttention, cam_attention};
 
 const fn down(out: usize) -> Layer {
-    Conv { out, k: 4, s: 2, p: 1, bias: true }
+    Conv(Filters::new(out, 4).stride(2).pad(1))
 }
 const fn up(out: usize) -> Layer {
     Up { out, k: 4, s: 2, p: 1, bias: true }
@@ -26,15 +26,15 @@ pub const ENCODER: &[Layer] = &[
     down(64),
     Relu, // 128×128×64
     down(128),
-    Bn,
+    BN,
     Relu, //  64×64×128
     down(256),
-    Bn,
+    BN,
     Relu, //  32×32×256
     down(512),
-    Bn,
+    BN,
     Relu, //  16×16×512
-    Conv { out: 512, k: 3, s: 1, p: 1, bias: true },
+    Conv(Filters::new(512, 3).pad(1)),
     Relu, //  16×16×512 = f
     Gap,
     Linear(128), //     512, 128 = z
@@ -43,22 +43,22 @@ pub const ENCODER: &[Layer] = &[
 /// Table 2, right: from z as 1×1×128.
 pub const DECODER: &[Layer] = &[
     Up { out: 256, k: 4, s: 1, p: 0, bias: true },
-    Bn,
+    BN,
     Relu, //   4×4×256
     up(128),
-    Bn,
+    BN,
     Relu, //   8×8×128
     up(64),
-    Bn,
+    BN,
     Relu, //  16×16×64
     up(32),
-    Bn,
+    BN,
     Relu, //  32×32×32
     up(16),
-    Bn,
+    BN,
     Relu, //  64×64×16
     up(8),
-    Bn,
+    BN,
     Relu, // 128×128×8
     up(3),
     Tanh, // 256×256×3
@@ -81,9 +81,9 @@ pub struct LaeConfig {
     /// Biases in convolutions that batch norm follows (torch's default).
     pub bias_before_bn: bool,
     /// Initial values of encoder and head.
-    pub init: Start,
+    pub init: Initialisation,
     /// Initial values of the decoder.
-    pub init_decoder: Start,
+    pub init_decoder: Initialisation,
 }
 
 impl Default for LaeConfig {
@@ -95,8 +95,8 @@ impl Default for LaeConfig {
             encoder_kernel: 4,
             skip: false,
             bias_before_bn: true,
-            init: Start::TorchDefault,
-            init_decoder: Start::Dcgan,
+            init: Initialisation::TorchDefault,
+            init_decoder: Initialisation::Dcgan,
         }
     }
 }
@@ -122,8 +122,8 @@ pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
     for (i, times) in [1, 2, 4, 8, 8].into_iter().enumerate() {
         let bn = (1..4).contains(&i);
         let (k, s) = if i < halvings { (c.encoder_kernel, 2) } else { (3, 1) };
-        layers.push(Conv { out: c.width * times, k, s, p: 1, bias: !bn || c.bias_before_bn });
-        layers.extend(bn.then_some(Bn));
+        layers.push(Conv(Filters::new(c.width * times, k).stride(s).pad(1).bias(!bn || c.bias_before_bn)));
+        layers.extend(bn.then_some(BN));
         layers.push(Relu);
     }
     layers.extend([Gap, Linear(c.latent)]);
@@ -139,7 +139,7 @@ pub fn decoder(c: &LaeConfig, size: usize, skips: &[Shape]) -> Result<Vec<Layer>
         ));
     }
     let (mut width, mut side) = (4 * c.width, 4);
-    let mut layers = vec![Up { out: width, k: 4, s: 1, p: 0, bias: c.bias_before_bn }, Bn, Relu];
+    let mut layers = vec![Up { out: width, k: 4, s: 1, p: 0, bias: c.bias_before_bn }, BN, Relu];
     while side < size {
         if let Some(s) = skips.iter().find(|s| s.h as usize == side) {
             layers.push(Skip(s.c as usize));
@@ -147,7 +147,7 @@ pub fn decoder(c: &LaeConfig, size: usize, skips: &[Shape]) -> Result<Vec<Layer>
         side *= 2;
         width = (width / 2).max(8);
         if side < size {
-            layers.extend([Up { out: width, k: 4, s: 2, p: 1, bias: c.bias_before_bn }, Bn, Relu]);
+            layers.extend([Up { out: width, k: 4, s: 2, p: 1, bias: c.bias_before_bn }, BN, Relu]);
         }
     }
     layers.extend([up(3), Tanh]);
@@ -194,8 +194,7 @@ impl Lae {
         // The deepest output of each side, smallest side first.
         let mut skips: Vec<(usize, Shape)> = Vec::new();
         if c.skip {
-            for (i, (layer, out)) in encoder.rows().enumerate().filter(|(_, r)| r.0 == Relu) {
-                debug_assert_eq!(layer, Relu);
+            for (i, (_, out)) in encoder.rows().enumerate().filter(|(_, r)| *r.0 == Relu) {
                 match skips.iter_mut().find(|s| s.1.h == out.h) {
                     Some(s) => *s = (i, out),
                     None => skips.push((i, out)),
@@ -207,7 +206,7 @@ impl Lae {
         let shapes: Vec<Shape> = skips.iter().map(|s| s.1).collect();
         let layers = decoder(c, size, &shapes)?;
         let decoder = Net::build(store, "lae.decoder", shape(1, 1, 1, c.latent), &layers, c.init_decoder, Kind::Trained)?;
-        let (encoder_group, decoder_group) = (store.group("lae.encoder"), store.group("lae.decoder"));
+        let (encoder_group, decoder_group) = (Group::of(encoder.params_all()), Group::of(decoder.params_all()));
         let group = encoder_group.and(&decoder_group);
         let skips = skips.iter().map(|s| s.0).collect();
         Ok(Lae { size, encoder, decoder, encoder_group, decoder_group, group, skips })
@@ -220,16 +219,16 @@ impl Lae {
     }
 
     /// `x`: ImageNet-normalised pictures.
-    pub fn encode(&self, t: &mut Tape, x: Var, mode: Mode) -> Result<Code> {
-        let rows = self.encoder.run_all(t, x, mode, &[])?;
+    pub fn encode(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Code> {
+        let rows = self.encoder.run_all(t, x, context, &[])?;
         // The last two rows are the head: GAP and Linear.
         let (f, g, z) = (rows[rows.len() - 3], rows[rows.len() - 2], rows[rows.len() - 1]);
         Ok(Code { f, g, z, skips: self.skips.iter().map(|&i| rows[i]).collect() })
     }
 
     /// Reconstruction in (-1, 1).
-    pub fn decode(&self, t: &mut Tape, code: &Code, mode: Mode) -> Result<Var> {
-        let rows = self.decoder.run_all(t, code.z, mode, &code.skips)?;
+    pub fn decode(&self, t: &mut Tape, code: &Code, context: impl Into<Context>) -> Result<Var> {
+        let rows = self.decoder.run_all(t, code.z, context, &code.skips)?;
         Ok(*rows.last().expect("the decoder has rows"))
     }
 

@@ -2,4 +2,5 @@
 
 pub mod dcgan;
 pub mod lae;
+pub mod meso;
 pub mod vgg;

@@ -10,11 +10,13 @@ use crate::core::shape::shape;
 use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
-use crate::nn::{Mode, Net, Start};
+use crate::nn::weights::read_tensor;
+use crate::nn::{Filters, Initialisation, Mode, Net, Window};
 
 const fn conv(out: usize) -> Layer {
-    Conv { out, k: 3, s: 1, p: 1, bias: true }
+    Conv(Filters::new(out, 3).pad(1))
 }
+const POOL: Layer = MaxPool(Window::every(2));
 
 /// Features 0 to 22; sizes for 256×256×3.
 pub const FEATURES: &[Layer] = &[
@@ -22,19 +24,19 @@ pub const FEATURES: &[Layer] = &[
     Relu,
     conv(64),
     Relu,
-    MaxPool(2), // 128×128×64
+    POOL, // 128×128×64
     conv(128),
     Relu,
     conv(128),
     Relu,
-    MaxPool(2), //  64×64×128
+    POOL, //  64×64×128
     conv(256),
     Relu,
     conv(256),
     Relu,
     conv(256),
     Relu,
-    MaxPool(2), // 32×32×256
+    POOL, // 32×32×256
     conv(512),
     Relu,
     conv(512),
@@ -68,13 +70,14 @@ impl Vgg {
         let rows = &FEATURES[..if post_relu { last + 1 } else { last }];
         let scaled: Vec<Layer> = rows
             .iter()
-            .map(|&l| match l {
-                Conv { out, .. } => conv(((out as f64 * width).round() as usize).max(1)),
-                other => other,
+            .map(|l| match l {
+                Conv(f) => conv(((f.out as f64 * width).round() as usize).max(1)),
+                other => other.clone(),
             })
             .collect();
-        let net = Net::build(store, "vgg.features", shape(1, size, size, 3), &scaled, Start::KaimingOut, Kind::Frozen)?;
-        Ok(Vgg { net, group: store.group("vgg") })
+        let net = Net::build(store, "vgg.features", shape(1, size, size, 3), &scaled, Initialisation::KaimingOut, Kind::Frozen)?;
+        let group = Group::of(net.params_all());
+        Ok(Vgg { net, group })
     }
 
     /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`, f32).
@@ -89,7 +92,7 @@ impl Vgg {
             let t = tensors
                 .tensor(name)
                 .map_err(|_| Error::data(file, format!("has no tensor {name:?}; torchvision's vgg16 has")))?;
-            crate::train::checkpoint::read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
+            read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
         }
         Ok(())
     }

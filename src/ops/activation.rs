@@ -68,7 +68,8 @@ impl Op for Activation {
         let ([y, ..], x) = (m.out, m.x[0]);
         match *self {
             Activation::Relu => par::map(y, x, move |x| x.max(T::ZERO)),
-            // A choice of factors, not of results: a branch on random signs costs more than all the rest.
+            // Select the factor and multiply: this compiles to a blend. `if x > 0 { x } else { s * x }` compiled to a branch, which
+            // mispredicts on random signs.
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
                 par::map(y, x, move |x| x * if x > T::ZERO { T::ONE } else { s })

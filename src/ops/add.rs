@@ -1,4 +1,5 @@
-//! Add: y = a + b, equal shapes. da = dy, db = dy. Gradients from several consumers meet here and nowhere else.
+//! Add: y = a + b, equal shapes. da = dy, db = dy. Where a value has several consumers, the tape adds up
+//! their gradients with this op; no backward pass adds to an output by itself.
 
 use super::{Case, EDGES, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};

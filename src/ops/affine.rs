@@ -75,7 +75,7 @@ impl Affine {
                 shift: if shift { constant(&self.shift) } else { [0.0; GROUP] },
             };
             let call = g.call("affine_fwd_f32")?.elements(count);
-            // Several launches each leave the others' channels as they are.
+            // Each of several launches writes its own channels and must keep what the others wrote: hence `update`.
             let call = if n > GROUP { call.update(y) } else { call.write(y) };
             call.read(x).value(&p).go()?;
         }

@@ -31,7 +31,7 @@ const BLOCK: usize = 256;
 pub struct BatchNormTrain {
     pub eps: f64,
     pub momentum: f64,
-    /// Of the negative side of the activation: 0 for ReLU, 1 for none. Not negative.
+    /// Slope of the activation's negative side: 0 for ReLU, 1 where no activation follows; never negative.
     pub slope: f64,
 }
 
@@ -54,12 +54,12 @@ pub struct BatchNormParams {
 pub const EPS: f64 = 1e-5;
 pub const MOMENTUM: f64 = 0.1;
 
-/// Normalise with the statistics of the batch, and update the running ones. `slope`: of the activation, 1 for none.
+/// Normalise with the statistics of the batch and update the running ones, with torch's constants. `slope`: see [`BatchNormTrain`].
 pub fn batch_norm_train(t: &mut Tape, x: Var, p: BatchNormParams, slope: f64) -> Result<Var> {
     t.apply(BatchNormTrain { eps: EPS, momentum: MOMENTUM, slope }, &[x, p.gamma, p.beta, p.mean, p.var])
 }
 
-/// Normalise with the running statistics. `slope`: of the activation, 1 for none.
+/// Normalise with the running statistics, with torch's constants. `slope`: see [`BatchNormTrain`].
 pub fn batch_norm_eval(t: &mut Tape, x: Var, p: BatchNormParams, slope: f64) -> Result<Var> {
     t.apply(BatchNormEval { eps: EPS, slope }, &[x, p.gamma, p.beta, p.mean, p.var])
 }
@@ -115,7 +115,8 @@ fn side<T: Real>(y: T, slope: T) -> T {
     if y > T::ZERO { T::ONE } else { slope }
 }
 
-/// What the mask of the activation is read from: the output, or where there is no activation anything of that size.
+/// The values whose signs tell the side of the activation: the output `y`. Without an activation `y` is not kept and both sides have
+/// slope 1, so `dy`, a slice of the same length, stands in for `y`.
 fn masked<'a, T>(slope: f64, y: &'a [T], dy: &'a [T]) -> &'a [T] {
     if slope == 1.0 { dy } else { y }
 }

@@ -139,7 +139,7 @@ impl Op for Bilinear {
         let rows = y.par_chunks_mut(self.w * c).zip(m.scratch.par_chunks_mut(w * c));
         rows.enumerate().for_each(|(row, (y, line))| {
             let image = &x[row / self.h * h * w * c..][..h * w * c];
-            // First down, then across: the first is a plain loop over a line.
+            // First interpolate between two rows, a plain loop over a line, then along the line.
             let (r0, r1, l) = tap(row % self.h, h, self.h, self.align_corners);
             let l = T::of(l);
             let (top, bottom) = (&image[r0 * w * c..][..w * c], &image[r1 * w * c..][..w * c]);
@@ -159,7 +159,8 @@ impl Op for Bilinear {
         rows.enumerate().for_each(|(row, (dx, line))| {
             let image = &dy[row / h * self.h * wide..][..self.h * wide];
             let i = row % h;
-            // Gather what the row gave to rows of dy, then deal it out along the row, which one thread owns.
+            // One task owns row `i` of dx. First it adds up, weighted, the rows of dy that read row `i`; the sum has the width of dy. Then it
+            // adds each pixel of the sum to the two pixels of dx that the pixel was interpolated from.
             line.fill(T::ZERO);
             for p in readers(i, h, self.h, self.align_corners) {
                 let a = T::of(weight(p, i, h, self.h, self.align_corners));

@@ -6,6 +6,7 @@
 //! ```
 //! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
 
+use super::conv_host::{self, Direction, check_bias};
 use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
@@ -14,7 +15,6 @@ use crate::core::tape::{Tape, Var};
 use crate::device::{Gpu, Precision};
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
-use crate::host::{conv, plain};
 
 /// How filters move over a picture: `(vertical, horizontal)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,50 +78,9 @@ impl Conv2d {
             groups: g as u32,
         })
     }
-}
-
-/// Which of the three products a pass needs, f32 or plain: shared with the transposed convolution and the linear layer.
-pub(super) fn fprop<T: Real>(z: &ConvSizes, x: &[T], w: &[T], bias: &[T], y: &mut [T], scratch: &mut [T]) {
-    let bias = (!bias.is_empty()).then_some(bias);
-    match (T::as_f32(x), T::as_f32(w), bias.map(T::as_f32), T::as_f32_mut(y)) {
-        (Some(x), Some(w), b, Some(y)) => conv::fprop(z, x, w, b.flatten(), y, T::as_f32_mut(scratch).unwrap_or_default()),
-        (.., Some(_)) => unreachable!("all operands have one type"),
-        (.., None) => plain::fprop(z, x, w, bias, y),
-    }
-}
-pub(super) fn dgrad<T: Real>(z: &ConvSizes, dy: &[T], w: &[T], bias: &[T], dx: &mut [T], scratch: &mut [T]) {
-    let bias = (!bias.is_empty()).then_some(bias);
-    match (T::as_f32(dy), T::as_f32(w), bias.map(T::as_f32), T::as_f32_mut(dx)) {
-        (Some(dy), Some(w), b, Some(dx)) => conv::dgrad(z, dy, w, b.flatten(), dx, T::as_f32_mut(scratch).unwrap_or_default()),
-        (.., Some(_)) => unreachable!("all operands have one type"),
-        (.., None) => plain::dgrad(z, dy, w, bias, dx),
-    }
-}
-pub(super) fn wgrad<T: Real>(z: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T]) {
-    match (T::as_f32(x), T::as_f32(dy), T::as_f32_mut(dw)) {
-        (Some(x), Some(dy), Some(dw)) => conv::wgrad(z, x, dy, dw, T::as_f32_mut(scratch).unwrap_or_default()),
-        (.., Some(_)) => unreachable!("all operands have one type"),
-        (.., None) => plain::wgrad(z, x, dy, dw),
-    }
-}
-pub(super) fn bias_grad<T: Real>(k: usize, dy: &[T], db: &mut [T], scratch: &mut [T]) {
-    match (T::as_f32(dy), T::as_f32_mut(db)) {
-        (Some(dy), Some(db)) => conv::bias_grad(k, dy, db, T::as_f32_mut(scratch).unwrap_or_default()),
-        (.., Some(_)) => unreachable!("all operands have one type"),
-        (.., None) => plain::bias_grad(k, dy, db),
-    }
-}
-
-/// Workspace of the gradients in `wants` (0 input, 1 filter, 2 bias of `k` channels over `rows` pixels).
-pub(super) fn backward_scratch(wants: Set, dx: usize, dw: usize, k: usize, rows: usize) -> usize {
-    let db = conv::bias_grad_scratch(k, rows);
-    [dx, dw, db].into_iter().enumerate().filter(|&(i, _)| wants.has(i)).map(|(_, n)| n).max().unwrap_or(0)
-}
-
-pub(super) fn check_bias(bias: Option<&Shape>, k: u32) -> Result<(), String> {
-    match bias {
-        Some(b) if b.len() != k as usize => Err(format!("bias has {} values for {k} filters", b.len())),
-        _ => Ok(()),
+    /// [`Conv2d::sizes`] of operands that `infer` has accepted.
+    fn recorded(&self, xs: &[Shape]) -> ConvSizes {
+        self.sizes(xs[0], xs[1]).expect("checked when recorded")
     }
 }
 
@@ -130,82 +89,40 @@ impl Op for Conv2d {
         "conv2d"
     }
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
-        let (x, w, b) = match x {
-            [x, w] => (x, w, None),
-            [x, w, b] => (x, w, Some(b)),
-            _ => return Err(format!("needs input, filter and perhaps bias, got {x:?}")),
-        };
-        check_bias(b, w.n)?;
-        Ok(vec![self.sizes(*x, *w)?.y()])
+        let (x, w, bias) = conv_host::operands(x)?;
+        check_bias(bias, w.n)?;
+        Ok(vec![self.sizes(x, w)?.y()])
     }
     fn keeps(&self, wants: Set) -> Keeps {
-        Keeps::x(Set::of(1).when(wants.has(0)).union(Set::of(0).when(wants.has(1))))
+        conv_host::keeps(wants)
     }
     fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set) -> usize {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        match pass {
-            Pass::Forward => conv::fprop_scratch(&z),
-            Pass::Backward => {
-                let (dx, dw) = (conv::dgrad_scratch(&z), conv::wgrad_scratch(&z));
-                backward_scratch(wants, dx, dw, z.k as usize, z.y().pixels())
-            }
-        }
+        conv_host::scratch(&self.recorded(xs), Direction::Fprop, pass, wants)
     }
-    fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        let bytes = 4 * (xs[0].len() + xs[1].len() + ys[0].len()) as u64;
-        match pass {
-            Pass::Forward => Cost { macs: z.macs(), bytes },
-            Pass::Backward => Cost { macs: 2 * z.macs(), bytes: 2 * bytes },
-        }
+    fn cost(&self, pass: Pass, xs: &[Shape], _: &[Shape]) -> Cost {
+        conv_host::cost(&self.recorded(xs), pass)
     }
     fn forward<T: Real>(&self, m: Host<T>) {
-        let [y, ..] = m.out;
-        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
-        fprop(&z, m.x[0], m.x[1], m.x[2], y, m.scratch);
+        conv_host::forward(&self.recorded(m.xs), Direction::Fprop, m);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
-        let [dx, dw, db, ..] = m.out;
-        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
-        if !dx.is_empty() {
-            dgrad(&z, m.dy, m.x[1], &[], dx, m.scratch);
-        }
-        if !dw.is_empty() {
-            wgrad(&z, m.x[0], m.dy, dw, m.scratch);
-        }
-        if !db.is_empty() {
-            bias_grad(z.k as usize, m.dy, db, m.scratch);
-        }
+        conv_host::backward(&self.recorded(m.xs), Direction::Fprop, m);
     }
 
-    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        match pass {
-            Pass::Forward => 0,
-            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.k as usize, ys[0].pixels(), precision),
-        }
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, precision: Precision) -> usize {
+        conv_launch::scratch(&self.recorded(xs), Direction::Fprop, pass, wants, precision)
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
-        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
-        conv_launch::fprop(g, &z, g.x(0), g.x(1), g.x[2], g.out(0))
+        conv_launch::forward(g, &self.recorded(g.xs), Direction::Fprop)
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
-        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
-        if g.wants(0) {
-            conv_launch::dgrad(g, &z, g.dy(), g.x(1), None, g.out(0))?;
-        }
-        if g.wants(1) {
-            conv_launch::wgrad(g, &z, g.x(0), g.dy(), g.out(1))?;
-        }
-        if g.wants(2) {
-            conv_launch::bias_grad(g, z.y().pixels(), z.k as usize, g.dy(), g.out(2))?;
-        }
-        Ok(())
+        conv_launch::backward(g, &self.recorded(g.xs), Direction::Fprop)
     }
 }
 
-/// (pixels, channels, filters) of 1×1 layers. Between them, their sizes end at every place of a GPU tile at which a thread asks
-/// whether it is still inside. Not of the largest: 128x64 has rows of its own in [`cases`], 128x128 is for results of two million values.
+/// (pixels, channels, filters) of 1×1 layers. Each bounds check of each tile kernel on a GPU (is this row, this column, this step still
+/// inside?) is the last one to hold in some row of the table, so a check that is off by one fails a test. Two tiles need far larger
+/// results: 128x64 has rows of its own in [`cases`], and the unit test in conv_launch.rs covers 128x128.
 #[rustfmt::skip]
 const EDGES: [(usize, usize, usize); 58] = [
     // Channels that do not come in fours: tiles 128x64, 64x48, 64x64, 128x8, 8x48.

@@ -1,13 +1,12 @@
-//! Launches of the convolution kernels, kernels/conv_*.cu: which kernel, which grid, how much scratch memory.
-//!
-//! conv2d, conv_transpose2d (whose fprop is dgrad) and linear (a 1×1 convolution) all come here.
+//! Launches of the kernels of conv2d, conv_transpose2d and linear, kernels/conv_*.cu and linear.cu: which kernel, which grid, how much
+//! scratch memory. A convolution whose filter covers its picture is a linear layer and may run the kernel of one.
 
-use crate::core::op::Set;
-use crate::device::gpu::F32;
+use super::conv_host::Direction;
+use crate::core::op::{Pass, Set};
+use crate::device::gpu::{self, F32};
 use crate::device::{Gpu, Precision, Span};
 use crate::error::{Error, Result};
 use crate::host::sizes::ConvSizes;
-use crate::ops::linear;
 
 /// `struct Conv` of kernels/conv.cuh.
 #[repr(C)]
@@ -33,6 +32,17 @@ struct Columns {
     rows: u32,
     k: u32,
     span: u32,
+}
+
+/// `struct Linear` of kernels/linear.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Matrix {
+    n: u32,
+    c: u32,
+    k: u32,
+    chunk: u32,
+    vec: u32,
 }
 
 /// How a tiled kernel computes.
@@ -169,9 +179,14 @@ struct Split {
 }
 
 impl Split {
-    /// The fastest by a rough count: `blocks` blocks for each piece, of which the GPU runs `slots` at a time, so that all take as long
-    /// as the last; then a load and an addition for each piece, about as long as a pixel; and as much for the partial sums of each block.
-    /// A piece (but the last) is a multiple of 16 pixels and has at least 128.
+    /// The number of pieces p with the least estimated time, in units of the time that a block spends on one pixel:
+    ///
+    /// ```text
+    /// cost(p) = ⌈blocks·p / slots⌉ · ⌈len/p⌉  +  p · (1 + blocks)
+    /// ```
+    /// Each piece has `blocks` blocks, of which the GPU runs `slots` at a time: the first term is the number of such waves times the
+    /// length of a block. The second is the time to load and add up p partial sums, and to write those of each block.
+    /// A piece (but the last) is a multiple of 16 pixels, and p is so small that a piece has about 128 at least.
     fn fastest(len: usize, blocks: usize, slots: usize) -> Split {
         let cost = |pieces: &usize| (blocks * pieces).div_ceil(slots) * len.div_ceil(*pieces) + pieces * (1 + blocks);
         let pieces = (1..=(len / 128).clamp(1, 2 * slots)).min_by_key(cost).expect("one piece at least");
@@ -184,13 +199,15 @@ impl Split {
     }
 }
 
-/// What the tiled kernels do not take: groups, and a dgrad that is not dense in any phase.
+/// Whether only the plain kernels compute `z`: the tiled ones know no groups, and no dgrad with both stride and dilation along an axis,
+/// where a phase of pixels uses some taps of the filter and skips others.
 fn plain(z: &ConvSizes, dgrad: bool) -> bool {
     z.groups > 1 || dgrad && (z.stride_h > 1 && z.dil_h > 1 || z.stride_w > 1 && z.dil_w > 1)
 }
 
-/// A convolution whose filter covers the whole picture is a product of matrices: one pixel with H·W·C channels. Otherwise its
-/// dgrad would look for 15 of 16 taps in the padding (the first layer of a DCGAN generator).
+/// A convolution whose filter covers the whole picture is a product of matrices: its picture becomes one pixel with H·W·C channels.
+/// Without this, dgrad of the first layer of a DCGAN generator (4×4 filters, one output pixel) would look up 16 taps for each input
+/// pixel, 15 of which lie in the padding.
 fn flat(z: &ConvSizes) -> ConvSizes {
     let whole = z.groups == 1 && (z.p, z.q, z.pad_h, z.pad_w, z.dil_h, z.dil_w) == (1, 1, 0, 0, 1, 1) && (z.r, z.s) == (z.h, z.w);
     match whole {
@@ -199,7 +216,7 @@ fn flat(z: &ConvSizes) -> ConvSizes {
     }
 }
 
-/// What `flat` makes of a whole picture.
+/// Whether `z` is a product of matrices, as [`flat`] makes of a filter that covers its picture.
 fn matrix(z: &ConvSizes) -> bool {
     (z.h, z.w, z.r, z.s, z.pad_h, z.pad_w, z.groups) == (1, 1, 1, 1, 0, 0, 1)
 }
@@ -209,13 +226,13 @@ fn values(s: Span) -> usize {
 }
 
 /// y = x ⋆ w + bias.
-pub(super) fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
+fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
     check(g, z)?;
     let z = flat(z);
     let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
-        // Few rows and few columns, but a long sum: the linear layer shares each out among threads.
-        return linear::forward(g, &z, x, w, bias, y);
+        // Few rows and few columns, but long sums: the kernel of linear layers shares each sum out among threads.
+        return linear(g, &z, x, w, bias, y);
     }
     fprop_with(g, &z, t, x, w, bias, y)
 }
@@ -231,7 +248,7 @@ fn fprop_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, x: Span, w: Span, bias: O
 }
 
 /// dx = the transpose of `fprop` applied to dy, plus a bias per channel of x.
-pub(super) fn dgrad(g: &Gpu, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
+fn dgrad(g: &Gpu, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
     check(g, z)?;
     let z = flat(z);
     let (rows, phases) = phases(&z);
@@ -255,7 +272,7 @@ fn dgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, dy: Span, w: Span, bias: 
 }
 
 /// `dw[k,r,s,c] = Σ dy[·,k] · x[·,c]`: partial sums of each split, then their sum.
-pub(super) fn wgrad(g: &Gpu, z: &ConvSizes, x: Span, dy: Span, dw: Span) -> Result<()> {
+fn wgrad(g: &Gpu, z: &ConvSizes, x: Span, dy: Span, dw: Span) -> Result<()> {
     check(g, z)?;
     let (z, t, split) = wgrad_rule(z, g.precision);
     wgrad_with(g, &z, t, split, x, dy, dw)
@@ -283,7 +300,7 @@ fn wgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, split: Split, x: Span, dy
 }
 
 /// `db[k] = Σ dy[·,k]` over all rows.
-pub(super) fn bias_grad(g: &Gpu, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
+fn bias_grad(g: &Gpu, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
     let split = bias_split(rows, k);
     let to = if split.count == 1 { db } else { g.scratch(0, split.partial(k)) };
     let p = Columns { rows: rows as u32, k: k as u32, span: split.span as u32 };
@@ -303,14 +320,89 @@ fn sum_splits(g: &Gpu, from: Span, to: Span, count: usize, split: Split) -> Resu
     g.call("sum_splits_f32")?.grid([count.div_ceil(256), 1, 1]).block(256).read(from).write(to).value(&p).go()
 }
 
-/// Bytes that the gradients in `wants` (1 filter, 2 bias of `k` channels over `rows` pixels) need, one after the other.
-pub(super) fn backward_scratch(z: &ConvSizes, wants: Set, k: usize, rows: usize, precision: Precision) -> usize {
+/// Bytes that the gradients in `wants` need, one after the other; the forward pass needs none.
+pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Set, precision: Precision) -> usize {
+    if pass == Pass::Forward {
+        return 0;
+    }
+    let (k, rows) = direction.result(z);
     let dw = if wants.has(1) { wgrad_rule(z, precision).2.partial(z.filters().len()) } else { 0 };
     (F32 * dw).max(if wants.has(2) { bias_scratch(rows, k) } else { 0 })
 }
 
+/// The forward pass of a convolution, or of a transposed one.
+pub(super) fn forward(g: &Gpu, z: &ConvSizes, direction: Direction) -> Result<()> {
+    match direction {
+        Direction::Fprop => fprop(g, z, g.x(0), g.x(1), g.x[2], g.out(0)),
+        Direction::Dgrad => dgrad(g, z, g.x(0), g.x(1), g.x[2], g.out(0)),
+    }
+}
+
+/// The gradients that are wanted.
+pub(super) fn backward(g: &Gpu, z: &ConvSizes, direction: Direction) -> Result<()> {
+    if g.wants(0) {
+        match direction {
+            Direction::Fprop => dgrad(g, z, g.dy(), g.x(1), None, g.out(0))?,
+            Direction::Dgrad => fprop(g, z, g.dy(), g.x(1), None, g.out(0))?,
+        }
+    }
+    if g.wants(1) {
+        match direction {
+            Direction::Fprop => wgrad(g, z, g.x(0), g.dy(), g.out(1))?,
+            Direction::Dgrad => wgrad(g, z, g.dy(), g.x(0), g.out(1))?,
+        }
+    }
+    if g.wants(2) {
+        let (k, rows) = direction.result(z);
+        bias_grad(g, rows, k, g.dy(), g.out(2))?;
+    }
+    Ok(())
+}
+
+/// Rows of the batch that one block of `linear_wgrad` adds up; longer batches are added in parts, then the parts.
+const CHUNK: usize = 512;
+
+/// Sizes of a linear layer: rows, values of each, and results of each. `vec`: whether the kernel may load four values at once.
+fn matrix_params(z: &ConvSizes, vec: usize) -> Matrix {
+    Matrix { n: z.n, c: z.c, k: z.k, chunk: CHUNK as u32, vec: vec as u32 }
+}
+
+/// y = x wᵀ + bias, of `z` that [`matrix`] holds of.
+pub(super) fn linear(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
+    let p = matrix_params(z, gpu::vec4(z.c as usize, &[x, w]));
+    let call = g.call("linear_fwd_f32")?.grid([(z.k as usize).div_ceil(4), (z.n as usize).div_ceil(8), 1]).block(128);
+    call.write(y).read(x).read(w).read_or_null(bias).value(&p).go()
+}
+
+/// The gradients of a linear layer that are wanted.
+pub(super) fn linear_backward(g: &Gpu, z: &ConvSizes) -> Result<()> {
+    let (p, n, c, k) = (matrix_params(z, 1), z.n as usize, z.c as usize, z.k as usize);
+    if g.wants(0) {
+        let call = g.call("linear_dgrad_f32")?.grid([c.div_ceil(32), n.div_ceil(8), 1]).block(256);
+        call.write(g.out(0)).read(g.dy()).read(g.x(1)).value(&p).go()?;
+    }
+    if g.wants(1) {
+        let split = Split { span: CHUNK, count: n.div_ceil(CHUNK) };
+        let dw = if split.count > 1 { g.scratch(0, split.partial(k * c)) } else { g.out(1) };
+        let call = g.call("linear_wgrad_f32")?.grid([c.div_ceil(32), k.div_ceil(8), split.count]).block(256);
+        call.write(dw).read(g.dy()).read(g.x(0)).value(&p).go()?;
+        sum_splits(g, dw, g.out(1), k * c, split)?;
+    }
+    if g.wants(2) {
+        bias_grad(g, n, k, g.dy(), g.out(2))?;
+    }
+    Ok(())
+}
+
+/// Bytes that [`linear_backward`] needs.
+pub(super) fn linear_scratch(z: &ConvSizes, wants: Set) -> usize {
+    let (n, k) = (z.n as usize, z.k as usize);
+    let dw = Split { span: CHUNK, count: n.div_ceil(CHUNK) }.partial(z.filters().len());
+    (if wants.has(1) { F32 * dw } else { 0 }).max(if wants.has(2) { bias_scratch(n, k) } else { 0 })
+}
+
 /// Bytes that `bias_grad` needs.
-pub(super) fn bias_scratch(rows: usize, k: usize) -> usize {
+fn bias_scratch(rows: usize, k: usize) -> usize {
     F32 * bias_split(rows, k).partial(k)
 }
 
@@ -422,8 +514,8 @@ mod tests {
         }
     }
 
-    /// The work of every block, were there no tail, is reached within a fifth: 36 tiles of 8192 pixels run as 252 blocks on 264 slots (in
-    /// 288, as many as fill them, the last 24 would take as long as the 264 before).
+    /// A sum takes at most a fifth longer than evenly shared work would. Example: 36 tiles of 8192 pixels run as 252 blocks on 264 slots,
+    /// in one wave; 288 blocks would fill all slots, but their last 24 would need a second wave.
     #[test]
     fn splits_leave_no_tail() {
         let s = Split::fastest(8192, 36, 264);
@@ -501,7 +593,8 @@ mod tests {
             conv((2, 1, 1), shape(1, 7, 9, 3), 5, 4, 4),
             conv((1, 1, 1), shape(1, 4, 5, 17), 33, 3, 2),
         ];
-        // As large as the rounding of factors makes it: half a unit for each factor, of 11 bits or of 22 and a lost product.
+        // The error of one product: tf32 rounds each of two factors to 11 bits, half a unit each; 3xtf32 keeps 22 bits of a factor and
+        // drops the product of two low parts.
         let bound = |t: Option<Tile>| match t.map(|t| t.engine) {
             Some(Tf32) => 2.0 * 2f64.powi(-11),
             Some(Tf32x3) => 2f64.powi(-20),

@@ -6,7 +6,8 @@
 //! y[n,h,w,c] = Σ x[n,p,q,k] · w[k,r,s,c] + b[c]   over  h = p·stride − pad + r,  w = q·stride − pad + s
 //! ```
 
-use super::conv2d::{Conv2d, backward_scratch, bias_grad, check_bias, dgrad, fprop, wgrad};
+use super::conv_host::{self, Direction, check_bias};
+use super::conv2d::Conv2d;
 use super::{Case, Fill, case, conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
@@ -14,7 +15,6 @@ use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::{Gpu, Precision};
 use crate::error::Result;
-use crate::host::conv;
 use crate::host::sizes::ConvSizes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,10 @@ impl ConvTranspose2d {
         let y = shape(x.n as usize, h, wd, w.c as usize);
         Conv2d::new(self.stride, self.pad).sizes(y, w)
     }
+    /// `sizes` of operands that `infer` has accepted.
+    fn recorded(&self, xs: &[Shape]) -> ConvSizes {
+        self.sizes(xs[0], xs[1]).expect("checked when recorded")
+    }
 }
 
 impl Op for ConvTranspose2d {
@@ -53,77 +57,34 @@ impl Op for ConvTranspose2d {
         "conv_transpose2d"
     }
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
-        let (x, w, b) = match x {
-            [x, w] => (x, w, None),
-            [x, w, b] => (x, w, Some(b)),
-            _ => return Err(format!("needs input, filter and perhaps bias, got {x:?}")),
-        };
-        check_bias(b, w.c)?;
-        Ok(vec![self.sizes(*x, *w)?.x()])
+        let (x, w, bias) = conv_host::operands(x)?;
+        check_bias(bias, w.c)?;
+        Ok(vec![self.sizes(x, w)?.x()])
     }
     fn keeps(&self, wants: Set) -> Keeps {
-        Keeps::x(Set::of(1).when(wants.has(0)).union(Set::of(0).when(wants.has(1))))
+        conv_host::keeps(wants)
     }
     fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set) -> usize {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        match pass {
-            Pass::Forward => conv::dgrad_scratch(&z),
-            Pass::Backward => {
-                let (dx, dw) = (conv::fprop_scratch(&z), conv::wgrad_scratch(&z));
-                backward_scratch(wants, dx, dw, z.c as usize, z.x().pixels())
-            }
-        }
+        conv_host::scratch(&self.recorded(xs), Direction::Dgrad, pass, wants)
     }
-    fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        let bytes = 4 * (xs[0].len() + xs[1].len() + ys[0].len()) as u64;
-        match pass {
-            Pass::Forward => Cost { macs: z.macs(), bytes },
-            Pass::Backward => Cost { macs: 2 * z.macs(), bytes: 2 * bytes },
-        }
+    fn cost(&self, pass: Pass, xs: &[Shape], _: &[Shape]) -> Cost {
+        conv_host::cost(&self.recorded(xs), pass)
     }
     fn forward<T: Real>(&self, m: Host<T>) {
-        let [y, ..] = m.out;
-        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
-        dgrad(&z, m.x[0], m.x[1], m.x[2], y, m.scratch);
+        conv_host::forward(&self.recorded(m.xs), Direction::Dgrad, m);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
-        let [dx, dw, db, ..] = m.out;
-        let z = self.sizes(m.xs[0], m.xs[1]).expect("checked when recorded");
-        if !dx.is_empty() {
-            fprop(&z, m.dy, m.x[1], &[], dx, m.scratch);
-        }
-        if !dw.is_empty() {
-            wgrad(&z, m.dy, m.x[0], dw, m.scratch);
-        }
-        if !db.is_empty() {
-            bias_grad(z.c as usize, m.dy, db, m.scratch);
-        }
+        conv_host::backward(&self.recorded(m.xs), Direction::Dgrad, m);
     }
 
-    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize {
-        let z = self.sizes(xs[0], xs[1]).expect("checked when recorded");
-        match pass {
-            Pass::Forward => 0,
-            Pass::Backward => conv_launch::backward_scratch(&z, wants, z.c as usize, ys[0].pixels(), precision),
-        }
+    fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, precision: Precision) -> usize {
+        conv_launch::scratch(&self.recorded(xs), Direction::Dgrad, pass, wants, precision)
     }
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
-        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
-        conv_launch::dgrad(g, &z, g.x(0), g.x(1), g.x[2], g.out(0))
+        conv_launch::forward(g, &self.recorded(g.xs), Direction::Dgrad)
     }
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
-        let z = self.sizes(g.xs[0], g.xs[1]).expect("checked when recorded");
-        if g.wants(0) {
-            conv_launch::fprop(g, &z, g.dy(), g.x(1), None, g.out(0))?;
-        }
-        if g.wants(1) {
-            conv_launch::wgrad(g, &z, g.dy(), g.x(0), g.out(1))?;
-        }
-        if g.wants(2) {
-            conv_launch::bias_grad(g, z.x().pixels(), z.c as usize, g.dy(), g.out(2))?;
-        }
-        Ok(())
+        conv_launch::backward(g, &self.recorded(g.xs), Direction::Dgrad)
     }
 }
 

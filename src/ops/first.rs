@@ -1,4 +1,4 @@
-//! First: the first `n` pictures of a batch. Backward puts dy there and zeros after it.
+//! First: the first `n` pictures of a batch. dx is dy for those pictures and 0 for the others.
 
 use super::{Case, Fill, case};
 use crate::core::op::{Host, Keeps, Op, Set};

@@ -102,7 +102,7 @@ impl Op for MaxPool {
             dx.fill(T::ZERO);
             for (o, (y, dy)) in y.chunks_exact(c).zip(dy.chunks_exact(c)).enumerate() {
                 let (down, across) = (self.window(o / ys.w as usize, m.xs[0].h as usize), self.window(o % ys.w as usize, w));
-                // What of dy has not found its winner yet.
+                // `left` is dy until the first pixel equal to y takes it, then 0: later equal pixels get nothing.
                 left.copy_from_slice(dy);
                 for p in down {
                     for q in across.clone() {

@@ -3,6 +3,7 @@
 //! To add one: write `src/ops/NAME.rs` with an [`Op`], a recording function and `cases()`, and add the word
 //! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
 
+mod conv_host;
 mod conv_launch;
 
 mod backward;
@@ -12,7 +13,7 @@ pub use crate::core::case::{Case, Sampling as Fill, case};
 use crate::core::shape::{Shape, shape};
 pub use backward::Grads;
 
-// No op: what the ops below share on a GPU.
+// Shared by the loss ops, not an op itself: their sums on a GPU.
 mod sum;
 
 /// Test sizes of ops that work value by value: one below, at and above the 1024 values of a block, less than one thread's four, and
@@ -54,6 +55,7 @@ ops! {
     cross_entropy,
     difference,
     dot,
+    dropout,
     fill,
     first,
     global_avg_pool,

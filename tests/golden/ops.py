@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from philox import dropout_mask, stream
 from safetensors.torch import save_file
 
 torch.set_num_threads(1)
@@ -127,14 +128,14 @@ add("linear", "pictures", {}, [normal(2, 4, 2, 3), normal(3, 24), normal(3)],
 
 # Normalisation, activations, pooling, resizing ----------------------------------------------------------------------------------
 
-def batch_norm(label, x, mean=0.0):
+def batch_norm(label, x, mean=0.0, eps=1e-5, momentum=0.1):
     c = x[1]
     inputs = lambda: [normal(*x) + mean, positive(c), normal(c), normal(c), positive(c)]
-    params = {"eps": 1e-5, "momentum": 0.1}
+    params = {"eps": eps, "momentum": momentum}
     add("batch_norm_train", label, params, inputs(),
-        lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=True, momentum=0.1, eps=1e-5), [0, 1, 2], [3, 4])
+        lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=True, momentum=momentum, eps=eps), [0, 1, 2], [3, 4])
     add("batch_norm_eval", label, params, inputs(),
-        lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=1e-5), [0, 1, 2])
+        lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=eps), [0, 1, 2])
 
 
 batch_norm("small", (2, 3, 3, 5))
@@ -261,6 +262,19 @@ for lr, betas in [(1e-3, (0.9, 0.999)), (0.1, (0.5, 0.999))]:
 for momentum, decay in [(0.0, 0.0), (0.9, 0.0), (0.0, 0.25), (0.9, 5e-4)]:
     optimiser("sgd", f"momentum {momentum:g}, decay {decay:g}", {"lr": 0.125, "momentum": momentum, "weight_decay": decay},
               lambda p: torch.optim.SGD(p, 0.125, momentum, weight_decay=decay))
+
+# What came later stands here, so that the numbers drawn above stay what they were -------------------------------------------------
+
+batch_norm("Keras's constants", (2, 3, 4, 5), eps=1e-3, momentum=0.01)
+
+# Flattened in torch's own order: the matrix as O,C,H,W is O,H,W,C in the engine.
+add("linear", "pictures, matrix per pixel", {}, [normal(2, 4, 2, 3), normal(3, 4, 2, 3), normal(3)],
+    lambda x, w, b: F.linear(x.flatten(1), w.flatten(1), b))
+
+for p, of, step, x in [(0.5, "net.3", 0, (3, 7)), (0.35, "net.3", 41, (2, 3, 4, 5)), (0.5, "net.8", 2**23 + 1, (2, 3, 4, 5))]:
+    mask = dropout_mask(x, p, 9, stream(of), step)
+    add("dropout", f"{p} {of} step {step}", {"p": p, "seed": 9, "stream": of}, [normal(*x), exact([step], 1)],
+        lambda x, _: x * mask, [0])
 
 path = Path(__file__).with_name("ops.safetensors")
 # One metadata entry: the format does not order several.
