@@ -191,8 +191,8 @@ fn a_run_with_loaded_weights_does_not_call_them_random() {
 fn meso_inception_4() {
     let mut store = ParamStore::<f32>::new(0);
     let meso = Meso::build(&mut store, 256).unwrap();
-    assert_eq!(store.count("meso.", Kind::Trained), 28_615);
-    assert_eq!(store.count("meso.", Kind::Running), 2 * (11 + 12 + 16 + 16));
+    assert_eq!(count(&store, "meso", Kind::Trained), 28_615);
+    assert_eq!(count(&store, "meso", Kind::Running), 2 * (11 + 12 + 16 + 16));
     let size = |s: Shape| (s.c, s.h);
     let rows = [
         (11, 256), // Inception(1, 4, 4, 2)
@@ -265,7 +265,7 @@ fn meso_takes_pictures_that_its_strides_divide() {
         let mut store = ParamStore::<f32>::new(0);
         let meso = Meso::build(&mut store, size).unwrap();
         let side = size / 32;
-        assert_eq!(store.count("meso.", Kind::Trained), 28_615 - 16 * 1024 + 16 * 16 * side * side, "size {size}");
+        assert_eq!(count(&store, "meso", Kind::Trained), 28_615 - 16 * 1024 + 16 * 16 * side * side, "size {size}");
         assert_eq!(meso.net.output().per_image(), 1);
     }
     for (size, words) in [(0, "32 or 64"), (20, "32 or 64"), (100, "96 or 128"), (299, "288 or 320")] {

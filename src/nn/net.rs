@@ -399,20 +399,20 @@ mod tests {
             let y = net.run(&mut t, x, Context::train(step)).unwrap();
             let u = t.input(t.shape(y));
             let loss = dot(&mut t, y, u).unwrap();
-            let mut wrt = t.trained("net.");
+            let mut wrt = t.trained(&store.group("net"));
             wrt.push(x);
             let dx = t.backward(loss, &wrt).unwrap().of(x).unwrap();
-            let mut plan = Plan::new(t, &[loss, dx], Memory::Planned);
+            let mut plan = Plan::new(t, &[loss, dx], Memory::Planned).unwrap();
             let mut rng = Rng::new(8, stream("test"), 0);
-            plan.feed(x).iter_mut().for_each(|v| *v = rng.normal() as f64);
-            plan.feed(u).iter_mut().for_each(|v| *v = rng.normal() as f64);
-            plan.feed(step)[0] = 4.0;
+            plan.feed(x).unwrap().iter_mut().for_each(|v| *v = rng.normal() as f64);
+            plan.feed(u).unwrap().iter_mut().for_each(|v| *v = rng.normal() as f64);
+            plan.feed(step).unwrap()[0] = 4.0;
             let ids = net.params_all().into_iter().filter(|&id| store.get(id).kind == Kind::Trained).collect();
             Run { store, plan, x, dx, loss, ids }
         }
         fn loss(&mut self) -> f64 {
             self.plan.run(&mut self.store).unwrap();
-            self.plan.scalar(self.loss)
+            self.plan.scalar(self.loss).unwrap()
         }
     }
 
@@ -421,14 +421,14 @@ mod tests {
         const H: f64 = 1e-5;
         let mut run = Run::new(input, layers);
         run.loss();
-        let dx = run.plan.fetch(run.dx).to_vec();
+        let dx = run.plan.fetch(run.dx).unwrap().to_vec();
         let grads: Vec<Vec<f64>> = run.ids.iter().map(|&id| run.store.grad(id).to_vec()).collect();
         for (i, grad) in [dx].iter().chain(&grads).enumerate() {
             let mut rng = Rng::new(9, stream("direction"), i as u64);
             let v: Vec<f64> = grad.iter().map(|_| rng.normal() as f64).collect();
             let mut at = |h: f64| {
                 let values = match i {
-                    0 => run.plan.feed(run.x),
+                    0 => run.plan.feed(run.x).unwrap(),
                     i => run.store.value_mut(run.ids[i - 1]),
                 };
                 values.iter_mut().zip(&v).for_each(|(x, v)| *x += h * v);
@@ -474,10 +474,10 @@ mod tests {
             let mut t = Tape::new(&store);
             let x = t.input(shape(1, 1, 1, 2));
             let y = net.run(&mut t, x, Mode::Eval).unwrap();
-            let mut plan = Plan::new(t, &[y], Memory::Planned);
-            plan.feed(x).copy_from_slice(&[-1.0, 3.0]);
+            let mut plan = Plan::new(t, &[y], Memory::Planned).unwrap();
+            plan.feed(x).unwrap().copy_from_slice(&[-1.0, 3.0]);
             plan.run(&mut store).unwrap();
-            plan.fetch(y).to_vec()
+            plan.fetch(y).unwrap().to_vec()
         };
         assert_eq!(pixel(&[Residual { main: vec![Relu], skip: vec![] }]), [-1.0, 6.0]);
         assert_eq!(pixel(&[Residual { main: vec![Relu], skip: vec![LeakyRelu(0.5)] }]), [-0.5, 6.0]);
@@ -492,12 +492,12 @@ mod tests {
         let mut t = Tape::new(&store);
         let (x, step) = (t.input(size), t.input(Shape::SCALAR));
         let rows = net.run_all(&mut t, x, Context::train(step), &[]).unwrap();
-        let mut plan = Plan::new(t, &rows, Memory::Eager);
+        let mut plan = Plan::new(t, &rows, Memory::Eager).unwrap();
         let mut at = |s: f64| {
-            plan.feed(x).fill(1.0);
-            plan.feed(step)[0] = s;
+            plan.feed(x).unwrap().fill(1.0);
+            plan.feed(step).unwrap()[0] = s;
             plan.run(&mut store).unwrap();
-            [plan.fetch(rows[0]).to_vec(), plan.fetch(rows[1]).to_vec()]
+            [plan.fetch(rows[0]).unwrap().to_vec(), plan.fetch(rows[1]).unwrap().to_vec()]
         };
         let (one, two) = (at(1.0), at(2.0));
         assert_ne!(one[0], two[0]);

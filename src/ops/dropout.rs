@@ -130,11 +130,11 @@ mod tests {
         let mut t = Tape::new(&store);
         let (x, s) = (t.input(Shape::vector(N)), t.input(Shape::SCALAR));
         let y = dropout(&mut t, x, s, Dropout { p, seed: 5, stream }).unwrap();
-        let mut plan = Plan::new(t, &[y], Memory::Planned);
-        plan.feed(x).fill(1.0);
-        plan.feed(s)[0] = step as f32;
+        let mut plan = Plan::new(t, &[y], Memory::Planned).unwrap();
+        plan.feed(x).unwrap().fill(1.0);
+        plan.feed(s).unwrap()[0] = step as f32;
         plan.run(&mut store).unwrap();
-        plan.fetch(y).to_vec()
+        plan.fetch(y).unwrap().to_vec()
     }
 
     /// The share of zeros is p, and the mean stays 1: five deviations of N draws.
