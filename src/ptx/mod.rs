@@ -33,6 +33,7 @@ pub mod occupancy;
 mod op;
 pub mod pattern;
 pub mod race;
+mod rng;
 pub mod roofline;
 mod schedule;
 mod simd;

@@ -242,7 +242,7 @@ mod tests {
     fn remembered_only_while_the_same() {
         let mut p = Pattern::default();
         for round in 0..200u32 {
-            let [a, b, c, _] = crate::core::rng::philox([1, 2], [round / 3, 0, 0, 0]);
+            let [a, b, c, _] = crate::ptx::rng::philox([1, 2], [round / 3, 0, 0, 0]);
             let bytes = 4 << (a % 3);
             let address: [u32; 32] = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };

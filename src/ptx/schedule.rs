@@ -1,6 +1,6 @@
 //! In which order blocks and warps run. Results of a correct kernel do not depend on it.
 
-use crate::core::rng::philox;
+use super::rng::philox;
 
 /// The order of blocks and warps, and whether warps are pre-empted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

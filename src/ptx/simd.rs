@@ -204,7 +204,7 @@ pub(crate) fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
 mod tests {
     use super::super::num::mma::{Element, Tensor};
     use super::*;
-    use crate::core::rng::philox;
+    use crate::ptx::rng::philox;
 
     fn refs(regs: &[Lanes]) -> Vec<&Lanes> {
         regs.iter().collect()

@@ -470,7 +470,7 @@ mod tests {
     /// A draw of bits: `kind` 0 of ordinary size, 1 of any finite size, 2 anything at all.
     fn draw(bits: u32, kind: u32, i: u32) -> u32 {
         let f = if bits == 16 { F16 } else { F32 };
-        let [x, y, z, _] = crate::core::rng::philox([bits, kind], [i, 0, 0, 0]);
+        let [x, y, z, _] = crate::ptx::rng::philox([bits, kind], [i, 0, 0, 0]);
         let x = if bits == 16 { x & 0xffff } else { x };
         let finite = |x: u32| if x as u64 & f.infinity() == f.infinity() { x ^ f.infinity() as u32 & 1 << 14 } else { x };
         match kind {
