@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ──parse──► syntax tree ──decode──► micro-ops ──run──► memory, faults, counts
-//!      source          isa, decode     exec, access, sync, matrix
+//!                    source               program, op   exec, alu, access, sync, matrix
 //! ```
 //! A kernel that touches memory it was not given, uses a value nobody wrote, or waits at a barrier that not all threads reach ends
 //! in a [`Fault`] that names the instruction, its source line, the thread and the memory. What the emulator does not know it
@@ -15,23 +15,32 @@
 
 mod access;
 mod alu;
+mod atomic;
+mod calls;
 mod copy;
 pub mod counters;
 mod decode;
+mod error;
 mod exec;
+mod fast;
 mod fault;
 mod flow;
+mod grid;
 pub mod isa;
+mod lanes;
+mod launch;
 mod machine;
 mod matrix;
 mod mem;
 mod module;
 pub mod num;
-mod numeric;
 pub mod observe;
 pub mod occupancy;
 mod op;
+mod operands;
+mod parse;
 pub mod pattern;
+mod program;
 pub mod race;
 mod rng;
 pub mod roofline;
@@ -40,11 +49,14 @@ mod simd;
 mod source;
 mod state;
 mod sync;
+mod taint;
 mod watch;
 
+pub use error::Error;
 pub use fault::{Details, Fault, FaultKind, Place, Site};
-pub use machine::{Arg, Checks, Config, Copies, Executed, Launch, Machine, NoSuchMemory, Report};
-pub use module::{Entry, Error, Module, Param};
+pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report};
+pub use machine::{Machine, NoSuchMemory};
+pub use module::{Entry, Module, Param};
 pub use num::approx::Approx;
 pub use num::mma::Tensor;
 pub use schedule::Schedule;

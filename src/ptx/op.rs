@@ -5,8 +5,10 @@
 //! A section's name gives the shape, result first: `w` is a 32-bit register (8- and 16-bit values lie in one, zero-extended),
 //! `l` a 64-bit one. Codes of the hot table are compiled for every instruction set, those of the cold table once.
 
+use super::lanes::{Lanes32, Lanes64};
 use super::num::approx::Approx;
 use super::num::mma::Element;
+use super::source::Space;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
@@ -324,7 +326,7 @@ macro_rules! codes {
             $($($name,)*)*
             /// Selection by the predicate in `c`.
             Selp32, Selp64,
-            /// Comparisons by type: `x` is the relation, `imm` how the result is combined ([`super::decode`]).
+            /// Comparisons by type: `x` is the relation, `imm` how the result is combined .
             SetpS32, SetpU32, SetpF, SetpS64, SetpU64, SetpS16, SetpD, SetpH, SetpBf,
             /// Predicate logic.
             PredAnd, PredOr, PredXor, PredNot, PredMov,
@@ -337,7 +339,7 @@ macro_rules! codes {
             Bra, Ret, Exit, Call, Trap, Nop,
             LdGlobal, LdShared, LdLocal, LdGeneric, LdParam, LdKernelParam,
             StGlobal, StShared, StLocal, StGeneric, StParam,
-            /// Volatile and other strong accesses: `x` says where ([`super::decode::strong`]).
+            /// Volatile and other strong accesses: `x` says where ([`strong`]).
             LdStrong, StStrong,
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
@@ -369,6 +371,18 @@ macro_rules! codes {
                     )
             }
 
+            /// Whether it is a load from memory into registers, but for `ldmatrix`, which needs a whole warp.
+            pub(crate) fn loads(self) -> bool {
+                use Code::*;
+                matches!(self, LdGlobal | LdShared | LdLocal | LdGeneric | LdParam | LdKernelParam | LdStrong)
+            }
+
+            /// Whether it is a store to memory.
+            pub(crate) fn stores(self) -> bool {
+                use Code::*;
+                matches!(self, StGlobal | StShared | StLocal | StGeneric | StParam | StStrong)
+            }
+
             /// Operand banks of an arithmetic code; none for the others.
             pub(crate) fn shape(self) -> Option<Shape> {
                 match self {
@@ -395,9 +409,6 @@ macro_rules! gather {
     ($($all:tt)*) => { cold_table! { codes $($all)* } };
 }
 hot_table!(gather);
-
-pub(crate) type Lanes32 = [u32; 32];
-pub(crate) type Lanes64 = [u64; 32];
 
 type Fn1<A, D> = Box<dyn Fn(&A) -> D + Send + Sync>;
 type Fn2<A, D> = Box<dyn Fn(&A, &A) -> D + Send + Sync>;
@@ -508,7 +519,7 @@ pub(crate) struct Atom {
     pub op: AtomOp,
     pub ty: AtomType,
     /// None: generic.
-    pub space: Option<super::source::Space>,
+    pub space: Option<Space>,
     pub address64: bool,
     /// How many neighbours are updated, each atomically (`.v2`, `.v4`).
     pub count: u8,
@@ -532,7 +543,7 @@ pub(crate) struct MatrixOp {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     /// None: generic.
-    pub space: Option<super::source::Space>,
+    pub space: Option<Space>,
     pub write: bool,
     /// Of the address, in bytes.
     pub align: u32,
@@ -547,6 +558,37 @@ pub(crate) struct Call {
     /// (offset in the caller's parameter memory, offset in the callee's, bytes)
     pub args: Vec<(u32, u32, u32)>,
     pub rets: Vec<(u32, u32, u32)>,
+}
+
+/// How a barrier is used, in [`Op::x`]: the low bits say what it does.
+pub(crate) mod barrier {
+    pub const SYNC: u16 = 0;
+    pub const ARRIVE: u16 = 1;
+    pub const POPC: u16 = 2;
+    pub const AND: u16 = 3;
+    pub const OR: u16 = 4;
+    pub const KIND: u16 = 7;
+    /// The whole warp must come.
+    pub const ALIGNED: u16 = 8;
+    /// `b` holds the number of threads.
+    pub const COUNT: u16 = 16;
+    /// The source predicate is negated.
+    pub const NOT: u16 = 32;
+}
+
+/// Where a strong access goes, in [`Op::x`].
+pub(crate) mod strong {
+    use crate::ptx::source::Space;
+
+    const SPACES: [Option<Space>; 3] = [None, Some(Space::Global), Some(Space::Shared)];
+
+    pub fn space(x: u16) -> Option<Space> {
+        SPACES[x as usize]
+    }
+    /// None: this space is seen by one thread, or nobody writes to it.
+    pub fn code(space: Option<Space>) -> Option<u16> {
+        SPACES.iter().position(|s| *s == space).map(|i| i as u16)
+    }
 }
 
 pub(crate) use {cold_table, hot_table};

@@ -4,7 +4,7 @@
 //! on the pattern, the address modulo 32 and nothing else, so they are computed once for a pattern and remembered with the
 //! instruction.
 
-use super::exec::union;
+use super::lanes::union;
 
 /// Distinct pieces of memory, and what they cost.
 #[derive(Clone, Debug, Default)]

@@ -1,20 +1,18 @@
-//! The run loop, and what of the rest takes its time, compiled for every instruction set that a machine may turn out to have. Lane
-//! loops are plain Rust over arrays; what makes them fast is that these functions switch AVX on around all of them. Without it a
-//! multiply-add is a library call for each lane, twenty times slower. All `unsafe` of the emulator is here.
+//! Instruction sets. The run loop, and what of the rest takes its time, is compiled for every set that a machine may turn out to have
+//! (`at_level!`, written beside each such function), and [`Level`] chooses among them at run time. Lane loops are plain Rust over
+//! arrays; AVX is switched on around all of them, without which a multiply-add is a library call for each lane, twenty times slower.
+//! All `unsafe` of the emulator is written here.
 
-use super::exec::{self, Exec};
-use super::fault::Raised;
 use super::num::Lanes;
 use super::num::mma::Mma;
-use super::op::Op;
-use super::state::{Group, Regs, Warp};
 
 /// What the machine can do. Only detection makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level(Isa);
 
+/// The instruction sets with a compilation of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Isa {
+pub(crate) enum Isa {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -44,6 +42,11 @@ impl Level {
         Level::all().last().expect("the portable level always exists")
     }
 
+    /// What the level stands for. A `Level` cannot be made from it, so that holding one proves that the machine has the set.
+    pub fn isa(self) -> Isa {
+        self.0
+    }
+
     pub fn name(self) -> &'static str {
         match self.0 {
             Isa::Portable => "portable",
@@ -55,10 +58,11 @@ impl Level {
     }
 }
 
-/// Methods of [`Level`] that call a function as it is compiled for the level. The function has to be inlined always.
+/// Methods of [`Level`] that call a function as it is compiled for the level. The function must be `inline(always)`: only code that is
+/// inlined into a function with target features is compiled with them.
 macro_rules! at_level {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $f:path;)*) => {
-        impl Level {
+        impl $crate::ptx::simd::Level {
             $($(#[$doc])* pub fn $name(self, $($arg: $ty),*) $(-> $ret)? {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
@@ -70,7 +74,8 @@ macro_rules! at_level {
                 fn avx512($($arg: $ty),*) $(-> $ret)? {
                     $f($($arg),*)
                 }
-                match self.0 {
+                use $crate::ptx::simd::Isa;
+                match self.isa() {
                     Isa::Portable => $f($($arg),*),
                     // SAFETY: a Level with this instruction set exists only if the machine has it.
                     #[cfg(target_arch = "x86_64")]
@@ -84,14 +89,10 @@ macro_rules! at_level {
     };
 }
 
+pub(crate) use at_level;
+
 at_level! {
-    /// Runs a group of lanes.
-    fn run(x: &mut Exec, w: &mut Warp, g: Group) -> Raised = exec::run;
-    /// `cp.async`.
-    fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised = Exec::copy_begin;
-    fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
-    fn ldmatrix(x: &mut Exec, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised = Exec::ldmatrix;
-    fn mma(x: &mut Exec, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised = Exec::mma;
+    /// [`Mma::fragments`], compiled for the level.
     fn fragments(m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) = Mma::fragments;
 }
 

@@ -4,11 +4,28 @@
 use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
 use super::pattern::{Lanes, Pattern};
-use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch};
+use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch, WarpAccess};
 
-/// Whether two lanes write the same value.
-type Same<'a> = &'a dyn Fn(usize, usize) -> bool;
+/// A memory instruction of a warp, without its addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Touching<'a> {
+    pub touch: Touch,
+    pub warp: u32,
+    pub pc: usize,
+    /// Bytes that each lane touches.
+    pub bytes: u32,
+    /// Whether two lanes write the same value; asked of writes only.
+    pub same: &'a dyn Fn(usize, usize) -> bool,
+}
+
 type Found = Result<(), Box<Conflict>>;
+
+impl Touching<'_> {
+    #[inline(always)]
+    fn access<'a>(&self, at: &Lanes, pieces: &'a [(i32, u32)]) -> WarpAccess<'a> {
+        WarpAccess { touch: self.touch, warp: self.warp, pc: self.pc as u32, base: at.first, pieces, bytes: self.bytes }
+    }
+}
 
 /// The state of a launch under watch.
 pub(crate) struct Watch {
@@ -59,52 +76,49 @@ impl Watch {
         self.waiting = Default::default();
     }
 
-    /// Lanes of a warp access shared memory, `bytes` each. `same` says of two lanes whether they write the same value.
+    /// Lanes of a warp access shared memory, at the offsets `at`.
     #[inline(always)]
-    pub fn shared(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let p = self.patterns[pc][0].get_or_insert_default();
-        p.update(at, bytes, self.traffic.is_some());
+    pub fn shared(&mut self, by: &Touching, at: &Lanes) -> Found {
+        let p = self.patterns[by.pc][0].get_or_insert_default();
+        p.update(at, by.bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic
-            && touch != Touch::Arrived
+            && by.touch != Touch::Arrived
         {
-            t.shared(operation(touch), pc as u32, p);
+            t.shared(operation(by.touch), by.pc as u32, p);
         }
-        if self.shared.is_some() { self.shared_races(touch, warp, pc, at, bytes, same) } else { Ok(()) }
+        if self.shared.is_some() { self.shared_races(by, at) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn shared_races(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[pc][0]) else { return Ok(()) };
-        match agreed(p, touch, at.mask, same) {
-            None => races.touch(touch, warp, pc as u32, at.first as u32, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, warp, pc as u32, at.first as u32, &pieces, bytes),
+    fn shared_races(&mut self, by: &Touching, at: &Lanes) -> Found {
+        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[by.pc][0]) else { return Ok(()) };
+        match agreed(p, by, at.mask) {
+            None => races.touch(&by.access(at, &p.pieces)),
+            Some(pieces) => races.touch(&by.access(at, &pieces)),
         }
     }
 
-    /// The same of a buffer in global memory, addresses relative to its start.
+    /// Lanes of a warp access a buffer in global memory, at the offsets `at` from its start.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    pub fn global(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
+    pub fn global(&mut self, by: &Touching, buffer: usize, at: &Lanes) -> Found {
         let races = self.global.as_ref().is_some_and(|g| g.watches(buffer as u32));
         if !races && self.traffic.is_none() {
             return Ok(());
         }
-        let p = self.patterns[pc][1].get_or_insert_default();
-        p.update(at, bytes, self.traffic.is_some());
+        let p = self.patterns[by.pc][1].get_or_insert_default();
+        p.update(at, by.bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic {
-            t.global(operation(touch), pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), bytes);
+            t.global(operation(by.touch), by.pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), by.bytes);
         }
-        if races { self.global_races(touch, warp, pc, buffer, at, bytes, same) } else { Ok(()) }
+        if races { self.global_races(by, buffer as u32, at) } else { Ok(()) }
     }
 
     #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    fn global_races(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let (Some(races), Some(p)) = (&mut self.global, &self.patterns[pc][1]) else { return Ok(()) };
-        let (me, buffer) = (&mut self.clocks, buffer as u32);
-        match agreed(p, touch, at.mask, same) {
-            None => races.touch(touch, me, warp, pc as u32, buffer, at.first, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, me, warp, pc as u32, buffer, at.first, &pieces, bytes),
+    fn global_races(&mut self, by: &Touching, buffer: u32, at: &Lanes) -> Found {
+        let (Some(races), Some(p)) = (&mut self.global, &self.patterns[by.pc][1]) else { return Ok(()) };
+        match agreed(p, by, at.mask) {
+            None => races.touch(&mut self.clocks, buffer, &by.access(at, &p.pieces)),
+            Some(pieces) => races.touch(&mut self.clocks, buffer, &by.access(at, &pieces)),
         }
     }
 
@@ -170,8 +184,8 @@ fn operation(touch: Touch) -> Op {
 
 /// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
 #[inline(always)]
-fn agreed(p: &Pattern, touch: Touch, mask: u32, same: Same) -> Option<Vec<(i32, u32)>> {
-    if touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
+fn agreed(p: &Pattern, by: &Touching, mask: u32) -> Option<Vec<(i32, u32)>> {
+    if by.touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
         return None;
     }
     Some(
@@ -179,7 +193,7 @@ fn agreed(p: &Pattern, touch: Touch, mask: u32, same: Same) -> Option<Vec<(i32, 
             .iter()
             .map(|&(at, lanes)| {
                 let first = lanes.trailing_zeros() as usize;
-                let agree = (first..32).filter(|i| lanes >> i & 1 == 1).all(|i| same(first, i));
+                let agree = (first..32).filter(|i| lanes >> i & 1 == 1).all(|i| (by.same)(first, i));
                 (at, if agree { 1 << first } else { lanes })
             })
             .collect(),

@@ -6,9 +6,12 @@
 //! 8×4), in which lane 4·g + t owns row g, and its registers count along t. Both `mma` are m16n8; m8n32 is Dᵀ = Bᵀ·Aᵀ. An f16
 //! fragment of A or B has eight registers in every shape; those that are left over repeat the first.
 
-use super::{Decoder, Done, arity, between, registers, space};
+use super::decoder::{Decoder, Done, arity, between};
+use super::memory::space;
+use super::tensor::registers;
 use crate::ptx::num::mma::Element;
 use crate::ptx::op::{Bank, Code, Extra, MatrixOp, Mem, SINK, Tile};
+use crate::ptx::program::{Preset, Special};
 use crate::ptx::source::{Instr, Operand, Space};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,7 +170,7 @@ impl Place {
         (op.a, op.b, op.imm, op.x) = (base, stride, imm, x);
 
         // Lane 4·g + t begins at row `major` and column `minor` of a tile in memory.
-        let lane = d.preset(Bank::W, super::Preset::Special(super::Special::LaneId));
+        let lane = d.preset(Bank::W, Preset::Special(Special::LaneId));
         let (two, three) = (d.constant(Bank::W, 2), d.constant(Bank::W, 3));
         let (g, mut t) = (d.temp(Bank::W), d.temp(Bank::W));
         d.put(Code::ShrU32, g, [lane, two, 0]);
@@ -227,7 +230,7 @@ fn words(group: &[u16]) -> Mem {
     Mem { bytes: 4, count: group.len() as u8, signed: false, wide: false, half: false, address64: true, regs }
 }
 
-pub(in crate::ptx) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     between(i, 2, 3)?;
     let place = Place::new(mods);
     let regs = registers(d, &i.operands[0], place.registers, true)?;
@@ -248,7 +251,7 @@ pub(in crate::ptx) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
-pub(in crate::ptx) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     between(i, 2, 3)?;
     let place = Place::new(mods);
     let regs = registers(d, &i.operands[1], place.registers, false)?;
@@ -265,7 +268,7 @@ pub(in crate::ptx) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
-pub(in crate::ptx) fn mma(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn mma(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 4)?;
     let shape = Shape::new(mods[5]);
     let element = match mods[7] {

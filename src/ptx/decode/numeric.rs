@@ -1,11 +1,11 @@
-//! Which function of [`super::num`] an instruction's modifiers choose, lifted to 32 lanes.
+//! Which function of [`crate::ptx::num`] an instruction's modifiers choose, lifted to 32 lanes.
 
 use std::array::from_fn;
 
-use super::num::approx::{self, Approx, Function};
-use super::num::half::{self, Half};
-use super::num::{Round, convert, float as fp};
-use super::op::{Code, Num};
+use crate::ptx::num::approx::{self, Approx, Function};
+use crate::ptx::num::half::{self, Half};
+use crate::ptx::num::{Round, convert, float as fp};
+use crate::ptx::op::{Code, Num};
 
 fn ww(f: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Num {
     Num::W1(Box::new(move |a, _| from_fn(|i| f(a[i]))))
