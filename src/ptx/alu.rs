@@ -190,7 +190,7 @@ pub(super) fn arithmetic(ops: &[Op], alike: &[u16], tally: &mut [[u64; 2]], regs
     }
 }
 
-/// Arithmetic that is compiled once.
+/// Arithmetic that is compiled once, not for every instruction set. Returns false for a code that is no arithmetic.
 pub(super) fn cold(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
     macro_rules! dispatch {
         ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
@@ -204,94 +204,117 @@ pub(super) fn cold(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
     true
 }
 
+/// Arithmetic that no table holds. Returns false for a code that is none.
 fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
-    let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
-    let (program, bits) = (x.program, &x.bits);
     match op.code {
-        Code::Num => {
-            let (dw, dl);
-            match &program.nums[op.imm as usize] {
-                Num::W1(f) => dw = Some(f(&r.w[a].0, x.approx)),
-                Num::W2(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, x.approx)),
-                Num::W3(f) => dw = Some(f(&r.w[a].0, &r.w[b].0, &r.w[c].0)),
-                Num::WfromL(f) => dw = Some(f(&r.l[a].0)),
-                _ => dw = None,
-            }
-            match &program.nums[op.imm as usize] {
-                Num::LfromW(f) => dl = Some(f(&r.w[a].0)),
-                Num::L1(f) => dl = Some(f(&r.l[a].0)),
-                Num::L2(f) => dl = Some(f(&r.l[a].0, &r.l[b].0)),
-                Num::L3(f) => dl = Some(f(&r.l[a].0, &r.l[b].0, &r.l[c].0)),
-                _ => dl = None,
-            }
-            if let Some(o) = dw {
-                put_w(&mut r.w[op.d as usize], m, &o);
-            }
-            if let Some(o) = dl {
-                put_l(&mut r.l[op.d as usize], m, &o);
-            }
-        }
+        Code::Num => num(x, r, op, m),
         Code::Selp64 => {
-            let p = r.p[c];
-            let o = std::array::from_fn(|i| if p >> i & 1 != 0 { r.l[a].0[i] } else { r.l[b].0[i] });
+            let (a, b, p) = (r.l[op.a as usize].0, r.l[op.b as usize].0, r.p[op.c as usize]);
+            let o = std::array::from_fn(|i| if p >> i & 1 != 0 { a[i] } else { b[i] });
             put_l(&mut r.l[op.d as usize], m, &o);
         }
+        Code::SetpS64 | Code::SetpU64 | Code::SetpD | Code::SetpS16 | Code::SetpH | Code::SetpBf => {
+            let t = compare(r, op, &x.bits);
+            put_p(&mut r.p[op.d as usize], m, t);
+        }
+        Code::AddC | Code::SubC | Code::MadLoC | Code::MadHiC => carry(r, op, m),
+        Code::Lop3 | Code::Bfi32 | Code::Bfi64 | Code::BfeU64 | Code::BfeS64 => bits_of(r, op, m),
+        Code::Pack16 | Code::Pack16x4 => pack(r, op, m),
+        Code::Unpack16 | Code::Unpack32 | Code::Unpack16x4 => unpack(r, op, m),
+        _ => return false,
+    }
+    true
+}
+
+/// A function of whole lane arrays.
+fn num(x: &Exec, r: &mut Regs, op: &Op, m: u32) {
+    let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
+    let narrow = match &x.program.nums[op.imm as usize] {
+        Num::W1(f) => f(&r.w[a].0, x.approx),
+        Num::W2(f) => f(&r.w[a].0, &r.w[b].0, x.approx),
+        Num::W3(f) => f(&r.w[a].0, &r.w[b].0, &r.w[c].0),
+        Num::WfromL(f) => f(&r.l[a].0),
+        wide => {
+            let o = match wide {
+                Num::LfromW(f) => f(&r.w[a].0),
+                Num::L1(f) => f(&r.l[a].0),
+                Num::L2(f) => f(&r.l[a].0, &r.l[b].0),
+                Num::L3(f) => f(&r.l[a].0, &r.l[b].0, &r.l[c].0),
+                _ => unreachable!("the others have a narrow result"),
+            };
+            return put_l(&mut r.l[op.d as usize], m, &o);
+        }
+    };
+    put_w(&mut r.w[op.d as usize], m, &narrow);
+}
+
+/// A comparison of other types than the hot ones.
+fn compare(r: &Regs, op: &Op, bits: &[u32; 32]) -> u32 {
+    let (p, q) = (op.a as usize, op.b as usize);
+    match op.code {
         Code::SetpS64 | Code::SetpU64 | Code::SetpD => {
-            let (p, q) = (&r.l[a].0, &r.l[b].0);
-            let t = match op.code {
+            let (p, q) = (&r.l[p].0, &r.l[q].0);
+            match op.code {
                 Code::SetpS64 => relation!(bits op.x, |i| p[i] as i64, q[i] as i64),
                 Code::SetpU64 => relation!(bits op.x, |i| p[i], q[i]),
                 _ => float_relation!(bits op.x, |i| d(p[i]), d(q[i])),
-            };
-            put_p(&mut r.p[op.d as usize], m, t);
+            }
         }
         Code::SetpS16 => {
-            let (p, q) = (&r.w[a].0, &r.w[b].0);
-            let t = relation!(bits op.x, |i| s16(p[i]), s16(q[i]));
-            put_p(&mut r.p[op.d as usize], m, t);
+            let (p, q) = (&r.w[p].0, &r.w[q].0);
+            relation!(bits op.x, |i| s16(p[i]), s16(q[i]))
         }
-        Code::SetpH | Code::SetpBf => {
+        _ => {
             let kind = if op.code == Code::SetpH { Half::F16 } else { Half::Bf16 };
-            let (p, q) = (&r.w[a].0, &r.w[b].0);
-            let t = float_relation!(bits op.x, |i| f(widen(p[i] & 0xffff, kind)), f(widen(q[i] & 0xffff, kind)));
-            put_p(&mut r.p[op.d as usize], m, t);
+            let (p, q) = (&r.w[p].0, &r.w[q].0);
+            float_relation!(bits op.x, |i| f(widen(p[i] & 0xffff, kind)), f(widen(q[i] & 0xffff, kind)))
         }
+    }
+}
+
+/// Sums that read or write the carry flag, a predicate.
+fn carry(r: &mut Regs, op: &Op, m: u32) {
+    let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
+    let flag = op.imm as usize;
+    let (mut o, mut carry) = ([0; 32], 0u32);
+    for i in 0..32 {
+        let (p, q) = (r.w[a].0[i], r.w[b].0[i]);
+        let c_in = (op.x & 1 != 0 && r.p[flag] >> i & 1 != 0) as u64;
+        let sum = match op.code {
+            Code::AddC => p as u64 + q as u64 + c_in,
+            // The flag is a borrow.
+            Code::SubC => (p as u64).wrapping_sub(q as u64).wrapping_sub(c_in),
+            _ => {
+                let signed = op.x & 4 != 0;
+                let product = if signed { (p as i32 as i64 * q as i32 as i64) as u64 } else { p as u64 * q as u64 };
+                let part = if op.code == Code::MadLoC { product as u32 } else { (product >> 32) as u32 };
+                part as u64 + r.w[c].0[i] as u64 + c_in
+            }
+        };
+        o[i] = sum as u32;
+        carry |= ((sum >> 32 != 0) as u32) << i;
+    }
+    put_w(&mut r.w[op.d as usize], m, &o);
+    if op.x & 2 != 0 {
+        put_p(&mut r.p[flag], m, carry);
+    }
+}
+
+/// Bit fields, and logic of three operands by a truth table.
+fn bits_of(r: &mut Regs, op: &Op, m: u32) {
+    let (a, b, c, x) = (op.a as usize, op.b as usize, op.c as usize, op.x as usize);
+    match op.code {
         Code::Lop3 => {
             let o = std::array::from_fn(|i| lop3(r.w[a].0[i], r.w[b].0[i], r.w[c].0[i], op.x as u32));
             put_w(&mut r.w[op.d as usize], m, &o);
         }
-        Code::AddC | Code::SubC | Code::MadLoC | Code::MadHiC => {
-            let flag = op.imm as usize;
-            let (mut o, mut carry) = ([0; 32], 0u32);
-            for i in 0..32 {
-                let (p, q) = (r.w[a].0[i], r.w[b].0[i]);
-                let c_in = (op.x & 1 != 0 && r.p[flag] >> i & 1 != 0) as u64;
-                let sum = match op.code {
-                    Code::AddC => p as u64 + q as u64 + c_in,
-                    // The flag is a borrow.
-                    Code::SubC => (p as u64).wrapping_sub(q as u64).wrapping_sub(c_in),
-                    _ => {
-                        let signed = op.x & 4 != 0;
-                        let product = if signed { (p as i32 as i64 * q as i32 as i64) as u64 } else { p as u64 * q as u64 };
-                        let part = if op.code == Code::MadLoC { product as u32 } else { (product >> 32) as u32 };
-                        part as u64 + r.w[c].0[i] as u64 + c_in
-                    }
-                };
-                o[i] = sum as u32;
-                carry |= ((sum >> 32 != 0) as u32) << i;
-            }
-            put_w(&mut r.w[op.d as usize], m, &o);
-            if op.x & 2 != 0 {
-                put_p(&mut r.p[flag], m, carry);
-            }
-        }
         Code::Bfi32 => {
-            let o = std::array::from_fn(|i| bfi_b32(r.w[a].0[i], r.w[b].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]));
+            let o = std::array::from_fn(|i| bfi_b32(r.w[a].0[i], r.w[b].0[i], r.w[c].0[i], r.w[x].0[i]));
             put_w(&mut r.w[op.d as usize], m, &o);
         }
-        Code::Bfi64 | Code::BfeU64 | Code::BfeS64 => {
+        _ => {
             let o = std::array::from_fn(|i| {
-                let (v, pos, len) = (r.l[a].0[i], r.w[c].0[i], r.w[op.x as usize].0[i]);
+                let (v, pos, len) = (r.l[a].0[i], r.w[c].0[i], r.w[x].0[i]);
                 match op.code {
                     Code::Bfi64 => bfi_b64(v, r.l[b].0[i], pos, len),
                     Code::BfeU64 => bfe_u64(v, pos, len),
@@ -300,33 +323,33 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
             });
             put_l(&mut r.l[op.d as usize], m, &o);
         }
-        Code::Pack16 => {
-            let o = std::array::from_fn(|i| r.w[a].0[i] & 0xffff | r.w[b].0[i] << 16);
-            put_w(&mut r.w[op.d as usize], m, &o);
-        }
-        Code::Pack16x4 => {
-            let part = |slot: usize, i: usize| (r.w[slot].0[i] & 0xffff) as u64;
-            let o = std::array::from_fn(|i| part(a, i) | part(b, i) << 16 | part(c, i) << 32 | part(op.x as usize, i) << 48);
-            put_l(&mut r.l[op.d as usize], m, &o);
-        }
-        Code::Unpack16 => {
-            let v = r.w[a].0;
-            put_w(&mut r.w[op.d as usize], m, &v.map(|v| v & 0xffff));
-            put_w(&mut r.w[b], m, &v.map(|v| v >> 16));
-        }
-        Code::Unpack32 => {
-            let v = r.l[a].0;
-            put_w(&mut r.w[op.d as usize], m, &v.map(|v| v as u32));
-            put_w(&mut r.w[b], m, &v.map(|v| (v >> 32) as u32));
-        }
-        Code::Unpack16x4 => {
-            let v = r.l[a].0;
-            for (k, slot) in [op.d as usize, b, c, op.x as usize].into_iter().enumerate() {
-                put_w(&mut r.w[slot], m, &v.map(|v| (v >> (16 * k)) as u32 & 0xffff));
-            }
-        }
-        Code::ActiveMask | Code::Clock | Code::IsSpace => return false,
-        _ => return false,
     }
-    true
+}
+
+/// Registers of 16 bits into one of 32 or 64.
+fn pack(r: &mut Regs, op: &Op, m: u32) {
+    let (a, b, c, x) = (op.a as usize, op.b as usize, op.c as usize, op.x as usize);
+    if op.code == Code::Pack16 {
+        let o = std::array::from_fn(|i| r.w[a].0[i] & 0xffff | r.w[b].0[i] << 16);
+        return put_w(&mut r.w[op.d as usize], m, &o);
+    }
+    let part = |slot: usize, i: usize| (r.w[slot].0[i] & 0xffff) as u64;
+    let o = std::array::from_fn(|i| part(a, i) | part(b, i) << 16 | part(c, i) << 32 | part(x, i) << 48);
+    put_l(&mut r.l[op.d as usize], m, &o);
+}
+
+/// One register into two or four; the low part goes to `d`.
+fn unpack(r: &mut Regs, op: &Op, m: u32) {
+    if op.code == Code::Unpack16 {
+        let v = r.w[op.a as usize].0;
+        put_w(&mut r.w[op.d as usize], m, &v.map(|v| v & 0xffff));
+        put_w(&mut r.w[op.b as usize], m, &v.map(|v| v >> 16));
+        return;
+    }
+    let v = r.l[op.a as usize].0;
+    let (slots, width): (&[u16], u32) =
+        if op.code == Code::Unpack32 { (&[op.d, op.b], 32) } else { (&[op.d, op.b, op.c, op.x], 16) };
+    for (k, &slot) in slots.iter().enumerate() {
+        put_w(&mut r.w[slot as usize], m, &v.map(|v| (v >> (width * k as u32) & !(!0 << width)) as u32));
+    }
 }
