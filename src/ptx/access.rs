@@ -12,15 +12,15 @@ use super::source::Space;
 use super::state::{Exec, Issue, Regs, Warp};
 use super::watch::{self, Touching};
 
-/// Where a lane's address leads.
+/// The memory that a lane's address lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Buffer(usize),
     Shared,
     Local,
-    /// Of the frame.
+    /// Parameter memory of the frame.
     Param,
-    /// Of the kernel.
+    /// The parameters of the kernel.
     Kernel,
 }
 
@@ -140,7 +140,7 @@ impl Exec<'_> {
         self.observer.is_some()
     }
 
-    /// A memory instruction: a random schedule may stop the warp behind it.
+    /// Counts a memory instruction. A random schedule may stop the warp after the instruction.
     #[inline(always)]
     pub fn tick(&mut self) {
         if let Some(p) = &mut self.preempt {

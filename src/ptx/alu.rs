@@ -28,8 +28,8 @@ fn s24(a: u32) -> i32 {
     ((a << 8) as i32) >> 8
 }
 
-/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value. Sources are copied first: then the compiler
-/// sees that nothing overlaps, and keeps everything in vector registers.
+/// `d = f(sources)` over 32 lanes, by shape; lanes outside the mask keep their value. Sources are copied first: the copies cannot
+/// overlap the result, so the compiler keeps all of them in vector registers.
 macro_rules! lanes {
     (w_w $r:ident $op:ident $m:ident |$a:ident| $e:expr) => {
         lanes!(@ w $r $op $m [x w a $a] $e)
@@ -106,7 +106,7 @@ macro_rules! relation {
     }};
 }
 
-/// The same for floats: `ne` is false for NaN, and from 6 on come the relations that are true for it, `num` and `nan`.
+/// [`relation`] for floats. Relations 0 to 5 are false if an operand is NaN; 6 to 11 are 0 to 5, but true then; 12 is `num`, 13 `nan`.
 macro_rules! float_relation {
     ($bits:ident $x:expr, |$i:ident| $a:expr, $b:expr) => {{
         let mut nan = 0u32;
@@ -128,14 +128,14 @@ macro_rules! float_relation {
     }};
 }
 
-/// Registers as slices, so that the compiler keeps at hand where they lie.
+/// Registers as slices: the compiler then keeps their addresses in registers, instead of loading them from a `Vec` for every op.
 struct Banks<'a> {
     w: &'a mut [W],
     l: &'a mut [L],
     p: &'a mut [u32],
 }
 
-/// A stretch of plain arithmetic; the tally is empty if nobody counts.
+/// A stretch of plain arithmetic. `tally` has an entry for each op, or none if nothing is counted.
 #[inline(always)]
 pub(super) fn arithmetic(ops: &[Op], alike: &[u16], tally: &mut [[u64; 2]], regs: &mut Regs, active: u32, bits: &[u32; 32]) {
     let r = Banks { w: &mut regs.w, l: &mut regs.l, p: &mut regs.p };

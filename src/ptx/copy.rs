@@ -1,4 +1,4 @@
-//! `cp.async`: checked when it is issued, done when a wait covers it. Meanwhile the destination counts as unwritten.
+//! `cp.async`: checked when issued, done when a wait covers the copy. In between the destination counts as unwritten.
 
 use super::access::{Request, Resolved, Target, extent};
 use super::fault::{FaultKind, Raised, raise};
@@ -43,7 +43,7 @@ impl Exec<'_> {
             from: [bytes as u8; 32],
             source: [(0, 0); 32],
         };
-        // Lanes that read anything, and those that read less than all.
+        // Lanes that read at least a byte; lanes that read some bytes, but not all.
         let (mut reading, mut part) = (m, 0);
         if op.d != 0 {
             (reading, part) = (0, 0);
@@ -80,7 +80,8 @@ impl Exec<'_> {
         }
         for i in lanes_of(m) {
             let (to, bytes) = (c.to[i] as usize, bytes as usize);
-            // Where nobody follows what was written, the old values must not look like the new ones.
+            // Unwritten bytes are a fault only with `initcheck`. Without, they must at least not hold what was there before, which
+            // could pass for the copy.
             if self.initcheck {
                 self.shared.unmark(to, bytes)
             } else {
@@ -149,13 +150,13 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// The bytes of the lanes `now` are there.
+    /// Completes the copies of the lanes `now`.
     #[inline(always)]
     fn copies_arrive(&mut self, warp: u32, c: &InFlight, now: u32) -> Raised {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);
-            // By far the most frequent: a whole chunk, or zeros for one that lies outside.
+            // The most frequent cases: 16 bytes from memory, or 16 zeros for padding.
             let chunk = match (bytes, from) {
                 (16, 0) => Some([0; 16]),
                 (16, 16) => {

@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Of an instruction as PTX writes it.
+    /// The kind of an instruction, from its opcode.
     pub fn of(opcode: &str) -> Kind {
         let mut parts = opcode.split('.');
         let name = parts.next().unwrap_or_default();
@@ -140,9 +140,9 @@ pub fn slots10(opcode: &str) -> u64 {
 pub struct GlobalTraffic {
     /// Warp instructions.
     pub requests: u64,
-    /// 32-byte pieces that they fetched or sent.
+    /// 32-byte pieces that these instructions fetched or sent.
     pub sectors: u64,
-    /// Bytes that the lanes asked for, each as often as it was.
+    /// Bytes that the lanes asked for; a byte counts once for each lane that asked for it.
     pub bytes: u64,
 }
 
@@ -197,7 +197,7 @@ pub struct LineCount {
 }
 
 impl LineCount {
-    /// Bytes moved between L1 and L2 that nobody asked for.
+    /// Bytes moved between L1 and L2 that no lane asked for.
     pub fn wasted_bytes(&self) -> u64 {
         (self.global.sectors * SECTOR as u64).saturating_sub(self.global.bytes)
     }
@@ -340,7 +340,7 @@ impl Counters {
         ]
     }
 
-    /// The lines that waste most: by bytes that nobody asked for, then by bank conflicts.
+    /// The lines that waste most: by bytes moved that no lane asked for, then by bank conflicts.
     pub fn worst(&self, n: usize) -> Vec<((u32, u32), LineCount)> {
         let mut all: Vec<_> = self.lines.iter().map(|(k, v)| (*k, *v)).collect();
         all.retain(|(_, l)| l.wasted_bytes() > 0 || l.shared.conflicts() > 0);

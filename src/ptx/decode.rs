@@ -114,7 +114,7 @@ impl<'a> Decoder<'a> {
         self.presets.clear();
         self.starts.clear();
         self.fixups.clear();
-        // Local variables share one depot, parameters one area: formals, returns, then those of calls.
+        // Local variables share one area, and parameters another: formals, return values, then the parameters of calls.
         self.local_at = vec![0; f.vars.len()];
         self.param_at = vec![0; f.vars.len()];
         let (formal_at, mut params) = layout(&f.params, 0);
@@ -146,7 +146,7 @@ impl<'a> Decoder<'a> {
                 return Err(error(instr.line, format!("`{}` uses more than 65535 registers", f.name)));
             }
         }
-        // Running off the end returns.
+        // Behind the last instruction a function returns.
         self.site.first = false;
         self.guard = (0, 0);
         self.starts.push(self.program.ops.len() as u32);

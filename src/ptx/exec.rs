@@ -15,9 +15,10 @@ at_level! {
     fn run(x: &mut Exec, w: &mut Warp, g: Group) -> Raised = run;
 }
 
-/// Instructions that a warp may run while others wait: long enough to be cheap, short enough that spinning ends.
+/// Instructions that a warp may run before the other warps of its block get their turn. Many, so that the change of warps costs
+/// little; not too many, so that a warp that spins on a flag lets the warp run that sets it.
 const SLICE: u64 = 1 << 18;
-/// The same for a group of a warp whose other groups could run.
+/// Instructions that a group of lanes may run before the other groups of its warp get their turn.
 const GROUP_SLICE: u64 = 1 << 12;
 
 impl Exec<'_> {
@@ -65,7 +66,7 @@ fn pick(w: &mut Warp) -> Option<usize> {
                 if (a.frame, a.pc) == (b.frame, b.pc) && !barrier(a.state) && !barrier(b.state) {
                     w.groups[i].mask |= b.mask;
                     w.groups[i].turn = a.turn.min(b.turn);
-                    // Whoever waited for more lanes looks again.
+                    // A group that was parked for want of lanes may have them now.
                     w.groups[i].state = State::Ready;
                     w.groups.swap_remove(k);
                 } else {
@@ -77,7 +78,8 @@ fn pick(w: &mut Warp) -> Option<usize> {
     }
     let frames = &w.frames;
     let ready = w.groups.iter().enumerate().filter(|(_, g)| g.state == State::Ready);
-    // A group that ran its slice while others could run lets each of them run once.
+    // `Warp::turn` counts the slices that ended while other groups could run; a group carries the count at the end of its own. A
+    // group whose count is the newest comes last, so that each of the others runs once before it.
     let starved = w.turn;
     ready.min_by_key(|(_, g)| (g.turn >= starved && starved > 0, !frames[g.frame as usize].depth, g.pc)).map(|(i, _)| i)
 }
@@ -92,7 +94,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
     let ops = program.ops.as_slice();
     let (frame, active) = (group.frame, group.mask);
     let mut pc = group.pc as usize;
-    // Another group of this frame that stands further down: stop there and merge.
+    // Where another group of this frame stands further down: this group stops there, and `pick` merges the two.
     let (mut watch, mut others) = (usize::MAX, false);
     for g in &w.groups {
         others |= g.state == State::Ready;
@@ -113,7 +115,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
             w.groups.push(put_back(pc, active, group.turn));
             break Ok(());
         }
-        // Arithmetic up to the next instruction of another kind; one at a time while taint must be followed.
+        // Arithmetic up to the next instruction of another kind; op by op while taint must be followed.
         let stretch = (program.plain[pc] as usize).min(watch - pc);
         if stretch > 0 {
             let end = if r.tainted { pc + 1 } else { pc + stretch };
@@ -150,7 +152,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
             };
         }
         let issue = Issue { op, pc, frame, m };
-        // The fast path declines whatever is unusual.
+        // A fast path declines whatever is unusual, with nothing done; `access` then does all of it.
         macro_rules! memory {
             ($fast:expr) => {
                 match $fast {
@@ -172,7 +174,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                 if m == active {
                     let back = target <= pc;
                     pc = target;
-                    // A loop may run for ever: look up now and then.
+                    // A jump back is where a group that loops for ever gives others their turn.
                     if back && n > slice {
                         w.turn += 1;
                         w.groups.push(put_back(pc, active, w.turn));
@@ -201,7 +203,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
     x.tally = tally;
     x.executed += n;
     w.at = (pc as u32, frame);
-    // The frame may have been left for good and taken again meanwhile: then its registers are the new ones.
+    // If all lanes have left the frame, a call may have taken it and made new registers, which must stay.
     let home = &mut w.frames[frame as usize];
     if home.regs.p.is_empty() {
         home.regs = regs;
@@ -241,7 +243,7 @@ impl Exec<'_> {
             }
             Code::ActiveMask => put_w(&mut r.w[op.d as usize], m, &[m; 32]),
             Code::Clock => {
-                // Time is instructions.
+                // The clock counts instructions.
                 let now = self.executed + pc as u64;
                 if op.x == 1 {
                     put_l(&mut r.l[op.d as usize], m, &[now; 32]);

@@ -1,6 +1,5 @@
-//! The fast paths of loads and stores: whole warps, components of four bytes, everything initialised where that is followed, nobody
-//! observing. A path checks all lanes at once; it returns false, with nothing done, for whatever is unusual, and
-//! [`Exec::access`] then goes lane by lane.
+//! The fast paths of loads and stores, for components of four bytes and clean registers. A path checks all lanes at once. For
+//! whatever is unusual a path returns false, with nothing done, and the caller goes lane by lane with [`Exec::access`].
 
 use super::access::{addresses, extent, known, quad, same_words};
 use super::fault::Raised;

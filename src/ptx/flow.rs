@@ -84,7 +84,7 @@ pub(crate) fn allocate(program: &mut Program, f: &mut Func, named: [u16; 3], end
 /// The operands of all ops of a function.
 struct Operands {
     list: Vec<(usize, Role)>,
-    /// Where each op's begin in `list`; one entry more than there are ops.
+    /// Where the operands of each op begin in `list`; one entry more than there are ops.
     first: Vec<usize>,
 }
 
@@ -168,7 +168,7 @@ fn assign(
     let mut uninitialised = Vec::new();
     let mut banks = [0u16; 3];
     for (k, bank) in [Bank::W, Bank::L, Bank::P].into_iter().enumerate() {
-        // Constants come first and keep their slots to themselves. Predicate 0 stays.
+        // Constants come first, and share their slots with no register. Predicate 0 stays predicate 0.
         let mut next = 0;
         let mut order = Vec::new();
         for slot in 0..f.banks[k] {

@@ -17,7 +17,7 @@ pub(super) fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Lau
     let blocks = gx * gy * gz;
     let warps = x.shape.threads().div_ceil(32);
     let mut pool: Vec<Warp> = (0..warps).map(Warp::new).collect();
-    // An order of blocks is a list only where it has to be.
+    // A list of all blocks is made for a random order only: a grid may have billions.
     let shuffled = if matches!(schedule, Schedule::Random(_)) { schedule.order(blocks as usize, 0) } else { Vec::new() };
     for n in 0..blocks {
         let b = match schedule {
@@ -43,7 +43,7 @@ pub(super) fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Lau
     Ok(blocks)
 }
 
-/// Reports of several places carry op numbers as `@123`: put the instruction there.
+/// Replaces op numbers in a report of several places, written `@123`, by the instructions.
 fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
     let name = |line: String| match line.split_once('@') {
         Some((before, pc)) => match pc.parse().ok().and_then(|pc| module.site(x.program, pc)) {
@@ -60,7 +60,7 @@ fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
     }
 }
 
-/// One block to its end. An error names the warp it happened in, if one did.
+/// Runs one block to its end. An error comes with the warp that raised it, if a warp did.
 fn run_block(x: &mut Exec, pool: &mut [Warp], number: u64) -> Result<(), (Box<Raise>, Option<usize>)> {
     x.shared.reset();
     x.live = x.shape.threads();
@@ -135,7 +135,8 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
 /// What the race check and the counters have to know beforehand.
 pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     let p = x.program;
-    // Accesses are aligned to their size, so the narrowest one divides all. Shared memory is the busier by far: up to 16 bytes.
+    // Accesses are aligned to their size, so the narrowest one divides all. In shared memory the granule may be as wide as 16 bytes:
+    // shared memory sees most of the accesses, and a wide granule makes the race check cheap.
     let mut narrowest = (16, 4);
     for op in &p.ops {
         let whole = || p.mems[op.c as usize].bytes as u32 * p.mems[op.c as usize].count as u32;
@@ -160,7 +161,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     }
     let buffers = x.global.buffers.iter().enumerate().map(|(i, b)| {
         let mut spans = x.global.spans.iter().filter(|s| s.buffer == i).peekable();
-        // What the launch does not name costs nothing.
+        // A buffer that the launch does not name needs no shadow memory: its size counts as 0.
         (if spans.peek().is_some() { b.len } else { 0 }, spans.any(|s| s.write))
     });
     Watched {

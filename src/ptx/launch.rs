@@ -22,7 +22,7 @@ pub enum Copies {
     /// As late as is legal: when a wait covers them. Until then the destination holds no value.
     #[default]
     Late,
-    /// At once.
+    /// When `cp.async` is executed.
     Eager,
 }
 
@@ -59,7 +59,8 @@ impl Default for Config {
     }
 }
 
-/// An argument of a launch. Pointers say what the kernel may do with what they point to; it may touch nothing else.
+/// An argument of a launch. Every pointer says which bytes the kernel may touch through it, and how; all other memory is out of
+/// bounds for the launch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arg {
     /// A pointer to memory that the kernel must not change.
@@ -128,7 +129,8 @@ pub struct Executed {
     pub line: u32,
     /// Source line, if known: file number of `.file`, line.
     pub source: Option<(u32, u32)>,
-    /// Times a warp executed it, and active lanes summed over them.
+    /// Times that a warp executed the instruction.
     pub warps: u64,
+    /// Active lanes, summed over these times.
     pub lanes: u64,
 }

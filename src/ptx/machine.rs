@@ -148,7 +148,7 @@ impl Machine {
         Ok(self.global.buffers[i].bytes.is_known(at, len as usize))
     }
 
-    /// Makes the range uninitialised and fills it with a pattern.
+    /// Makes the range uninitialised, and fills the range with the pattern of uninitialised memory.
     pub fn forget(&mut self, addr: u64, len: u64) -> Result<(), NoSuchMemory> {
         let (i, at) = self.range(addr, len)?;
         self.global.buffers[i].bytes.forget(at, len as usize);
@@ -159,7 +159,7 @@ impl Machine {
         self.global.range(addr, len).map_err(NoSuchMemory)
     }
 
-    /// Address and size of a `.global` or `.const` variable. It keeps its contents from launch to launch.
+    /// Address and size of a `.global` or `.const` variable. Variables keep their contents from launch to launch.
     pub fn symbol(&mut self, module: &Module, name: &str) -> Option<(u64, usize)> {
         self.place_variables(module);
         let i = module.source.vars.iter().position(|v| v.name == name)?;
@@ -167,7 +167,7 @@ impl Machine {
         Some((addr, module.source.vars[i].size as usize))
     }
 
-    /// Gives the module's variables addresses and initial values, once.
+    /// Gives the module's variables addresses and initial values, unless they have them.
     fn place_variables(&mut self, module: &Module) {
         let vars = &module.source.vars;
         let global = |v: &Var| matches!(v.space, Space::Global | Space::Const);
@@ -183,7 +183,7 @@ impl Machine {
             let mut data = v.init.clone();
             for (at, name, plus) in &v.relocations {
                 let target = vars.iter().position(|v| v.name == *name).and_then(|k| self.variables.get(&(module.id, k as u32)));
-                // An address of something else stays null, and faults where it is used.
+                // The address of anything but a variable stays null, so that an access through it is a fault.
                 let value = target.map_or(0, |&a| a.wrapping_add(*plus as u64)).to_le_bytes();
                 data[*at as usize..*at as usize + 8].copy_from_slice(&value);
             }

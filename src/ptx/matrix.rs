@@ -15,7 +15,7 @@ use super::source::Space;
 use super::state::{Exec, Issue, Regs, Warp};
 use super::watch::Touching;
 
-/// What the stride of a matrix in memory is a multiple of, in bytes. The PTX ISA aligns rows to a lane's share of the fragment, which
+/// The stride of a matrix in memory must be a multiple of this many bytes. The PTX ISA aligns rows to a lane's share of the fragment, which
 /// may be 32 bytes; the CUDA guide promises that 16 are enough.
 const ROW: u32 = 16;
 
@@ -98,7 +98,7 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// The fast path: rows that lie inside and were written, no `.trans`. False, and nothing done, if it is not that.
+    /// The fast path: rows inside shared memory that were written, no `.trans`. Returns false, with nothing done, for anything else.
     #[inline(always)]
     fn ldmatrix_plain(&mut self, r: &mut Regs, i: Issue, mem: &Mem, warp: u32, lanes: u32) -> Raised<bool> {
         if r.tainted || self.watched() {
@@ -124,7 +124,7 @@ impl Exec<'_> {
         Ok(true)
     }
 
-    /// One address and one stride for all lanes, and rows where the hardware can begin them.
+    /// Checks the operands of a `wmma` load or store: one address and one stride for all lanes, both aligned as the hardware needs.
     fn tile(&mut self, w: &Warp, r: &Regs, i: Issue) -> Raised {
         let Issue { op, frame, .. } = i;
         let Extra::Tile(tile) = &self.program.extras[op.x as usize] else { unreachable!("a tile is described") };
@@ -187,7 +187,7 @@ impl Exec<'_> {
     }
 }
 
-/// A tf32 operand with bits that the tensor core does not see, if it was written at all.
+/// Raises a fault if an initialised operand has bits that tf32 does not have: the tensor core would ignore them.
 #[cold]
 fn unrounded(r: &Regs, operands: [(&'static str, &Vec<u16>); 2]) -> Raised {
     for (operand, slots) in operands {

@@ -30,7 +30,7 @@ pub(crate) enum Window {
 pub(crate) struct Bytes {
     pub data: Vec<u8>,
     known: Vec<u64>,
-    /// How many bytes were not written; while 0, nobody looks at `known`.
+    /// How many bytes were not written. While 0, no check reads `known`.
     pub unknown: usize,
 }
 
@@ -191,7 +191,7 @@ pub(crate) struct Global {
     /// Sorted by address.
     pub buffers: Vec<Buffer>,
     next: u64,
-    /// Of the current launch.
+    /// What the current launch may touch.
     pub spans: Vec<Span>,
 }
 

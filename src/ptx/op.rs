@@ -21,7 +21,7 @@ pub(crate) struct Op {
     pub a: u16,
     pub b: u16,
     pub c: u16,
-    /// Comparison, rounding, or another choice made at decode.
+    /// What the code leaves open: the relation of a comparison, flags, an index into a table of the program, or one more register.
     pub x: u16,
     pub imm: i32,
 }
@@ -326,11 +326,11 @@ macro_rules! codes {
             $($($name,)*)*
             /// Selection by the predicate in `c`.
             Selp32, Selp64,
-            /// Comparisons by type: `x` is the relation, `imm` how the result is combined .
+            /// Comparisons by type: `x` is the relation.
             SetpS32, SetpU32, SetpF, SetpS64, SetpU64, SetpS16, SetpD, SetpH, SetpBf,
             /// Predicate logic.
             PredAnd, PredOr, PredXor, PredNot, PredMov,
-            /// A carry that lives in a predicate: `x` bit 0 reads it, bit 1 writes it.
+            /// Sums with a carry flag, which is a predicate: bit 0 of `x` reads the flag, bit 1 writes it.
             AddC, SubC, MadLoC, MadHiC,
             Lop3, Bfi32, Bfi64, BfeU64, BfeS64,
             /// A function of whole lane arrays, by index.
@@ -348,12 +348,12 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Whether it is arithmetic of the hot table.
+            /// Whether the code is of the hot table.
             pub(crate) fn hot(self) -> bool {
                 (self as u16) < Code::HOT
             }
 
-            /// Whether the run loop's own arithmetic does it: no memory, no branch, nothing of other lanes.
+            /// Whether the run loop's own arithmetic executes the code: no memory, no branch, no other lanes.
             pub(crate) fn plain(self) -> bool {
                 self.hot()
                     || matches!(
@@ -371,13 +371,13 @@ macro_rules! codes {
                     )
             }
 
-            /// Whether it is a load from memory into registers, but for `ldmatrix`, which needs a whole warp.
+            /// Whether the code loads from memory lane by lane; `ldmatrix`, which needs a whole warp, does not.
             pub(crate) fn loads(self) -> bool {
                 use Code::*;
                 matches!(self, LdGlobal | LdShared | LdLocal | LdGeneric | LdParam | LdKernelParam | LdStrong)
             }
 
-            /// Whether it is a store to memory.
+            /// Whether the code stores to memory.
             pub(crate) fn stores(self) -> bool {
                 use Code::*;
                 matches!(self, StGlobal | StShared | StLocal | StGeneric | StParam | StStrong)
@@ -416,8 +416,8 @@ type Fn3<A, D> = Box<dyn Fn(&A, &A, &A) -> D + Send + Sync>;
 type Approximate1 = Box<dyn Fn(&Lanes32, Approx) -> Lanes32 + Send + Sync>;
 type Approximate2 = Box<dyn Fn(&Lanes32, &Lanes32, Approx) -> Lanes32 + Send + Sync>;
 
-/// Functions of whole lane arrays, for arithmetic that is not a line long: bank and number of operands. Approximate ones are told
-/// how.
+/// Functions of whole lane arrays, for arithmetic that does not fit a line of the tables. The variants say bank and number of the
+/// operands. Approximate functions are told which of the permitted values to give.
 pub(crate) enum Num {
     W1(Approximate1),
     W2(Approximate2),
@@ -455,7 +455,7 @@ pub(crate) struct Mem {
     pub signed: bool,
     /// Registers of the components are 64 bits wide.
     pub wide: bool,
-    /// Registers of 16 bits: extension stops there.
+    /// The registers have 16 bits: a sign extension goes no further.
     pub half: bool,
     /// The address register is 64 bits wide.
     pub address64: bool,
@@ -545,9 +545,9 @@ pub(crate) struct Tile {
     /// None: generic.
     pub space: Option<Space>,
     pub write: bool,
-    /// Of the address, in bytes.
+    /// Bytes of which the address must be a multiple.
     pub align: u32,
-    /// Of an element.
+    /// Bytes of an element.
     pub bytes: u32,
 }
 
@@ -585,7 +585,7 @@ pub(crate) mod strong {
     pub fn space(x: u16) -> Option<Space> {
         SPACES[x as usize]
     }
-    /// None: this space is seen by one thread, or nobody writes to it.
+    /// None for a space that one thread sees alone, or that no thread writes to: there a strong access is an ordinary one.
     pub fn code(space: Option<Space>) -> Option<u16> {
         SPACES.iter().position(|s| *s == space).map(|i| i as u16)
     }

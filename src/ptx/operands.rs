@@ -186,7 +186,7 @@ fn visit_extra(op: &mut Op, extra: &mut Extra, f: &mut dyn FnMut(Bank, &mut u16,
     }
 }
 
-/// Codes whose `x`, or an operand left out, decides which operands there are.
+/// Codes of which `x`, or an operand left out, decides which operands there are.
 fn visit_by_mode(op: &mut Op, f: &mut dyn FnMut(Bank, &mut u16, Role)) {
     // The slot of a member mask is kept in the wider `imm`.
     let mask = |op: &mut Op, f: &mut dyn FnMut(Bank, &mut u16, Role)| {

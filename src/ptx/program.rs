@@ -3,12 +3,13 @@
 use super::op::{Bank, Extra, Mem, Num, Op};
 use super::source::Var;
 
-/// An entry with everything it can reach, ready to run.
+/// A kernel and the functions that it calls, ready to run.
 pub(crate) struct Program {
     pub ops: Vec<Op>,
-    /// For each op, how many from it on are plain arithmetic: the run loop takes them in one stretch.
+    /// For each op, how many ops from this one on are plain arithmetic: the run loop executes them in one stretch.
     pub plain: Vec<u16>,
-    /// For each op, how many from it on have its code and its guard: they are dispatched once. Only where none writes a guard.
+    /// For each op, how many ops from this one on have the same code and the same guard: the run loop dispatches them once. More than
+    /// one only for codes that write no predicate, which could be the guard.
     pub alike: Vec<u16>,
     /// Where each op comes from.
     pub sites: Vec<OpSite>,
