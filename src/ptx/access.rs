@@ -293,8 +293,8 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// What the address of a lane means: the memory, and the offset in it. A generic address is taken apart by its window. An address
-    /// that is misaligned, out of bounds or not to be written is a fault.
+    /// What the address of a lane means: the memory, and the offset in it. A generic address is taken apart by its window. An
+    /// address that is misaligned, out of bounds or not to be written is a fault.
     pub fn resolve(&self, w: &Warp, frame: u32, want: Request, address: u64, lane: u32) -> Raised<(Target, usize)> {
         let Request { space, bytes, write } = want;
         let (space, at) = match space {

@@ -106,7 +106,8 @@ macro_rules! relation {
     }};
 }
 
-/// [`relation`] for floats. Relations 0 to 5 are false if an operand is NaN; 6 to 11 are 0 to 5, but true then; 12 is `num`, 13 `nan`.
+/// [`relation`] for floats. Relations 0 to 5 are false if an operand is NaN; 6 to 11 are 0 to 5, but true then; 12 is `num`, 13
+/// `nan`.
 macro_rules! float_relation {
     ($bits:ident $x:expr, |$i:ident| $a:expr, $b:expr) => {{
         let mut nan = 0u32;

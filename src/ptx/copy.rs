@@ -80,8 +80,8 @@ impl Exec<'_> {
         }
         for i in lanes_of(m) {
             let (to, bytes) = (c.to[i] as usize, bytes as usize);
-            // Unwritten bytes are a fault only with `initcheck`. Without, they must at least not hold what was there before, which
-            // could pass for the copy.
+            // Unwritten bytes are a fault only with `initcheck`. Without, they must at least not hold what was there before,
+            // which could pass for the copy.
             if self.initcheck {
                 self.shared.unmark(to, bytes)
             } else {

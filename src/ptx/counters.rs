@@ -86,8 +86,8 @@ impl Kind {
     }
 }
 
-/// Machine instructions that a PTX instruction becomes on its main path, tenths. Measured by comparing PTX with the code that ptxas
-/// 13.0 makes of it for sm_90; what is not listed is one to one.
+/// Machine instructions that a PTX instruction becomes on its main path, tenths. Measured by comparing PTX with the code that
+/// ptxas 13.0 makes of it for sm_90; what is not listed is one to one.
 pub fn slots10(opcode: &str) -> u64 {
     let (name, rest) = opcode.split_once('.').unwrap_or((opcode, ""));
     let ends = |t: &str| rest.ends_with(t);

@@ -1,5 +1,5 @@
-//! From the syntax tree to micro-ops: register slots, constants, shared memory layout, jump targets. [`table`] names for every form
-//! of every instruction the function that decodes it; the families of instructions are a file each.
+//! From the syntax tree to micro-ops: register slots, constants, shared memory layout, jump targets. [`table`] names for every
+//! form of every instruction the function that decodes it; the families of instructions are a file each.
 
 use std::collections::HashMap;
 

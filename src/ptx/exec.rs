@@ -86,8 +86,8 @@ fn pick(w: &mut Warp) -> Option<usize> {
 
 /// Runs a group until it blocks, splits, meets other lanes, or its slice is over.
 ///
-/// Longer than a screen on purpose: `pc`, the counts and the registers stay in locals of one function, and what is taken out of it
-/// (the frame's registers, the tally) is put back in one place, whatever ends the loop.
+/// Longer than a screen on purpose: `pc`, the counts and the registers stay in locals of one function, and what is taken out of
+/// it (the frame's registers, the tally) is put back in one place, whatever ends the loop.
 #[inline(always)]
 pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
     let program = x.program;

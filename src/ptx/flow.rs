@@ -1,5 +1,5 @@
-//! What follows from the operands of a function's ops: registers that may be read before anything wrote them, and fewer slots. nvcc
-//! names a register for every value, thousands in an unrolled kernel; a warp's registers should stay in the nearest cache.
+//! What follows from the operands of a function's ops: registers that may be read before anything wrote them, and fewer slots.
+//! nvcc names a register for every value, thousands in an unrolled kernel; a warp's registers should stay in the nearest cache.
 //!
 //! Lanes that diverge do not disturb the analysis: each lane is a thread that walks the same graph, and a slot holds a value of
 //! its own for each.
@@ -154,8 +154,8 @@ fn liveness(ops: &[Op], start: usize, operands: &Operands, total: usize) -> (Set
     (live, intervals)
 }
 
-/// Gives every register a slot: registers whose intervals do not meet may share one. Returns the slot of each register, the number
-/// of slots of each bank, and the slots of the source's own registers that are live at the entry.
+/// Gives every register a slot: registers whose intervals do not meet may share one. Returns the slot of each register, the
+/// number of slots of each bank, and the slots of the source's own registers that are live at the entry.
 fn assign(
     f: &Func,
     named: [u16; 3],

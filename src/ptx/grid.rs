@@ -135,8 +135,8 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
 /// What the race check and the counters have to know beforehand.
 pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     let p = x.program;
-    // Accesses are aligned to their size, so the narrowest one divides all. In shared memory the granule may be as wide as 16 bytes:
-    // shared memory sees most of the accesses, and a wide granule makes the race check cheap.
+    // Accesses are aligned to their size, so the narrowest one divides all. In shared memory the granule may be as wide as 16
+    // bytes: shared memory sees most of the accesses, and a wide granule makes the race check cheap.
     let mut narrowest = (16, 4);
     for op in &p.ops {
         let whole = || p.mems[op.c as usize].bytes as u32 * p.mems[op.c as usize].count as u32;

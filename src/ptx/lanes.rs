@@ -48,8 +48,8 @@ pub(crate) fn put_p(d: &mut u32, m: u32, t: u32) {
     *d = *d & !m | t & m;
 }
 
-/// The bit of each lane. Comparisons read a run-time copy of it (`Exec::bits`): with the constant, LLVM treats each lane separately
-/// and the loop is not vectorised.
+/// The bit of each lane. Comparisons read a run-time copy of it (`Exec::bits`): with the constant, LLVM treats each lane
+/// separately and the loop is not vectorised.
 pub(crate) const BITS: [u32; 32] = {
     let mut b = [0; 32];
     let mut i = 0;

@@ -15,8 +15,8 @@ use super::source::Space;
 use super::state::{Exec, Issue, Regs, Warp};
 use super::watch::Touching;
 
-/// The stride of a matrix in memory must be a multiple of this many bytes. The PTX ISA aligns rows to a lane's share of the fragment, which
-/// may be 32 bytes; the CUDA guide promises that 16 are enough.
+/// The stride of a matrix in memory must be a multiple of this many bytes. The PTX ISA aligns rows to a lane's share of the
+/// fragment, which may be 32 bytes; the CUDA guide promises that 16 are enough.
 const ROW: u32 = 16;
 
 const NO_LANES: [u32; 32] = [0; 32];
@@ -98,7 +98,8 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// The fast path: rows inside shared memory that were written, no `.trans`. Returns false, with nothing done, for anything else.
+    /// The fast path: rows inside shared memory that were written, no `.trans`. Returns false, with nothing done, for anything
+    /// else.
     #[inline(always)]
     fn ldmatrix_plain(&mut self, r: &mut Regs, i: Issue, mem: &Mem, warp: u32, lanes: u32) -> Raised<bool> {
         if r.tainted || self.watched() {
@@ -124,7 +125,8 @@ impl Exec<'_> {
         Ok(true)
     }
 
-    /// Checks the operands of a `wmma` load or store: one address and one stride for all lanes, both aligned as the hardware needs.
+    /// Checks the operands of a `wmma` load or store: one address and one stride for all lanes, both aligned as the hardware
+    /// needs.
     fn tile(&mut self, w: &Warp, r: &Regs, i: Issue) -> Raised {
         let Issue { op, frame, .. } = i;
         let Extra::Tile(tile) = &self.program.extras[op.x as usize] else { unreachable!("a tile is described") };

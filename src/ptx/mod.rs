@@ -4,11 +4,12 @@
 //! text ──parse──► syntax tree ──decode──► micro-ops ──run──► memory, faults, counts
 //!                    source               program, op   exec, alu, access, sync, matrix
 //! ```
-//! A kernel that touches memory outside its arguments, uses an uninitialised value, or waits at a barrier that not all threads reach
-//! ends in a [`Fault`], which names the instruction, its source line, the thread and the memory. An instruction that the emulator
-//! does not know is refused by name.
+//! A kernel that touches memory outside its arguments, uses an uninitialised value, or waits at a barrier that not all threads
+//! reach ends in a [`Fault`], which names the instruction, its source line, the thread and the memory. An instruction that the
+//! emulator does not know is refused by name.
 //!
-//! [`Machine`] has an example. Nothing here needs the rest of the crate, and no two files need each other (`tests/ptx/layers.rs`).
+//! [`Machine`] has an example. Nothing here needs the rest of the crate, and no two files need each other
+//! (`tests/ptx/layers.rs`).
 
 // A loop over lanes indexes several arrays at once.
 #![allow(clippy::needless_range_loop)]

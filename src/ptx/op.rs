@@ -21,7 +21,8 @@ pub(crate) struct Op {
     pub a: u16,
     pub b: u16,
     pub c: u16,
-    /// What the code leaves open: the relation of a comparison, flags, an index into a table of the program, or one more register.
+    /// What the code leaves open: the relation of a comparison, flags, an index into a table of the program, or one more
+    /// register.
     pub x: u16,
     pub imm: i32,
 }
@@ -538,8 +539,8 @@ pub(crate) struct MatrixOp {
     pub regs: [Vec<u16>; 4],
 }
 
-/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's `a`
-/// is the address, `b` the stride in elements.
+/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's
+/// `a` is the address, `b` the stride in elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     /// None: generic.

@@ -71,8 +71,8 @@ impl Operand {
     }
 }
 
-/// Operands of the codes that have them in fixed places, reads first, but for those of the arithmetic tables ([`Code::shape`]) and
-/// the guard. Empty for a code without register operands; `None` if the operands depend on more than the code.
+/// Operands of the codes that have them in fixed places, reads first, but for those of the arithmetic tables ([`Code::shape`])
+/// and the guard. Empty for a code without register operands; `None` if the operands depend on more than the code.
 #[rustfmt::skip]
 pub(crate) fn fixed(code: Code) -> Option<&'static [Operand]> {
     use Field::{A, B, C, D, Imm, X};

@@ -74,8 +74,8 @@ pub const SECTOR: u32 = 32;
 const BANKS: u32 = 32;
 
 impl Pattern {
-    /// Makes this the pattern of `lanes`, `bytes` each. Nothing is computed if the last access had the same pattern. The costs are
-    /// computed with `costs` only: only the counters read them.
+    /// Makes this the pattern of `lanes`, `bytes` each. Nothing is computed if the last access had the same pattern. The costs
+    /// are computed with `costs` only: only the counters read them.
     #[inline(always)]
     pub fn update(&mut self, lanes: &Lanes, bytes: u32, costs: bool) {
         let mut other = [0; 32];
@@ -131,10 +131,10 @@ impl Pattern {
             self.sectors += (to - from.max(last + 1) + 1).max(0) as u32;
             last = last.max(to);
         }
-        // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each lane
-        // asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …): so says
-        // NVIDIA (forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228), and so an H200 counts. That a lane
-        // without a partner does not matter is assumed.
+        // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each
+        // lane asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …):
+        // so says NVIDIA (forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228), and so an H200 counts.
+        // That a lane without a partner does not matter is assumed.
         let alike = |d: usize| lanes().all(|i| mask >> (i ^ d) & 1 == 0 || relative[i] == relative[i ^ d]);
         let per = (32 * 4 / bytes.max(4)).min(32) as usize;
         self.store = self.passes(per);

@@ -8,8 +8,8 @@ pub(crate) struct Program {
     pub ops: Vec<Op>,
     /// For each op, how many ops from this one on are plain arithmetic: the run loop executes them in one stretch.
     pub plain: Vec<u16>,
-    /// For each op, how many ops from this one on have the same code and the same guard: the run loop dispatches them once. More than
-    /// one only for codes that write no predicate, which could be the guard.
+    /// For each op, how many ops from this one on have the same code and the same guard: the run loop dispatches them once. More
+    /// than one only for codes that write no predicate, which could be the guard.
     pub alike: Vec<u16>,
     /// Where each op comes from.
     pub sites: Vec<OpSite>,

@@ -1,5 +1,5 @@
-//! Numbers from a counter, for schedules and tests: the emulator's own copy of Philox 4×32-10 (Salmon and others, "Parallel random
-//! numbers: as easy as 1, 2, 3", SC 2011), so that this folder needs nothing of the crate around it.
+//! Numbers from a counter, for schedules and tests: the emulator's own copy of Philox 4×32-10 (Salmon and others, "Parallel
+//! random numbers: as easy as 1, 2, 3", SC 2011), so that this folder needs nothing of the crate around it.
 
 /// Four words for a key and a counter, the same on every machine.
 pub(super) fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {

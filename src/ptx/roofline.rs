@@ -1,8 +1,8 @@
 //! An estimate of a launch's time on a named GPU: the slowest of its resources, and no more than that.
 //!
-//! Every figure that comes out of here is an estimate. It takes counted work (exact, or a stated bound) and divides it by
-//! published peaks; latencies, caches and contention are not modelled. What it is good for: which resource binds, how far the
-//! others are, and what a change does to the bound.
+//! Every figure that comes out of here is an estimate: counted work (exact, or a stated bound) divided by published peaks.
+//! Latencies, caches and contention are not modelled. The estimate tells which resource binds, how far the others are, and what a
+//! change does to the bound.
 
 use super::counters::{Counters, Kind};
 use super::occupancy::{self, Arch, Occupancy};
@@ -29,11 +29,11 @@ pub struct DataSheet {
 }
 
 /// Sources. Multiprocessors, clocks, DRAM and peaks: NVIDIA's architecture papers ("NVIDIA A100 Tensor Core GPU Architecture",
-/// tables 1 and 4; "NVIDIA Ampere GA102 GPU Architecture" and "NVIDIA Ada GPU Architecture", appendices A; "NVIDIA H100
-/// Tensor Core GPU Architecture", tables 1 to 3). The H100's clock is that of its tensor peaks; its f32 peak is quoted at 1.98 GHz.
-/// L2: A100 5120 bytes a clock (the same paper); for the others reads as measured by Chips and Cheese ("Microbenchmarking Nvidia's
-/// RTX 4090"; "Nvidia's H100: Funny L2, and Tons of Bandwidth", on the PCIe card), rounded. The share of `mma.sync` on Hopper
-/// is an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form. The H200 is an H100 with
+/// tables 1 and 4; "NVIDIA Ampere GA102 GPU Architecture" and "NVIDIA Ada GPU Architecture", appendices A; "NVIDIA H100 Tensor
+/// Core GPU Architecture", tables 1 to 3). The H100's clock is that of its tensor peaks; its f32 peak is quoted at 1.98 GHz. L2:
+/// A100 5120 bytes a clock (the same paper); for the others reads as measured by Chips and Cheese ("Microbenchmarking Nvidia's
+/// RTX 4090"; "Nvidia's H100: Funny L2, and Tons of Bandwidth", on the PCIe card), rounded. The share of `mma.sync` on Hopper is
+/// an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form. The H200 is an H100 with
 /// faster memory (NVIDIA's data sheet).
 pub const GPUS: [DataSheet; 5] = [
     DataSheet {

@@ -33,8 +33,8 @@ pub(crate) struct Regs {
 }
 
 impl Regs {
-    /// Called for every instruction on the slow path. Every 512 calls, clears `tainted` if no register holds an uninitialised lane,
-    /// which returns the warp to the fast path.
+    /// Called for every instruction on the slow path. Every 512 calls, clears `tainted` if no register holds an uninitialised
+    /// lane, which returns the warp to the fast path.
     pub fn heal(&mut self) {
         self.since += 1;
         if self.since == 512 {
@@ -81,21 +81,21 @@ impl Regs {
     }
 }
 
-/// One activation of a function. Lanes that diverged inside it, or that call it from the same place, share it.
+/// One activation of a function, shared by lanes that diverged inside the function and by lanes that call it from the same place.
 pub(crate) struct Frame {
     pub function: u32,
     pub regs: Regs,
     /// Parameter memory, `Func::params` bytes for each lane in turn.
     pub params: Bytes,
-    /// Lanes inside.
+    /// Lanes that have called and not returned.
     pub mask: u32,
     pub parent: u32,
     pub depth: u32,
-    /// Where the caller goes on.
+    /// The op at which the caller goes on.
     pub ret: u32,
-    /// Index of the call's description.
+    /// The [`Call`](super::op::Call) that was executed: an index into [`Program::extras`].
     pub call: u16,
-    /// Where the function's local variables begin.
+    /// Offset of the function's local variables in the local memory of a lane.
     pub local: u32,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Group {
     pub pc: u32,
     pub mask: u32,
     pub state: State,
-    /// When it last ran, for fairness.
+    /// The value of [`Warp::turn`] when the group last used up its slice; see `pick` in `exec.rs`.
     pub turn: u64,
 }
 
@@ -130,28 +130,28 @@ pub(crate) struct Warp {
     pub live: u32,
     /// Local memory: words of the lanes interleaved.
     pub local: Bytes,
-    /// In order of their issue.
+    /// Copies under way, in the order in which they were issued.
     pub copies: VecDeque<InFlight>,
     pub commits: [u32; 32],
     pub turn: u64,
-    /// Where a fault happened.
+    /// The op and the frame at which the warp stopped: where a fault happened.
     pub at: (u32, u32),
 }
 
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Barrier {
     pub arrived: u32,
-    /// Threads that must come; 0: all that live.
+    /// Threads that must arrive; 0: all that have not exited.
     pub count: u32,
     pub phase: u32,
     pub popc: u32,
     pub all: bool,
     pub any: bool,
-    /// Of the phase that ended last.
+    /// The reductions (`popc`, `all`, `any`) of the phase that ended last.
     pub result: (u32, bool, bool),
 }
 
-/// What a block knows about itself.
+/// The shape of a launch, and the place of the running block in it.
 pub(crate) struct Shape {
     pub grid: [u32; 3],
     pub block: [u32; 3],
@@ -269,7 +269,7 @@ impl Warp {
         }
     }
 
-    /// Back to the beginning, for the next block.
+    /// Makes the warp ready for the next block.
     pub fn reset(&mut self, entry: &Func, shape: &Shape, initcheck: bool) {
         let threads = shape.threads() - self.index * 32;
         self.live = if threads >= 32 { !0 } else { (1 << threads) - 1 };
@@ -313,7 +313,7 @@ pub(crate) struct Exec<'a> {
     /// Warp instructions of the launch so far, and how many it may take.
     pub executed: u64,
     pub budget: u64,
-    /// For each memory operand of the program: the span that it touched last, tried first the next time.
+    /// For each memory operand of the program: the span that was hit last, and is tried first.
     pub hints: Vec<u16>,
     pub watch: Option<Box<Watch>>,
     pub observer: Option<&'a mut dyn Observer>,
@@ -321,14 +321,15 @@ pub(crate) struct Exec<'a> {
     /// Counts memory instructions to the next pre-emption; `None` unless the schedule is random.
     pub preempt: Option<Preempt>,
     pub level: Level,
-    /// A run-time copy of [`super::lanes::BITS`]: with the constant, LLVM treats each lane separately and the loop is not vectorised.
+    /// A run-time copy of [`super::lanes::BITS`]: with the constant, LLVM treats each lane separately and the loop is not
+    /// vectorised.
     pub bits: [u32; 32],
 }
 
 /// What a special op did with the group.
 pub(crate) enum Flow {
     Next,
-    /// The group was put back (or has ended).
+    /// The group was put back among the warp's groups, or has ended.
     Leave,
 }
 
@@ -348,15 +349,15 @@ pub(crate) struct Issue<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
     pub pc: u32,
-    /// Of each lane's destination.
+    /// Bytes of each lane's destination.
     pub bytes: u32,
-    /// Lanes whose copy has not arrived; the rest is by lane.
+    /// Lanes whose copy has not arrived. The fields below are by lane.
     pub lanes: u32,
     /// The commit group.
     pub group: [u32; 32],
     pub to: [u64; 32],
-    /// Bytes that come from memory; the rest become zero.
+    /// Bytes that come from memory; the rest of the destination becomes zero.
     pub from: [u8; 32],
-    /// Where from: a buffer and an offset. One for all bytes, as two buffers never touch.
+    /// The source: a buffer and an offset. No source spans two buffers, as buffers never touch.
     pub source: [(u32, usize); 32],
 }

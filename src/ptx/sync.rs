@@ -23,7 +23,7 @@ pub(crate) fn deliver(op: &Op, r: &mut Regs, m: u32, (popc, all, any): (u32, boo
 }
 
 impl Exec<'_> {
-    /// Barriers that wait for all threads are complete when those that are left have come.
+    /// Completes the barriers at which all threads that are left have arrived. Called when threads exit.
     pub fn recount(&mut self) {
         for i in 0..16 {
             let b = &self.barriers[i];
@@ -106,7 +106,7 @@ impl Exec<'_> {
             b.all &= p == m;
             b.any |= p != 0;
         }
-        // A counted barrier counts whole warps.
+        // A barrier with a count counts a warp as 32 threads, exited lanes included.
         b.arrived += if count != 0 && aligned { 32 } else { m.count_ones() };
         let (phase, target) = (b.phase, if count != 0 { count } else { self.live });
         if let Some(o) = &mut self.observer {
@@ -155,7 +155,7 @@ impl Exec<'_> {
             if set == mask & w.live { sets.push(set) } else { waiting |= set }
         }
         if waiting != 0 && waiting != m {
-            // Some sets can go: they run as a group of their own.
+            // Some sets are complete. They execute the instruction and go on as a group of their own; the others wait.
             let done = m & !waiting;
             w.groups.push(Group { frame, pc: pc as u32, mask: waiting, state: State::Parked, turn: 0 });
             for &set in &sets {
@@ -173,7 +173,7 @@ impl Exec<'_> {
         Ok(Flow::Next)
     }
 
-    /// What lanes with a common mask do together.
+    /// Executes a `.sync` instruction for the lanes of `m`, which have named the same mask and are all there.
     fn exchange(&mut self, w: &Warp, r: &mut Regs, op: &Op, m: u32) -> Raised {
         if let Some(o) = &mut self.observer {
             o.warp_sync(w.index, m);
@@ -266,7 +266,7 @@ impl Exec<'_> {
             out[i] = a[from as usize];
             inside |= (ok as u32) << i;
             taint |= (from_taint >> from & 1) << i;
-            // A lane that does not take part has no value to give.
+            // The source lane does not take part: its value is undefined.
             if m >> from & 1 == 0 {
                 out[i] = POISON;
                 taint |= (self.initcheck as u32) << i;
@@ -283,7 +283,7 @@ impl Exec<'_> {
     }
 }
 
-/// The group waits for more lanes of its warp; those that skip the instruction go on.
+/// Parks the group until more lanes of its warp arrive; the lanes `rest`, which skip the instruction, go on.
 fn park(w: &mut Warp, i: Issue, rest: Group) -> Flow {
     let Issue { pc, frame, m, .. } = i;
     if rest.mask != 0 {

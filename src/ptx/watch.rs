@@ -1,5 +1,4 @@
-//! What watches a launch besides the checks of the access itself: the race check and the traffic counters, which share their view
-//! of each access.
+//! The race check and the traffic counters: both look at every access of a launch, and share the pattern of its addresses.
 
 use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
@@ -33,10 +32,11 @@ pub(crate) struct Watch {
     global: Option<GlobalRaces>,
     clocks: GlobalClocks,
     pub traffic: Option<Traffic>,
-    /// By instruction: the patterns of its last accesses to shared and to global memory (`cp.async` has both).
+    /// For each op: the pattern of its last access to shared memory, and of its last access to global memory (`cp.async` has
+    /// both).
     patterns: Vec<[Option<Box<Pattern>>; 2]>,
     warps: usize,
-    /// Per barrier: the warps that wait at it, and whether one has passed it by (`bar.arrive`).
+    /// For each barrier: the warps that wait at the barrier, and whether a warp has arrived without waiting (`bar.arrive`).
     waiting: [(Vec<u32>, bool); 16],
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Watched {
     pub shared: usize,
     /// Bytes of each buffer, and whether the kernel may write to it.
     pub buffers: Vec<(u64, bool)>,
-    /// What all accesses to shared and to global memory are multiples of, in bytes.
+    /// Bytes of the narrowest access to shared memory and of the narrowest to global memory: all others are multiples.
     pub narrowest: (u32, u32),
 }
 
@@ -130,19 +130,19 @@ impl Watch {
         }
     }
 
-    /// A warp reaches a barrier; `pass`: without waiting.
+    /// A warp arrives at a barrier; with `pass`, without waiting there.
     pub fn arrive(&mut self, barrier: usize, warp: u32, pass: bool) {
         let (waiting, passed) = &mut self.waiting[barrier];
         *passed |= pass;
         if !pass && !waiting.contains(&warp) {
             waiting.push(warp);
         } else if pass && let Some(s) = &mut self.shared {
-            // What comes later is not covered.
+            // Published now: the barrier does not order what this warp does from here on.
             s.arrive(barrier as u32, warp);
         }
     }
 
-    /// All that a barrier waits for have come; `all`: they are the whole block.
+    /// All threads that a barrier waits for have arrived; `all`: these threads are the whole block.
     pub fn complete(&mut self, barrier: usize, all: bool) {
         let (waiting, passed) = std::mem::take(&mut self.waiting[barrier]);
         if all && !passed {
@@ -182,7 +182,8 @@ fn operation(touch: Touch) -> Op {
     }
 }
 
-/// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
+/// The pieces of a write in which lanes that write the same value to the same place count as the first of these lanes: such lanes
+/// do not race. None if no two lanes meet.
 #[inline(always)]
 fn agreed(p: &Pattern, by: &Touching, mask: u32) -> Option<Vec<(i32, u32)>> {
     if by.touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {

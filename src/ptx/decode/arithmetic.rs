@@ -147,7 +147,7 @@ pub(super) fn setp(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     if q.is_none() && logic.is_none() {
         return compare(d, relation, ty, ftz, &i.operands[1], &i.operands[2], p);
     }
-    // Everything goes through temporaries, since a result may be the guard or the third operand.
+    // All steps work on temporaries: a result may be the register of the guard, or of the third operand.
     let other = if logic.is_some() { Some(d.pred(&i.operands[3])?) } else { None };
     let (guard, all) = (d.guard, d.temp(Bank::P));
     d.guard = (0, 0);

@@ -64,9 +64,9 @@ pub(super) fn cvt_int(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let a = d.src(&i.operands[1], src_bank)?;
     let dst = d.dst(&i.operands[0], dst_bank)?;
     let signed = |t: &str| t.starts_with('s');
-    // The narrower of the two types decides which bits survive, and its own sign how they are extended.
+    // The narrower of the two types decides which bits survive, and how they are extended: by its sign, or by zeros.
     let (bytes, sign) = if size(to) <= size(from) { (size(to), signed(to)) } else { (size(from), signed(from)) };
-    // A widened 16-bit destination is cut again: registers hold 16-bit values zero-extended.
+    // A 16-bit register holds its value zero-extended: a sign extension to 32 bits is cut to 16 again.
     let half = d.is_half(&i.operands[0]);
     let code = match (src_bank, dst_bank) {
         (Bank::W, Bank::W) => match (bytes, sign, half) {

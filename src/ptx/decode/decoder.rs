@@ -13,7 +13,7 @@ pub(crate) struct Decoder<'a> {
     /// Functions by index in the source: their number in the program.
     pub numbers: HashMap<u32, u32>,
     pub shared: HashMap<String, u32>,
-    // Of the function at hand:
+    // The fields below belong to the function that is being decoded.
     pub f: &'a Function,
     pub slots: Vec<(Bank, u16)>,
     pub next: [u32; 3],
@@ -69,7 +69,7 @@ impl<'a> Decoder<'a> {
         self.preset(bank, Preset::Bits(if bank == Bank::W { bits as u32 as u64 } else { bits }))
     }
 
-    /// The offset of a shared variable, given a place at first sight; None for dynamic shared memory.
+    /// The offset of a shared variable; the first call for a variable gives it a place. None for dynamic shared memory.
     pub fn shared_offset(&mut self, v: &Var) -> Option<u32> {
         if v.external && v.size == 0 {
             return None;
@@ -212,7 +212,7 @@ impl<'a> Decoder<'a> {
                 Ok(t)
             }
             Operand::Reg(_) => self.src(o, Bank::P),
-            // A constant: compared against nothing else but itself.
+            // A constant: predicate 0, which is true, or its exclusive or with itself, which is false.
             Operand::Int(i) => {
                 let t = self.temp(Bank::P);
                 let op = self.emit(if *i != 0 { Code::PredMov } else { Code::PredXor });

@@ -15,8 +15,8 @@ pub(super) fn space(mods: &[&str]) -> Option<Space> {
     })
 }
 
-/// Whether the modifiers make an access strong, whether they order it (`.acquire`, `.release`, `.acq_rel`), and whether beyond the
-/// block.
+/// Whether the modifiers make an access strong, whether they order it (`.acquire`, `.release`, `.acq_rel`), and whether beyond
+/// the block.
 fn order(mods: &[&str]) -> (bool, bool, bool) {
     let ordered = mods.iter().any(|m| matches!(*m, "acquire" | "release" | "acq_rel"));
     (ordered || mods.iter().any(|m| matches!(*m, "volatile" | "relaxed")), ordered, !mods.contains(&"cta"))
@@ -153,7 +153,7 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let c = if op == AtomOp::Cas { d.src(&i.operands[at + 2], bank)? } else { 0 };
     let dst = if red || i.operands[0] == Operand::Sink { SINK } else { d.dst(&i.operands[0], bank)? };
     let atom = Atom { op, ty, space, address64, count: 1, d: [dst, SINK, SINK, SINK], b: [b, 0, 0, 0], c };
-    // An atomic acquires in any case.
+    // `.release` needs a fence before. `.acquire` needs none after: the race check lets every atomic acquire.
     if mods.iter().any(|m| matches!(*m, "release" | "acq_rel")) {
         d.emit(Code::Fence).x = !mods.contains(&"cta") as u16;
     }

@@ -1,10 +1,10 @@
 //! `wmma`, taken apart into what ptxas makes of it for sm_80 and later: loads and stores of 32 or 64 bits to a lane, `movmatrix`
-//! where memory runs across a fragment of 16-bit elements, and two `mma` for each product. So every check and counter of these
-//! holds for `wmma` too.
+//! where memory runs across a fragment of 16-bit elements, and two `mma` for each product. Every check and every counter of these
+//! instructions therefore covers `wmma`.
 //!
-//! A fragment is opaque by definition. Here it has the layout of the `mma` fragments that it becomes: tiles of 8×8 elements (tf32:
-//! 8×4), in which lane 4·g + t owns row g, and its registers count along t. Both `mma` are m16n8; m8n32 is Dᵀ = Bᵀ·Aᵀ. An f16
-//! fragment of A or B has eight registers in every shape; those that are left over repeat the first.
+//! A fragment is opaque by definition. Here it has the layout of the `mma` fragments that it becomes: tiles of 8×8 elements
+//! (tf32: 8×4), in which lane 4·g + t owns row g, and its registers count along t. Both `mma` are m16n8; m8n32 is Dᵀ = Bᵀ·Aᵀ. An
+//! f16 fragment of A or B has eight registers in every shape; those that are left over repeat the first.
 
 use super::decoder::{Decoder, Done, arity, between};
 use super::memory::space;
@@ -18,7 +18,7 @@ use crate::ptx::source::{Instr, Operand, Space};
 enum Matrix {
     A,
     B,
-    /// And D.
+    /// C or D.
     C,
 }
 
@@ -153,8 +153,8 @@ impl Place {
         }
     }
 
-    /// The check of the operands, then for each tile the register with this lane's address in the tile, and what is to be added to
-    /// it. For pairs that lie across, the second address of each tile is that of the second element.
+    /// Emits the check of the operands, and returns this lane's address in each tile: a register and an offset. For pairs that
+    /// lie across, each tile has two addresses, one for each element of the pair.
     fn addresses(&self, d: &mut Decoder, at: &Operand, stride: Option<&Operand>, write: bool) -> Result<Vec<Address>, String> {
         let (base, wide, imm) = d.address(at, self.space)?;
         d.width = 4;
@@ -208,7 +208,7 @@ impl Place {
         Ok(list)
     }
 
-    /// The registers of the fragment as memory accesses take them: one, or two of 32 bits that are neighbours in memory.
+    /// The registers of the fragment, grouped by memory access: one register, or two of 32 bits that are neighbours in memory.
     fn groups(&self, regs: &[u16]) -> Vec<Vec<u16>> {
         let each = if self.bytes == 4 && self.pair() && self.along() { 2 } else { 1 };
         regs.chunks(each).map(<[u16]>::to_vec).collect()

@@ -1,12 +1,13 @@
 //! Matrix multiply-accumulate, D = A·B + C, of tensor cores: `mma.sync` and `wmma`.
 //!
 //! The ISA leaves the order and the rounding of the inner sum open. Three models:
-//! * [`Tensor::Ideal`]: exact products, summed in f64 in order of k, rounded once. The reference for what a kernel should compute.
+//! * [`Tensor::Ideal`]: exact products, summed in f64 in order of k, rounded once. The reference for what a kernel should
+//!   compute.
 //! * [`Tensor::Ampere`], [`Tensor::Hopper`]: what the hardware does, to the bit, as measured and published (MMA-Sim, arXiv
-//!   2511.10909; Khattak and Mikaitis, arXiv 2512.07004; Fasi et al., PeerJ CS 330). All products and C are aligned to the largest
-//!   exponent among them, cut toward zero to F bits of fraction, added exactly; an f32 result is cut toward zero, an f16 result
-//!   rounded to nearest. F is 24 on Ampere and Ada, where the long k is done as two halves, one after the other; 25 on Hopper,
-//!   where it is done at once. A sum of zero is +0.
+//!   2511.10909; Khattak and Mikaitis, arXiv 2512.07004; Fasi et al., PeerJ CS 330). All products and C are aligned to the
+//!   largest exponent among them, cut toward zero to F bits of fraction, added exactly; an f32 result is cut toward zero, an f16
+//!   result rounded to nearest. F is 24 on Ampere and Ada, where the long k is done as two halves, one after the other; 25 on
+//!   Hopper, where it is done at once. A sum of zero is +0.
 //!
 //! Any of them differs from any other by at most (k + 2)·2⁻²³·(|c| + Σ|a·b|).
 //!
@@ -141,8 +142,8 @@ impl Mma {
         dispatch!(self, fragments(self, a, b, c, d))
     }
 
-    /// C += A·B for any number of rows and eight columns: `a[i][k]`, `b[k][j]` hold bits of the element type, `c[i][j]` bits of the
-    /// sum's type. What lies beyond the shape's k is not read.
+    /// C += A·B for any number of rows and eight columns: `a[i][k]`, `b[k][j]` hold bits of the element type, `c[i][j]` bits of
+    /// the sum's type. What lies beyond the shape's k is not read.
     pub fn product(&self, a: &[[u32; K]], b: &[[u32; N]; K], c: &mut [[u32; N]]) {
         let b: [[u32; N]; K] = std::array::from_fn(|k| b[k].map(|x| if k < self.k { self.element.widen(x) } else { 0 }));
         let mut columns = None;

@@ -68,7 +68,7 @@ impl<'a> Parser<'a> {
                         if self.peek()?.is_ascii_digit() || self.peek()? == b'-' {
                             bytes.push(self.integer()? as u8);
                         } else {
-                            // A label, or a difference of labels: of no use here.
+                            // A label, or a difference of labels: not part of a string.
                             self.dotted()?;
                             if matches!(self.peek()?, b'+' | b'-') {
                                 self.at += 1;
@@ -219,7 +219,7 @@ impl<'a> Parser<'a> {
                         return self.error(format!("alignment {align} is not a power of two"));
                     }
                 }
-                // Attributes of pointers, of interest to ptxas only; `.align` may follow and then speaks of the pointee.
+                // Attributes of pointers, which only ptxas needs. An `.align` behind `.ptr` is that of the memory pointed to.
                 ".ptr" => {
                     while self.peek()? == b'.' {
                         if self.dotted()? == ".align" {

@@ -105,7 +105,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The text of a name that was just read, with the lifetime of the file.
+    /// A name that was just read, as a slice of the file's text.
     fn interned(&self, name: &str) -> &'a str {
         let at = self.text[..self.at].rfind(name).expect("the name was just read");
         &self.text[at..at + name.len()]

@@ -5,13 +5,13 @@
 pub enum Touch {
     Read,
     Write,
-    /// `.volatile`, `.relaxed` and stronger: two of these, or one and an atomic, do not race.
+    /// A `.volatile` or `.relaxed` access, or a stronger one. Two strong accesses, or one and an atomic, do not race.
     StrongRead,
     StrongWrite,
     Atomic,
-    /// `cp.async` has been issued: its bytes arrive at some time before the wait that covers it.
+    /// A `cp.async` was issued: its bytes arrive at some time before the wait that covers it ends.
     Copy,
-    /// The wait: the bytes are there.
+    /// A wait that covers a `cp.async` ended: the bytes have arrived.
     Arrived,
 }
 
@@ -56,7 +56,7 @@ pub struct Access {
 /// Two accesses that nothing orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Conflict {
-    /// Of the granule, in bytes from the start of shared memory or of the allocation.
+    /// The granule of both accesses: bytes from the start of shared memory or of the allocation.
     pub at: u64,
     pub first: Access,
     pub second: Access,

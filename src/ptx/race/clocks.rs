@@ -10,7 +10,7 @@ pub(super) struct Clocks {
     pub clock: Vec<u32>,
     /// Per warp: the clock at the last sync of all its lanes.
     pub whole: Vec<u32>,
-    /// Per warp: clocks and masks of the syncs of some lanes since then.
+    /// Per warp: clocks and masks of the syncs of some lanes since that clock.
     pub partial: Vec<Vec<(u32, u32)>>,
     /// `known[w][v]`: the clock of warp v up to which warp w is ordered after it; empty until a partial barrier.
     pub known: Vec<Vec<u32>>,
@@ -71,7 +71,8 @@ impl Clocks {
         }
     }
 
-    /// Whether lanes `lanes` of this warp at `clock` of this generation come before lane `lane` now.
+    /// Whether what the lanes `lanes` of a warp did at `clock` of this generation comes before what lane `lane` of that warp does
+    /// now.
     pub fn within(&self, warp: usize, clock: u32, lanes: u32, lane: u32) -> bool {
         if lanes & !(1 << lane) == 0 || clock < self.whole[warp] || clock >= LIMIT {
             return true;
@@ -89,7 +90,7 @@ impl Clocks {
         (0..32).filter(|i| lanes >> i & 1 == 1).all(reaches)
     }
 
-    /// Whether warp `v` at `clock` of this generation comes before warp `w` now.
+    /// Whether what warp `v` did at `clock` of this generation comes before what warp `w` does now.
     pub fn between(&self, v: usize, clock: u32, w: usize) -> bool {
         clock >= LIMIT || self.known.get(w).is_some_and(|k| k[v] >= clock)
     }

@@ -20,11 +20,11 @@ impl Mark {
 }
 
 const NONE: Mark = Mark { stamp: Stamp(0), block: 0 };
-/// There are other readers, kept aside.
+/// A bit of [`Mark::block`]: the granule has more readers, in [`GlobalRaces::readers`].
 const MANY: u32 = 1 << 31;
 
-/// What a warp made known by a fence and an atomic: all that its block did before a generation, and what the warp itself did up to
-/// a clock of it.
+/// What a warp made known by a fence and an atomic: all that its block did before a generation, and what the warp itself did up
+/// to a clock of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Release {
     block: u32,
@@ -34,7 +34,7 @@ struct Release {
 }
 
 impl Release {
-    /// Into a list in which the newest of a warp, which covers its older ones, stands for all of them.
+    /// Adds the release to a list that keeps the newest one of each warp, which covers the older ones.
     fn join(self, list: &mut Vec<Release>) {
         match list.iter_mut().find(|r| (r.block, r.warp) == (self.block, self.warp)) {
             Some(r) if (r.generation, r.clock) < (self.generation, self.clock) => *r = self,
@@ -44,16 +44,16 @@ impl Release {
     }
 }
 
-/// What a running block knows of the others, and its clocks.
+/// The clocks of a running block, and what it has acquired from other blocks.
 pub struct GlobalClocks {
     block: u32,
     generation: u32,
     /// Per warp: fences so far, plus 1.
     clock: Vec<u32>,
-    /// Per warp: what its last fence covers.
+    /// Per warp: what the warp's last fence covers.
     fenced: Vec<Option<Release>>,
     acquired: Vec<Release>,
-    /// What strong reads of a warp have seen, until its next fence.
+    /// (warp, release): releases that a strong read of the warp has seen, acquired at the next fence of the warp.
     observed: Vec<(u32, Release)>,
 }
 
@@ -74,8 +74,8 @@ impl GlobalClocks {
         self.generation += 1;
     }
 
-    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next strong write or atomic of the warp releases what came before, and
-    /// what its strong reads have seen is acquired.
+    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next strong write or atomic of the warp releases what came before,
+    /// and what its strong reads have seen is acquired.
     pub fn fence(&mut self, warp: u32) {
         let clock = &mut self.clock[warp as usize];
         self.fenced[warp as usize] = Some(Release { block: self.block, generation: self.generation, warp, clock: *clock });
@@ -126,12 +126,12 @@ struct Shadow {
 pub struct GlobalRaces {
     /// log₂ of the granule.
     shift: u32,
-    /// Bytes of each buffer; 0 if nothing of it may be written, so that nobody can race.
+    /// Bytes of each buffer; 0 for a buffer that the kernel may not write to, in which nothing can race.
     sizes: Vec<usize>,
     shadows: Vec<Shadow>,
     /// Further readers of a granule, none ordered before another.
     readers: HashMap<(u32, usize), Vec<Mark>>,
-    /// The last strong read of each warp: ordinary writes ask for it.
+    /// The last strong read of each granule by each warp, against which ordinary writes are checked.
     polled: HashMap<(u32, usize), Vec<Mark>>,
     /// By buffer and offset of the atomic: what was released through it.
     released: HashMap<(u32, u64), Vec<Release>>,
@@ -183,7 +183,7 @@ impl GlobalRaces {
 
     /// A strong write or an atomic: after a fence, it releases.
     fn release(&mut self, key: (u32, u64), warp: u32, me: &GlobalClocks) {
-        // Its own fence counts, and those of others before the last barrier.
+        // The warp's own fence counts, and fences of the other warps before the last barrier.
         let counts = |f: &Release| f.warp == warp || f.generation < me.generation;
         let fences: Vec<Release> = me.fenced.iter().flatten().copied().filter(counts).collect();
         if fences.is_empty() {
@@ -203,7 +203,7 @@ impl GlobalRaces {
             return Ok(());
         }
         let shadow = &mut self.shadows[buffer as usize];
-        // Zeroed memory costs nothing until it is touched.
+        // Shadow memory is made at the first access that needs it: a buffer that is only read has no `writes`.
         if touch == Touch::Read && shadow.reads.is_empty() {
             shadow.reads = vec![NONE; size];
         }
@@ -245,7 +245,7 @@ impl GlobalRaces {
             return self.conflict(i, last.access(how), me.access(now, touch));
         }
         let mark = Mark { stamp: now, block: me.block };
-        // A strong read is kept apart: only an ordinary write that comes later can race with it.
+        // Strong reads are kept apart from reads: only a later ordinary write can race with one.
         if touch == Touch::StrongRead {
             let polls = self.polled.entry((buffer, i)).or_default();
             match polls.iter_mut().find(|p| (p.block, p.stamp.warp()) == (mark.block, warp)) {
@@ -280,7 +280,7 @@ impl GlobalRaces {
             if let Some(&r) = first.or(others.iter().find(|r| !me.after(**r, warp))) {
                 return self.conflict(i, r.access(Touch::Read), me.access(now, touch));
             }
-            // All reads come before this write: who comes after it comes after them.
+            // All reads come before this write, so what is ordered after the write is ordered after the reads: they can go.
             self.shadows[buffer as usize].reads[i] = NONE;
         }
         let special = if touch.strong() { SPECIAL } else { 0 };

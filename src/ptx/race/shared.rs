@@ -11,18 +11,19 @@ use super::stamp::{LIMIT, SPECIAL, Stamp};
 struct Cell {
     write: Stamp,
     read: Stamp,
-    /// Of the reads of this generation: the warps; and the lanes of the last of them.
+    /// The warps that read in the generation of `read`, and the lanes of the last of these warps.
     warps: u32,
     lanes: u32,
 }
 
 impl Cell {
-    /// Records a read by `lanes`. Returns true if the read may race: the last write belongs to this generation and was not made by
-    /// the one lane that reads. The caller then does the exact check.
+    /// Records a read by `lanes`. Returns true if the read may race: the last write belongs to this generation and was not made
+    /// by the one lane that reads. The caller then does the exact check.
     #[inline(always)]
     fn read_by(&mut self, now: Stamp, lanes: u32) -> bool {
         let suspect = (self.write.generation() >= now.generation()) & ((lanes & (lanes - 1) != 0) | !self.write.plainly_by(now));
-        // The same warp again with no sync between: only the lanes can be new. After a sync the newer lanes stand for all.
+        // If the last reader was the same warp at the same clock, the lanes add up. After a sync of the warp the new lanes stand
+        // for the old ones.
         let again = self.read.generation() == now.generation();
         let same = self.read.clocks_and_warp() == now.clocks_and_warp();
         self.lanes = lanes | if same { self.lanes } else { 0 };
@@ -40,12 +41,12 @@ pub struct SharedRaces {
     shift: u32,
     cells: Vec<Cell>,
     clocks: Clocks,
-    /// Whether a copy was ever issued: its stamp outlives barriers.
+    /// Whether a copy was issued since the cells were cleared: stamps of copies outlive barriers.
     copies: bool,
     block: u32,
     /// Exact reading clocks per warp, once warps synchronise in part: granule → clock of each warp, 0 if it has not read.
     precise: HashMap<u32, Vec<u32>>,
-    /// The last strong read of each lane in this generation, by granule: ordinary writes ask for it.
+    /// By granule: the last strong read of each lane in this generation, against which ordinary writes are checked.
     polled: HashMap<u32, Vec<Stamp>>,
     /// Locks: what the releasing warps knew, by address.
     locks: HashMap<u32, Vec<u32>>,
@@ -78,7 +79,8 @@ impl SharedRaces {
         self.block = block;
         let generation = self.clocks.generation + 1;
         self.clocks = Clocks::new(self.clocks.clock.len());
-        // A new generation is as good as fresh memory, while there are numbers left.
+        // In a new generation all stamps are old, which is as good as clearing the cells and costs nothing. When the numbers of
+        // generations run out, or a copy has left a stamp that never gets old, the cells are cleared.
         if self.copies || generation > LIMIT / 2 {
             self.cells.fill(FRESH);
             self.copies = false;
@@ -103,7 +105,8 @@ impl SharedRaces {
         self.forget();
     }
 
-    /// Some warps reach barrier `id`, or pass it by (`arrive`): what they did is ordered before those that [`Self::leave`] it.
+    /// A warp arrives at a barrier that is not for the whole block: what the warp did is ordered before the warps that
+    /// [`Self::leave`] the barrier.
     pub fn arrive(&mut self, id: u32, warp: u32) {
         self.remember_reads();
         let n = self.clocks.clock.len();
@@ -111,6 +114,7 @@ impl SharedRaces {
         self.clocks.publish(&mut clocks, warp as usize);
         self.named.insert(id, clocks);
     }
+    /// A warp leaves a barrier at which [`Self::arrive`] was called.
     pub fn leave(&mut self, id: u32, warp: u32) {
         if let Some(clocks) = self.named.get(&id) {
             let clocks = clocks.clone();
@@ -129,7 +133,8 @@ impl SharedRaces {
         self.clocks.sync(warp as usize, mask, live);
     }
 
-    /// `membar`, `fence`: the warp's next strong writes and atomics release, and what its strong reads have seen is acquired.
+    /// `membar` or `fence`: strong writes and atomics of the warp release from here on, and what its strong reads have seen is
+    /// acquired.
     pub fn fence(&mut self, warp: u32) {
         self.fenced |= 1 << warp;
         while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
@@ -138,7 +143,7 @@ impl SharedRaces {
         }
     }
 
-    /// A lock: an atomic after a fence makes its warp's past known to later atomics on the address.
+    /// An atomic: acquires what was released through the address and, after a fence, releases what its warp did.
     fn lock(&mut self, at: u32, warp: u32) {
         if let Some(clocks) = self.locks.get(&at) {
             let clocks = clocks.clone();
@@ -147,7 +152,7 @@ impl SharedRaces {
         self.release(at, warp);
     }
 
-    /// After a fence, what the warp did is known to who reads the address later.
+    /// A strong write or an atomic: after a fence, what the warp did is ordered before those that acquire through the address.
     fn release(&mut self, at: u32, warp: u32) {
         if self.fenced >> warp & 1 == 1 {
             self.remember_reads();
@@ -158,7 +163,8 @@ impl SharedRaces {
         }
     }
 
-    /// From the first partial barrier of a generation on, reads are kept for each warp.
+    /// Called before the first partial barrier of a generation takes effect: from here on the clocks of reads are kept for each
+    /// warp.
     fn remember_reads(&mut self) {
         if !self.clocks.known.is_empty() {
             return;
@@ -221,8 +227,8 @@ impl SharedRaces {
         Ok(())
     }
 
-    /// A write of one lane, or its copy or the arrival of one, to granules that nobody else has touched since the last barrier. False,
-    /// and nothing done, if it is not that.
+    /// The fast path of writes: one lane writes, copies or completes a copy to granules that no other lane has touched since the
+    /// last barrier. Returns false, with nothing done, for anything else.
     #[inline(always)]
     fn write_alone(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> bool {
         let generation = now.generation();
@@ -252,7 +258,7 @@ impl SharedRaces {
         alone
     }
 
-    /// A read that was remembered: whether the last write is ordered before it.
+    /// The exact check of a read that was recorded: whether the last write is ordered before the read.
     #[inline(never)]
     fn check_read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
         for i in from..from + n {
@@ -267,7 +273,7 @@ impl SharedRaces {
         Ok(())
     }
 
-    /// Kept apart from other reads, as only an ordinary write that comes later can race with it.
+    /// A strong read. Strong reads are kept apart from reads, as only a later ordinary write can race with one.
     #[inline(never)]
     fn strong_read(&mut self, from: usize, n: usize, now: Stamp, lanes: u32) -> Result<(), Box<Conflict>> {
         for i in from..from + n {
@@ -292,7 +298,7 @@ impl SharedRaces {
         Ok(())
     }
 
-    /// An ordinary write: whether all strong reads of this generation are ordered before it.
+    /// The check of an ordinary write against strong reads: all of this generation must be ordered before the write.
     #[cold]
     fn check_polled(&mut self, from: usize, n: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let me = now.warp() as usize;
@@ -316,11 +322,11 @@ impl SharedRaces {
         self.precise.entry(i).or_insert_with(|| vec![0; n])[now.warp() as usize] = now.clock();
     }
 
-    /// The last write is of this generation, or a copy on its way.
+    /// The exact check against the last write, which is of this generation or a copy that has not arrived.
     #[inline(never)]
     fn check_write(&self, i: usize, last: Stamp, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let ordered = if last.pending() {
-            // Only its own arrival may meet it.
+            // Before a copy has arrived, nothing but its arrival may touch the granule.
             touch == Touch::Arrived
         } else if last.generation() != now.generation() || now.generation() >= LIMIT || last.special() && touch.strong() {
             true
@@ -351,16 +357,16 @@ impl SharedRaces {
         if last.generation() >= now.generation() && (lanes & (lanes - 1) != 0 || !last.plainly_by(now)) {
             self.check_write(i, last, now, lanes, touch)?;
         }
-        // Two lanes of one instruction that write one place: which value stays is open.
+        // Two lanes of one instruction write different values to one place: which value stays is open.
         if lanes & (lanes - 1) != 0 && touch == Touch::Write {
             return self.conflict(i, now.wrote(self.block), now, 31 - lanes.leading_zeros(), touch);
         }
         if cell.read.generation() == now.generation() && now.generation() < LIMIT {
-            // Unless one lane alone read, and it is the one that writes:
+            // No check is needed if the lane that writes is the only one that has read.
             if cell.warps != 1 << now.warp() || cell.lanes != lanes || lanes & (lanes - 1) != 0 {
                 self.check_reads(i, cell, now, lanes, touch)?;
             }
-            // The reads are ordered before this write: who is ordered after it is ordered after them.
+            // The reads come before this write, so what is ordered after the write is ordered after the reads: they can go.
             self.cells[i].read = Stamp(0);
             if !self.clocks.known.is_empty() {
                 self.precise.remove(&(i as u32));
@@ -387,8 +393,8 @@ impl SharedRaces {
     #[inline(never)]
     fn check_reads(&self, i: usize, cell: Cell, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let (me, read) = (now.warp(), cell.read);
-        // Reads by this warp: the lanes are those of the last reader, which may be another warp; then its own were synced or the
-        // last conflict is found first.
+        // Reads by this warp. `cell.lanes` are the lanes of the last reading warp; if that is another warp, the lanes of this one
+        // are not known, and the read by the other warp is checked below.
         if read.warp() == me {
             let bad = (0..32).find(|&l| lanes >> l & 1 == 1 && !self.clocks.within(me as usize, read.clock(), cell.lanes, l));
             if let Some(l) = bad {
@@ -404,7 +410,7 @@ impl SharedRaces {
             };
             if !self.clocks.between(v as usize, clock, me as usize) {
                 let first = read.access(Touch::Read, self.block);
-                // Where another warp has read since, only the warp is known.
+                // If another warp has read later, only the number of this warp is known, not its lane.
                 let first = if read.warp() == v { first } else { Access { warp: v, lane: 0, ..first } };
                 return self.conflict(i, first, now, now.lane(), touch);
             }

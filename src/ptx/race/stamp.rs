@@ -7,9 +7,9 @@ use super::access::{Access, Touch};
 pub(super) struct Stamp(pub u64);
 
 pub(super) const LIMIT: u32 = 0xffff;
-/// The write was atomic or strong.
+/// A flag of a stamp: the write was atomic or strong.
 pub(super) const SPECIAL: u64 = 1 << 20;
-/// A copy that has not arrived: its generation is the last one, so that no barrier orders it.
+/// A flag of a stamp: a copy that has not arrived. Its generation is [`LIMIT`], the last one, so that no barrier orders it.
 pub(super) const PENDING: u64 = 1 << 21;
 
 impl Stamp {
@@ -43,7 +43,7 @@ impl Stamp {
     pub fn clocks_and_warp(self) -> u64 {
         self.0 >> 27
     }
-    /// An ordinary write by the lane of another stamp.
+    /// Whether this is an ordinary write by the lane of `o`.
     #[inline(always)]
     pub fn plainly_by(self, o: Stamp) -> bool {
         const WHO: u64 = 1023 << 22 | SPECIAL | PENDING;
@@ -57,7 +57,7 @@ impl Stamp {
     pub fn special(self) -> bool {
         self.0 & SPECIAL != 0
     }
-    /// A copy begun here, in flight.
+    /// The stamp of a copy that was issued here and has not arrived.
     #[inline(always)]
     pub fn pending_copy(self) -> Stamp {
         Stamp(self.0 | PENDING | (LIMIT as u64) << 48)
