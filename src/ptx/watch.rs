@@ -108,7 +108,7 @@ impl Watch {
         let p = self.patterns[by.pc][1].get_or_insert_default();
         p.update(at, by.bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic {
-            t.global(operation(by.touch), by.pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), by.bytes);
+            t.global(operation(by.touch), by.pc as u32, buffer as u32, at, p, by.bytes);
         }
         if races { self.global_races(by, buffer as u32, at) } else { Ok(()) }
     }
