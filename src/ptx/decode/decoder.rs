@@ -36,6 +36,7 @@ pub(crate) struct Decoder<'a> {
 pub(super) type Done = Result<(), String>;
 
 impl<'a> Decoder<'a> {
+    /// A new op with the guard of the instruction; the caller fills in its operands.
     pub fn emit(&mut self, code: Code) -> &mut Op {
         self.program.sites.push(self.site);
         self.site.first = false;
@@ -51,11 +52,13 @@ impl<'a> Decoder<'a> {
             .map_err(|_| "more than 65536 matrix or atomic instructions in a kernel".into())
     }
 
+    /// A new register.
     pub fn temp(&mut self, bank: Bank) -> u16 {
         self.next[bank as usize] += 1;
         (self.next[bank as usize] - 1) as u16
     }
 
+    /// A register that holds `p` from the beginning of a call; one for all uses of `p`.
     pub fn preset(&mut self, bank: Bank, p: Preset) -> u16 {
         if let Some(&slot) = self.presets.get(&(bank, p)) {
             return slot;
@@ -65,6 +68,7 @@ impl<'a> Decoder<'a> {
         slot
     }
 
+    /// A register that holds a constant.
     pub fn constant(&mut self, bank: Bank, bits: u64) -> u16 {
         self.preset(bank, Preset::Bits(if bank == Bank::W { bits as u32 as u64 } else { bits }))
     }
@@ -192,6 +196,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The bank of a register operand.
     pub fn bank(&self, o: &Operand) -> Option<Bank> {
         match o {
             Operand::Reg(r) => Some(self.slots[*r as usize].0),
@@ -199,10 +204,12 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Whether an operand is a 16-bit register.
     pub fn is_half(&self, o: &Operand) -> bool {
         matches!(o, Operand::Reg(r) if self.f.regs[*r as usize] == RegType::B16)
     }
 
+    /// A predicate as a source: a register, a negated one, or a constant.
     pub fn pred(&mut self, o: &Operand) -> Result<u16, String> {
         match o {
             Operand::NotReg(r) if self.slots[*r as usize].0 == Bank::P => {
@@ -223,17 +230,20 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// An arithmetic instruction whose operands follow from its code.
     pub fn alu(&mut self, code: Code, i: &Instr) -> Done {
         let shape = code.shape().expect("the table names arithmetic codes only");
         self.shaped(code, shape.d, shape.s, i, 0)
     }
 
+    /// An arithmetic instruction that a function of lane arrays computes.
     pub fn num(&mut self, num: Num, i: &Instr) -> Done {
         let shape = num.shape();
         self.program.nums.push(num);
         self.shaped(Code::Num, shape.d, shape.s, i, self.program.nums.len() as i32 - 1)
     }
 
+    /// An op whose sources have the banks `s`, from the operands of the instruction.
     pub fn shaped(&mut self, code: Code, d: Bank, s: &[Bank], i: &Instr, imm: i32) -> Done {
         arity(i, s.len() + 1)?;
         let mut slots = [0; 3];
@@ -252,6 +262,7 @@ impl<'a> Decoder<'a> {
         (op.d, op.a, op.b, op.c) = (d, s[0], s[1], s[2]);
     }
 
+    /// An op that applies a function of lane arrays to slots.
     pub fn put_num(&mut self, num: Num, d: u16, s: [u16; 3]) {
         self.program.nums.push(num);
         let imm = self.program.nums.len() as i32 - 1;
@@ -329,6 +340,7 @@ impl<'a> Decoder<'a> {
         Ok(Mem { bytes: bytes as u8, count: count as u8, signed, wide, half, address64: true, regs })
     }
 
+    /// An op that moves `mem` to or from an address.
     pub fn put_mem(&mut self, code: Code, mut mem: Mem, (a, wide, offset): (u16, bool, i32)) -> Done {
         mem.address64 = wide;
         self.program.mems.push(mem);
@@ -348,6 +360,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Bytes of a parameter.
     pub fn param_size(&self, base: &Operand) -> u32 {
         match base {
             Operand::Local(i) => self.f.vars[*i as usize].size,
@@ -394,10 +407,12 @@ fn special(name: &str) -> Option<Special> {
     })
 }
 
+/// An error unless the instruction has `n` operands.
 pub(super) fn arity(i: &Instr, n: usize) -> Done {
     if i.operands.len() == n { Ok(()) } else { Err(format!("expected {n} operands, found {}", i.operands.len())) }
 }
 
+/// An error unless the instruction has `least` to `most` operands.
 pub(super) fn between(i: &Instr, least: usize, most: usize) -> Done {
     if (least..=most).contains(&i.operands.len()) {
         Ok(())
@@ -406,6 +421,7 @@ pub(super) fn between(i: &Instr, least: usize, most: usize) -> Done {
     }
 }
 
+/// The bank of registers that hold a type.
 pub(super) fn type_bank(ty: &str) -> Bank {
     if type_size(&format!(".{ty}")) == Some(8) { Bank::L } else { Bank::W }
 }

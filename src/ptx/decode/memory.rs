@@ -5,6 +5,7 @@ use crate::ptx::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, SINK, strong};
 use crate::ptx::program::Preset;
 use crate::ptx::source::{Instr, Operand, Space};
 
+/// The state space that the modifiers name; none for a generic address.
 pub(super) fn space(mods: &[&str]) -> Option<Space> {
     mods.iter().find_map(|m| match *m {
         "global" => Some(Space::Global),

@@ -28,12 +28,12 @@ const fn row(form: &'static str, how: How) -> Row {
     Row { form, how }
 }
 
-/// Every form that the emulator executes. `{a|b}`: one of; `[a|b]`: one of, or nothing.
+/// Every form that the emulator executes.
 pub fn table() -> &'static [Row] {
     TABLE
 }
 
-/// The row that an opcode matches.
+/// The first row that an opcode matches.
 pub(in crate::ptx) fn find(opcode: &str) -> Option<&'static Row> {
     static INDEX: OnceLock<HashMap<&'static str, Vec<usize>>> = OnceLock::new();
     let index = INDEX.get_or_init(|| {

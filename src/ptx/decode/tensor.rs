@@ -5,6 +5,7 @@ use crate::ptx::num::mma::{Element, Mma, Tensor};
 use crate::ptx::op::{Bank, Code, Extra, MatrixOp, Mem, SINK};
 use crate::ptx::source::{Instr, Operand, Space};
 
+/// The slots of a list of `n` registers of 32 bits.
 pub(super) fn registers(d: &mut Decoder, o: &Operand, n: usize, dst: bool) -> Result<Vec<u16>, String> {
     let list = match o {
         Operand::Vector(v) => v.as_slice(),
