@@ -4,7 +4,7 @@
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    g read once; w, m, v read and written once
 // numerics  the host's order, its bits
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 37.3 µs, 3892 GB/s (5.2 M parameters; docs/gpu-runs.md)
 #include "lae.cuh"
 
 struct Adam {

@@ -7,7 +7,7 @@
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    a, b read once, y written once
 // numerics  one sum
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 4.5 µs, 2809 GB/s (32×16×16×128; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     add_fwd_f32(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, unsigned count) {
     map(y, a, b, count, [](float a, float b) { return a + b; });
@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    dy read once, da, db written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 8.3 µs, 2516 GB/s (32×16×16×128; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     add_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, unsigned count) {
     size_t i = my_four();

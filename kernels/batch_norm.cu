@@ -1,10 +1,10 @@
 // Batch normalisation, training and evaluation.                         twin: src/ops/batch_norm.rs
 //
 // Training takes three launches in each direction: shares of two sums per channel (one block per `split` pixels), their total and
-// what follows from it, then one pass over the pixels. A sum over a channel is taken in f32 over the pixels of one thread (tens of
-// them) and in f64 from there on, always in the same order.
+// what follows from it, then one pass over the pixels. A sum over a channel is taken in f32 over the pixels of one thread (tens
+// of them) and in f64 from there on, always in the same order.
 //
-// A ReLU or LeakyReLU that follows is part of it: forward multiplies y, and backward dy, by (y > 0 ? 1 : slope).
+// A ReLU or LeakyReLU that follows is done by the same kernels: forward multiplies y, and backward dy, by (y > 0 ? 1 : slope).
 #include "lae.cuh"
 
 struct BatchNorm {
@@ -26,7 +26,7 @@ template <class F> __device__ void pixels(BatchNorm p, unsigned c, F f, unsigned
 // partial[split][2][channels] = the block's two sums per channel, written by all threads: whole cache lines.
 template <int V> __device__ void put_share(double *__restrict__ partial, BatchNorm p, double (&sums)[2 * V], double *shared) {
     column_sums(sums, shared);
-    if (V > 1) __syncthreads();   // else a thread writes its own
+    if (V > 1) __syncthreads();   // with V = 1 a thread reads only what it wrote itself
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x, tile = blockDim.x * V, first = blockIdx.x * tile;
     for (unsigned q = 0; q < 2; q++)
         for (unsigned c = t; c < min(tile, p.channels - first); c += blockDim.x * blockDim.y)
@@ -76,7 +76,6 @@ template <int V> __device__ void moments(double *__restrict__ partial, const flo
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once; 17 kB shared                                   threads: groups × pixels
 // numerics  a thread subtracts its first pixel, sums in f32 and puts it back in f64: a large mean costs no digits
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     batch_norm_train_sums_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p) {
     __shared__ double shared[8 * COLUMN];
@@ -92,7 +91,6 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_fwd_f32(float *__restrict__ mean, float *__restrict__ rstd, float *__restrict__ running_mean,
                                    float *__restrict__ running_var, float *__restrict__ factors,
@@ -127,7 +125,8 @@ __device__ Vec<V> load_dy(const float *__restrict__ dy, const float *__restrict_
 
 // y = (x - mean) · scale + offset, activated
 template <int V>
-__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset, BatchNorm p) {
+__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset,
+                          BatchNorm p) {
     if (my_channels<V>() >= p.channels) return;
     pixels(p, my_channels<V>(), [&](size_t i) {
         Vec<V> v = load<V>(x, i);
@@ -150,7 +149,6 @@ __device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, co
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
 // numerics  a difference and one fused multiply-add
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
                              const float *__restrict__ factors, BatchNorm p) {
@@ -179,7 +177,7 @@ __device__ void eval_fwd(float *__restrict__ y, const float *__restrict__ x, con
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x read once, y written once, a channel's constants once per block      threads: groups × pixels
 // numerics  a difference and one fused multiply-add
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 6.3 µs, 1333 GB/s (encoder.4; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_eval_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
                             const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
@@ -218,7 +216,6 @@ __device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x, y, dy read once; 17 kB shared                            threads: groups × pixels
 // numerics  a thread's pixels in f32, the rest in f64
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_sums_bwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
                             const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p) {
@@ -234,7 +231,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, float *__restrict__ factors,
                                    const double *__restrict__ partial, const float *__restrict__ gamma,
@@ -275,7 +271,6 @@ __device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, c
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    x, y, dy read once, dx written once, a channel's constants once per block    threads: groups × pixels
 // numerics  a difference and two fused multiply-adds
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_train_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
                              const float *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
@@ -290,7 +285,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 8 channels per block                                     8 × 32 threads
 // memory    partial read once
 // numerics  f64, rounded once
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_eval_total_bwd_f32(float *__restrict__ dgamma, float *__restrict__ dbeta, const double *__restrict__ partial,
                                   const float *__restrict__ var, BatchNorm p) {
@@ -323,7 +317,6 @@ __device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ y, co
 // grid      x: tiles of 32 groups of V channels, V = 4 where they divide by 4, else 1   y: `split` pixels per block    up to 256
 // memory    y, dy read once, dx written once, a channel's constants once per block threads: groups × pixels
 // numerics  two products
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_eval_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
                             const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {

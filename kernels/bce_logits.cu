@@ -18,7 +18,6 @@ __device__ inline float4 targets(const float *__restrict__ target, size_t i, Bce
 // grid      x: 4096 values per block, at most 1024 blocks               256 threads
 // memory    x, t read once
 // numerics  softplus(x) = max(x, 0) + log(1 + e^-|x|); four terms in f32, the rest in f64
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     bce_logits_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ target, Bce p) {
     sum_terms(partial, p.count, [=](size_t i) {
@@ -33,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    x, t read once, dx written once
 // numerics  the host's exponential
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 6.7 µs (dcgan loss; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     bce_logits_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ target,
                        const float *__restrict__ dy, Bce p) {

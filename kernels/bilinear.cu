@@ -37,7 +37,7 @@ template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, c
 // grid      x: 32 values (or float4) of a row   y: 32 rows   z: pictures    32×8 threads, 4 rows each
 // memory    y written once, x read once from DRAM and up to four times from L1; float4 along C where C % 4 == 0
 // numerics  positions exact, l and k correctly rounded; down first, then across
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 7.3 µs, 758 GB/s (4×256×256×3 to 224×224; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     bilinear_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Bilinear z) {
     if (z.vec == 4) resize((float4 *)y, (const float4 *)x, z, z.c / 4);
@@ -65,7 +65,7 @@ template <typename V> __device__ __forceinline__ void gather(V *dx, const V *dy,
 // grid      x: 32 values (or float4) of a row   y: 8 rows   z: pictures     32×8 threads, 1 value each
 // memory    dx written once, dy read once from DRAM and four times from L1; float4 along C where C % 4 == 0
 // numerics  whole-numbered weights, scaled at the end; rows from the top, in each from the left: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 19.5 µs, 445 GB/s (4×256×256×3 to 224×224; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     bilinear_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Bilinear z) {
     if (z.vec == 4) gather((float4 *)dx, (const float4 *)dy, z, z.c / 4);
@@ -84,7 +84,6 @@ struct Along {
 // grid      x: 256 values of dx                                        256 threads, 1 value each
 // memory    dx written once, dy read once from DRAM and twice from L1
 // numerics  whole-numbered weights, scaled at the end; sum from the first reader on: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
 // Where a picture grew a lot, a pixel has many readers in both directions: first down, then across, it sums rows + columns of
 // them in place of rows · columns.

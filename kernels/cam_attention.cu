@@ -38,7 +38,7 @@ __device__ __forceinline__ float dalpha(float z, const Cam &c) {
     return c.weight == Abs ? sign(z) : c.weight == Signed ? 1.0f : 0.0f;
 }
 
-// How values are put together, and the value that changes none.
+// Ways to combine two values, each with the value that changes no other.
 struct Sum {
     static constexpr double none = 0;
     static __device__ __forceinline__ double of(double a, double b) { return a + b; }
@@ -65,8 +65,9 @@ template <typename F, typename T> __device__ __forceinline__ T butterfly(T x, un
     return x;
 }
 
-// x of all threads of a block put together, known to all of them: the lanes of each warp by a butterfly, then the warps. Each CALL
-// of a kernel has memory of its own, so that none waits for the readers of another; in no loop.
+// Combines x over all threads of a block and gives every thread the result: the lanes of each warp by a butterfly, then the
+// warps. Contains a __syncthreads(). Every call in a kernel has a CALL number, and with it shared memory, of its own, so that no
+// call has to wait for the readers of the one before; hence never in a loop.
 template <int CALL, typename F, typename T> __device__ __forceinline__ T together(T x) {
     __shared__ T warp[32];
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x, lane = t % 32;
@@ -84,7 +85,8 @@ struct Stats {
 
 __device__ __forceinline__ float rectified(float x, const Cam &c) { return c.relu ? fmaxf(x, 0) : x; }
 
-// By thread t of `threads`, which reads pixels t, t + threads, … of m: in shared memory those that it wrote itself.
+// The statistics of a map, by all `threads` of a block. Thread t reads pixels t, t + threads, … of m: where m lies in shared
+// memory, the pixels that thread t wrote itself, so that no barrier is needed before.
 __device__ __forceinline__ Stats stats(const float *m, unsigned t, unsigned threads, const Cam &c) {
     Stats s = {Least::none, Most::none, 0, 0};
     if (c.norm == Minmax || c.norm == ReluMax) {
@@ -143,7 +145,6 @@ __device__ __forceinline__ void pool(float *out, const float *f, const float *d,
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
 // memory    f read once, coalesced along K; 10 kB shared
 // numerics  pixels ascending in each of 16 threads, which are then added in order: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512)
     cam_attention_mean_fwd_f32(float *__restrict__ g, const float *__restrict__ f, Cam c) {
     float scale = 1.0f / c.pixels;
@@ -157,15 +158,14 @@ extern "C" __global__ void __launch_bounds__(512)
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: pictures      32×16 threads, a channel (or four) of every 16th pixel
 // memory    f read once, coalesced along K; 10 kB shared
 // numerics  pixels ascending in each of 16 threads, which are then added in order: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512)
     cam_attention_map_bwd_f32(float *__restrict__ q, const float *__restrict__ f, const float *__restrict__ d, Cam c) {
     if (c.vec == 4) pool<float4>(q, f, d, 1, c);
     else pool<float>(q, f, d, 1, c);
 }
 
-// Products of rows first .. first + 4 of a `count`×k matrix with a vector, by a warp: its first four lanes have one each. Rows past
-// the end repeat the last one.
+// Products of rows first .. first + 4 of a `count`×k matrix with a vector, by a warp: lane i < 4 returns that of row first + i.
+// Rows past the end repeat the last one.
 template <typename V>
 __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsigned count, const float *v, unsigned k) {
     unsigned lane = threadIdx.x % 32;
@@ -198,7 +198,6 @@ __device__ __forceinline__ float dots(const float *matrix, unsigned first, unsig
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    W read once per picture, its weighing half twice, through L2; `units` floats shared
 // numerics  lanes along k, then a butterfly; v by units ascending; σ in f64: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_fwd_f32(float *__restrict__ z, float *__restrict__ v, const float *__restrict__ g,
                                const float *__restrict__ w, const float *__restrict__ b, Cam c) {
@@ -234,7 +233,6 @@ extern "C" __global__ void __launch_bounds__(512, 1)
 // grid      x: 32 pixels   y: pictures                                 256 threads, a warp to four pixels
 // memory    f read once, v once per block; K floats shared; float4 where K % 4 == 0
 // numerics  lanes along k, then a butterfly: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas spills to fit six blocks
     cam_attention_map_fwd_f32(float *__restrict__ m, const float *__restrict__ f, const float *__restrict__ v, Cam c) {
     extern __shared__ __align__(16) float vector[];
@@ -251,11 +249,10 @@ extern "C" __global__ void __launch_bounds__(256, 4) // left to itself, ptxas sp
 //           dmap = 2φ/(PΦ) Uᵀ e U      below[n,band] = what these pixels give to the first row of the next band
 // shapes    m, map, dmap N·h·w   G N·rows·columns   φ N   error N·bands, f64   below N·bands·w      contiguous
 // grid      x: bands of `band` rows i of the map   y: pictures         threads x: columns q of the mask, up to 256   y: rows i
-// memory    G read once, m once per band (large maps: and the band's rows again); h·w, or (`band` + 1)·w where they do not fit, and
-//           2·`band`·columns floats shared
+// memory    G read once, m once per band (large maps: and the band's rows again); h·w floats shared, or (`band` + 1)·w where they
+//           do not fit, and 2·`band`·columns
 // numerics  e, e² down a column and dmap in f32, the rest of the sum in f64; rows from the top, columns by 16 lanes and a
 //           butterfly: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 //
 // A thread works on the pixels of one column between row i of the map and the next, and keeps apart what they give to either row.
 // Then a gather: sixteen lanes to a cell of dmap sum over the columns that read it. What a band gives to a row of another block
@@ -269,8 +266,8 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     unsigned top = blockIdx.x * c.band, count = min(c.band, c.h - top), share = n * c.bands + blockIdx.x;
     unsigned offset = n * c.pixels + top * c.w;   // of the band in maps
 
-    // Normalised rows of the map, from row `first` on: all, or those that the band's pixels read. Then two rows of `columns` for each
-    // row i of the band: what its pixels give to i and to i + 1.
+    // Normalised rows of the map, from row `first` on: all, or those that the band's pixels read. Then two rows of `columns` for
+    // each row i of the band: what its pixels give to i and to i + 1.
     unsigned first = c.whole ? 0 : top, rows = c.whole ? c.h : min(count + 1, c.h - top);
     float *small = shared, *gives = shared + (c.whole ? c.h : c.band + 1) * c.w;
     const float *raw = m + (size_t)n * c.pixels;
@@ -292,7 +289,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
         chosen += x;
         if (a == n) phi = x;
     }
-    chosen = together<5, Sum>(chosen);   // and the map and φ are there
+    chosen = together<5, Sum>(chosen);   // a __syncthreads(): from here on all threads may read `small` and `phi`, written above
     if (phi == 0 || chosen == 0) {
         for (unsigned j = t; j < count * c.w; j += threads) dmap[offset + j] = 0;
         for (unsigned j = t; j < c.w; j += threads) below[share * c.w + j] = 0;
@@ -321,21 +318,21 @@ extern "C" __global__ void __launch_bounds__(512, 2)
             squares += own;
         }
     }
-    squares = together<6, Sum>(squares);   // and all columns are there
+    squares = together<6, Sum>(squares);   // a __syncthreads(): from here on all threads may read `gives`, written above
     if (t == 0) error[share] = scale * squares;
     float kappa = (float)(2 * scale);
     unsigned cells = (top + count < c.h ? count + 1 : count) * c.w;
-    for (unsigned from = 0; from < cells; from += threads / 16) {   // a warp's lanes stay together
+    for (unsigned from = 0; from < cells; from += threads / 16) {   // as often for every lane: `butterfly` needs all
         unsigned mine = from + t / 16, cell = min(mine, cells - 1), r = cell / c.w, j = cell - r * c.w;
         Readers across = readers(c.x, j);
-        const float *lower = gives + 2 * r * c.columns, *upper = lower - c.columns;   // from the pixels below the row, above it
+        const float *lower = gives + 2 * r * c.columns, *upper = lower - c.columns;   // shares of pixels below row r, above it
         float sum = 0;
         for (int q = across.first + t % 16; q < across.last; q += 16) {
             float column = (r < count ? lower[q] : 0) + (r > 0 ? upper[q] : 0);
             sum = fmaf(weight(c.x, q, j), column, sum);
         }
         sum = butterfly<Sum32>(sum, 16);
-        if (t % 16 == 0 && mine == cell) small[cell] = kappa * (c.x.inv * sum);   // the map is not needed any more
+        if (t % 16 == 0 && mine == cell) small[cell] = kappa * (c.x.inv * sum);   // over the map, which no thread reads any more
     }
     __syncthreads();
     for (unsigned i = t; i < count * c.w; i += threads) dmap[offset + i] = small[i];
@@ -348,7 +345,6 @@ extern "C" __global__ void __launch_bounds__(512, 2)
 // grid      x: pictures; the first block adds up the loss as well      256 threads
 // memory    everything read once
 // numerics  f64, every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run
-// measured  not yet; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_loss_fwd_f32(float *__restrict__ loss, float *__restrict__ dmap, const double *__restrict__ error,
                                const float *__restrict__ below, Cam c) {
@@ -368,11 +364,10 @@ extern "C" __global__ void __launch_bounds__(256)
 // computes  d = dL/dm from dy · dmap = dL/dmap
 // shapes    m, map, dmap, d N·h·w   dy 1      contiguous
 // grid      x: pictures                                                256 threads, every 256th pixel each
-// memory    m, map, dmap read once, d written once; 2·h·w floats shared, in which a thread keeps its own pixels. Where they do not
-//           fit, m is read again and d holds dmap meanwhile
+// memory    m, map, dmap read once, d written once; 2·h·w floats shared, in which a thread keeps its own pixels. Where they do
+//           not fit, m is read again and d holds dmap meanwhile
 // numerics  sums in f64, of every 256th value in a thread, then lanes by a butterfly, then warps by another: same bits every run.
 //           Minimum and maximum are the first of equals, as on the host
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 1)
     cam_attention_norm_bwd_f32(float *__restrict__ d, const float *__restrict__ m, const float *__restrict__ map,
                                const float *__restrict__ dmap, const float *__restrict__ dy, Cam c) {
@@ -440,7 +435,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 // grid      x: pictures                  512 threads: first a warp to four units, then a thread to a channel
 // memory    the weighing half of W read twice per picture, through L2; 2·`units` floats shared
 // numerics  lanes along k, then a butterfly; sums over units in f64, v and r by units ascending: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(512, 1)
     cam_attention_head_bwd_f32(float *__restrict__ v, float *__restrict__ r, float *__restrict__ a, float *__restrict__ s,
                                const float *__restrict__ q, const float *__restrict__ z, const float *__restrict__ w, Cam c) {
@@ -512,7 +506,6 @@ __device__ __forceinline__ void outer(float *df, const float *d, const float *v,
 // grid      x: 32 channels, or 128 where K % 4 == 0   y: 64 pixels   z: pictures    32×8 threads, 8 pixels each
 // memory    df written once; the rest is small and read once per block; 1.8 kB shared
 // numerics  one fused multiply-add
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cam_attention_features_bwd_f32(float *__restrict__ df, const float *__restrict__ d, const float *__restrict__ v,
                                    const float *__restrict__ r, Cam c) {
@@ -526,7 +519,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 128 channels   y: 4 units                               128 threads, 4 values of dW each
 // memory    q, g read once per four units from L2, dW and db written once
 // numerics  pictures ascending, fused multiply-add: same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(128)
     cam_attention_weight_bwd_f32(float *__restrict__ dw, float *__restrict__ db, const float *__restrict__ a,
                                  const float *__restrict__ s, const float *__restrict__ q, const float *__restrict__ g, Cam c) {

@@ -5,7 +5,7 @@ struct Concat {
     unsigned pixels, a, b; // a, b: channels
 };
 
-// f(i, x, k): V values at i of the whole belong to V values at k of part x (0 or 1).
+// Calls f(i, x, k) for this thread's V values: at i of the whole lie those that lie at k of part x (0 or 1).
 template <int V, class F> __device__ void split(Concat p, F f) {
     unsigned a = p.a / V, c = a + p.b / V;
     size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -25,7 +25,7 @@ template <int V> __device__ void join(float *__restrict__ y, const float *__rest
 // grid      x: 256 vectors of V values per block, V = 4 where both channels divide by 4, else 1     256 threads
 // memory    a, b read once, y written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 8.1 µs, 3120 GB/s (channels 32 + 64; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     concat_fwd_f32(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, Concat p) {
     if (p.a % 4 == 0 && p.b % 4 == 0) join<4>(y, a, b, p);
@@ -45,7 +45,7 @@ template <int V> __device__ void part(float *__restrict__ da, float *__restrict_
 // grid      x: 256 vectors of V values per block, V = 4 where both channels divide by 4, else 1     256 threads
 // memory    dy read once, da, db written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 13.7 µs, 2757 GB/s (channels 32 + 64; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     concat_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, Concat p) {
     if (p.a % 4 == 0 && p.b % 4 == 0) part<4>(da, db, dy, p);

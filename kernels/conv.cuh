@@ -6,12 +6,12 @@
 struct Conv {
     int n, h, w, c, k, r, s, p, q;
     int stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups;
-    int bias;   // values in the bias: channel j of the result gets bias[j mod this]
+    int bias;   // values in the bias: channel j of the result gets bias[j mod `bias`]
     int span;   // wgrad: pixels of y that one split adds up
 };
 
-// A number (a, b, c) in mixed radix: c below some limit, b below another, a free. It is made by division once and then only
-// added to, so that loops over (row, column, channel) carry instead of dividing.
+// A number in mixed radix, such as (row, column, channel): c and b each stay below a limit, a is free. `digits` divides once;
+// from then on `add` carries, so that loops over rows, columns and channels do not divide.
 struct Digits {
     int a, b, c;
 };

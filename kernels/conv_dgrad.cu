@@ -6,7 +6,7 @@
 // grid      x: tiles of (pixels of a phase)x(channels)   y: stride² phases       64 or 128 threads, the table below
 // memory    dy once per column of tiles and tap, w once per row of tiles, through L2; dx written once; 18 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along r, s, k; same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 10.3 TMAC/s in f32 (decoder.4, the forward pass of a transposed convolution; docs/gpu-runs.md)
 //
 // With a stride of 2, a row of dx is reached by every second row of the filter only: even and odd rows and columns make four
 // phases, each a dense convolution with a quarter of the taps. Nothing is multiplied that is not needed and nothing scattered.
@@ -14,7 +14,8 @@
 
 #define DGRAD(NAME, BM, BN, THREADS, BLOCKS, V, ...)                                                                             \
     extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) conv2d_dgrad_##NAME(                                           \
-        const float *__restrict__ dy, const float *__restrict__ w, const float *__restrict__ bias, float *__restrict__ dx, Conv z) {\
+        const float *__restrict__ dy, const float *__restrict__ w, const float *__restrict__ bias,                               \
+        float *__restrict__ dx, Conv z) {                                                                                        \
         dgrad<__VA_ARGS__, BM, BN, THREADS, V>(dy, w, bias, dx, z);                                                              \
     }
 

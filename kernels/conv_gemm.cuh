@@ -19,17 +19,18 @@ constexpr int STAGES = 3;   // tiles in flight; 128×128 tiles then fill the 48 
 
 // ---------------------------------------------------------------------------------------------------------------- instructions
 
-// V values from global to shared memory, or V zeros. `from` must be a valid address even then. Through L1 (.ca): the next taps of a
-// filter read nearly the same pixels again.
+// V values from global to shared memory, or V zeros. `from` must be a valid address even then. Through L1 (.ca): the next taps of
+// a filter read nearly the same pixels again.
 template <int V> __device__ inline void copy_async(float *to, const float *from, bool there) {
     unsigned shared = (unsigned)__cvta_generic_to_shared(to);
     size_t global = __cvta_generic_to_global(from);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global), "n"(4 * V), "r"(there ? 4 * V : 0) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                 ::"r"(shared), "l"(global), "n"(4 * V), "r"(there ? 4 * V : 0) : "memory");
 }
 __device__ inline void copies_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
-// Until at most N of this thread's latest groups are still under way.
+// Waits until at most N of this thread's latest groups of copies are still under way.
 template <int N> __device__ inline void copies_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
@@ -48,7 +49,8 @@ __device__ inline void ldmatrix(unsigned (&f)[4], const float *row) {
 }
 // d += a (16×8) · b (8×8)
 __device__ inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -70,17 +72,21 @@ template <int R> struct Along {
     }
     // Values k = 4g … 4g + 3 of a thread's rows.
     template <int T> static __device__ void load(float (&f)[T][4], const float *tile, unsigned t, unsigned g) {
-        const float *own = tile + at(t, 4 * g);   // eight rows further, chunks lie alike
+        const float *own = tile + at(t, 4 * g);   // the XOR in `at` repeats every eight rows: other rows lie at fixed distances
 #pragma unroll
         for (int i = 0; i < T; i++) {
             float4 v = *(const float4 *)(R / T % 8 == 0 ? own + R / T * i * DEPTH : tile + at(index<T>(t, i), 4 * g));
             f[i][0] = v.x, f[i][1] = v.y, f[i][2] = v.z, f[i][3] = v.w;
         }
     }
-    // Rows base … base + 15 by k = 8g … 8g + 7 as four 8×4 matrices. FIRST operand of mma: rows 0-7, rows 8-15, and the same for the
-    // last four k. Else two second operands of 8 rows each: registers 0 and 1 are rows 0-7, first and last four k; 2 and 3 rows 8-15.
-    template <bool FIRST> static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
-        ldmatrix(f, tile + base * DEPTH + at(FIRST ? lane % 16 : lane % 8 + lane / 16 * 8, 8 * g + (FIRST ? lane / 16 : lane / 8 % 2) * 4));
+    // Rows base … base + 15 by k = 8g … 8g + 7 as four 8×4 matrices, in the order in which mma wants them.
+    //   register                    0                 1                 2                 3
+    //   FIRST: one first operand    rows 0-7, k 0-3   rows 8-15, k 0-3  rows 0-7, k 4-7   rows 8-15, k 4-7
+    //   else: two second operands   rows 0-7, k 0-3   rows 0-7, k 4-7   rows 8-15, k 0-3  rows 8-15, k 4-7
+    template <bool FIRST>
+    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+        ldmatrix(f, tile + base * DEPTH +
+                        at(FIRST ? lane % 16 : lane % 8 + lane / 16 * 8, 8 * g + (FIRST ? lane / 16 : lane / 8 % 2) * 4));
     }
 };
 
@@ -109,7 +115,8 @@ template <int R> struct Across {
             }
         }
     }
-    template <bool FIRST> static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
+    template <bool FIRST>
+    static __device__ void fragment(unsigned (&f)[4], const float *tile, unsigned base, unsigned g, unsigned lane) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int eight = FIRST ? i % 2 : i / 2, four = FIRST ? i / 2 : i % 2;
@@ -194,7 +201,9 @@ template <int R, int THREADS, int V> struct Pixels : AlongShare<R, THREADS, V> {
 #pragma unroll
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = tap.a < vertical.taps && inside(h[i] + dh, vertical.size) && inside(w[i] + dw, horizontal.size);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), src + (there ? (unsigned)(base[i] + offset) : 0), there);
+            if (Share::mine(i))
+                copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()),
+                              src + (there ? (unsigned)(base[i] + offset) : 0), there);
         }
         add(tap, step, horizontal.taps, channels);
     }
@@ -211,7 +220,9 @@ template <int R, int THREADS, int V> struct Filters : AlongShare<R, THREADS, V> 
 #pragma unroll
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = first + Share::row(i) < rows && k < depth;
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()), w + (there ? (unsigned)((first + Share::row(i)) * depth + k) : 0), there);
+            if (Share::mine(i))
+                copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k()),
+                              w + (there ? (unsigned)((first + Share::row(i)) * depth + k) : 0), there);
         }
         k += DEPTH;
     }
@@ -237,7 +248,8 @@ template <int R, int THREADS, int V> struct Channels : AcrossShare<R, THREADS, V
             int r = vertical.phase + tap[i].a * vertical.stride, s = horizontal.phase + tap[i].b * horizontal.stride;
             bool there = tap[i].a < vertical.taps && first + Share::row(i) < z.c;
             int from = ((tap[i].c * z.r + r) * z.s + s) * z.c + first + Share::row(i);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), w + (there ? (unsigned)from : 0), there);
+            if (Share::mine(i))
+                copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), w + (there ? (unsigned)from : 0), there);
             add(tap[i], step, horizontal.taps, z.k);
         }
     }
@@ -249,13 +261,15 @@ template <int R, int THREADS, int V> struct Gradients : AcrossShare<R, THREADS, 
     const float *dy;
     int first, rows, pixel, end;
 
-    __device__ Gradients(const float *dy, int first, int rows, int from, int end) : dy(dy), first(first), rows(rows), pixel(from), end(end) {}
+    __device__ Gradients(const float *dy, int first, int rows, int from, int end)
+        : dy(dy), first(first), rows(rows), pixel(from), end(end) {}
     __device__ void copy(float *tile) {
 #pragma unroll
         for (int i = 0; i < Share::COUNT; i++) {
             bool there = pixel + Share::k(i) < end && first + Share::row(i) < rows;
             int from = (pixel + Share::k(i)) * rows + first + Share::row(i);
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), dy + (there ? (unsigned)from : 0), there);
+            if (Share::mine(i))
+                copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), dy + (there ? (unsigned)from : 0), there);
         }
         pixel += DEPTH;
     }
@@ -271,7 +285,8 @@ template <int R, int THREADS, int V> struct Patches : AcrossShare<R, THREADS, V>
     bool row_there;
     Digits step, o[Share::COUNT];
 
-    __device__ Patches(const float *x, int first, int from, int end, const Conv &z) : x(x), z(z), pixel(from), end(end), step(digits(DEPTH, z.p, z.q)) {
+    __device__ Patches(const float *x, int first, int from, int end, const Conv &z)
+        : x(x), z(z), pixel(from), end(end), step(digits(DEPTH, z.p, z.q)) {
         Digits tap = digits(first + Share::row(0), z.s, z.c);
         dh = tap.a * z.dil_h - z.pad_h, dw = tap.b * z.dil_w - z.pad_w, channel = tap.c, row_there = tap.a < z.r;
 #pragma unroll
@@ -283,7 +298,8 @@ template <int R, int THREADS, int V> struct Patches : AcrossShare<R, THREADS, V>
             int h = o[i].b * z.stride_h + dh, w = o[i].c * z.stride_w + dw;
             bool there = row_there && pixel + Share::k(i) < end && inside(h, z.h) && inside(w, z.w);
             int from = ((o[i].a * z.h + h) * z.w + w) * z.c + channel;
-            if (Share::mine(i)) copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), x + (there ? (unsigned)from : 0), there);
+            if (Share::mine(i))
+                copy_async<V>(tile + Share::Layout::at(Share::row(i), Share::k(i)), x + (there ? (unsigned)from : 0), there);
             add(o[i], step, z.p, z.q);
         }
         pixel += DEPTH;
@@ -302,24 +318,37 @@ struct Result {
     }
 };
 
-// Both engines: `step` multiplies a tile. LATE engines start the copies of a later tile between their loads of fragments and their
-// products, which hides the latency of the loads, but costs registers; in f32 it is slower.
+// `step` of an engine multiplies one tile. A LATE engine starts the copies of a later tile between its loads of fragments and its
+// products: the copies hide the latency of the loads, but cost registers. In f32 LATE is slower.
 
 // f32 fma: a thread owns TM × TN results.
 template <int TM, int TN> struct Simt {
     static constexpr bool LATE = false;
     template <class A, class B> struct On {
         static constexpr unsigned X = B::ROWS / TN, WARPS = X / 8 > 0 ? X / 8 : 1;
-        // Warps are 8 wide where they can be, and 4 high: lanes 0 and 1 lie one above the other, lanes 0 and 2 side by side. There of
-        // neighbours, or of second neighbours, both want the same chunk, and a 16-byte load passes the banks twice, not four times.
-        // Twelve in a row would meet banks twice: there, three warps are 4 wide.
+        // Where the threads of a block are 8 or 16 wide (EIGHT), the lanes of a warp lie in 4 rows of 8:
+        //
+        //   y 0    0  2  4  6  8 10 12 14
+        //   y 1    1  3  5  7  9 11 13 15
+        //   y 2   16 18 20 22 24 26 28 30
+        //   y 3   17 19 21 23 25 27 29 31
+        //
+        // A 16-byte load from shared memory takes two passes through the banks instead of four if lanes 2i and 2i + 1 read the
+        // same address, or lanes i and i + 2 in each four. Loads of B have the first property (lanes above each other share x),
+        // loads of A the second (lanes side by side share y). Twelve threads in a row (X == 12) would meet banks twice in that
+        // order: there three warps of 4 columns × 8 rows lie side by side.
         static constexpr bool EIGHT = X == 8 || X == 16;
-        unsigned x = EIGHT ? threadIdx.x / 2 % 8 + threadIdx.x / 32 % WARPS * 8 : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4 : threadIdx.x % X;
-        unsigned y = EIGHT ? threadIdx.x % 2 + threadIdx.x / 16 % 2 * 2 + threadIdx.x / 32 / WARPS * 4 : X == 12 ? threadIdx.x / 4 % 8 : threadIdx.x / X;
+        unsigned x = EIGHT     ? threadIdx.x / 2 % 8 + threadIdx.x / 32 % WARPS * 8
+                     : X == 12 ? threadIdx.x / 32 * 4 + threadIdx.x % 4
+                               : threadIdx.x % X;
+        unsigned y = EIGHT     ? threadIdx.x % 2 + threadIdx.x / 16 % 2 * 2 + threadIdx.x / 32 / WARPS * 4
+                     : X == 12 ? threadIdx.x / 4 % 8
+                               : threadIdx.x / X;
         float sum[TM][TN] = {};
 
-        // Of a RAGGED tile the values beyond `depth`, zeros, are left out. Where channels come in fours they mostly come in sixteens,
-        // and the branch costs more than it saves: gradients are 3 to 5 % faster without, fprop 1 to 2 % slower.
+        // RAGGED: skips the values of k beyond `depth`, which are zeros. Only the `scalar` kernels do: where channels come in
+        // fours they mostly come in sixteens, and the branch costs more than it saves (without it gradients are 3 to 5 % faster,
+        // fprop 1 to 2 % slower).
         template <bool RAGGED, class Copies> __device__ void step(const float *a, const float *b, int depth, Copies) {
 #pragma unroll
             for (int g = 0; g < DEPTH / 4; g++) {
@@ -360,9 +389,9 @@ template <int TM, int TN> struct Simt {
     };
 };
 
-// Tensor cores: a warp owns WM × WN results. With one term, factors are rounded to tf32, by each warp that reads them: to round each
-// once, in shared memory, would double the traffic there. With three, a factor is the sum of two tf32 values, big and small, and all
-// products but small · small are added: 21 bits of fraction.
+// Tensor cores: a warp owns WM × WN results. With one term, each warp rounds the factors that it reads to tf32; rounding each
+// factor once, in shared memory, would double the traffic of shared memory. With three terms, a factor is the sum of two tf32
+// values, big and small, and all products but small · small are added: 21 bits of fraction.
 template <int WM, int WN, int TERMS> struct Tensor {
     static constexpr bool LATE = true;
     template <class A, class B> struct On {
@@ -423,7 +452,8 @@ template <int WM, int WN, int TERMS> struct Tensor {
 #pragma unroll
                     for (int j = 0; j < WN / 8; j++) {
                         const float *s = sum[i][j] + 2 * half;
-                        if (first + 8 * j < to.columns) *(float2 *)(y + first + 8 * j) = make_float2(s[0] + bias[j].x, s[1] + bias[j].y);
+                        if (first + 8 * j < to.columns)
+                            *(float2 *)(y + first + 8 * j) = make_float2(s[0] + bias[j].x, s[1] + bias[j].y);
                     }
                 }
         }
@@ -444,17 +474,18 @@ __device__ inline void multiply(A a, B b, int depth, const Result &to, Offset of
         if (i < steps) a.copy(tiles_a[i]), b.copy(tiles_b[i]);
         copies_commit();
     }
-    int now = 0, next = STAGES - 1;   // tile that is multiplied, tile that is filled
+    int now = 0, next = STAGES - 1;   // the tile that is multiplied, the tile that is filled
     for (int i = 0; i < steps; i++) {
         copies_wait<STAGES - 2>();
-        __syncthreads();   // everybody's part of `now` has arrived, and everybody has done with `next`
+        __syncthreads();   // the copies of all threads into `now` have arrived, and no thread still reads `next`
         if constexpr (!LATE) {
             if (i + STAGES - 1 < steps) a.copy(tiles_a[next]), b.copy(tiles_b[next]);
             copies_commit();
         }
         engine.template step<V == 1>(tiles_a[now], tiles_b[now], depth - i * DEPTH, [&] {
             if constexpr (LATE) {
-                // Behind the last steps these write zeros that nobody reads; without a branch they mix with the products.
+                // After the last steps these copies write zeros that no thread reads. A branch around them would keep the
+                // compiler from moving products between them.
                 a.copy(tiles_a[next]), b.copy(tiles_b[next]);
                 copies_commit();
             }
@@ -473,8 +504,8 @@ __device__ inline void fprop(const float *x, const float *w, const float *bias, 
     int rows = z.n * z.p * z.q, depth = z.r * z.s * z.c, tiles_n = (z.k + BN - 1) / BN;
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     Axis v = forwards(z.p, z.h, z.r, z.stride_h, z.pad_h, z.dil_h), u = forwards(z.q, z.w, z.s, z.stride_w, z.pad_w, z.dil_w);
-    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(x, v, u, z.c, m, rows), Filters<BN, THREADS, V>(w, n, z.k, depth), depth,
-                        Result{y, bias, z.bias, m, n, rows, z.k}, [&](int m) { return m * z.k; });
+    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(x, v, u, z.c, m, rows), Filters<BN, THREADS, V>(w, n, z.k, depth),
+                                      depth, Result{y, bias, z.bias, m, n, rows, z.k}, [&](int m) { return m * z.k; });
 }
 
 // blockIdx.y counts phases.
@@ -486,12 +517,13 @@ __device__ inline void dgrad(const float *dy, const float *w, const float *bias,
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     if (m >= rows) return;   // phases differ in size by a row and a column
     v.taps = max(v.taps, 1), u.taps = max(u.taps, 1);   // without taps, depth is 0 and only the bias is written
-    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(dy, v, u, z.k, m, rows), Channels<BN, THREADS, BN % 4 == 0 ? V : 1>(w, v, u, n, z), depth,
-                        Result{dx, bias, z.bias, m, n, rows, z.c}, [&](int m) {
-                            if (v.stride * u.stride == 1) return m * z.c;
-                            Digits o = digits(m, v.rows, u.rows);
-                            return ((o.a * z.h + v.first + o.b * v.stride) * z.w + u.first + o.c * u.stride) * z.c;
-                        });
+    multiply<Engine, V, Engine::LATE>(Pixels<BM, THREADS, V>(dy, v, u, z.k, m, rows),
+                                      Channels<BN, THREADS, BN % 4 == 0 ? V : 1>(w, v, u, n, z), depth,
+                                      Result{dx, bias, z.bias, m, n, rows, z.c}, [&](int m) {
+        if (v.stride * u.stride == 1) return m * z.c;
+        Digits o = digits(m, v.rows, u.rows);
+        return ((o.a * z.h + v.first + o.b * v.stride) * z.w + u.first + o.c * u.stride) * z.c;
+    });
 }
 
 // blockIdx.y counts splits of the pixels; dw is [split][K][R][S][C].
@@ -500,7 +532,8 @@ __device__ inline void wgrad(const float *x, const float *dy, float *dw, const C
     int columns = z.r * z.s * z.c, tiles_n = (columns + BN - 1) / BN;
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     int from = blockIdx.y * z.span, end = min(from + z.span, z.n * z.p * z.q);
-    // Not LATE: the registers do not suffice.
-    multiply<Engine, V, false>(Gradients<BM, THREADS, V>(dy, m, z.k, from, end), Patches<BN, THREADS, V>(x, n, from, end, z), end - from,
-                        Result{dw + blockIdx.y * z.k * columns, nullptr, 1, m, n, z.k, columns}, [&](int m) { return m * columns; });
+    // Not LATE: with the copies between loads and products, ptxas runs out of registers.
+    multiply<Engine, V, false>(Gradients<BM, THREADS, V>(dy, m, z.k, from, end), Patches<BN, THREADS, V>(x, n, from, end, z),
+                               end - from, Result{dw + blockIdx.y * z.k * columns, nullptr, 1, m, n, z.k, columns},
+                               [&](int m) { return m * columns; });
 }

@@ -1,4 +1,4 @@
-// conv2d_*_plain: any convolution, one thread per result: what the tiled kernels do not take.   twin: src/host/plain.rs
+// conv2d_*_plain: any convolution, one thread per result, for the sizes that no tiled kernel takes.   twin: src/host/plain.rs
 // computes  fprop  y[n,p,q,k] = Σ_rsc x[n, p·stride−pad+r·dil, …, c] · w[k,r,s,c] + b[k]
 //           dgrad  dx[n,h,w,c] = Σ_rsk dy[n,p,q,k] · w[k,r,s,c] over p·stride = h+pad−r·dil, …, + b[c]
 //           wgrad  dw[k,r,s,c] = Σ_npq dy[n,p,q,k] · x[n, p·stride−pad+r·dil, …, c]
@@ -6,7 +6,6 @@
 // grid      x: 256 results per block   wgrad y: one split of the pixels                          256 threads
 // memory    neighbouring threads write, and mostly read, neighbouring channels; all reuse is left to the caches
 // numerics  f32 fma in order r, s, channel (wgrad: n, p, q); same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "conv.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -1,4 +1,4 @@
-// The second halves of sums over pixels that are cut into splits, and the bias gradient.
+// Sums over pixels are cut into splits: here are the kernel that adds the splits, and the gradient of a bias.
 #include "lae.cuh"
 
 // sum_splits: partial sums added in the order of their numbers.                    twin: src/ops/conv_launch.rs
@@ -7,7 +7,6 @@
 // grid      x: 256 values per block                                   256 threads, 1 value each
 // memory    x read once, y written once
 // numerics  f32 sum from split 0 upwards: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 struct Splits {
     unsigned count, splits;
 };
@@ -15,7 +14,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
     unsigned i = blockIdx.x * 256 + threadIdx.x;
     if (i >= p.count) return;
     float sum = x[i];
-#pragma unroll 8   // eight loads under way; added one by one
+#pragma unroll 8   // so that eight loads are under way; the sum is still taken one by one
     for (unsigned split = 1; split < p.splits; split++) sum += x[(size_t)split * p.count + i];
     y[i] = sum;
 }
@@ -26,7 +25,6 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
 // grid      x: one chunk of rows per block   y: up to 256 channels per block      256 threads: channels × lanes of rows
 // memory    dy read once, neighbouring threads read neighbouring values whatever k is; 1 kB shared
 // numerics  f32; a lane adds every lanes-th row in order, then the lanes are added in order: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 struct Columns {
     unsigned rows, k, span;
 };
@@ -40,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_grad_f32(const float *__r
     if (lane < lanes && k < p.k) {
         unsigned count = first < end ? (end - first + lanes - 1) / lanes : 0;   // a chunk may have fewer rows than lanes
         const float *from = dy + (size_t)first * p.k + k;
-#pragma unroll 8   // as above
+#pragma unroll 8   // so that eight loads are under way; the sum is still taken one by one
         for (unsigned i = 0; i < count; i++) sum += from[(size_t)i * lanes * p.k];
     }
     sums[threadIdx.x] = sum;

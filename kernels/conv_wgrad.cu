@@ -6,9 +6,8 @@
 // grid      x: tiles of (filters)x(taps and channels)   y: splits of the pixels   64 to 256 threads, the table below
 // memory    dy once per column of tiles, x once per row of tiles and tap, through L2; dw written once; 11 to 48 kB shared
 // numerics  f32, or tf32 factors; sums in f32 along n, p, q; same bits every run
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 //
-// x64 tiles are for few filters; x48 is the 4×4 neighbourhood of a pixel of three channels: first and last layers.
+// Tiles of 16 and 32 rows are for few filters. Tiles of 48 columns hold the 4×4 taps of three channels: first and last layers.
 #include "conv_gemm.cuh"
 
 #define WGRAD(NAME, BM, BN, THREADS, BLOCKS, V, ...)                                                                             \

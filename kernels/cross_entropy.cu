@@ -23,12 +23,11 @@ __device__ inline float log_sum_exp(const float *__restrict__ x, unsigned classe
 }
 
 // cross_entropy_fwd
-// computes  partial[block] = sum over eight rows of log sum e^x_j - x_label; sum_fwd adds them up. NaN for a label that is no class
+// computes  partial[block] = sum over eight rows of log sum e^x_j - x_label, NaN if a label is no class; sum_fwd adds them up
 // shapes    x rows × classes   label rows   partial one f64 per block
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    x, label read once (rows of more than 32 classes again, from L1)
 // numerics  exponentials in f32 by halves of a warp, rows in f64
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cross_entropy_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ label,
                           CrossEntropy p) {
@@ -52,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    x, label read once (rows of more than 32 classes again, from L1), dx written once
 // numerics  the host's exponential
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 7.0 µs (64×2; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     cross_entropy_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ label,
                           const float *__restrict__ dy, CrossEntropy p) {

@@ -7,7 +7,6 @@
 // grid      x: 4096 values per block, at most 1024 blocks               256 threads
 // memory    a, b read once
 // numerics  four terms in f32, the rest in f64; order fixed by `count`
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     l1_fwd_f32(double *__restrict__ partial, const float *__restrict__ a, const float *__restrict__ b, unsigned count) {
     sum_terms(partial, count, [=](size_t i) {
@@ -21,7 +20,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 4096 values per block, at most 1024 blocks               256 threads
 // memory    a, b read once
 // numerics  four terms in f32, the rest in f64; order fixed by `count`
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     mse_fwd_f32(double *__restrict__ partial, const float *__restrict__ a, const float *__restrict__ b, unsigned count) {
     sum_terms(partial, count, [=](size_t i) {
@@ -51,7 +49,7 @@ __device__ void difference_bwd(float *__restrict__ da, float *__restrict__ db, c
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    a, b read once, da, db written once
 // numerics  one quotient
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 8.2 µs, 770 GB/s (32×64×64×3; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     l1_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ a, const float *__restrict__ b,
                const float *__restrict__ dy, Difference p) {
@@ -64,7 +62,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 1024 values per block                                    256 threads, 4 values each
 // memory    a, b read once, da, db written once
 // numerics  a difference, a quotient and a product
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     mse_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ a, const float *__restrict__ b,
                 const float *__restrict__ dy, Difference p) {

@@ -4,7 +4,6 @@
 // grid      x: 1024 values per block                                  256 threads, 4 values each
 // memory    y written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "lae.cuh"
 
 struct Fill {

@@ -7,7 +7,7 @@
 // grid      x: 1024 values of y per block                               256 threads, 4 values each
 // memory    x read once as far as y goes, y written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 4.7 µs (64 of 80×128; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     first_fwd_f32(float *__restrict__ y, const float *__restrict__ x, unsigned count) {
     map(y, x, count, [](float v) { return v; });
@@ -23,7 +23,7 @@ struct First {
 // grid      x: 1024 values of dx per block                              256 threads, 4 values each
 // memory    dy read once, dx written once
 // numerics  exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 6.8 µs (64 of 80×128; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     first_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, First p) {
     size_t i = my_four();

@@ -28,10 +28,9 @@ template <int V> __device__ void mean(float *__restrict__ y, const float *__rest
 // global_avg_pool_fwd
 // computes  y[n,c] = mean over h, w of x
 // shapes    x N × pixels × C   y N × C
-// grid      x: pictures × tiles of 8 groups of V channels, V = 4 where C divides by 4, else 1    up to 256 threads: groups × pixels
+// grid      x: pictures × tiles of 8 groups of V channels, V = 4 where C divides by 4, else 1  up to 256 threads: groups × pixels
 // memory    x read once, y written once; 8 kB shared
 // numerics  a thread's pixels in f32, threads by halves in f64
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256, 6)
     global_avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Gap p) {
     __shared__ double shared[4 * COLUMN];
@@ -56,7 +55,7 @@ template <int V> __device__ void spread(float *__restrict__ dx, const float *__r
 // grid      x: pictures × tiles of 32 groups of V channels   y: `split` pixels per block    up to 256 threads: groups × pixels
 // memory    dy read once per block, dx written once
 // numerics  one quotient
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// measured  H200: 11.8 µs, 2849 GB/s (32×16×16×512; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     global_avg_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
     if (p.channels % 4 == 0) spread<4>(dx, dy, p);

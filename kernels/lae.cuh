@@ -63,13 +63,14 @@ template <class F> __device__ void stride(unsigned first, unsigned n, unsigned s
 
 // ---- Sums. The order depends on sizes alone. Few terms are added in f32, the rest in f64.
 
-// Sum over a warp, by halves. Lane 0 has it.
+// Sum over a warp, by halves. Lane 0 returns the sum.
 template <class T> __device__ T warp_sum(T v) {
     for (int d = 16; d > 0; d /= 2) v += __shfl_down_sync(~0u, v, d);
     return v;
 }
 
-// Sum over a block of 256 threads: its warps, then the eight of them in order. Thread 0 has it. Once per kernel.
+// Sum over a block of 256 threads: each warp by halves, then the eight warps in order. Thread 0 returns the sum. Once per kernel,
+// as the shared memory is not guarded against a second call.
 __device__ inline double block_sum(double v) {
     __shared__ double warps[8];
     v = warp_sum(v);
@@ -80,8 +81,8 @@ __device__ inline double block_sum(double v) {
     return v;
 }
 
-// partial[block] = this block's share of the sum of `terms(i)`, which gives terms i..i+4; what it gives from `count` on is
-// ignored. Finished by sum_fwd_f32. Blocks of 256 threads.
+// partial[block] = this block's share of the sum of `terms(i)`, which gives terms i..i+4; terms from `count` on are ignored. The
+// kernel sum_fwd_f32 adds the shares. Blocks of 256 threads.
 template <class F> __device__ void sum_terms(double *__restrict__ partial, unsigned count, F terms) {
     double sum = 0;
     for (size_t i = my_four(); i < count; i += 4 * size_t(gridDim.x) * blockDim.x) {
@@ -93,9 +94,9 @@ template <class F> __device__ void sum_terms(double *__restrict__ partial, unsig
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// Sums of N quantities over the rows (threadIdx.y) of a block of at most 256 threads, by halves. Row 0 has them, and `shared`, of
-// N · COLUMN values, keeps the k-th of thread x of row 0 at k · COLUMN + x. (256, and 4 so that reading four quantities of four
-// threads meets no bank twice.)
+// Sums of N quantities over the rows (threadIdx.y) of a block of at most 256 threads, by halves. The threads of row 0 return the
+// sums, and `shared`, of N · COLUMN values, keeps quantity k of thread x of row 0 at k · COLUMN + x. COLUMN is 256 threads and 4
+// more, so that reading four quantities of four threads meets no bank twice.
 constexpr unsigned COLUMN = 260;
 template <int N> __device__ void column_sums(double (&v)[N], double *shared) {
     unsigned t = threadIdx.y * blockDim.x + threadIdx.x;
@@ -120,7 +121,9 @@ template <int V> struct alignas(4 * V) Vec {
 };
 
 // The V values at x[i]; i is a multiple of V.
-template <int V> __device__ Vec<V> load(const float *__restrict__ x, size_t i) { return *reinterpret_cast<const Vec<V> *>(x + i); }
+template <int V> __device__ Vec<V> load(const float *__restrict__ x, size_t i) {
+    return *reinterpret_cast<const Vec<V> *>(x + i);
+}
 template <int V> __device__ void store(float *__restrict__ y, size_t i, Vec<V> v) { *reinterpret_cast<Vec<V> *>(y + i) = v; }
 
 // from[k][c..c+V] for N vectors of `channels`, read by row 0 and handed to the other rows, so that a block reads them once. All

@@ -1,6 +1,6 @@
-// y = x Wᵀ + b and its gradients, for matrices of a few hundred rows: heads and latent codes. There is little work, so what counts
-// is that many loads are under way in many blocks. A block has few results, and its warps share out their sums, not their results:
-// so a block reads each operand once.
+// y = x Wᵀ + b and its gradients, for matrices of a few hundred rows: heads and latent codes. Such a product is bound by latency,
+// so its speed is the number of loads under way in all blocks. A block therefore has few results, and its warps share out the
+// terms of each sum, not the results: a block reads each operand once.
 #include "vec4.cuh"
 
 struct Linear {
@@ -11,8 +11,8 @@ struct Linear {
 
 constexpr unsigned ROWS = 8, OUTPUTS = 4;
 
-// Of each lane's 32 values the sums over the warp: lane i has that of value i. By halves: a lane hands over the half that the other
-// one keeps.
+// Sums of each lane's 32 values over the warp: lane i returns the sum of value i. In each of five rounds a lane keeps half of its
+// values and hands the other half to its partner, which keeps that half.
 __device__ __forceinline__ float transpose_sum(float (&v)[32]) {
     unsigned lane = threadIdx.x % 32;
     #pragma unroll
@@ -53,7 +53,6 @@ __device__ __forceinline__ void products(float (&sum)[32], const float *x, const
 // grid      x: 4 outputs k   y: 8 rows n                               128 threads, each with every 128th c (or four) of all 32
 // memory    w read once per 8 rows, x once per 4 outputs, y written once; float4 where C % 4 == 0
 // numerics  fused multiply-add along c in each thread, then lanes by halves, then four warps in order: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(128)
     linear_fwd_f32(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ w, const float *__restrict__ b,
                    Linear z) {
@@ -73,8 +72,8 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // Both gradients are out[a,c] = Σ_r p[a,r] q[r,c], for eight rows a and 32 columns c a block. A warp takes every eighth r of them
-// all, a lane one column; p[a,r] is the same for a whole warp and comes from shared memory, 256 values of r at a time. In memory it
-// lies at a + r·step (TURNED) or at a·step + r.
+// all, a lane one column; p[a,r] is the same for a whole warp and comes from shared memory, 256 values of r at a time. In memory
+// it lies at a + r·step (TURNED) or at a·step + r.
 constexpr unsigned DEPTH = 256;
 
 template <bool TURNED>
@@ -88,7 +87,7 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
     float sum[ROWS] = {};
     for (unsigned from = begin; from < end; from += DEPTH) {
         unsigned depth = min(DEPTH, end - from);
-        __syncthreads();   // all have read what was there
+        __syncthreads();   // no thread still reads the values of the round before
         for (unsigned i = t; i < DEPTH * ROWS; i += 256) {
             unsigned a = TURNED ? i % ROWS : i / DEPTH, r = TURNED ? i / ROWS : i % DEPTH;
             size_t at = TURNED ? (size_t)(from + r) * step + a : (size_t)a * step + from + r;
@@ -96,7 +95,7 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
         }
         __syncthreads();
         if (c < width) {
-            #pragma unroll 4   // four loads under way
+            #pragma unroll 4   // so that four loads are under way
             for (unsigned i = 0, count = (depth + 7 - warp) / 8; i < count; i++) {
                 unsigned r = i * 8 + warp;
                 float f = q[(size_t)(from + r) * width + c];
@@ -121,7 +120,6 @@ __device__ __forceinline__ void product(float *out, const float *p, unsigned ste
 // grid      x: 32 columns c   y: 8 rows n                              256 threads: a warp takes every eighth k
 // memory    w read once per 8 rows, dy once per 32 columns, dx written once; 17 kB shared
 // numerics  fused multiply-add, k ascending in each warp, then the warps in order: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     linear_dgrad_f32(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ w, Linear z) {
     product<false>(dx, dy, z.k, w, z.n, 0, z.k, z.c);
@@ -133,7 +131,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // grid      x: 32 columns c   y: 8 rows k   z: stretches               256 threads: a warp takes every eighth n
 // memory    x read once per 8 rows, dy once per 32 columns, dw written once; 17 kB shared
 // numerics  fused multiply-add, n ascending in each warp, then the warps in order: same bits every run
-// measured  docs/gpu-runs.md (before its last change); counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     linear_wgrad_f32(float *__restrict__ dw, const float *__restrict__ dy, const float *__restrict__ x, Linear z) {
     unsigned begin = blockIdx.z * z.chunk;

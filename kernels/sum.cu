@@ -4,7 +4,6 @@
 // grid      one block                                                  256 threads
 // memory    partial read once
 // numerics  f64, order fixed by `count`
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 #include "lae.cuh"
 
 struct Sum {

@@ -1,4 +1,4 @@
-// float4 as a number: kernels that work on `V` serve float and float4 alike.
+// Arithmetic of float4, so that a kernel written for a type V works with float and with float4.
 #pragma once
 
 __device__ __forceinline__ float madd(float a, float b, float c) { return fmaf(a, b, c); }

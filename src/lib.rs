@@ -17,7 +17,6 @@ pub mod ops;
 pub mod profile;
 pub mod ptx;
 pub mod report;
-pub mod rng;
 pub mod train;
 
 pub use error::{Error, Result};

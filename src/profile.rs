@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::core::op::{Pass, Set};
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
+use crate::core::rng::{Rng, stream};
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
 use crate::device::emu::{Emulator, Launched, Options};
@@ -18,8 +19,7 @@ use crate::ops::{Case, Fill, dot};
 use crate::ptx::Checks;
 use crate::ptx::counters::Counters;
 use crate::ptx::occupancy::Occupancy;
-use crate::ptx::roofline::{self, Gpu};
-use crate::rng::{Rng, stream};
+use crate::ptx::roofline::{self, DataSheet};
 
 /// The launches of one kernel that one op makes in a step.
 pub struct Row {
@@ -61,7 +61,7 @@ impl Row {
 }
 
 /// Runs every case once, forward and backward, and gives a row for each case and kernel. `done` hears of each case that ended.
-pub fn profile(cases: &[Case], precision: Precision, gpu: &'static Gpu, done: impl Fn() + Sync) -> Result<Vec<Row>> {
+pub fn profile(cases: &[Case], precision: Precision, gpu: &'static DataSheet, done: impl Fn() + Sync) -> Result<Vec<Row>> {
     let rows: Vec<Vec<Row>> = cases
         .par_iter()
         .map(|c| {
@@ -73,7 +73,7 @@ pub fn profile(cases: &[Case], precision: Precision, gpu: &'static Gpu, done: im
     Ok(rows.into_iter().flatten().collect())
 }
 
-fn one(case: &Case, precision: Precision, gpu: &'static Gpu) -> Result<Vec<Row>> {
+fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec<Row>> {
     // Checks are the tests' business.
     let checks = Checks { init: false, race: false, tf32: false };
     let emulator = Emulator::new(Options { checks, counters: true, ..Options::default() });
@@ -119,7 +119,7 @@ fn one(case: &Case, precision: Precision, gpu: &'static Gpu) -> Result<Vec<Row>>
     Ok(rows)
 }
 
-fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, gpu: &'static Gpu) {
+fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, gpu: &'static DataSheet) {
     let built = l.kernel.on(if gpu.sm >= 90 { 90 } else { 80 });
     let registers = built.map_or(0, |r| r.registers);
     let threads = l.block.iter().product();

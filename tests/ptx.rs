@@ -6,6 +6,8 @@ mod faults;
 mod instructions;
 #[path = "ptx/kernels.rs"]
 mod kernels;
+#[path = "ptx/layers.rs"]
+mod layers;
 #[path = "ptx/warp.rs"]
 mod warp;
 #[path = "ptx/wmma.rs"]

@@ -222,7 +222,7 @@ fn table(rows: &[Row]) -> Table {
     t
 }
 
-fn page(a: &KernelsArgs, gpu: &roofline::Gpu, rows: &[Row], total: f64) -> Markup {
+fn page(a: &KernelsArgs, gpu: &roofline::DataSheet, rows: &[Row], total: f64) -> Markup {
     let style = "body{font:14px system-ui,sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.2em .6em;text-align:right;\
         border-bottom:1px solid #ddd;white-space:nowrap}td:nth-child(-n+2),td:last-child{text-align:left}th{position:sticky;top:0;background:#fff}";
     html! {

@@ -9,8 +9,7 @@ pub mod par;
 pub mod params;
 pub mod plan;
 pub mod real;
+pub mod rng;
 pub mod shape;
 pub mod tape;
 pub mod text;
-
-pub use crate::rng;

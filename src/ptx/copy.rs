@@ -1,36 +1,28 @@
-//! `cp.async`: checked when it is issued, done when a wait covers it. Meanwhile the destination counts as unwritten.
+//! `cp.async`: checked when issued, done when a wait covers the copy. In between the destination counts as unwritten.
 
-use super::access::{Target, extent};
-use super::exec::{Exec, lanes_of};
+use super::access::{Request, Resolved, Target, extent};
 use super::fault::{FaultKind, Raised, raise};
+use super::lanes::lanes_of;
 use super::observe::{Access, AccessKind, Memory};
-use super::op::Op;
 use super::pattern::Lanes;
 use super::race::Touch;
-use super::simd::prefetch;
+use super::simd::{at_level, prefetch};
 use super::source::Space;
-use super::state::{Regs, Warp};
+use super::state::{Exec, InFlight, Issue, Regs, Warp};
+use super::watch::Touching;
 
-/// The copies that one `cp.async` of a warp has begun.
-#[derive(Clone, Debug)]
-pub(crate) struct InFlight {
-    pc: u32,
-    /// Of each lane's destination.
-    bytes: u32,
-    /// Lanes whose copy has not arrived; the rest is by lane.
-    lanes: u32,
-    /// The commit group.
-    group: [u32; 32],
-    to: [u64; 32],
-    /// Bytes that come from memory; the rest become zero.
-    from: [u8; 32],
-    /// Where from: a buffer and an offset. One for all bytes, as two buffers never touch.
-    source: [(u32, usize); 32],
+at_level! {
+    /// [`Exec::copy_begin`], compiled for the level.
+    fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised = Exec::copy_begin;
+    /// [`Exec::copy_wait`], compiled for the level.
+    fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
 }
 
 impl Exec<'_> {
+    /// `cp.async`: checks both sides, and begins the copies.
     #[inline(always)]
-    pub fn copy_begin(&mut self, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised {
+    pub fn copy_begin(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
+        let Issue { op, pc, m, .. } = i;
         if m == 0 {
             return Ok(());
         }
@@ -51,7 +43,7 @@ impl Exec<'_> {
             from: [bytes as u8; 32],
             source: [(0, 0); 32],
         };
-        // Lanes that read anything, and those that read less than all.
+        // Lanes that read at least a byte; lanes that read some bytes, but not all.
         let (mut reading, mut part) = (m, 0);
         if op.d != 0 {
             (reading, part) = (0, 0);
@@ -69,7 +61,8 @@ impl Exec<'_> {
         let (_, hi, or) = extent(&c.to, m);
         if or & (bytes as u64 - 1) != 0 || hi + bytes as u64 > self.shared.data.len() as u64 {
             for i in lanes_of(m) {
-                self.resolve(w, 0, Some(Space::Shared), c.to[i], bytes, true, i as u32)?;
+                let to = Request { space: Some(Space::Shared), bytes, write: true };
+                self.resolve(w, 0, to, c.to[i], i as u32)?;
             }
         }
         if reading != 0 {
@@ -78,7 +71,8 @@ impl Exec<'_> {
             self.copy_sources(w, &mut c, &source, reading, part)?;
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Copy, w.index, pc, &Lanes::new(&c.to, m), bytes, &|_, _| true);
+            let by = Touching { touch: Touch::Copy, warp: w.index, pc, bytes, same: &|_, _| true };
+            let found = watch.shared(&by, &Lanes::new(&c.to, m));
             self.shared_race(found)?;
         }
         if !self.late_copies {
@@ -86,7 +80,8 @@ impl Exec<'_> {
         }
         for i in lanes_of(m) {
             let (to, bytes) = (c.to[i] as usize, bytes as usize);
-            // Where nobody follows what was written, the old values must not look like the new ones.
+            // Unwritten bytes are a fault only with `initcheck`. Without, they must at least not hold what was there before,
+            // which could pass for the copy.
             if self.initcheck {
                 self.shared.unmark(to, bytes)
             } else {
@@ -114,8 +109,8 @@ impl Exec<'_> {
             let offset = address.map(|a| a.wrapping_sub(hit.base));
             c.source = offset.map(|at| (hit.buffer as u32, at as usize));
             if let Some(watch) = &mut self.watch {
-                let (pc, at) = (c.pc as usize, Lanes::new(&offset, reading));
-                let found = watch.global(Touch::Read, w.index, pc, hit.buffer, &at, c.bytes, &|_, _| true);
+                let by = Touching { touch: Touch::Read, warp: w.index, pc: c.pc as usize, bytes: c.bytes, same: &|_, _| true };
+                let found = watch.global(&by, hit.buffer, &Lanes::new(&offset, reading));
                 self.global_race(found, hit.buffer)?;
             }
             return Ok(());
@@ -130,9 +125,9 @@ impl Exec<'_> {
             c.source[i] = (buffer as u32, at);
             targets[i] = (Target::Buffer(buffer), at);
         }
-        let pc = c.pc as usize;
-        self.tell(w, pc, reading, address, &targets, c.bytes, AccessKind::Read)?;
-        self.watch(w.index, pc, reading, &targets, c.bytes, Touch::Read, &|_, _| true)
+        let from = Resolved { warp: w.index, pc: c.pc as usize, m: reading, bytes: c.bytes, targets: &targets };
+        self.tell(&from, address, AccessKind::Read)?;
+        self.watch(&from, Touch::Read, &|_, _| true)
     }
 
     /// Completes the copies of all but the last `keep` groups of each lane; −1: of every copy, committed or not.
@@ -155,13 +150,13 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// The bytes of the lanes `now` are there.
+    /// Completes the copies of the lanes `now`.
     #[inline(always)]
     fn copies_arrive(&mut self, warp: u32, c: &InFlight, now: u32) -> Raised {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);
-            // By far the most frequent: a whole chunk, or zeros for one that lies outside.
+            // The most frequent cases: 16 bytes from memory, or 16 zeros for padding.
             let chunk = match (bytes, from) {
                 (16, 0) => Some([0; 16]),
                 (16, 16) => {
@@ -195,7 +190,8 @@ impl Exec<'_> {
             self.shared.mark(to, bytes);
         }
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Arrived, warp, c.pc as usize, &Lanes::new(&c.to, now), c.bytes, &|_, _| true);
+            let by = Touching { touch: Touch::Arrived, warp, pc: c.pc as usize, bytes: c.bytes, same: &|_, _| true };
+            let found = watch.shared(&by, &Lanes::new(&c.to, now));
             self.shared_race(found)?;
         }
         if let Some(o) = &mut self.observer {

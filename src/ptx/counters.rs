@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pattern::{Pattern, SECTOR};
+use super::pattern::{Lanes, Pattern, SECTOR};
 
 /// Pipes of a multiprocessor, as far as PTX tells them apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Of an instruction as PTX writes it.
+    /// The kind of an instruction, from its opcode.
     pub fn of(opcode: &str) -> Kind {
         let mut parts = opcode.split('.');
         let name = parts.next().unwrap_or_default();
@@ -86,8 +86,8 @@ impl Kind {
     }
 }
 
-/// Machine instructions that a PTX instruction becomes on its main path, tenths. Measured by comparing PTX with the code that ptxas
-/// 13.0 makes of it for sm_90; what is not listed is one to one.
+/// Machine instructions that a PTX instruction becomes on its main path, tenths. Measured by comparing PTX with the code that
+/// ptxas 13.0 makes of it for sm_90; what is not listed is one to one.
 pub fn slots10(opcode: &str) -> u64 {
     let (name, rest) = opcode.split_once('.').unwrap_or((opcode, ""));
     let ends = |t: &str| rest.ends_with(t);
@@ -140,9 +140,9 @@ pub fn slots10(opcode: &str) -> u64 {
 pub struct GlobalTraffic {
     /// Warp instructions.
     pub requests: u64,
-    /// 32-byte pieces that they fetched or sent.
+    /// 32-byte pieces that these instructions fetched or sent.
     pub sectors: u64,
-    /// Bytes that the lanes asked for, each as often as it was.
+    /// Bytes that the lanes asked for; a byte counts once for each lane that asked for it.
     pub bytes: u64,
 }
 
@@ -197,7 +197,7 @@ pub struct LineCount {
 }
 
 impl LineCount {
-    /// Bytes moved between L1 and L2 that nobody asked for.
+    /// Bytes moved between L1 and L2 that no lane asked for.
     pub fn wasted_bytes(&self) -> u64 {
         (self.global.sectors * SECTOR as u64).saturating_sub(self.global.bytes)
     }
@@ -340,7 +340,7 @@ impl Counters {
         ]
     }
 
-    /// The lines that waste most: by bytes that nobody asked for, then by bank conflicts.
+    /// The lines that waste most: by bytes moved that no lane asked for, then by bank conflicts.
     pub fn worst(&self, n: usize) -> Vec<((u32, u32), LineCount)> {
         let mut all: Vec<_> = self.lines.iter().map(|(k, v)| (*k, *v)).collect();
         all.retain(|(_, l)| l.wasted_bytes() > 0 || l.shared.conflicts() > 0);
@@ -412,11 +412,11 @@ impl Traffic {
         &mut self.lines[pc as usize]
     }
 
-    /// An access to global memory by `lanes` lanes, `base` bytes from the start of a buffer.
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
+    /// An access to a buffer in global memory, `bytes` for each lane, at the offsets `at` of the pattern `p`.
     #[inline(always)]
-    pub fn global(&mut self, op: Op, pc: u32, buffer: u32, base: u64, p: &Pattern, lanes: u32, bytes: u32) {
-        let one = GlobalTraffic { requests: 1, sectors: p.sectors as u64, bytes: lanes as u64 * bytes as u64 };
+    pub fn global(&mut self, op: Op, pc: u32, buffer: u32, at: &Lanes, p: &Pattern, bytes: u32) {
+        let asked = at.mask.count_ones() as u64 * bytes as u64;
+        let one = GlobalTraffic { requests: 1, sectors: p.sectors as u64, bytes: asked };
         self.at(pc).global.add(&one);
         match op {
             Op::Load => self.counters.load.add(&one),
@@ -426,8 +426,8 @@ impl Traffic {
         }
         let words = self.sizes[buffer as usize].div_ceil(4) as usize;
         for &(offset, len) in &p.ranges {
-            let at = base.wrapping_add_signed(offset as i64);
-            let (from, to) = ((at / 4) as usize, (at + len as u64).div_ceil(4) as usize);
+            let first = at.first.wrapping_add_signed(offset as i64);
+            let (from, to) = ((first / 4) as usize, (first + len as u64).div_ceil(4) as usize);
             if op != Op::Store {
                 self.read[buffer as usize].set(words, from, to - from);
             }
@@ -478,7 +478,6 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pattern::Lanes;
     use super::*;
     use std::array::from_fn;
 
@@ -523,13 +522,14 @@ mod tests {
         let mut t = Traffic::new(vec![4096, 4096]);
         let mut p = Pattern::default();
         // Twice the same 128 bytes, then a stride of 32 bytes: of each sector one word.
-        p.update(&Lanes::new(&from_fn(|i| 4 * i as u64), u32::MAX), 4, true);
-        t.global(Op::Load, 3, 0, 256, &p, 32, 4);
-        t.global(Op::Load, 3, 0, 256, &p, 32, 4);
-        p.update(&Lanes::new(&from_fn(|i| 32 * i as u64), u32::MAX), 4, true);
-        t.global(Op::Load, 5, 1, 0, &p, 32, 4);
-        t.global(Op::Store, 6, 1, 4, &p, 32, 4);
-        t.global(Op::Atomic, 7, 1, 4, &p, 32, 4);
+        let every = |stride: u64, base: u64| Lanes::new(&from_fn(|i| base + stride * i as u64), u32::MAX);
+        p.update(&every(4, 256), 4, true);
+        t.global(Op::Load, 3, 0, &every(4, 256), &p, 4);
+        t.global(Op::Load, 3, 0, &every(4, 256), &p, 4);
+        p.update(&every(32, 0), 4, true);
+        t.global(Op::Load, 5, 1, &every(32, 0), &p, 4);
+        t.global(Op::Store, 6, 1, &every(32, 4), &p, 4);
+        t.global(Op::Atomic, 7, 1, &every(32, 4), &p, 4);
         p.update(&Lanes::new(&from_fn(|i| 8 * i as u64), u32::MAX), 4, true);
         t.shared(Op::Load, 8, &p);
         t.matrix(9, 1024);

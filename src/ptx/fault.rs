@@ -55,7 +55,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// An address with the allocation it belongs to or lies near.
+/// An address, and the allocation that the address lies in or near.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub address: u64,
@@ -86,7 +86,7 @@ pub enum FaultKind {
     Uninitialised { used_as: &'static str },
     /// Part of a warp waits at a barrier that whole warps must reach together.
     DivergentBarrier { waits: Vec<String> },
-    /// Nobody can go on: who waits where.
+    /// No warp of the block can go on: which lanes wait where.
     Deadlock { waits: Vec<String> },
     /// A `*.sync` instruction whose mask is zero or lacks the lane that executes it.
     SyncMask { mask: u32 },
@@ -96,7 +96,7 @@ pub enum FaultKind {
     Operand { why: String },
     /// More instructions than the launch was allowed.
     Budget { limit: u64 },
-    /// An instruction, modifier or special register that the emulator does not know; found before anything runs.
+    /// An instruction, modifier or special register that the emulator does not know; found before any instruction is executed.
     Unsupported { why: String },
     /// Arguments, block or shared memory that do not fit the kernel.
     Launch { why: String },
@@ -198,7 +198,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// A fault on its way up: the run loop adds where and who.
+/// A fault on its way to the launch, which adds the kernel, the block and the instruction.
 #[derive(Debug)]
 pub(crate) struct Raise {
     pub kind: FaultKind,

@@ -2,111 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::counters::{Counters, Traffic};
-use super::decode::{self, Program};
-use super::exec::Exec;
-use super::fault::{Details, Fault, FaultKind, Raise};
+use super::fault::{Details, Fault, FaultKind};
+use super::grid::{counters, profile, run_grid, watched};
+use super::lanes::BITS;
+use super::launch::{Arg, Config, Copies, Launch, Report};
 use super::mem::{Bytes, Global, Span};
 use super::module::{Entry, Module};
-use super::num::approx::Approx;
-use super::num::mma::Tensor;
 use super::observe::Observer;
-use super::op::{Code, Extra};
+use super::program::{Program, layout};
 use super::schedule::{Preempt, Schedule};
 use super::simd::Level;
-use super::source::Space;
-use super::state::{Barrier, Shape, State, Warp};
-use super::watch::{Watch, Watched};
-
-/// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checks {
-    /// Values that nothing wrote, followed to a branch, an address or global memory.
-    pub init: bool,
-    /// Accesses to shared or global memory that nothing orders.
-    pub race: bool,
-    /// tf32 operands that were not rounded.
-    pub tf32: bool,
-}
-
-/// When the copies of `cp.async` take effect. A correct kernel cannot tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Copies {
-    /// As late as is legal: when a wait covers them. Until then the destination holds no value.
-    #[default]
-    Late,
-    /// At once.
-    Eager,
-}
-
-/// How kernels are run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub checks: Checks,
-    pub schedule: Schedule,
-    /// Most warp instructions of one launch.
-    pub budget: u64,
-    /// Count executions of every instruction ([`Report::profile`]).
-    pub counters: bool,
-    pub copies: Copies,
-    /// Values of the approximate functions (`ex2.approx` and its like).
-    pub approx: Approx,
-    /// Arithmetic of the tensor cores.
-    pub tensor: Tensor,
-    /// Most bytes of shared memory of a block; sm_80 has 163 KiB, sm_90 227.
-    pub max_shared: u32,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            checks: Checks { init: true, race: true, tf32: true },
-            schedule: Schedule::Forward,
-            budget: 1 << 33,
-            counters: false,
-            copies: Copies::Late,
-            approx: Approx::Central,
-            tensor: Tensor::Ideal,
-            max_shared: 227 << 10,
-        }
-    }
-}
-
-/// An argument of a launch. Pointers say what the kernel may do with what they point to; it may touch nothing else.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Arg {
-    /// A pointer to memory that the kernel must not change.
-    Read { addr: u64, len: u64 },
-    /// A pointer to memory that the kernel fills.
-    Write { addr: u64, len: u64 },
-    /// A pointer to memory that the kernel reads and changes.
-    Update { addr: u64, len: u64 },
-    /// A null pointer.
-    Null,
-    /// A value, as it lies in memory: a number or a struct.
-    Bytes(Vec<u8>),
-}
-
-impl From<u32> for Arg {
-    fn from(v: u32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
-}
-impl From<i32> for Arg {
-    fn from(v: i32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
-}
-impl From<f32> for Arg {
-    fn from(v: f32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
-}
-impl From<u64> for Arg {
-    fn from(v: u64) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
-}
+use super::source::{Space, Var};
+use super::state::{Barrier, Exec, Shape};
+use super::watch::Watch;
 
 /// A range of addresses that is not inside one live allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,44 +27,6 @@ impl std::fmt::Display for NoSuchMemory {
 }
 
 impl std::error::Error for NoSuchMemory {}
-
-/// What to launch a kernel with.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// Blocks along x, y and z.
-    pub grid: [u32; 3],
-    /// Threads of a block along x, y and z.
-    pub block: [u32; 3],
-    /// Bytes of dynamic shared memory.
-    pub shared: u32,
-    /// One for each parameter, in order.
-    pub args: Vec<Arg>,
-}
-
-/// What a launch did.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Warp instructions.
-    pub instructions: u64,
-    pub blocks: u64,
-    /// With [`Config::counters`]: a row for each PTX instruction of the kernel that was executed.
-    pub profile: Vec<Executed>,
-    /// With [`Config::counters`]: instructions, traffic and bank conflicts, in all and by line.
-    pub counters: Counters,
-}
-
-/// How often an instruction was executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Executed {
-    pub opcode: String,
-    /// Line of the PTX text.
-    pub line: u32,
-    /// Source line, if known: file number of `.file`, line.
-    pub source: Option<(u32, u32)>,
-    /// Times a warp executed it, and active lanes summed over them.
-    pub warps: u64,
-    pub lanes: u64,
-}
 
 /// A GPU that runs one launch at a time, block after block. Tests that want parallelism use a machine each.
 ///
@@ -278,7 +148,7 @@ impl Machine {
         Ok(self.global.buffers[i].bytes.is_known(at, len as usize))
     }
 
-    /// Makes the range uninitialised and fills it with a pattern.
+    /// Makes the range uninitialised, and fills the range with the pattern of uninitialised memory.
     pub fn forget(&mut self, addr: u64, len: u64) -> Result<(), NoSuchMemory> {
         let (i, at) = self.range(addr, len)?;
         self.global.buffers[i].bytes.forget(at, len as usize);
@@ -289,7 +159,7 @@ impl Machine {
         self.global.range(addr, len).map_err(NoSuchMemory)
     }
 
-    /// Address and size of a `.global` or `.const` variable. It keeps its contents from launch to launch.
+    /// Address and size of a `.global` or `.const` variable. Variables keep their contents from launch to launch.
     pub fn symbol(&mut self, module: &Module, name: &str) -> Option<(u64, usize)> {
         self.place_variables(module);
         let i = module.source.vars.iter().position(|v| v.name == name)?;
@@ -297,10 +167,10 @@ impl Machine {
         Some((addr, module.source.vars[i].size as usize))
     }
 
-    /// Gives the module's variables addresses and initial values, once.
+    /// Gives the module's variables addresses and initial values, unless they have them.
     fn place_variables(&mut self, module: &Module) {
         let vars = &module.source.vars;
-        let global = |v: &super::source::Var| matches!(v.space, Space::Global | Space::Const);
+        let global = |v: &Var| matches!(v.space, Space::Global | Space::Const);
         if !vars.iter().enumerate().any(|(i, v)| global(v) && !self.variables.contains_key(&(module.id, i as u32))) {
             return;
         }
@@ -313,7 +183,7 @@ impl Machine {
             let mut data = v.init.clone();
             for (at, name, plus) in &v.relocations {
                 let target = vars.iter().position(|v| v.name == *name).and_then(|k| self.variables.get(&(module.id, k as u32)));
-                // An address of something else stays null, and faults where it is used.
+                // The address of anything but a variable stays null, so that an access through it is a fault.
                 let value = target.map_or(0, |&a| a.wrapping_add(*plus as u64)).to_le_bytes();
                 data[*at as usize..*at as usize + 8].copy_from_slice(&value);
             }
@@ -327,7 +197,7 @@ impl Machine {
         self.launch_observed(module, kernel, launch, None)
     }
 
-    /// The same, watched by an observer.
+    /// [`Machine::launch`], watched by an observer.
     pub fn launch_observed(
         &mut self,
         module: &Module,
@@ -335,45 +205,54 @@ impl Machine {
         launch: &Launch,
         observer: Option<&mut dyn Observer>,
     ) -> Result<Report, Fault> {
-        let refuse = |kind: FaultKind| {
-            Fault::from(Details {
-                kind,
-                kernel: kernel.to_string(),
-                block: None,
-                thread: None,
-                lane: None,
-                site: None,
-                executed: 0,
-            })
+        let nowhere = |kind| {
+            let kernel = kernel.to_string();
+            Fault::from(Details { kind, kernel, block: None, thread: None, lane: None, site: None, executed: 0 })
         };
-        let wrong = |why: String| refuse(FaultKind::Launch { why });
+        let (program, shape) = self.prepare(module, kernel, launch).map_err(nowhere)?;
+        let mut x = self.exec(program, shape, launch);
+        // A shorter borrow of the same observer.
+        x.observer = match observer {
+            Some(o) => Some(&mut *o),
+            None => None,
+        };
+        let result = run_grid(&mut x, module, kernel, launch);
+        let report = result.map(|blocks| {
+            let profile = profile(&x, module);
+            let traffic = x.watch.take().and_then(|w| w.traffic);
+            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
+            Report { instructions: x.executed, blocks, profile, counters }
+        });
+        self.global.spans.clear();
+        report
+    }
+
+    /// Checks a launch, and gives its kernel's program and what its blocks know of themselves.
+    fn prepare<'a>(&mut self, module: &'a Module, kernel: &str, launch: &Launch) -> Result<(&'a Program, Shape), FaultKind> {
+        let wrong = |why: String| FaultKind::Launch { why };
         let Some(entry) = module.entry(kernel) else {
             let names: Vec<&str> = module.entries().iter().map(|e| e.name.as_str()).collect();
             return Err(wrong(format!("`{}` has no kernel of this name; it has {}", module.name(), names.join(", "))));
         };
-        let program = module.program(entry).map_err(|e| refuse(FaultKind::Unsupported { why: e.to_string() }))?;
+        let program = module.program(entry).map_err(|e| FaultKind::Unsupported { why: e.to_string() })?;
         let (shared, dynamic_at) = self.sizes(module, entry, program, launch).map_err(wrong)?;
         self.place_variables(module);
         let params = self.arguments(module, entry, program, launch).map_err(wrong)?;
-        let symbols =
-            (0..module.source.vars.len() as u32).map(|i| self.variables.get(&(module.id, i)).copied().unwrap_or(0)).collect();
-        let shape = Shape {
-            grid: launch.grid,
-            block: launch.block,
-            at: [0; 3],
-            params,
-            dynamic_at,
-            shared,
-            dynamic: launch.shared,
-            symbols,
-        };
+        let address = |i| self.variables.get(&(module.id, i)).copied().unwrap_or(0);
+        let symbols = (0..module.source.vars.len() as u32).map(address).collect();
+        let (grid, block, dynamic) = (launch.grid, launch.block, launch.shared);
+        Ok((program, Shape { grid, block, at: [0; 3], params, dynamic_at, shared, dynamic, symbols }))
+    }
+
+    /// The state of a launch before its first block.
+    fn exec<'a>(&'a mut self, program: &'a Program, shape: Shape, launch: &Launch) -> Exec<'a> {
         let c = &self.config;
         let ops = if c.counters { program.ops.len() } else { 0 };
         let mut x = Exec {
             program,
             global: &mut self.global,
+            shared: Bytes::unknown(shape.shared as usize),
             shape,
-            shared: Bytes::unknown(shared as usize),
             barriers: [Barrier::default(); 16],
             live: 0,
             initcheck: c.checks.init,
@@ -387,27 +266,16 @@ impl Machine {
             budget: c.budget,
             hints: vec![0; program.mems.len()],
             watch: None,
-            // A shorter borrow of the same observer.
-            observer: match observer {
-                Some(o) => Some(&mut *o),
-                None => None,
-            },
+            observer: None,
+            schedule: c.schedule,
             preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
             level: self.level,
-            bits: std::hint::black_box(super::exec::BITS),
+            bits: std::hint::black_box(BITS),
         };
         if c.checks.race || c.counters {
             x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
         }
-        let result = run_grid(&mut x, module, kernel, launch, c.schedule);
-        let report = result.map(|blocks| {
-            let profile = profile(&x, module);
-            let traffic = x.watch.take().and_then(|w| w.traffic);
-            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
-            Report { instructions: x.executed, blocks, profile, counters }
-        });
-        self.global.spans.clear();
-        report
+        x
     }
 
     /// Checks grid, block and shared memory. Gives the bytes of shared memory, and where its dynamic part begins.
@@ -447,7 +315,7 @@ impl Machine {
             return Err(format!("{} arguments for {} parameters", launch.args.len(), entry.params.len()));
         }
         self.global.spans.clear();
-        let (offsets, size) = decode::layout(&module.source.functions[entry.function].params, 0);
+        let (offsets, size) = layout(&module.source.functions[entry.function].params, 0);
         let mut params = vec![0; size as usize];
         for (i, (arg, p)) in launch.args.iter().zip(&entry.params).enumerate() {
             let pointer;
@@ -480,200 +348,4 @@ impl Machine {
         }
         Ok(params)
     }
-}
-
-/// All blocks, in the order of the schedule.
-fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Launch, schedule: Schedule) -> Result<u64, Fault> {
-    let [gx, gy, gz] = launch.grid.map(|n| n as u64);
-    let blocks = gx * gy * gz;
-    let warps = x.shape.threads().div_ceil(32);
-    let mut pool: Vec<Warp> = (0..warps).map(Warp::new).collect();
-    // An order of blocks is a list only where it has to be.
-    let shuffled = if matches!(schedule, Schedule::Random(_)) { schedule.order(blocks as usize, 0) } else { Vec::new() };
-    for n in 0..blocks {
-        let b = match schedule {
-            Schedule::Forward => n,
-            Schedule::Reverse => blocks - 1 - n,
-            Schedule::Random(_) => shuffled[n as usize] as u64,
-        };
-        x.shape.at = [(b % gx) as u32, (b / gx % gy) as u32, (b / gx / gy) as u32];
-        if let Err((raise, who)) = run_block(x, &mut pool, schedule, b) {
-            let Raise { kind, lane } = *raise;
-            let site = who.and_then(|w| module.site(x.program, pool[w].at.0 as usize));
-            return Err(Fault::from(Details {
-                kind: name_sites(kind, x, module),
-                kernel: kernel.to_string(),
-                block: Some(x.shape.at),
-                thread: who.zip(lane).map(|(w, l)| x.shape.thread(w as u32, l)),
-                lane: who.zip(lane).map(|(w, l)| (w as u32, l)),
-                site,
-                executed: x.executed,
-            }));
-        }
-    }
-    Ok(blocks)
-}
-
-/// Reports of several places carry op numbers as `@123`: put the instruction there.
-fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
-    let name = |line: String| match line.split_once('@') {
-        Some((before, pc)) => match pc.parse().ok().and_then(|pc| module.site(x.program, pc)) {
-            Some(site) => format!("{before}{site}"),
-            None => line,
-        },
-        None => line,
-    };
-    match kind {
-        FaultKind::Deadlock { waits } => FaultKind::Deadlock { waits: waits.into_iter().map(name).collect() },
-        FaultKind::Race { hazard, at, sides } => FaultKind::Race { hazard, at, sides: sides.into_iter().map(name).collect() },
-        FaultKind::DivergentBarrier { waits } => FaultKind::DivergentBarrier { waits: waits.into_iter().map(name).collect() },
-        k => k,
-    }
-}
-
-/// One block to its end. An error names the warp it happened in, if one did.
-fn run_block(x: &mut Exec, pool: &mut [Warp], schedule: Schedule, number: u64) -> Result<(), (Box<Raise>, Option<usize>)> {
-    x.shared.reset();
-    x.live = x.shape.threads();
-    x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
-    for w in pool.iter_mut() {
-        w.reset(&x.program.functions[0], &x.shape, x.initcheck);
-    }
-    if let Some(watch) = &mut x.watch {
-        watch.begin(number as u32);
-    }
-    if let Some(o) = &mut x.observer {
-        o.block(x.shape.at, pool.len() as u32, x.shared.data.len() as u32);
-    }
-    let mut turn = 0;
-    while x.live > 0 {
-        turn += 1;
-        let mut progress = false;
-        for i in schedule.order(pool.len(), number << 32 | turn) {
-            let w = &mut pool[i];
-            let can_run = w.groups.iter().any(|g| match g.state {
-                State::Ready => true,
-                State::Parked => false,
-                State::Barrier { id, phase } => x.barriers[id as usize].phase != phase,
-            });
-            if can_run {
-                progress = true;
-                x.warp(w).map_err(|e| (e, Some(i)))?;
-            }
-        }
-        if !progress {
-            return Err((Box::new(stuck(x, pool)), None));
-        }
-    }
-    if let Some(o) = &mut x.observer {
-        o.block_end().map_err(|(kind, lane)| (Box::new(Raise { kind, lane: Some(lane) }), None))?;
-    }
-    Ok(())
-}
-
-/// Why no warp can go on.
-fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
-    let mut waits = Vec::new();
-    let mut divergent = false;
-    for w in pool {
-        for g in &w.groups {
-            let who = format!("warp {} lanes {:#010x}", w.index, g.mask);
-            let op = &x.program.ops[g.pc as usize];
-            let what = match g.state {
-                State::Barrier { id, .. } => {
-                    let b = &x.barriers[id as usize];
-                    let target = if b.count > 0 { b.count } else { x.live };
-                    format!("{who} at barrier {id} ({} of {target} threads have come)", b.arrived)
-                }
-                _ if op.code == super::op::Code::Bar => {
-                    divergent = true;
-                    format!("{who} before a barrier, without the other lanes of {:#010x}", w.live)
-                }
-                _ => format!("{who} for other lanes of its mask"),
-            };
-            waits.push(format!("{what}: @{}", g.pc));
-        }
-    }
-    let more = waits.len().saturating_sub(12);
-    waits.truncate(12);
-    if more > 0 {
-        waits.push(format!("and {more} more"));
-    }
-    let kind = if divergent { FaultKind::DivergentBarrier { waits } } else { FaultKind::Deadlock { waits } };
-    Raise { kind, lane: None }
-}
-
-/// What the race check and the counters have to know beforehand.
-fn watched(x: &Exec, launch: &Launch) -> Watched {
-    let p = x.program;
-    // Accesses are aligned to their size, so the narrowest one divides all. Shared memory is the busier by far: up to 16 bytes.
-    let mut narrowest = (16, 4);
-    for op in &p.ops {
-        let whole = || p.mems[op.c as usize].bytes as u32 * p.mems[op.c as usize].count as u32;
-        let (bytes, space) = match op.code {
-            Code::LdShared | Code::StShared => (whole(), Some(Space::Shared)),
-            Code::LdGlobal | Code::StGlobal => (whole(), Some(Space::Global)),
-            Code::LdGeneric | Code::StGeneric => (whole(), None),
-            Code::LdStrong | Code::StStrong => (whole(), super::decode::strong::space(op.x)),
-            Code::CpAsync => (op.x as u32, Some(Space::Shared)),
-            Code::Atom => match &p.extras[op.x as usize] {
-                Extra::Atom(a) => (a.ty.bytes(), a.space),
-                _ => continue,
-            },
-            _ => continue,
-        };
-        if space != Some(Space::Global) {
-            narrowest.0 = narrowest.0.min(bytes);
-        }
-        if space != Some(Space::Shared) {
-            narrowest.1 = narrowest.1.min(bytes);
-        }
-    }
-    let buffers = x.global.buffers.iter().enumerate().map(|(i, b)| {
-        let mut spans = x.global.spans.iter().filter(|s| s.buffer == i).peekable();
-        // What the launch does not name costs nothing.
-        (if spans.peek().is_some() { b.len } else { 0 }, spans.any(|s| s.write))
-    });
-    Watched {
-        ops: p.ops.len(),
-        warps: x.shape.threads().div_ceil(32) as usize,
-        blocks: launch.grid.iter().map(|&n| n as u64).product(),
-        shared: x.shared.data.len(),
-        buffers: buffers.collect(),
-        narrowest,
-    }
-}
-
-/// The traffic, with the instructions that were executed.
-fn counters(t: Traffic, x: &Exec, module: &Module, profile: &[Executed], blocks: u64) -> Counters {
-    let p = x.program;
-    let place = |source: Option<(u32, u32)>, line: u32| source.unwrap_or((0, line));
-    let mut c = t.finish(|pc| {
-        let site = p.sites[pc as usize];
-        let f = &module.source.functions[p.functions[site.function as usize].source as usize];
-        let Some(i) = f.body.get(site.instr as usize) else { return (0, 0) };
-        place(i.loc.map(|l| (module.source.locs[l as usize].file, module.source.locs[l as usize].line)), i.line)
-    });
-    c.blocks = blocks;
-    for e in profile {
-        c.executed(&e.opcode, place(e.source, e.line), e.warps, e.lanes);
-    }
-    c
-}
-
-/// Executions by PTX instruction.
-fn profile(x: &Exec, module: &Module) -> Vec<Executed> {
-    let p = x.program;
-    let mut rows = Vec::new();
-    for (pc, &[warps, lanes]) in x.tally.iter().enumerate() {
-        let site = p.sites[pc];
-        if warps == 0 || !site.first {
-            continue;
-        }
-        let f = &module.source.functions[p.functions[site.function as usize].source as usize];
-        let Some(i) = f.body.get(site.instr as usize) else { continue };
-        let source = i.loc.map(|l| (module.source.locs[l as usize].file, module.source.locs[l as usize].line));
-        rows.push(Executed { opcode: i.opcode.clone(), line: i.line, source, warps, lanes });
-    }
-    rows
 }

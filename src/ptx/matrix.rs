@@ -1,8 +1,8 @@
 //! Tensor core instructions: whole warps move and multiply matrices.
 
-use super::access::{Target, known, quad};
-use super::exec::{Exec, put_w};
+use super::access::{Request, Resolved, Target, addresses, known, quad};
 use super::fault::{FaultKind, Raised, raise};
+use super::lanes::put_w;
 use super::num::half::TF32_CUT;
 use super::num::matrix;
 use super::num::mma::{Element, Mma};
@@ -10,39 +10,50 @@ use super::observe::AccessKind;
 use super::op::{Bank, Code, Extra, MatrixOp, Mem, Op};
 use super::pattern::Lanes;
 use super::race::Touch;
+use super::simd::at_level;
 use super::source::Space;
-use super::state::{Regs, Warp};
+use super::state::{Exec, Issue, Regs, Warp};
+use super::watch::Touching;
 
-/// What the stride of a matrix in memory is a multiple of, in bytes. The PTX ISA aligns rows to a lane's share of the fragment, which
-/// may be 32 bytes; the CUDA guide promises that 16 are enough.
+/// The stride of a matrix in memory must be a multiple of this many bytes. The PTX ISA aligns rows to a lane's share of the
+/// fragment, which may be 32 bytes; the CUDA guide promises that 16 are enough.
 const ROW: u32 = 16;
 
 const NO_LANES: [u32; 32] = [0; 32];
 
+at_level! {
+    /// [`Exec::ldmatrix`], compiled for the level.
+    fn ldmatrix(x: &mut Exec, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised = Exec::ldmatrix;
+    /// [`Exec::mma`], compiled for the level.
+    fn mma(x: &mut Exec, w: &Warp, r: &mut Regs, i: Issue) -> Raised = Exec::mma;
+}
+
 impl Exec<'_> {
     /// `ldmatrix`, `movmatrix`, `mma` and the operands of `wmma`, with all 32 lanes present.
-    pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
-        match op.code {
-            Code::LdMatrix => self.level.ldmatrix(self, w, r, frame, op, pc),
+    pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
+        match i.op.code {
+            Code::LdMatrix => self.level.ldmatrix(self, w, r, i),
             Code::MovMatrix => {
-                movmatrix(r, op);
+                movmatrix(r, i.op);
                 Ok(())
             }
-            Code::Tile => self.tile(w, r, frame, op),
-            _ => self.level.mma(self, w, r, op, pc),
+            Code::Tile => self.tile(w, r, i),
+            _ => self.level.mma(self, w, r, i),
         }
     }
 
+    /// `ldmatrix`: up to four 8×8 matrices of 16-bit elements from shared memory.
     #[inline(always)]
-    pub fn ldmatrix(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised {
+    pub fn ldmatrix(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
+        let Issue { op, pc, frame, .. } = i;
         let mem = self.program.mems[op.c as usize];
         let n = mem.count as usize;
         // Lanes 8·i to 8·i + 7 point to the rows of matrix i.
         let lanes = if n == 4 { !0 } else { (1u32 << (8 * n)) - 1 };
-        if op.x == 0 && self.ldmatrix_plain(r, op, &mem, pc, w.index, lanes)? {
+        if op.x == 0 && self.ldmatrix_plain(r, i, &mem, w.index, lanes)? {
             return Ok(());
         }
-        let a = super::access::addresses(r, op, mem.address64);
+        let a = addresses(r, op, mem.address64);
         let t = r.taint(if mem.address64 { Bank::L } else { Bank::W }, op.a) & lanes;
         if t != 0 {
             return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
@@ -50,9 +61,10 @@ impl Exec<'_> {
         let mut rows = [[0u32; 4]; 32];
         // A bit for each 4-byte word of a row that holds something unwritten.
         let mut unknown = [0u8; 32];
+        let row = Request { space: Some(Space::Shared), bytes: 16, write: false };
         let mut targets = [(Target::Shared, 0); 32];
         for i in 0..8 * n {
-            targets[i] = self.resolve(w, frame, Some(Space::Shared), a[i], 16, false, i as u32)?;
+            targets[i] = self.resolve(w, frame, row, a[i], i as u32)?;
             let at = targets[i].1;
             for k in 0..4 {
                 rows[i][k] = self.shared.get(at + 4 * k, 4) as u32;
@@ -61,8 +73,9 @@ impl Exec<'_> {
                 unknown[i] = (0..4).fold(0, |u, k| u | (!self.shared.is_known(at + 4 * k, 4) as u8) << k);
             }
         }
-        self.tell(w, pc, lanes, &a, &targets, 16, AccessKind::Read)?;
-        self.watch(w.index, pc, lanes, &targets, 16, Touch::Read, &|_, _| true)?;
+        let where_to = Resolved { warp: w.index, pc, m: lanes, bytes: 16, targets: &targets };
+        self.tell(&where_to, &a, AccessKind::Read)?;
+        self.watch(&where_to, Touch::Read, &|_, _| true)?;
         let mut out = [NO_LANES; 4];
         let trans = op.x != 0;
         matrix::ldmatrix(&rows[..8 * n], trans, &mut out[..n]);
@@ -85,19 +98,21 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// The fast path: rows that lie inside and were written, no `.trans`. False, and nothing done, if it is not that.
+    /// The fast path: rows inside shared memory that were written, no `.trans`. Returns false, with nothing done, for anything
+    /// else.
     #[inline(always)]
-    fn ldmatrix_plain(&mut self, r: &mut Regs, op: &Op, mem: &Mem, pc: usize, warp: u32, lanes: u32) -> Raised<bool> {
+    fn ldmatrix_plain(&mut self, r: &mut Regs, i: Issue, mem: &Mem, warp: u32, lanes: u32) -> Raised<bool> {
         if r.tainted || self.watched() {
             return Ok(false);
         }
-        let Some(a) = self.inside_shared(r, op, mem, 16, lanes) else { return Ok(false) };
+        let Some(a) = self.inside_shared(r, i.op, mem, 16, lanes) else { return Ok(false) };
         if self.initcheck && self.shared.unknown > 0 && !known(&self.shared, |i| a[i] as usize, lanes, 16) {
             return Ok(false);
         }
         self.tick();
         if let Some(watch) = &mut self.watch {
-            let found = watch.shared(Touch::Read, warp, pc, &Lanes::narrow(&a, lanes), 16, &|_, _| true);
+            let by = Touching { touch: Touch::Read, warp, pc: i.pc, bytes: 16, same: &|_, _| true };
+            let found = watch.shared(&by, &Lanes::narrow(&a, lanes));
             self.shared_race(found)?;
         }
         for k in 0..mem.count as usize {
@@ -110,8 +125,10 @@ impl Exec<'_> {
         Ok(true)
     }
 
-    /// One address and one stride for all lanes, and rows where the hardware can begin them.
-    fn tile(&mut self, w: &Warp, r: &Regs, frame: u32, op: &Op) -> Raised {
+    /// Checks the operands of a `wmma` load or store: one address and one stride for all lanes, both aligned as the hardware
+    /// needs.
+    fn tile(&mut self, w: &Warp, r: &Regs, i: Issue) -> Raised {
+        let Issue { op, frame, .. } = i;
         let Extra::Tile(tile) = &self.program.extras[op.x as usize] else { unreachable!("a tile is described") };
         let t = r.taint(Bank::L, op.a) | r.taint(Bank::W, op.b);
         if t != 0 {
@@ -127,12 +144,14 @@ impl Exec<'_> {
             return raise(FaultKind::Operand { why }, 0);
         }
         let address = base[0].wrapping_add(op.imm as i64 as u64);
-        self.resolve(w, frame, tile.space, address, tile.align, tile.write, 0)?;
+        self.resolve(w, frame, Request { space: tile.space, bytes: tile.align, write: tile.write }, address, 0)?;
         Ok(())
     }
 
+    /// `mma.sync`: D = A·B + C of a warp.
     #[inline(always)]
-    pub fn mma(&mut self, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised {
+    pub fn mma(&mut self, w: &Warp, r: &mut Regs, i: Issue) -> Raised {
+        let Issue { op, pc, .. } = i;
         let program = self.program;
         let Extra::Mma(m) = &program.extras[op.x as usize] else { unreachable!("a multiplication is described") };
         let shape = Mma::new(m.element, m.half_sum, m.k, self.tensor).expect("decoded from an existing shape");
@@ -170,7 +189,7 @@ impl Exec<'_> {
     }
 }
 
-/// A tf32 operand with bits that the tensor core does not see, if it was written at all.
+/// Raises a fault if an initialised operand has bits that tf32 does not have: the tensor core would ignore them.
 #[cold]
 fn unrounded(r: &Regs, operands: [(&'static str, &Vec<u16>); 2]) -> Raised {
     for (operand, slots) in operands {

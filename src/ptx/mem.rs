@@ -30,7 +30,7 @@ pub(crate) enum Window {
 pub(crate) struct Bytes {
     pub data: Vec<u8>,
     known: Vec<u64>,
-    /// How many bytes were not written; while 0, nobody looks at `known`.
+    /// How many bytes were not written. While 0, no check reads `known`.
     pub unknown: usize,
 }
 
@@ -191,7 +191,7 @@ pub(crate) struct Global {
     /// Sorted by address.
     pub buffers: Vec<Buffer>,
     next: u64,
-    /// Of the current launch.
+    /// What the current launch may touch.
     pub spans: Vec<Span>,
 }
 
@@ -248,7 +248,7 @@ impl Global {
         raise(self.explain(address, len, write), lane)
     }
 
-    /// The same of `len` bytes to be read, in as many spans as they like, with no alignment.
+    /// Checks a read of `len` bytes by one lane, unaligned and across spans if need be.
     pub fn locate_bytes(&self, address: u64, len: u32, lane: u32) -> Raised<(usize, usize)> {
         let whole = |s: &&Span| s.lo <= address && address < s.hi && len as u64 <= s.hi - address;
         if let Some(s) = self.spans.iter().find(whole) {
@@ -260,7 +260,8 @@ impl Global {
         self.locate(address, 1, false, lane)
     }
 
-    /// Checks a warp's access at once. None if the lanes lie in different spans or something is wrong: then ask lane by lane.
+    /// Checks the access of a whole warp at once. None if the lanes lie in different spans or one of them is wrong: the caller
+    /// then asks lane by lane.
     #[inline(always)]
     pub fn hit(&self, lo: u64, hi: u64, len: u32, write: bool, hint: &mut u16) -> Option<Hit> {
         let fits = |s: &Span| s.lo <= lo && hi < s.hi && len as u64 <= s.hi - hi && (s.write || !write);

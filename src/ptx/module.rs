@@ -1,36 +1,14 @@
 //! A loaded PTX file.
 
-use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::decode::{self, Program};
+use super::decode;
+use super::error::Error;
 use super::fault::Site;
+use super::parse;
+use super::program::Program;
 use super::source::{self, Source};
-
-/// PTX that cannot be loaded: not PTX, truncated, or (for one kernel) an instruction that is not supported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// The module's name, as given to [`Module::parse`].
-    pub module: String,
-    /// Line of the text, from 1.
-    pub line: u32,
-    /// The kernel that cannot be run; empty if the whole file cannot.
-    pub kernel: String,
-    pub why: String,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, o: &mut fmt::Formatter) -> fmt::Result {
-        write!(o, "{}:{}: ", self.module, self.line)?;
-        if !self.kernel.is_empty() {
-            write!(o, "kernel `{}`: ", self.kernel)?;
-        }
-        write!(o, "{}", self.why)
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
 /// supported fails only the kernels that use it.
@@ -68,7 +46,7 @@ impl Module {
     /// Reads PTX text. The name is for messages.
     pub fn parse(name: &str, text: &str) -> Result<Module, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let source = source::parse(name, text)?;
+        let source = parse::parse(name, text)?;
         let entry = |(function, f): (usize, &source::Function)| Entry {
             name: f.name.clone(),
             params: f.params.iter().map(|p| Param { name: p.name.clone(), size: p.size, align: p.align }).collect(),

@@ -9,7 +9,8 @@ pub enum AccessKind {
     Read,
     Write,
     Atomic,
-    /// The shared-memory write of a `cp.async`, when it takes effect; its global read is a [`AccessKind::Read`].
+    /// The write of a `cp.async` to shared memory, when the copy takes effect. The read from global memory is an
+    /// [`AccessKind::Read`], when the copy is issued.
     AsyncWrite,
 }
 
@@ -58,7 +59,7 @@ pub trait Observer {
     }
     /// Lanes of a warp meet at a `.sync` instruction.
     fn warp_sync(&mut self, warp: u32, mask: u32) {}
-    /// Lanes of a warp arrive at a barrier: everything they did before is visible to whoever leaves this phase.
+    /// Lanes of a warp arrive at a barrier: what these lanes did before is visible to all lanes that leave this phase.
     fn arrive(&mut self, warp: u32, mask: u32, barrier: u32, phase: u32) {}
     /// Lanes of a warp leave a barrier whose phase `phase` is complete.
     fn leave(&mut self, warp: u32, mask: u32, barrier: u32, phase: u32) {}

@@ -5,8 +5,10 @@
 //! A section's name gives the shape, result first: `w` is a 32-bit register (8- and 16-bit values lie in one, zero-extended),
 //! `l` a 64-bit one. Codes of the hot table are compiled for every instruction set, those of the cold table once.
 
+use super::lanes::{Lanes32, Lanes64};
 use super::num::approx::Approx;
 use super::num::mma::Element;
+use super::source::Space;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
@@ -19,7 +21,8 @@ pub(crate) struct Op {
     pub a: u16,
     pub b: u16,
     pub c: u16,
-    /// Comparison, rounding, or another choice made at decode.
+    /// What the code leaves open: the relation of a comparison, flags, an index into a table of the program, or one more
+    /// register.
     pub x: u16,
     pub imm: i32,
 }
@@ -324,11 +327,11 @@ macro_rules! codes {
             $($($name,)*)*
             /// Selection by the predicate in `c`.
             Selp32, Selp64,
-            /// Comparisons by type: `x` is the relation, `imm` how the result is combined ([`super::decode`]).
+            /// Comparisons by type: `x` is the relation.
             SetpS32, SetpU32, SetpF, SetpS64, SetpU64, SetpS16, SetpD, SetpH, SetpBf,
             /// Predicate logic.
             PredAnd, PredOr, PredXor, PredNot, PredMov,
-            /// A carry that lives in a predicate: `x` bit 0 reads it, bit 1 writes it.
+            /// Sums with a carry flag, which is a predicate: bit 0 of `x` reads the flag, bit 1 writes it.
             AddC, SubC, MadLoC, MadHiC,
             Lop3, Bfi32, Bfi64, BfeU64, BfeS64,
             /// A function of whole lane arrays, by index.
@@ -337,7 +340,7 @@ macro_rules! codes {
             Bra, Ret, Exit, Call, Trap, Nop,
             LdGlobal, LdShared, LdLocal, LdGeneric, LdParam, LdKernelParam,
             StGlobal, StShared, StLocal, StGeneric, StParam,
-            /// Volatile and other strong accesses: `x` says where ([`super::decode::strong`]).
+            /// Volatile and other strong accesses: `x` says where ([`strong`]).
             LdStrong, StStrong,
             Atom, Fence, IsSpace,
             Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
@@ -346,12 +349,12 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Whether it is arithmetic of the hot table.
+            /// Whether the code is of the hot table.
             pub(crate) fn hot(self) -> bool {
                 (self as u16) < Code::HOT
             }
 
-            /// Whether the run loop's own arithmetic does it: no memory, no branch, nothing of other lanes.
+            /// Whether the run loop's own arithmetic executes the code: no memory, no branch, no other lanes.
             pub(crate) fn plain(self) -> bool {
                 self.hot()
                     || matches!(
@@ -367,6 +370,18 @@ macro_rules! codes {
                             | Code::PredMov
                             | Code::Nop
                     )
+            }
+
+            /// Whether the code loads from memory lane by lane; `ldmatrix`, which needs a whole warp, does not.
+            pub(crate) fn loads(self) -> bool {
+                use Code::*;
+                matches!(self, LdGlobal | LdShared | LdLocal | LdGeneric | LdParam | LdKernelParam | LdStrong)
+            }
+
+            /// Whether the code stores to memory.
+            pub(crate) fn stores(self) -> bool {
+                use Code::*;
+                matches!(self, StGlobal | StShared | StLocal | StGeneric | StParam | StStrong)
             }
 
             /// Operand banks of an arithmetic code; none for the others.
@@ -396,17 +411,14 @@ macro_rules! gather {
 }
 hot_table!(gather);
 
-pub(crate) type Lanes32 = [u32; 32];
-pub(crate) type Lanes64 = [u64; 32];
-
 type Fn1<A, D> = Box<dyn Fn(&A) -> D + Send + Sync>;
 type Fn2<A, D> = Box<dyn Fn(&A, &A) -> D + Send + Sync>;
 type Fn3<A, D> = Box<dyn Fn(&A, &A, &A) -> D + Send + Sync>;
 type Approximate1 = Box<dyn Fn(&Lanes32, Approx) -> Lanes32 + Send + Sync>;
 type Approximate2 = Box<dyn Fn(&Lanes32, &Lanes32, Approx) -> Lanes32 + Send + Sync>;
 
-/// Functions of whole lane arrays, for arithmetic that is not a line long: bank and number of operands. Approximate ones are told
-/// how.
+/// Functions of whole lane arrays, for arithmetic that does not fit a line of the tables. The variants say bank and number of the
+/// operands. Approximate functions are told which of the permitted values to give.
 pub(crate) enum Num {
     W1(Approximate1),
     W2(Approximate2),
@@ -444,7 +456,7 @@ pub(crate) struct Mem {
     pub signed: bool,
     /// Registers of the components are 64 bits wide.
     pub wide: bool,
-    /// Registers of 16 bits: extension stops there.
+    /// The registers have 16 bits: a sign extension goes no further.
     pub half: bool,
     /// The address register is 64 bits wide.
     pub address64: bool,
@@ -508,7 +520,7 @@ pub(crate) struct Atom {
     pub op: AtomOp,
     pub ty: AtomType,
     /// None: generic.
-    pub space: Option<super::source::Space>,
+    pub space: Option<Space>,
     pub address64: bool,
     /// How many neighbours are updated, each atomically (`.v2`, `.v4`).
     pub count: u8,
@@ -527,16 +539,16 @@ pub(crate) struct MatrixOp {
     pub regs: [Vec<u16>; 4],
 }
 
-/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's `a`
-/// is the address, `b` the stride in elements.
+/// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's
+/// `a` is the address, `b` the stride in elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     /// None: generic.
-    pub space: Option<super::source::Space>,
+    pub space: Option<Space>,
     pub write: bool,
-    /// Of the address, in bytes.
+    /// Bytes of which the address must be a multiple.
     pub align: u32,
-    /// Of an element.
+    /// Bytes of an element.
     pub bytes: u32,
 }
 
@@ -547,6 +559,37 @@ pub(crate) struct Call {
     /// (offset in the caller's parameter memory, offset in the callee's, bytes)
     pub args: Vec<(u32, u32, u32)>,
     pub rets: Vec<(u32, u32, u32)>,
+}
+
+/// How a barrier is used, in [`Op::x`]: the low bits say what it does.
+pub(crate) mod barrier {
+    pub const SYNC: u16 = 0;
+    pub const ARRIVE: u16 = 1;
+    pub const POPC: u16 = 2;
+    pub const AND: u16 = 3;
+    pub const OR: u16 = 4;
+    pub const KIND: u16 = 7;
+    /// The whole warp must come.
+    pub const ALIGNED: u16 = 8;
+    /// `b` holds the number of threads.
+    pub const COUNT: u16 = 16;
+    /// The source predicate is negated.
+    pub const NOT: u16 = 32;
+}
+
+/// Where a strong access goes, in [`Op::x`].
+pub(crate) mod strong {
+    use crate::ptx::source::Space;
+
+    const SPACES: [Option<Space>; 3] = [None, Some(Space::Global), Some(Space::Shared)];
+
+    pub fn space(x: u16) -> Option<Space> {
+        SPACES[x as usize]
+    }
+    /// None for a space that one thread sees alone, or that no thread writes to: there a strong access is an ordinary one.
+    pub fn code(space: Option<Space>) -> Option<u16> {
+        SPACES.iter().position(|s| *s == space).map(|i| i as u16)
+    }
 }
 
 pub(crate) use {cold_table, hot_table};

@@ -1,28 +1,28 @@
-//! Where the lanes of one memory access point, relative to each other: what the race check and the counters need to know of it.
+//! The addresses of one memory access, lane by lane, relative to each other: what the race check and the counters work on.
 //!
 //! An instruction in a loop mostly repeats its pattern at another address. Bank conflicts, distinct addresses and sectors depend
 //! on the pattern, the address modulo 32 and nothing else, so they are computed once for a pattern and remembered with the
 //! instruction.
 
-use super::exec::union;
+use super::lanes::union;
 
 /// Distinct pieces of memory, and what they cost.
 #[derive(Clone, Debug, Default)]
 pub struct Pattern {
-    /// What the pieces are valid for.
+    /// The lanes for which `pieces` were computed, and their addresses relative to the first active one.
     mask: u32,
     relative: Box<[u32; 32]>,
-    /// What the costs below are valid for, besides: the size of each access, and the first address modulo 32.
+    /// The size of each access, and the first address modulo 32, for which the costs below were computed.
     bytes: u32,
     low: u32,
     /// Distinct addresses, in bytes relative to the first active lane's, each with the lanes that point there.
     pub pieces: Vec<(i32, u32)>,
     // Costs.
-    /// The same memory as ranges: offset and length in bytes.
+    /// The pieces as ranges of memory without overlaps: offset and length in bytes.
     pub ranges: Vec<(i32, u32)>,
     /// 32-byte sectors of global memory.
     pub sectors: u32,
-    /// As a load from shared memory, and as a store.
+    /// The cost as a load from shared memory, and as a store.
     pub load: Passes,
     pub store: Passes,
 }
@@ -31,7 +31,7 @@ pub struct Pattern {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passes {
     pub waves: u32,
-    /// Those that the access needs if no two lanes meet in a bank.
+    /// The passes that the access would need if no two lanes met in a bank.
     pub ideal: u32,
 }
 
@@ -41,7 +41,7 @@ pub struct Lanes {
     pub mask: u32,
     /// The address of the first active lane.
     pub first: u64,
-    /// The others less that; 0 where no lane is active. No two are further apart than 2 GiB.
+    /// Each lane's address less `first`; 0 for inactive lanes. No two addresses are further apart than 2 GiB.
     relative: [u32; 32],
 }
 
@@ -57,7 +57,7 @@ impl Lanes {
         Lanes { mask, first, relative }
     }
 
-    /// The same of offsets in shared memory.
+    /// [`Lanes::new`] for offsets in shared memory.
     #[inline(always)]
     pub fn narrow(address: &[u32; 32], mask: u32) -> Lanes {
         let first = address[mask.trailing_zeros() as usize & 31];
@@ -74,8 +74,8 @@ pub const SECTOR: u32 = 32;
 const BANKS: u32 = 32;
 
 impl Pattern {
-    /// The pattern of these lanes, `bytes` each; from the memory of the last time if it is the same. What it costs is only for the
-    /// counters.
+    /// Makes this the pattern of `lanes`, `bytes` each. Nothing is computed if the last access had the same pattern. The costs
+    /// are computed with `costs` only: only the counters read them.
     #[inline(always)]
     pub fn update(&mut self, lanes: &Lanes, bytes: u32, costs: bool) {
         let mut other = [0; 32];
@@ -94,7 +94,7 @@ impl Pattern {
     #[cold]
     #[inline(never)]
     fn compute(&mut self, relative: [u32; 32], mask: u32) {
-        // No access has 0 bytes: the costs are not those of these lanes.
+        // The costs are stale. No access has 0 bytes, so that `update` will not take them for valid.
         (self.mask, self.bytes) = (mask, 0);
         *self.relative = relative;
         self.pieces.clear();
@@ -131,10 +131,10 @@ impl Pattern {
             self.sectors += (to - from.max(last + 1) + 1).max(0) as u32;
             last = last.max(to);
         }
-        // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each lane
-        // asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …): so says
-        // NVIDIA (forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228), and so an H200 counts. That a lane
-        // without a partner does not matter is assumed.
+        // 32 bits go in one phase of 32 lanes, 64 bits in two of 16, 128 bits in four of 8. Loads go in half as many where each
+        // lane asks for the same as its neighbour (lanes 0 and 1, 2 and 3, …) or as its second neighbour (0 and 2, 1 and 3, …):
+        // so says NVIDIA (forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228), and so an H200 counts.
+        // That a lane without a partner does not matter is assumed.
         let alike = |d: usize| lanes().all(|i| mask >> (i ^ d) & 1 == 0 || relative[i] == relative[i ^ d]);
         let per = (32 * 4 / bytes.max(4)).min(32) as usize;
         self.store = self.passes(per);
@@ -242,7 +242,7 @@ mod tests {
     fn remembered_only_while_the_same() {
         let mut p = Pattern::default();
         for round in 0..200u32 {
-            let [a, b, c, _] = crate::rng::philox([1, 2], [round / 3, 0, 0, 0]);
+            let [a, b, c, _] = crate::ptx::rng::philox([1, 2], [round / 3, 0, 0, 0]);
             let bytes = 4 << (a % 3);
             let address: [u32; 32] = from_fn(|i| (b % 999 + c % 40 * i as u32) * bytes + round % 3 * 4096);
             let mask = if a & 64 == 0 { u32::MAX } else { b | 1 << (c % 32) };

@@ -1,15 +1,15 @@
 //! An estimate of a launch's time on a named GPU: the slowest of its resources, and no more than that.
 //!
-//! Every figure that comes out of here is an estimate. It takes counted work (exact, or a stated bound) and divides it by
-//! published peaks; latencies, caches and contention are not modelled. What it is good for: which resource binds, how far the
-//! others are, and what a change does to the bound.
+//! Every figure that comes out of here is an estimate: counted work (exact, or a stated bound) divided by published peaks.
+//! Latencies, caches and contention are not modelled. The estimate tells which resource binds, how far the others are, and what a
+//! change does to the bound.
 
 use super::counters::{Counters, Kind};
 use super::occupancy::{self, Arch, Occupancy};
 
-/// A GPU's peaks.
+/// A GPU's published peaks.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Gpu {
+pub struct DataSheet {
     pub name: &'static str,
     /// As the command line names it.
     pub key: &'static str,
@@ -29,14 +29,14 @@ pub struct Gpu {
 }
 
 /// Sources. Multiprocessors, clocks, DRAM and peaks: NVIDIA's architecture papers ("NVIDIA A100 Tensor Core GPU Architecture",
-/// tables 1 and 4; "NVIDIA Ampere GA102 GPU Architecture" and "NVIDIA Ada GPU Architecture", appendices A; "NVIDIA H100
-/// Tensor Core GPU Architecture", tables 1 to 3). The H100's clock is that of its tensor peaks; its f32 peak is quoted at 1.98 GHz.
-/// L2: A100 5120 bytes a clock (the same paper); for the others reads as measured by Chips and Cheese ("Microbenchmarking Nvidia's
-/// RTX 4090"; "Nvidia's H100: Funny L2, and Tons of Bandwidth", on the PCIe card), rounded. The share of `mma.sync` on Hopper
-/// is an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form. The H200 is an H100 with
+/// tables 1 and 4; "NVIDIA Ampere GA102 GPU Architecture" and "NVIDIA Ada GPU Architecture", appendices A; "NVIDIA H100 Tensor
+/// Core GPU Architecture", tables 1 to 3). The H100's clock is that of its tensor peaks; its f32 peak is quoted at 1.98 GHz. L2:
+/// A100 5120 bytes a clock (the same paper); for the others reads as measured by Chips and Cheese ("Microbenchmarking Nvidia's
+/// RTX 4090"; "Nvidia's H100: Funny L2, and Tons of Bandwidth", on the PCIe card), rounded. The share of `mma.sync` on Hopper is
+/// an estimate (full rate needs wgmma: arXiv 2402.13499); on the others `mma.sync` is the native form. The H200 is an H100 with
 /// faster memory (NVIDIA's data sheet).
-pub const GPUS: [Gpu; 5] = [
-    Gpu {
+pub const GPUS: [DataSheet; 5] = [
+    DataSheet {
         name: "A100 SXM 80 GB",
         key: "a100",
         sm: 80,
@@ -49,7 +49,7 @@ pub const GPUS: [Gpu; 5] = [
         half: 1024.0,
         mma_sync: 1.0,
     },
-    Gpu {
+    DataSheet {
         name: "RTX 3090",
         key: "rtx3090",
         sm: 86,
@@ -62,7 +62,7 @@ pub const GPUS: [Gpu; 5] = [
         half: 256.0,
         mma_sync: 1.0,
     },
-    Gpu {
+    DataSheet {
         name: "RTX 4090",
         key: "rtx4090",
         sm: 89,
@@ -76,10 +76,10 @@ pub const GPUS: [Gpu; 5] = [
         mma_sync: 1.0,
     },
     H100,
-    Gpu { name: "H200 SXM", key: "h200", dram: 4.8e12, ..H100 },
+    DataSheet { name: "H200 SXM", key: "h200", dram: 4.8e12, ..H100 },
 ];
 
-const H100: Gpu = Gpu {
+const H100: DataSheet = DataSheet {
     name: "H100 SXM",
     key: "h100",
     sm: 90,
@@ -94,7 +94,7 @@ const H100: Gpu = Gpu {
 };
 
 /// The GPU that the command line names.
-pub fn gpu(key: &str) -> Option<&'static Gpu> {
+pub fn gpu(key: &str) -> Option<&'static DataSheet> {
     GPUS.iter().find(|g| g.key == key)
 }
 
@@ -149,7 +149,7 @@ impl Resource {
 /// Where a kernel's time goes, were each resource alone.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Estimate {
-    pub gpu: &'static Gpu,
+    pub gpu: &'static DataSheet,
     /// Seconds, the slowest first.
     pub terms: Vec<(Resource, f64)>,
     /// Blocks over what the GPU runs at a time: 1.2 waves take the time of 2.
@@ -182,7 +182,7 @@ pub struct Shape {
 }
 
 /// The estimate for one launch. None if its blocks do not fit a multiprocessor of this GPU.
-pub fn estimate(c: &Counters, s: Shape, gpu: &'static Gpu) -> Option<Estimate> {
+pub fn estimate(c: &Counters, s: Shape, gpu: &'static DataSheet) -> Option<Estimate> {
     let arch: Arch = occupancy::arch(gpu.sm)?;
     let occupancy = occupancy::occupancy(arch, s.threads, s.registers, s.shared);
     if occupancy.blocks == 0 || c.blocks == 0 {
@@ -222,7 +222,7 @@ mod tests {
     /// The table's peaks, multiplied out, are the published ones.
     #[test]
     fn published_peaks() {
-        let tera = |g: &Gpu, macs: f64| (2.0 * macs * g.multiprocessors as f64 * g.clock / 1e11).round() / 10.0;
+        let tera = |g: &DataSheet, macs: f64| (2.0 * macs * g.multiprocessors as f64 * g.clock / 1e11).round() / 10.0;
         for (key, fp32, tf32, half) in [
             ("a100", 19.5, 155.9, 311.9),
             ("rtx3090", 35.6, 35.6, 71.2),

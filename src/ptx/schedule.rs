@@ -1,6 +1,6 @@
-//! In which order blocks and warps run. Results of a correct kernel do not depend on it.
+//! The order in which blocks and warps run. The results of a correct kernel do not depend on the order.
 
-use crate::rng::philox;
+use super::rng::philox;
 
 /// The order of blocks and warps, and whether warps are pre-empted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,14 +8,14 @@ pub enum Schedule {
     /// Blocks and warps in rising order, each warp until it has to wait.
     #[default]
     Forward,
-    /// The same in falling order.
+    /// Blocks and warps in falling order, each warp until it has to wait.
     Reverse,
-    /// Any order, drawn from the seed; warps are also pre-empted at memory instructions.
+    /// Blocks and warps in an order drawn from the seed; warps are also pre-empted, behind memory instructions.
     Random(u64),
 }
 
 impl Schedule {
-    /// The `n` numbers below `n`, in order.
+    /// The numbers 0 to n − 1 in the order of the schedule; `turn` counts the orders that were asked for.
     pub(crate) fn order(self, n: usize, turn: u64) -> Vec<usize> {
         match self {
             Schedule::Forward => (0..n).collect(),
@@ -50,11 +50,11 @@ impl Preempt {
     fn draw(&mut self) {
         let [a, ..] = philox([self.seed as u32, (self.seed >> 32) as u32], [self.count, 0, 0, 2]);
         self.count = self.count.wrapping_add(1);
-        // Mostly soon, sometimes late.
+        // Most intervals are at most 16 instructions long; one in four is at most 200.
         self.left = 1 + (a >> 8) % if a % 4 == 0 { 200 } else { 16 };
     }
 
-    /// A memory instruction was executed.
+    /// Counts a memory instruction, and sets `due` if the warp has to stop behind it.
     #[inline(always)]
     pub fn tick(&mut self) {
         self.left -= 1;
@@ -64,7 +64,7 @@ impl Preempt {
         }
     }
 
-    /// Whether the warp must stop, and no longer.
+    /// Returns `due`, and clears it.
     pub fn take(&mut self) -> bool {
         std::mem::take(&mut self.due)
     }

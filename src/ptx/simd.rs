@@ -1,20 +1,18 @@
-//! The run loop, and what of the rest takes its time, compiled for every instruction set that a machine may turn out to have. Lane
-//! loops are plain Rust over arrays; what makes them fast is that these functions switch AVX on around all of them. Without it a
-//! multiply-add is a library call for each lane, twenty times slower. All `unsafe` of the emulator is here.
+//! Instruction sets. The run loop, and what of the rest takes its time, is compiled for every set that a machine may turn out to
+//! have (`at_level!`, written beside each such function), and [`Level`] chooses among them at run time. Lane loops are plain Rust
+//! over arrays; AVX is switched on around all of them, without which a multiply-add is a library call for each lane, twenty times
+//! slower. All `unsafe` of the emulator is written here.
 
-use super::exec::{self, Exec};
-use super::fault::Raised;
 use super::num::Lanes;
 use super::num::mma::Mma;
-use super::op::Op;
-use super::state::{Group, Regs, Warp};
 
-/// What the machine can do. Only detection makes one.
+/// An instruction set that this machine has: only detection makes a `Level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level(Isa);
 
+/// The instruction sets with a compilation of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Isa {
+pub(crate) enum Isa {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -44,6 +42,11 @@ impl Level {
         Level::all().last().expect("the portable level always exists")
     }
 
+    /// What the level stands for. A `Level` cannot be made from it, so that holding one proves that the machine has the set.
+    pub fn isa(self) -> Isa {
+        self.0
+    }
+
     pub fn name(self) -> &'static str {
         match self.0 {
             Isa::Portable => "portable",
@@ -55,10 +58,11 @@ impl Level {
     }
 }
 
-/// Methods of [`Level`] that call a function as it is compiled for the level. The function has to be inlined always.
+/// Methods of [`Level`] that call a function as it is compiled for the level. The function must be `inline(always)`: only code
+/// that is inlined into a function with target features is compiled with them.
 macro_rules! at_level {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $f:path;)*) => {
-        impl Level {
+        impl $crate::ptx::simd::Level {
             $($(#[$doc])* pub fn $name(self, $($arg: $ty),*) $(-> $ret)? {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
@@ -70,12 +74,13 @@ macro_rules! at_level {
                 fn avx512($($arg: $ty),*) $(-> $ret)? {
                     $f($($arg),*)
                 }
-                match self.0 {
+                use $crate::ptx::simd::Isa;
+                match self.isa() {
                     Isa::Portable => $f($($arg),*),
                     // SAFETY: a Level with this instruction set exists only if the machine has it.
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => unsafe { avx2($($arg),*) },
-                    // SAFETY: as above.
+                    // SAFETY: a Level with this instruction set exists only if the machine has it.
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512 => unsafe { avx512($($arg),*) },
                 }
@@ -84,14 +89,10 @@ macro_rules! at_level {
     };
 }
 
+pub(crate) use at_level;
+
 at_level! {
-    /// Runs a group of lanes.
-    fn run(x: &mut Exec, w: &mut Warp, g: Group) -> Raised = exec::run;
-    /// `cp.async`.
-    fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, op: &Op, pc: usize, m: u32) -> Raised = Exec::copy_begin;
-    fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
-    fn ldmatrix(x: &mut Exec, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize) -> Raised = Exec::ldmatrix;
-    fn mma(x: &mut Exec, w: &Warp, r: &mut Regs, op: &Op, pc: usize) -> Raised = Exec::mma;
+    /// [`Mma::fragments`], compiled for the level.
     fn fragments(m: &Mma, a: &[&Lanes], b: &[&Lanes], c: &[&Lanes], d: &mut [Lanes]) = Mma::fragments;
 }
 
@@ -109,9 +110,9 @@ impl Level {
     }
 }
 
-/// The product that convolutions are made of, m16n8k8 in tf32, exact sums: a row of D is eight f64 in one register. Of four
-/// neighbouring lanes, registers 2h and 2h + 1 of C hold the even and the odd columns of a row, so columns go in the order 0 2 4 6
-/// 1 3 5 7 all the way. The compiler, left to [`Mma::fragments`], takes twice as long.
+/// The product that convolutions are made of, m16n8k8 in tf32 with exact sums, by hand: what the compiler makes of
+/// [`Mma::fragments`] takes twice as long. A row of D is eight f64 in one register. In four neighbouring lanes, registers 2h and
+/// 2h + 1 of C hold the even and the odd columns of a row, so all rows here have their columns in the order 0 2 4 6 1 3 5 7.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 fn tf32(a: &[&Lanes; 4], b: &[&Lanes; 2], c: &[&Lanes; 4], d: &mut [Lanes]) {
@@ -140,8 +141,8 @@ fn tf32(a: &[&Lanes; 4], b: &[&Lanes; 2], c: &[&Lanes; 4], d: &mut [Lanes]) {
     let [d0, d1, d2, d3] = d else { unreachable!("D has four registers") };
     let d = [d0, d1, d2, d3].map(|d| d.as_chunks_mut::<4>().0);
     for i in 0..8 {
-        // Two rows at once: a sum alone would wait for each of its products. And even and odd meet in a register: through memory they
-        // would wait for it.
+        // Two rows at once: the sum of one row waits for each of its products, and meanwhile the other row proceeds. Even and odd
+        // columns are joined in a register, as a store and a wider load of it would stall.
         let row = |even: [u32; 4], odd: [u32; 4]| _mm256_set_m128i(bytemuck::cast(odd), bytemuck::cast(even));
         let start = [row(c[0][i], c[1][i]), row(c[2][i], c[3][i])];
         let [mut upper, mut lower] = start.map(|x| _mm512_cvtps_pd(_mm256_castsi256_ps(x)));
@@ -160,7 +161,7 @@ fn tf32(a: &[&Lanes; 4], b: &[&Lanes; 2], c: &[&Lanes; 4], d: &mut [Lanes]) {
     }
 }
 
-/// Asks for the cache line of `data[at]`, which is wanted soon.
+/// Asks the processor to fetch the cache line of `data[at]`.
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u8], at: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -173,8 +174,8 @@ pub(crate) fn prefetch(data: &[u8], at: usize) {
     let _ = (data, at);
 }
 
-/// Rows become columns: what four lanes load, four words each, becomes a part of four registers. The compiler does not find these
-/// shuffles by itself.
+/// The transpose: four words of each of four lanes become four lanes of each of four registers. Written with intrinsics, because
+/// the compiler does not find these shuffles in plain Rust.
 #[inline(always)]
 pub(crate) fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
     #[cfg(target_arch = "x86_64")]
@@ -204,7 +205,7 @@ pub(crate) fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
 mod tests {
     use super::super::num::mma::{Element, Tensor};
     use super::*;
-    use crate::rng::philox;
+    use crate::ptx::rng::philox;
 
     fn refs(regs: &[Lanes]) -> Vec<&Lanes> {
         regs.iter().collect()

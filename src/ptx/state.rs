@@ -1,40 +1,40 @@
-//! The state of a running block: registers, frames, warps, barriers.
+//! The state of a running block: registers, frames, warps, barriers, and [`Exec`], which holds all that its warps share.
 
 use std::collections::VecDeque;
 
-use super::copy::InFlight;
-use super::decode::{Func, Preset, Special};
-use super::mem::{Bytes, POISON};
-use super::op::{Bank, Lanes32, Lanes64};
+use super::lanes::{L, W};
+use super::mem::{Bytes, Global, POISON};
+use super::num::approx::Approx;
+use super::num::mma::Tensor;
+use super::observe::Observer;
+use super::op::{Bank, Op};
+use super::program::{Func, Preset, Program, Special};
+use super::schedule::{Preempt, Schedule};
+use super::simd::Level;
+use super::watch::Watch;
 
-/// A 32-bit register of a warp, on its own cache lines.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct W(pub Lanes32);
-
-/// A 64-bit register of a warp.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct L(pub Lanes64);
-
-/// Registers of a frame, and a mask of lanes for each that says where it holds an uninitialised value.
+/// Registers of a frame. A register is tainted in the lanes that hold an uninitialised value.
 #[derive(Default)]
 pub(crate) struct Regs {
     pub w: Vec<W>,
     pub l: Vec<L>,
     /// Predicates: a bit for each lane. Number 0 is all ones.
     pub p: Vec<u32>,
+    /// For each register of `w`: a mask of its tainted lanes.
     pub tw: Vec<u32>,
+    /// For each register of `l`: a mask of its tainted lanes.
     pub tl: Vec<u32>,
+    /// For each predicate: a mask of its tainted lanes.
     pub tp: Vec<u32>,
-    /// Whether any register was ever tainted; while not, nobody propagates.
+    /// Whether a register may be tainted. While false, the run loop skips `tw`, `tl` and `tp`: its fast path.
     pub tainted: bool,
-    /// Instructions since the taint was last looked for.
+    /// Instructions since [`Regs::heal`] last looked through the masks.
     since: u32,
 }
 
 impl Regs {
-    /// Now and then: whether the taint is gone, so that nobody need follow it.
+    /// Called for every instruction on the slow path. Every 512 calls, clears `tainted` if no register holds an uninitialised
+    /// lane, which returns the warp to the fast path.
     pub fn heal(&mut self) {
         self.since += 1;
         if self.since == 512 {
@@ -81,21 +81,21 @@ impl Regs {
     }
 }
 
-/// One activation of a function. Lanes that diverged inside it, or that call it from the same place, share it.
+/// One activation of a function, shared by lanes that diverged inside the function and by lanes that call it from the same place.
 pub(crate) struct Frame {
     pub function: u32,
     pub regs: Regs,
     /// Parameter memory, `Func::params` bytes for each lane in turn.
     pub params: Bytes,
-    /// Lanes inside.
+    /// Lanes that have called and not returned.
     pub mask: u32,
     pub parent: u32,
     pub depth: u32,
-    /// Where the caller goes on.
+    /// The op at which the caller goes on.
     pub ret: u32,
-    /// Index of the call's description.
+    /// The [`Call`](super::op::Call) that was executed: an index into [`Program::extras`].
     pub call: u16,
-    /// Where the function's local variables begin.
+    /// Offset of the function's local variables in the local memory of a lane.
     pub local: u32,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Group {
     pub pc: u32,
     pub mask: u32,
     pub state: State,
-    /// When it last ran, for fairness.
+    /// The value of [`Warp::turn`] when the group last used up its slice; see `pick` in `exec.rs`.
     pub turn: u64,
 }
 
@@ -130,28 +130,28 @@ pub(crate) struct Warp {
     pub live: u32,
     /// Local memory: words of the lanes interleaved.
     pub local: Bytes,
-    /// In order of their issue.
+    /// Copies under way, in the order in which they were issued.
     pub copies: VecDeque<InFlight>,
     pub commits: [u32; 32],
     pub turn: u64,
-    /// Where a fault happened.
+    /// The op and the frame at which the warp stopped: where a fault happened.
     pub at: (u32, u32),
 }
 
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Barrier {
     pub arrived: u32,
-    /// Threads that must come; 0: all that live.
+    /// Threads that must arrive; 0: all that have not exited.
     pub count: u32,
     pub phase: u32,
     pub popc: u32,
     pub all: bool,
     pub any: bool,
-    /// Of the phase that ended last.
+    /// The reductions (`popc`, `all`, `any`) of the phase that ended last.
     pub result: (u32, bool, bool),
 }
 
-/// What a block knows about itself.
+/// The shape of a launch, and the place of the running block in it.
 pub(crate) struct Shape {
     pub grid: [u32; 3],
     pub block: [u32; 3],
@@ -269,7 +269,7 @@ impl Warp {
         }
     }
 
-    /// Back to the beginning, for the next block.
+    /// Makes the warp ready for the next block.
     pub fn reset(&mut self, entry: &Func, shape: &Shape, initcheck: bool) {
         let threads = shape.threads() - self.index * 32;
         self.live = if threads >= 32 { !0 } else { (1 << threads) - 1 };
@@ -288,4 +288,76 @@ impl Warp {
         self.commits = [0; 32];
         self.turn = 0;
     }
+}
+
+/// A running block without its warps: the program, memory, the configuration of the launch, and what is counted.
+pub(crate) struct Exec<'a> {
+    pub program: &'a Program,
+    pub global: &'a mut Global,
+    pub shape: Shape,
+    pub shared: Bytes,
+    pub barriers: [Barrier; 16],
+    /// Threads of the block that have not exited.
+    pub live: u32,
+    /// Whether uninitialised values are followed.
+    pub initcheck: bool,
+    /// Whether tf32 operands must be rounded.
+    pub tf32check: bool,
+    /// Whether copies arrive at the wait that covers them, not at once.
+    pub late_copies: bool,
+    pub approx: Approx,
+    pub tensor: Tensor,
+    pub counters: bool,
+    /// For each op, if `counters`: warps that executed it, and their active lanes summed.
+    pub tally: Vec<[u64; 2]>,
+    /// Warp instructions of the launch so far, and how many it may take.
+    pub executed: u64,
+    pub budget: u64,
+    /// For each memory operand of the program: the span that was hit last, and is tried first.
+    pub hints: Vec<u16>,
+    pub watch: Option<Box<Watch>>,
+    pub observer: Option<&'a mut dyn Observer>,
+    pub schedule: Schedule,
+    /// Counts memory instructions to the next pre-emption; `None` unless the schedule is random.
+    pub preempt: Option<Preempt>,
+    pub level: Level,
+    /// A run-time copy of [`super::lanes::BITS`]: with the constant, LLVM treats each lane separately and the loop is not
+    /// vectorised.
+    pub bits: [u32; 32],
+}
+
+/// What a special op did with the group.
+pub(crate) enum Flow {
+    Next,
+    /// The group was put back among the warp's groups, or has ended.
+    Leave,
+}
+
+/// One op as a group of lanes executes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Issue<'a> {
+    pub op: &'a Op,
+    /// Its index in the program.
+    pub pc: usize,
+    /// The frame whose registers it names.
+    pub frame: u32,
+    /// The lanes whose guard lets them execute it.
+    pub m: u32,
+}
+
+/// The copies that one `cp.async` of a warp has begun.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    pub pc: u32,
+    /// Bytes of each lane's destination.
+    pub bytes: u32,
+    /// Lanes whose copy has not arrived. The fields below are by lane.
+    pub lanes: u32,
+    /// The commit group.
+    pub group: [u32; 32],
+    pub to: [u64; 32],
+    /// Bytes that come from memory; the rest of the destination becomes zero.
+    pub from: [u8; 32],
+    /// The source: a buffer and an offset. No source spans two buffers, as buffers never touch.
+    pub source: [(u32, usize); 32],
 }

@@ -1,10 +1,10 @@
 //! Threads together: barriers of the block, and the instructions that lanes of a warp execute as one.
 
-use super::decode::barrier as kind;
-use super::exec::{Exec, Flow, lanes_of, put_w};
 use super::fault::{FaultKind, Raised, raise};
-use super::op::{Bank, Code, Op};
-use super::state::{Group, Regs, State, Warp};
+use super::lanes::{lanes_of, put_p, put_w};
+use super::mem::POISON;
+use super::op::{Bank, Code, Op, barrier as kind};
+use super::state::{Exec, Flow, Group, Issue, Regs, State, Warp};
 
 /// Hands the result of a reducing barrier to the lanes that leave it.
 pub(crate) fn deliver(op: &Op, r: &mut Regs, m: u32, (popc, all, any): (u32, bool, bool)) {
@@ -15,8 +15,7 @@ pub(crate) fn deliver(op: &Op, r: &mut Regs, m: u32, (popc, all, any): (u32, boo
         }
         k @ (kind::AND | kind::OR) => {
             let v = if k == kind::AND { all } else { any };
-            let d = &mut r.p[op.d as usize];
-            *d = if v { *d | m } else { *d & !m };
+            put_p(&mut r.p[op.d as usize], m, if v { m } else { 0 });
             r.set_taint(Bank::P, op.d, m, 0);
         }
         _ => {}
@@ -24,7 +23,7 @@ pub(crate) fn deliver(op: &Op, r: &mut Regs, m: u32, (popc, all, any): (u32, boo
 }
 
 impl Exec<'_> {
-    /// Barriers that wait for all threads are complete when those that are left have come.
+    /// Completes the barriers at which all threads that are left have arrived. Called when threads exit.
     pub fn recount(&mut self) {
         for i in 0..16 {
             let b = &self.barriers[i];
@@ -45,13 +44,13 @@ impl Exec<'_> {
     }
 
     /// The instructions that need more than one lane. `rest` are the lanes of the group that do not execute it.
-    #[allow(clippy::too_many_arguments)]
-    pub fn together(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize, m: u32, rest: Group) -> Raised<Flow> {
-        match op.code {
-            Code::Bar => self.bar(w, r, frame, op, pc, m, rest),
+    pub fn together(&mut self, w: &mut Warp, r: &mut Regs, i: Issue, rest: Group) -> Raised<Flow> {
+        let m = i.m;
+        match i.op.code {
+            Code::Bar => self.bar(w, r, i, rest),
             Code::LdMatrix | Code::MovMatrix | Code::Tile | Code::Mma => {
                 if m != w.live {
-                    return Ok(park(w, frame, pc, m, rest));
+                    return Ok(park(w, i, rest));
                 }
                 if m != !0 {
                     return raise(FaultKind::SyncMask { mask: m }, m.trailing_zeros());
@@ -62,18 +61,18 @@ impl Exec<'_> {
                 if let Some(watch) = &mut self.watch {
                     watch.sync(w.index, m, w.live);
                 }
-                self.matrix(w, r, frame, op, pc)?;
+                self.matrix(w, r, i)?;
                 Ok(Flow::Next)
             }
-            _ => self.warp_sync(w, r, frame, op, pc, m, rest),
+            _ => self.warp_sync(w, r, i, rest),
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn bar(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize, m: u32, rest: Group) -> Raised<Flow> {
+    fn bar(&mut self, w: &mut Warp, r: &mut Regs, i: Issue, rest: Group) -> Raised<Flow> {
+        let Issue { op, pc, frame, m } = i;
         let aligned = op.x & kind::ALIGNED != 0;
         if aligned && m != w.live {
-            return Ok(park(w, frame, pc, m, rest));
+            return Ok(park(w, i, rest));
         }
         let first = m.trailing_zeros() as usize;
         let uniform = |slot: u16, what: &str| {
@@ -107,7 +106,7 @@ impl Exec<'_> {
             b.all &= p == m;
             b.any |= p != 0;
         }
-        // A counted barrier counts whole warps.
+        // A barrier with a count counts a warp as 32 threads, exited lanes included.
         b.arrived += if count != 0 && aligned { 32 } else { m.count_ones() };
         let (phase, target) = (b.phase, if count != 0 { count } else { self.live });
         if let Some(o) = &mut self.observer {
@@ -135,8 +134,8 @@ impl Exec<'_> {
         Ok(Flow::Leave)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn warp_sync(&mut self, w: &mut Warp, r: &mut Regs, frame: u32, op: &Op, pc: usize, m: u32, rest: Group) -> Raised<Flow> {
+    fn warp_sync(&mut self, w: &mut Warp, r: &mut Regs, i: Issue, rest: Group) -> Raised<Flow> {
+        let Issue { op, pc, frame, m } = i;
         let masks = r.w[op.imm as usize].0;
         let t = r.tw[op.imm as usize] & m;
         if t != 0 {
@@ -156,7 +155,7 @@ impl Exec<'_> {
             if set == mask & w.live { sets.push(set) } else { waiting |= set }
         }
         if waiting != 0 && waiting != m {
-            // Some sets can go: they run as a group of their own.
+            // Some sets are complete. They execute the instruction and go on as a group of their own; the others wait.
             let done = m & !waiting;
             w.groups.push(Group { frame, pc: pc as u32, mask: waiting, state: State::Parked, turn: 0 });
             for &set in &sets {
@@ -166,7 +165,7 @@ impl Exec<'_> {
             return Ok(Flow::Leave);
         }
         if waiting != 0 {
-            return Ok(park(w, frame, pc, m, rest));
+            return Ok(park(w, i, rest));
         }
         for &set in &sets {
             self.exchange(w, r, op, set)?;
@@ -174,7 +173,7 @@ impl Exec<'_> {
         Ok(Flow::Next)
     }
 
-    /// What lanes with a common mask do together.
+    /// Executes a `.sync` instruction for the lanes of `m`, which have named the same mask and are all there.
     fn exchange(&mut self, w: &Warp, r: &mut Regs, op: &Op, m: u32) -> Raised {
         if let Some(o) = &mut self.observer {
             o.warp_sync(w.index, m);
@@ -197,8 +196,7 @@ impl Exec<'_> {
                         1 => p != 0,
                         _ => p == m || p == 0,
                     };
-                    let d = &mut r.p[op.d as usize];
-                    *d = if v { *d | m } else { *d & !m };
+                    put_p(&mut r.p[op.d as usize], m, if v { m } else { 0 });
                     r.set_taint(Bank::P, op.d, m, t);
                 }
             }
@@ -215,8 +213,7 @@ impl Exec<'_> {
                     let all = lanes_of(m).all(|i| out[i] == m);
                     put_w(&mut r.w[op.d as usize], m, &[if all { m } else { 0 }; 32]);
                     if op.b != 0 {
-                        let d = &mut r.p[op.b as usize];
-                        *d = if all { *d | m } else { *d & !m };
+                        put_p(&mut r.p[op.b as usize], m, if all { m } else { 0 });
                         r.set_taint(Bank::P, op.b, m, t);
                     }
                 } else {
@@ -269,9 +266,9 @@ impl Exec<'_> {
             out[i] = a[from as usize];
             inside |= (ok as u32) << i;
             taint |= (from_taint >> from & 1) << i;
-            // A lane that does not take part has no value to give.
+            // The source lane does not take part: its value is undefined.
             if m >> from & 1 == 0 {
-                out[i] = super::mem::POISON;
+                out[i] = POISON;
                 taint |= (self.initcheck as u32) << i;
             }
         }
@@ -279,16 +276,16 @@ impl Exec<'_> {
         r.set_taint(Bank::W, op.d, m, taint);
         let p = op.x >> 2;
         if p != 0 {
-            let d = &mut r.p[p as usize];
-            *d = *d & !m | inside & m;
+            put_p(&mut r.p[p as usize], m, inside);
             r.set_taint(Bank::P, p, m, 0);
         }
         Ok(())
     }
 }
 
-/// The group waits for more lanes of its warp; those that skip the instruction go on.
-fn park(w: &mut Warp, frame: u32, pc: usize, m: u32, rest: Group) -> Flow {
+/// Parks the group until more lanes of its warp arrive; the lanes `rest`, which skip the instruction, go on.
+fn park(w: &mut Warp, i: Issue, rest: Group) -> Flow {
+    let Issue { pc, frame, m, .. } = i;
     if rest.mask != 0 {
         w.groups.push(rest);
     }

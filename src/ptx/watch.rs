@@ -1,14 +1,30 @@
-//! What watches a launch besides the checks of the access itself: the race check and the traffic counters, which share their view
-//! of each access.
+//! The race check and the traffic counters: both look at every access of a launch, and share the pattern of its addresses.
 
 use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
 use super::pattern::{Lanes, Pattern};
-use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch};
+use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch, WarpAccess};
 
-/// Whether two lanes write the same value.
-type Same<'a> = &'a dyn Fn(usize, usize) -> bool;
+/// A memory instruction of a warp, without its addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Touching<'a> {
+    pub touch: Touch,
+    pub warp: u32,
+    pub pc: usize,
+    /// Bytes that each lane touches.
+    pub bytes: u32,
+    /// Whether two lanes write the same value; asked of writes only.
+    pub same: &'a dyn Fn(usize, usize) -> bool,
+}
+
 type Found = Result<(), Box<Conflict>>;
+
+impl Touching<'_> {
+    #[inline(always)]
+    fn access<'a>(&self, at: &Lanes, pieces: &'a [(i32, u32)]) -> WarpAccess<'a> {
+        WarpAccess { touch: self.touch, warp: self.warp, pc: self.pc as u32, base: at.first, pieces, bytes: self.bytes }
+    }
+}
 
 /// The state of a launch under watch.
 pub(crate) struct Watch {
@@ -16,10 +32,11 @@ pub(crate) struct Watch {
     global: Option<GlobalRaces>,
     clocks: GlobalClocks,
     pub traffic: Option<Traffic>,
-    /// By instruction: the patterns of its last accesses to shared and to global memory (`cp.async` has both).
+    /// For each op: the pattern of its last access to shared memory, and of its last access to global memory (`cp.async` has
+    /// both).
     patterns: Vec<[Option<Box<Pattern>>; 2]>,
     warps: usize,
-    /// Per barrier: the warps that wait at it, and whether one has passed it by (`bar.arrive`).
+    /// For each barrier: the warps that wait at the barrier, and whether a warp has arrived without waiting (`bar.arrive`).
     waiting: [(Vec<u32>, bool); 16],
 }
 
@@ -32,7 +49,7 @@ pub(crate) struct Watched {
     pub shared: usize,
     /// Bytes of each buffer, and whether the kernel may write to it.
     pub buffers: Vec<(u64, bool)>,
-    /// What all accesses to shared and to global memory are multiples of, in bytes.
+    /// Bytes of the narrowest access to shared memory and of the narrowest to global memory: all others are multiples.
     pub narrowest: (u32, u32),
 }
 
@@ -59,52 +76,49 @@ impl Watch {
         self.waiting = Default::default();
     }
 
-    /// Lanes of a warp access shared memory, `bytes` each. `same` says of two lanes whether they write the same value.
+    /// Lanes of a warp access shared memory, at the offsets `at`.
     #[inline(always)]
-    pub fn shared(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let p = self.patterns[pc][0].get_or_insert_default();
-        p.update(at, bytes, self.traffic.is_some());
+    pub fn shared(&mut self, by: &Touching, at: &Lanes) -> Found {
+        let p = self.patterns[by.pc][0].get_or_insert_default();
+        p.update(at, by.bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic
-            && touch != Touch::Arrived
+            && by.touch != Touch::Arrived
         {
-            t.shared(operation(touch), pc as u32, p);
+            t.shared(operation(by.touch), by.pc as u32, p);
         }
-        if self.shared.is_some() { self.shared_races(touch, warp, pc, at, bytes, same) } else { Ok(()) }
+        if self.shared.is_some() { self.shared_races(by, at) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn shared_races(&mut self, touch: Touch, warp: u32, pc: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[pc][0]) else { return Ok(()) };
-        match agreed(p, touch, at.mask, same) {
-            None => races.touch(touch, warp, pc as u32, at.first as u32, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, warp, pc as u32, at.first as u32, &pieces, bytes),
+    fn shared_races(&mut self, by: &Touching, at: &Lanes) -> Found {
+        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[by.pc][0]) else { return Ok(()) };
+        match agreed(p, by, at.mask) {
+            None => races.touch(&by.access(at, &p.pieces)),
+            Some(pieces) => races.touch(&by.access(at, &pieces)),
         }
     }
 
-    /// The same of a buffer in global memory, addresses relative to its start.
+    /// Lanes of a warp access a buffer in global memory, at the offsets `at` from its start.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    pub fn global(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
+    pub fn global(&mut self, by: &Touching, buffer: usize, at: &Lanes) -> Found {
         let races = self.global.as_ref().is_some_and(|g| g.watches(buffer as u32));
         if !races && self.traffic.is_none() {
             return Ok(());
         }
-        let p = self.patterns[pc][1].get_or_insert_default();
-        p.update(at, bytes, self.traffic.is_some());
+        let p = self.patterns[by.pc][1].get_or_insert_default();
+        p.update(at, by.bytes, self.traffic.is_some());
         if let Some(t) = &mut self.traffic {
-            t.global(operation(touch), pc as u32, buffer as u32, at.first, p, at.mask.count_ones(), bytes);
+            t.global(operation(by.touch), by.pc as u32, buffer as u32, at, p, by.bytes);
         }
-        if races { self.global_races(touch, warp, pc, buffer, at, bytes, same) } else { Ok(()) }
+        if races { self.global_races(by, buffer as u32, at) } else { Ok(()) }
     }
 
     #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "an access is that many things")]
-    fn global_races(&mut self, touch: Touch, warp: u32, pc: usize, buffer: usize, at: &Lanes, bytes: u32, same: Same) -> Found {
-        let (Some(races), Some(p)) = (&mut self.global, &self.patterns[pc][1]) else { return Ok(()) };
-        let (me, buffer) = (&mut self.clocks, buffer as u32);
-        match agreed(p, touch, at.mask, same) {
-            None => races.touch(touch, me, warp, pc as u32, buffer, at.first, &p.pieces, bytes),
-            Some(pieces) => races.touch(touch, me, warp, pc as u32, buffer, at.first, &pieces, bytes),
+    fn global_races(&mut self, by: &Touching, buffer: u32, at: &Lanes) -> Found {
+        let (Some(races), Some(p)) = (&mut self.global, &self.patterns[by.pc][1]) else { return Ok(()) };
+        match agreed(p, by, at.mask) {
+            None => races.touch(&mut self.clocks, buffer, &by.access(at, &p.pieces)),
+            Some(pieces) => races.touch(&mut self.clocks, buffer, &by.access(at, &pieces)),
         }
     }
 
@@ -116,19 +130,19 @@ impl Watch {
         }
     }
 
-    /// A warp reaches a barrier; `pass`: without waiting.
+    /// A warp arrives at a barrier; with `pass`, without waiting there.
     pub fn arrive(&mut self, barrier: usize, warp: u32, pass: bool) {
         let (waiting, passed) = &mut self.waiting[barrier];
         *passed |= pass;
         if !pass && !waiting.contains(&warp) {
             waiting.push(warp);
         } else if pass && let Some(s) = &mut self.shared {
-            // What comes later is not covered.
+            // Published now: the barrier does not order what this warp does from here on.
             s.arrive(barrier as u32, warp);
         }
     }
 
-    /// All that a barrier waits for have come; `all`: they are the whole block.
+    /// All threads that a barrier waits for have arrived; `all`: these threads are the whole block.
     pub fn complete(&mut self, barrier: usize, all: bool) {
         let (waiting, passed) = std::mem::take(&mut self.waiting[barrier]);
         if all && !passed {
@@ -168,10 +182,11 @@ fn operation(touch: Touch) -> Op {
     }
 }
 
-/// Lanes that write one place with one value do not race: they count as the first of them. None if no two lanes meet.
+/// The pieces of a write in which lanes that write the same value to the same place count as the first of these lanes: such lanes
+/// do not race. None if no two lanes meet.
 #[inline(always)]
-fn agreed(p: &Pattern, touch: Touch, mask: u32, same: Same) -> Option<Vec<(i32, u32)>> {
-    if touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
+fn agreed(p: &Pattern, by: &Touching, mask: u32) -> Option<Vec<(i32, u32)>> {
+    if by.touch != Touch::Write || p.pieces.len() == mask.count_ones() as usize {
         return None;
     }
     Some(
@@ -179,7 +194,7 @@ fn agreed(p: &Pattern, touch: Touch, mask: u32, same: Same) -> Option<Vec<(i32, 
             .iter()
             .map(|&(at, lanes)| {
                 let first = lanes.trailing_zeros() as usize;
-                let agree = (first..32).filter(|i| lanes >> i & 1 == 1).all(|i| same(first, i));
+                let agree = (first..32).filter(|i| lanes >> i & 1 == 1).all(|i| (by.same)(first, i));
                 (at, if agree { 1 << first } else { lanes })
             })
             .collect(),

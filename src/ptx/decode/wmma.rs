@@ -1,21 +1,24 @@
 //! `wmma`, taken apart into what ptxas makes of it for sm_80 and later: loads and stores of 32 or 64 bits to a lane, `movmatrix`
-//! where memory runs across a fragment of 16-bit elements, and two `mma` for each product. So every check and counter of these
-//! holds for `wmma` too.
+//! where memory runs across a fragment of 16-bit elements, and two `mma` for each product. Every check and every counter of these
+//! instructions therefore covers `wmma`.
 //!
-//! A fragment is opaque by definition. Here it has the layout of the `mma` fragments that it becomes: tiles of 8×8 elements (tf32:
-//! 8×4), in which lane 4·g + t owns row g, and its registers count along t. Both `mma` are m16n8; m8n32 is Dᵀ = Bᵀ·Aᵀ. An f16
-//! fragment of A or B has eight registers in every shape; those that are left over repeat the first.
+//! A fragment is opaque by definition. Here it has the layout of the `mma` fragments that it becomes: tiles of 8×8 elements
+//! (tf32: 8×4), in which lane 4·g + t owns row g, and its registers count along t. Both `mma` are m16n8; m8n32 is Dᵀ = Bᵀ·Aᵀ. An
+//! f16 fragment of A or B has eight registers in every shape; those that are left over repeat the first.
 
-use super::{Decoder, Done, arity, between, registers, space};
+use super::decoder::{Decoder, Done, arity, between};
+use super::memory::space;
+use super::tensor::registers;
 use crate::ptx::num::mma::Element;
 use crate::ptx::op::{Bank, Code, Extra, MatrixOp, Mem, SINK, Tile};
+use crate::ptx::program::{Preset, Special};
 use crate::ptx::source::{Instr, Operand, Space};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Matrix {
     A,
     B,
-    /// And D.
+    /// C or D.
     C,
 }
 
@@ -150,8 +153,8 @@ impl Place {
         }
     }
 
-    /// The check of the operands, then for each tile the register with this lane's address in the tile, and what is to be added to
-    /// it. For pairs that lie across, the second address of each tile is that of the second element.
+    /// Emits the check of the operands, and returns this lane's address in each tile: a register and an offset. For pairs that
+    /// lie across, each tile has two addresses, one for each element of the pair.
     fn addresses(&self, d: &mut Decoder, at: &Operand, stride: Option<&Operand>, write: bool) -> Result<Vec<Address>, String> {
         let (base, wide, imm) = d.address(at, self.space)?;
         d.width = 4;
@@ -167,7 +170,7 @@ impl Place {
         (op.a, op.b, op.imm, op.x) = (base, stride, imm, x);
 
         // Lane 4·g + t begins at row `major` and column `minor` of a tile in memory.
-        let lane = d.preset(Bank::W, super::Preset::Special(super::Special::LaneId));
+        let lane = d.preset(Bank::W, Preset::Special(Special::LaneId));
         let (two, three) = (d.constant(Bank::W, 2), d.constant(Bank::W, 3));
         let (g, mut t) = (d.temp(Bank::W), d.temp(Bank::W));
         d.put(Code::ShrU32, g, [lane, two, 0]);
@@ -205,7 +208,7 @@ impl Place {
         Ok(list)
     }
 
-    /// The registers of the fragment as memory accesses take them: one, or two of 32 bits that are neighbours in memory.
+    /// The registers of the fragment, grouped by memory access: one register, or two of 32 bits that are neighbours in memory.
     fn groups(&self, regs: &[u16]) -> Vec<Vec<u16>> {
         let each = if self.bytes == 4 && self.pair() && self.along() { 2 } else { 1 };
         regs.chunks(each).map(<[u16]>::to_vec).collect()
@@ -227,7 +230,7 @@ fn words(group: &[u16]) -> Mem {
     Mem { bytes: 4, count: group.len() as u8, signed: false, wide: false, half: false, address64: true, regs }
 }
 
-pub(in crate::ptx) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     between(i, 2, 3)?;
     let place = Place::new(mods);
     let regs = registers(d, &i.operands[0], place.registers, true)?;
@@ -248,7 +251,7 @@ pub(in crate::ptx) fn load(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
-pub(in crate::ptx) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     between(i, 2, 3)?;
     let place = Place::new(mods);
     let regs = registers(d, &i.operands[1], place.registers, false)?;
@@ -265,7 +268,7 @@ pub(in crate::ptx) fn store(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
-pub(in crate::ptx) fn mma(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+pub(super) fn mma(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 4)?;
     let shape = Shape::new(mods[5]);
     let element = match mods[7] {

@@ -1,8 +1,8 @@
 //! The functions that PTX only bounds: `ex2.approx`, `lg2.approx`, `rcp.approx`, `rsqrt.approx`, `sqrt.approx`, `sin.approx`,
 //! `cos.approx`, `tanh.approx`, `div.approx`, `div.full`.
 //!
-//! The central value is the function in f64, rounded to f32. Hardware gives some value within a bound of that, and a kernel that is
-//! right only for the central value is right by luck: [`Approx::Within`] gives values spread over the bound, one for each
+//! The central value is the function in f64, rounded to f32. Hardware gives some value within a bound of that, and a kernel that
+//! is right only for the central value is right by luck: [`Approx::Within`] gives values spread over the bound, one for each
 //! argument, function and seed. The corner cases (0, ∞, NaN, negative numbers) are fixed by tables of the ISA and the same in
 //! both modes. Bounds and tables: PTX ISA, "Floating Point Instructions" and "Half Precision Floating Point Instructions".
 

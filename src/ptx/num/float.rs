@@ -150,7 +150,8 @@ mod tests {
 
     const MODES: [Round; 4] = [Round::Nearest, Round::Zero, Round::Down, Round::Up];
 
-    /// f32 against f64: sums and products of two f32 are exact in f64 where the exponents are near, and comparing is exact always.
+    /// f32 against f64: sums and products of two f32 are exact in f64 where the exponents are near, and comparing is exact
+    /// always.
     #[test]
     fn f32_directed() {
         let mut cases = 0;

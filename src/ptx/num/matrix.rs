@@ -1,7 +1,7 @@
 //! Which lane holds which element of a matrix: fragments of `mma.sync` and `ldmatrix`. Those of `wmma` are made of them.
 //!
-//! Layouts of `mma` and `ldmatrix` are the PTX ISA's ("Matrix Fragments for mma.m16n8k…", "ldmatrix"). With `group = lane / 4` and
-//! `t = lane mod 4`, every fragment is made of 8×8 (or 8×4) tiles in which a lane owns row `group` and the columns of `t`.
+//! Layouts of `mma` and `ldmatrix` are the PTX ISA's ("Matrix Fragments for mma.m16n8k…", "ldmatrix"). With `group = lane / 4`
+//! and `t = lane mod 4`, every fragment is made of 8×8 (or 8×4) tiles in which a lane owns row `group` and the columns of `t`.
 
 use super::Lanes;
 

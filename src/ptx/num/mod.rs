@@ -44,7 +44,7 @@ mod tests {
             [0, 1, 2, 3, least - 1, least, least + 1, one - 1, one, one + 1, one + least, exponent - 1, exponent, exponent + 1];
         let edges = edges.into_iter().flat_map(move |x| [x, x | sign]);
         edges.chain((0..count).map(move |i| {
-            let [a, b, c, _] = crate::rng::philox([7, bits], [i, 0, 0, 0]);
+            let [a, b, c, _] = crate::ptx::rng::philox([7, bits], [i, 0, 0, 0]);
             let x = (a as u64) << 32 | b as u64;
             // A third of the draws have exponents near that of 1, so that sums and products of two of them meet.
             let near = (x & !exponent) | ((one + (c as u64 >> 8) % 8 * least) & exponent);

@@ -1,11 +1,11 @@
-//! Which function of [`super::num`] an instruction's modifiers choose, lifted to 32 lanes.
+//! Which function of [`crate::ptx::num`] an instruction's modifiers choose, lifted to 32 lanes.
 
 use std::array::from_fn;
 
-use super::num::approx::{self, Approx, Function};
-use super::num::half::{self, Half};
-use super::num::{Round, convert, float as fp};
-use super::op::{Code, Num};
+use crate::ptx::num::approx::{self, Approx, Function};
+use crate::ptx::num::half::{self, Half};
+use crate::ptx::num::{Round, convert, float as fp};
+use crate::ptx::op::{Code, Num};
 
 fn ww(f: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Num {
     Num::W1(Box::new(move |a, _| from_fn(|i| f(a[i]))))
@@ -172,114 +172,150 @@ pub(super) enum Cvt {
     Num(Num),
 }
 
+/// The modifiers of a `cvt`.
+#[derive(Clone, Copy)]
+struct Modifiers {
+    ftz: bool,
+    sat: bool,
+    relu: bool,
+    /// To a whole number in the same type (`.rni` and its kin).
+    integral: bool,
+    /// Whether any rounding is named.
+    rounds: bool,
+    mode: Round,
+}
+
+impl Modifiers {
+    fn of(mods: &[&str]) -> Modifiers {
+        let has = |m: &str| mods.contains(&m);
+        Modifiers {
+            ftz: has("ftz"),
+            sat: has("sat"),
+            relu: has("relu"),
+            integral: mods.iter().any(|m| matches!(*m, "rni" | "rzi" | "rmi" | "rpi")),
+            rounds: mods.iter().any(|m| m.starts_with('r')),
+            mode: rounding(mods),
+        }
+    }
+
+    /// An f32 operand.
+    fn arg(self, x: u32) -> u32 {
+        if self.ftz { fp::ftz(x) } else { x }
+    }
+
+    /// An f32 result.
+    fn fin(self, x: u32) -> u32 {
+        if self.sat { fp::sat(x) } else { x }
+    }
+}
+
+fn half_of(ty: &str) -> Half {
+    if ty == "f16" { Half::F16 } else { Half::Bf16 }
+}
+
 /// A conversion between numbers, one of them a float; integers have 32 or 64 bits as sources. `None`: no such form.
 pub(super) fn cvt(mods: &[&str], to: &str, from: &str) -> Option<Cvt> {
+    let m = Modifiers::of(mods);
+    let float = |t: &str| matches!(t, "f32" | "f64" | "f16" | "bf16" | "tf32");
+    match (float(to), float(from)) {
+        (true, true) => float_to_float(m, to, from),
+        (true, false) => int_to_float(m, to, from),
+        (false, true) => float_to_int(m, to, from).map(Cvt::Num),
+        (false, false) => None,
+    }
+}
+
+fn int_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
     use Cvt::{Code as C, Num as N};
-    let (ftz, sat) = (mods.contains(&"ftz"), mods.contains(&"sat"));
-    let mode = rounding(mods);
-    let rounds = mods.iter().any(|m| m.starts_with('r'));
-    let to_integral = mods.iter().any(|m| matches!(*m, "rni" | "rzi" | "rmi" | "rpi"));
-    let plain = mode == Round::Nearest && !sat && !ftz;
-    let float = |t: &str| matches!(t, "f32" | "f64" | "f16" | "bf16");
-    let half = |t: &str| if t == "f16" { Half::F16 } else { Half::Bf16 };
-    let fin = move |x: u32| if sat { fp::sat(x) } else { x };
+    let mode = m.mode;
+    let plain = mode == Round::Nearest && !m.sat && !m.ftz;
     Some(match (to, from) {
         ("f32", "s32") if plain => C(Code::CvtFS),
         ("f32", "u32") if plain => C(Code::CvtFU),
         ("f64", "s32") => C(Code::CvtDS),
         ("f64", "u32") => C(Code::CvtDU),
-        ("f32", "s32") => N(ww(move |a| fin(convert::s32_to_f32(a as i32, mode)))),
-        ("f32", "u32") => N(ww(move |a| fin(convert::u32_to_f32(a, mode)))),
-        ("f32", "s64") => N(wl(move |a| fin(convert::s64_to_f32(a as i64, mode)))),
-        ("f32", "u64") => N(wl(move |a| fin(convert::u64_to_f32(a, mode)))),
+        ("f32", "s32") => N(ww(move |a| m.fin(convert::s32_to_f32(a as i32, mode)))),
+        ("f32", "u32") => N(ww(move |a| m.fin(convert::u32_to_f32(a, mode)))),
+        ("f32", "s64") => N(wl(move |a| m.fin(convert::s64_to_f32(a as i64, mode)))),
+        ("f32", "u64") => N(wl(move |a| m.fin(convert::u64_to_f32(a, mode)))),
         ("f64", "s64") => N(ll(move |a| convert::s64_to_f64(a as i64, mode))),
         ("f64", "u64") => N(ll(move |a| convert::u64_to_f64(a, mode))),
-        ("f16" | "bf16", "s32") => {
-            let k = half(to);
-            N(ww(move |a| convert::s32_to_half(a as i32, k, mode)))
+        ("f16" | "bf16", _) => {
+            let k = half_of(to);
+            N(match from {
+                "s32" => ww(move |a| convert::s32_to_half(a as i32, k, mode)),
+                "u32" => ww(move |a| convert::u32_to_half(a, k, mode)),
+                "s64" => wl(move |a| convert::s64_to_half(a as i64, k, mode)),
+                "u64" => wl(move |a| convert::u64_to_half(a, k, mode)),
+                _ => return None,
+            })
         }
-        ("f16" | "bf16", "u32") => {
-            let k = half(to);
-            N(ww(move |a| convert::u32_to_half(a, k, mode)))
-        }
-        ("f16" | "bf16", "s64") => {
-            let k = half(to);
-            N(wl(move |a| convert::s64_to_half(a as i64, k, mode)))
-        }
-        ("f16" | "bf16", "u64") => {
-            let k = half(to);
-            N(wl(move |a| convert::u64_to_half(a, k, mode)))
-        }
+        _ => return None,
+    })
+}
+
+fn float_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
+    use Cvt::{Code as C, Num as N};
+    let mode = m.mode;
+    Some(match (to, from) {
         ("tf32", "f32") => N(ww(half::tf32_rn)),
-        ("f32", "f32") if !rounds && !ftz && !sat => C(Code::Mov32),
+        ("f32", "f32") if !m.rounds && !m.ftz && !m.sat => C(Code::Mov32),
         ("f32", "f32") => N(ww(move |a| {
-            let a = if ftz { fp::ftz(a) } else { a };
-            let x = if to_integral { convert::f32_integral(a, mode) } else { convert::f32_flags(a, ftz, false) };
-            fin(x)
+            let a = m.arg(a);
+            m.fin(if m.integral { convert::f32_integral(a, mode) } else { convert::f32_flags(a, m.ftz, false) })
         })),
-        ("f64", "f64") if !to_integral && !sat => C(Code::Mov64),
+        ("f64", "f64") if !m.integral && !m.sat => C(Code::Mov64),
         ("f64", "f64") => N(ll(move |a| {
-            let x = if to_integral { convert::f64_integral(a, mode) } else { a };
-            if sat { fp::sat64(x) } else { x }
+            let x = if m.integral { convert::f64_integral(a, mode) } else { a };
+            if m.sat { fp::sat64(x) } else { x }
         })),
-        ("f64", "f32") if !sat => N(lw(move |a| convert::f32_to_f64(if ftz { fp::ftz(a) } else { a }))),
-        ("f32", "f64") => N(wl(move |a| {
-            let x = convert::f64_to_f32(a, mode);
-            fin(if ftz { fp::ftz(x) } else { x })
-        })),
+        ("f64", "f32") if !m.sat => N(lw(move |a| convert::f32_to_f64(m.arg(a)))),
+        ("f32", "f64") => N(wl(move |a| m.fin(m.arg(convert::f64_to_f32(a, mode))))),
         ("f32", "f16" | "bf16") => {
-            let k = half(from);
-            N(ww(move |a| {
-                let x = fp::f32_bits(f32::from_bits(half::widen(a & 0xffff, k)));
-                fin(if ftz { fp::ftz(x) } else { x })
-            }))
+            let k = half_of(from);
+            N(ww(move |a| m.fin(m.arg(fp::f32_bits(f32::from_bits(half::widen(a & 0xffff, k)))))))
         }
         ("f16" | "bf16", "f32") => {
-            let k = half(to);
-            let relu = mods.contains(&"relu");
+            let k = half_of(to);
             N(ww(move |a| {
-                let x = half::narrow(if ftz { fp::ftz(a) } else { a }, k, mode);
-                let x = if relu { half::relu(x) } else { x };
-                if sat { half::sat(x, k) } else { x }
+                let x = half::narrow(m.arg(a), k, mode);
+                let x = if m.relu { half::relu(x) } else { x };
+                if m.sat { half::sat(x, k) } else { x }
             }))
         }
         ("f64", "f16") => N(lw(move |a| convert::f32_to_f64(half::widen(a & 0xffff, Half::F16)))),
         ("f16", "f64") => N(wl(move |a| half::narrow64(a, Half::F16, mode))),
         ("f16", "f16") => N(ww(move |a| {
             let wide = half::widen(a & 0xffff, Half::F16);
-            let x = if to_integral { convert::f32_integral(wide, mode) } else { wide };
+            let x = if m.integral { convert::f32_integral(wide, mode) } else { wide };
             let x = half::narrow(x, Half::F16, Round::Nearest);
-            if sat { half::sat(x, Half::F16) } else { x }
+            if m.sat { half::sat(x, Half::F16) } else { x }
         })),
-        _ if float(from) && !float(to) => {
-            let bits: u32 = to[1..].parse().ok()?;
-            let signed = to.starts_with('s');
-            // Narrow results stay zero-extended in their registers.
-            let cut = move |x: u64| {
-                if bits == 16 {
-                    x & 0xffff
-                } else if bits == 8 && !signed {
-                    x & 0xff
-                } else {
-                    x
-                }
-            };
-            match (from, bits) {
-                ("f32", 64) => N(lw(move |a| convert::f32_to_int(if ftz { fp::ftz(a) } else { a }, 64, signed, mode))),
-                ("f32", _) => {
-                    N(ww(move |a| cut(convert::f32_to_int(if ftz { fp::ftz(a) } else { a }, bits, signed, mode)) as u32))
-                }
-                ("f64", 64) => N(ll(move |a| convert::f64_to_int(a, 64, signed, mode))),
-                ("f64", _) => N(wl(move |a| cut(convert::f64_to_int(a, bits, signed, mode)) as u32)),
-                (_, 64) => {
-                    let k = half(from);
-                    N(lw(move |a| convert::half_to_int(a & 0xffff, k, 64, signed, mode)))
-                }
-                _ => {
-                    let k = half(from);
-                    N(ww(move |a| cut(convert::half_to_int(a & 0xffff, k, bits, signed, mode)) as u32))
-                }
-            }
+        _ => return None,
+    })
+}
+
+fn float_to_int(m: Modifiers, to: &str, from: &str) -> Option<Num> {
+    let (mode, signed) = (m.mode, to.starts_with('s'));
+    let bits: u32 = to[1..].parse().ok()?;
+    // Narrow results stay zero-extended in their registers.
+    let cut = move |x: u64| match bits {
+        16 => x & 0xffff,
+        8 if !signed => x & 0xff,
+        _ => x,
+    };
+    Some(match (from, bits) {
+        ("f32", 64) => lw(move |a| convert::f32_to_int(m.arg(a), 64, signed, mode)),
+        ("f32", _) => ww(move |a| cut(convert::f32_to_int(m.arg(a), bits, signed, mode)) as u32),
+        ("f64", 64) => ll(move |a| convert::f64_to_int(a, 64, signed, mode)),
+        ("f64", _) => wl(move |a| cut(convert::f64_to_int(a, bits, signed, mode)) as u32),
+        ("f16" | "bf16", 64) => {
+            let k = half_of(from);
+            lw(move |a| convert::half_to_int(a & 0xffff, k, 64, signed, mode))
+        }
+        ("f16" | "bf16", _) => {
+            let k = half_of(from);
+            ww(move |a| cut(convert::half_to_int(a & 0xffff, k, bits, signed, mode)) as u32)
         }
         _ => return None,
     })

@@ -1,0 +1,136 @@
+//! What a launch is given, and what it reports.
+
+use super::counters::Counters;
+use super::num::approx::Approx;
+use super::num::mma::Tensor;
+use super::schedule::Schedule;
+
+/// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Values that nothing wrote, followed to a branch, an address or global memory.
+    pub init: bool,
+    /// Accesses to shared or global memory that nothing orders.
+    pub race: bool,
+    /// tf32 operands that were not rounded.
+    pub tf32: bool,
+}
+
+/// When the copies of `cp.async` take effect. A correct kernel cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Copies {
+    /// As late as is legal: when a wait covers them. Until then the destination holds no value.
+    #[default]
+    Late,
+    /// When `cp.async` is executed.
+    Eager,
+}
+
+/// How kernels are run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub checks: Checks,
+    pub schedule: Schedule,
+    /// Most warp instructions of one launch.
+    pub budget: u64,
+    /// Count executions of every instruction ([`Report::profile`]).
+    pub counters: bool,
+    pub copies: Copies,
+    /// Values of the approximate functions (`ex2.approx` and its like).
+    pub approx: Approx,
+    /// Arithmetic of the tensor cores.
+    pub tensor: Tensor,
+    /// Most bytes of shared memory of a block; sm_80 has 163 KiB, sm_90 227.
+    pub max_shared: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            checks: Checks { init: true, race: true, tf32: true },
+            schedule: Schedule::Forward,
+            budget: 1 << 33,
+            counters: false,
+            copies: Copies::Late,
+            approx: Approx::Central,
+            tensor: Tensor::Ideal,
+            max_shared: 227 << 10,
+        }
+    }
+}
+
+/// An argument of a launch. Every pointer says which bytes the kernel may touch through it, and how; all other memory is out of
+/// bounds for the launch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// A pointer to memory that the kernel must not change.
+    Read { addr: u64, len: u64 },
+    /// A pointer to memory that the kernel fills.
+    Write { addr: u64, len: u64 },
+    /// A pointer to memory that the kernel reads and changes.
+    Update { addr: u64, len: u64 },
+    /// A null pointer.
+    Null,
+    /// A value, as it lies in memory: a number or a struct.
+    Bytes(Vec<u8>),
+}
+
+impl From<u32> for Arg {
+    fn from(v: u32) -> Arg {
+        Arg::Bytes(v.to_le_bytes().to_vec())
+    }
+}
+impl From<i32> for Arg {
+    fn from(v: i32) -> Arg {
+        Arg::Bytes(v.to_le_bytes().to_vec())
+    }
+}
+impl From<f32> for Arg {
+    fn from(v: f32) -> Arg {
+        Arg::Bytes(v.to_le_bytes().to_vec())
+    }
+}
+impl From<u64> for Arg {
+    fn from(v: u64) -> Arg {
+        Arg::Bytes(v.to_le_bytes().to_vec())
+    }
+}
+
+/// What to launch a kernel with.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block along x, y and z.
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+    /// One for each parameter, in order.
+    pub args: Vec<Arg>,
+}
+
+/// What a launch did.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Warp instructions.
+    pub instructions: u64,
+    pub blocks: u64,
+    /// With [`Config::counters`]: a row for each PTX instruction of the kernel that was executed.
+    pub profile: Vec<Executed>,
+    /// With [`Config::counters`]: instructions, traffic and bank conflicts, in all and by line.
+    pub counters: Counters,
+}
+
+/// How often an instruction was executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    pub opcode: String,
+    /// Line of the PTX text.
+    pub line: u32,
+    /// Source line, if known: file number of `.file`, line.
+    pub source: Option<(u32, u32)>,
+    /// Times that a warp executed the instruction.
+    pub warps: u64,
+    /// Active lanes, summed over these times.
+    pub lanes: u64,
+}

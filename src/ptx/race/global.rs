@@ -1,0 +1,302 @@
+//! Races in global memory, between the blocks and the warps of one launch.
+
+use std::collections::HashMap;
+
+use super::access::{Access, Conflict, Touch, WarpAccess};
+use super::stamp::{LIMIT, SPECIAL, Stamp};
+
+/// A past access to global memory: its block, and a [`Stamp`].
+#[derive(Clone, Copy)]
+struct Mark {
+    stamp: Stamp,
+    /// Linear index plus 1; 0 for none.
+    block: u32,
+}
+
+impl Mark {
+    fn access(self, touch: Touch) -> Access {
+        self.stamp.access(touch, (self.block & !MANY) - 1)
+    }
+}
+
+const NONE: Mark = Mark { stamp: Stamp(0), block: 0 };
+/// A bit of [`Mark::block`]: the granule has more readers, in [`GlobalRaces::readers`].
+const MANY: u32 = 1 << 31;
+
+/// What a warp made known by a fence and an atomic: all that its block did before a generation, and what the warp itself did up
+/// to a clock of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Release {
+    block: u32,
+    generation: u32,
+    warp: u32,
+    clock: u32,
+}
+
+impl Release {
+    /// Adds the release to a list that keeps the newest one of each warp, which covers the older ones.
+    fn join(self, list: &mut Vec<Release>) {
+        match list.iter_mut().find(|r| (r.block, r.warp) == (self.block, self.warp)) {
+            Some(r) if (r.generation, r.clock) < (self.generation, self.clock) => *r = self,
+            Some(_) => {}
+            None => list.push(self),
+        }
+    }
+}
+
+/// The clocks of a running block, and what it has acquired from other blocks.
+pub struct GlobalClocks {
+    block: u32,
+    generation: u32,
+    /// Per warp: fences so far, plus 1.
+    clock: Vec<u32>,
+    /// Per warp: what the warp's last fence covers.
+    fenced: Vec<Option<Release>>,
+    acquired: Vec<Release>,
+    /// (warp, release): releases that a strong read of the warp has seen, acquired at the next fence of the warp.
+    observed: Vec<(u32, Release)>,
+}
+
+impl GlobalClocks {
+    pub fn new(block: u32, warps: usize) -> GlobalClocks {
+        GlobalClocks {
+            block: block + 1,
+            generation: 1,
+            clock: vec![1; warps],
+            fenced: vec![None; warps],
+            acquired: Vec::new(),
+            observed: Vec::new(),
+        }
+    }
+
+    /// All threads of the block have met.
+    pub fn barrier(&mut self) {
+        self.generation += 1;
+    }
+
+    /// `membar.gl`, `fence.acq_rel.gpu` and wider ones: the next strong write or atomic of the warp releases what came before,
+    /// and what its strong reads have seen is acquired.
+    pub fn fence(&mut self, warp: u32) {
+        let clock = &mut self.clock[warp as usize];
+        self.fenced[warp as usize] = Some(Release { block: self.block, generation: self.generation, warp, clock: *clock });
+        *clock += 1;
+        while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
+            let (_, r) = self.observed.swap_remove(k);
+            self.acquire(r);
+        }
+    }
+
+    /// An access of this block, for a report.
+    fn access(&self, now: Stamp, touch: Touch) -> Access {
+        now.access(touch, self.block - 1)
+    }
+
+    fn acquire(&mut self, r: Release) {
+        r.join(&mut self.acquired);
+    }
+
+    /// Whether a past access comes before what warp `warp` does now. Lanes of a warp are taken as ordered.
+    #[inline(always)]
+    fn after(&self, m: Mark, warp: u32) -> bool {
+        let s = m.stamp;
+        if m.block & !MANY == self.block {
+            return s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT || self.covered(m);
+        }
+        self.covered(m)
+    }
+
+    /// Whether something that was acquired covers a past access.
+    fn covered(&self, m: Mark) -> bool {
+        let s = m.stamp;
+        self.acquired.iter().any(|r| {
+            let (g, w) = (s.generation(), s.warp());
+            r.block == m.block & !MANY && (g < r.generation || g == r.generation && w == r.warp && s.clock() <= r.clock)
+        })
+    }
+}
+
+/// Last write and last read of each granule of a buffer; empty until the buffer is touched.
+#[derive(Default)]
+struct Shadow {
+    writes: Vec<Mark>,
+    reads: Vec<Mark>,
+}
+
+/// Global memory, between the blocks and the warps of one launch.
+pub struct GlobalRaces {
+    /// log₂ of the granule.
+    shift: u32,
+    /// Bytes of each buffer; 0 for a buffer that the kernel may not write to, in which nothing can race.
+    sizes: Vec<usize>,
+    shadows: Vec<Shadow>,
+    /// Further readers of a granule, none ordered before another.
+    readers: HashMap<(u32, usize), Vec<Mark>>,
+    /// The last strong read of each granule by each warp, against which ordinary writes are checked.
+    polled: HashMap<(u32, usize), Vec<Mark>>,
+    /// By buffer and offset of the atomic: what was released through it.
+    released: HashMap<(u32, u64), Vec<Release>>,
+    blind: bool,
+}
+
+impl GlobalRaces {
+    /// For buffers of these sizes in bytes (0: read only) and a grid of `blocks`; `granule` is a power of two that
+    /// divides each access of the kernel.
+    pub fn new(sizes: Vec<usize>, granule: u32, blocks: u64) -> GlobalRaces {
+        GlobalRaces {
+            shift: granule.trailing_zeros(),
+            shadows: sizes.iter().map(|_| Shadow::default()).collect(),
+            sizes,
+            readers: HashMap::new(),
+            polled: HashMap::new(),
+            released: HashMap::new(),
+            blind: blocks > 1 << 20,
+        }
+    }
+
+    /// Whether anything can race in a buffer.
+    #[inline(always)]
+    pub fn watches(&self, buffer: u32) -> bool {
+        self.sizes[buffer as usize] > 0 && !self.blind
+    }
+
+    /// Whether the grid is too large for stamps: then nothing is checked.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// An atomic acquires what was released through its address; after a fence, it releases.
+    fn atomic(&mut self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
+        for &r in self.released.get(&key).into_iter().flatten() {
+            me.acquire(r);
+        }
+        self.release(key, warp, me);
+    }
+
+    /// A strong read of `warp` sees what was released through an address.
+    fn observe(&self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
+        for &r in self.released.get(&key).into_iter().flatten() {
+            if !me.acquired.contains(&r) && !me.observed.contains(&(warp, r)) {
+                me.observed.push((warp, r));
+            }
+        }
+    }
+
+    /// A strong write or an atomic: after a fence, it releases.
+    fn release(&mut self, key: (u32, u64), warp: u32, me: &GlobalClocks) {
+        // The warp's own fence counts, and fences of the other warps before the last barrier.
+        let counts = |f: &Release| f.warp == warp || f.generation < me.generation;
+        let fences: Vec<Release> = me.fenced.iter().flatten().copied().filter(counts).collect();
+        if fences.is_empty() {
+            return;
+        }
+        // What this block acquired before is passed on.
+        let list = self.released.entry(key).or_default();
+        fences.iter().chain(&me.acquired).for_each(|r| r.join(list));
+    }
+
+    /// A warp of the block `me` accesses a buffer.
+    #[inline(always)]
+    pub fn touch(&mut self, me: &mut GlobalClocks, buffer: u32, a: &WarpAccess) -> Result<(), Box<Conflict>> {
+        let (touch, warp) = (a.touch, a.warp);
+        let size = (self.sizes[buffer as usize] + (1 << self.shift) - 1) >> self.shift;
+        if size == 0 || self.blind {
+            return Ok(());
+        }
+        let shadow = &mut self.shadows[buffer as usize];
+        // Shadow memory is made at the first access that needs it: a buffer that is only read has no `writes`.
+        if touch == Touch::Read && shadow.reads.is_empty() {
+            shadow.reads = vec![NONE; size];
+        }
+        if !touch.reads_only() && shadow.writes.is_empty() {
+            shadow.writes = vec![NONE; size];
+        }
+        let n = (a.bytes >> self.shift) as usize;
+        for &(offset, lanes) in a.pieces {
+            let at = a.base.wrapping_add_signed(offset as i64);
+            let from = (at >> self.shift) as usize;
+            let stamp = Stamp::new(me.generation, me.clock[warp as usize], warp, lanes.trailing_zeros(), a.pc);
+            for i in from..from + n {
+                self.one(touch, me, buffer, i, stamp)?;
+            }
+            if touch == Touch::Write && lanes & (lanes - 1) != 0 {
+                let (first, last) = (me.access(stamp, touch), 31 - lanes.leading_zeros());
+                return self.conflict(from, first, Access { lane: last, ..first });
+            }
+            match touch {
+                Touch::Atomic => self.atomic((buffer, at), warp, me),
+                Touch::StrongWrite => self.release((buffer, at), warp, me),
+                Touch::StrongRead => self.observe((buffer, at), warp, me),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn one(&mut self, touch: Touch, me: &GlobalClocks, buffer: u32, i: usize, now: Stamp) -> Result<(), Box<Conflict>> {
+        let shadow = &mut self.shadows[buffer as usize];
+        let warp = now.warp();
+        if let Some(&last) = shadow.writes.get(i)
+            && last.block != 0
+            && !(touch.strong() && last.stamp.special())
+            && !me.after(last, warp)
+        {
+            let how = if last.stamp.special() { Touch::Atomic } else { Touch::Write };
+            return self.conflict(i, last.access(how), me.access(now, touch));
+        }
+        let mark = Mark { stamp: now, block: me.block };
+        // Strong reads are kept apart from reads: only a later ordinary write can race with one.
+        if touch == Touch::StrongRead {
+            let polls = self.polled.entry((buffer, i)).or_default();
+            match polls.iter_mut().find(|p| (p.block, p.stamp.warp()) == (mark.block, warp)) {
+                Some(p) => *p = mark,
+                None => polls.push(mark),
+            }
+            return Ok(());
+        }
+        if touch == Touch::Read {
+            let old = shadow.reads[i];
+            if old.block & MANY == 0 && (old.block == 0 || me.after(old, warp)) {
+                shadow.reads[i] = mark;
+            } else {
+                shadow.reads[i].block |= MANY;
+                self.another_reader(me, buffer, i, mark);
+            }
+            return Ok(());
+        }
+        if touch == Touch::Write
+            && !self.polled.is_empty()
+            && let Some(polls) = self.polled.remove(&(buffer, i))
+            && let Some(&read) = polls.iter().find(|p| !me.after(**p, warp))
+        {
+            return self.conflict(i, read.access(Touch::StrongRead), me.access(now, touch));
+        }
+        let shadow = &mut self.shadows[buffer as usize];
+        if let Some(&read) = shadow.reads.get(i)
+            && read.block != 0
+        {
+            let first = Some(&read).filter(|r| !me.after(**r, warp));
+            let others = if read.block & MANY != 0 { self.readers.remove(&(buffer, i)).unwrap_or_default() } else { Vec::new() };
+            if let Some(&r) = first.or(others.iter().find(|r| !me.after(**r, warp))) {
+                return self.conflict(i, r.access(Touch::Read), me.access(now, touch));
+            }
+            // All reads come before this write, so what is ordered after the write is ordered after the reads: they can go.
+            self.shadows[buffer as usize].reads[i] = NONE;
+        }
+        let special = if touch.strong() { SPECIAL } else { 0 };
+        self.shadows[buffer as usize].writes[i] = Mark { stamp: Stamp(now.0 | special), ..mark };
+        Ok(())
+    }
+
+    #[cold]
+    fn another_reader(&mut self, me: &GlobalClocks, buffer: u32, i: usize, mark: Mark) {
+        let list = self.readers.entry((buffer, i)).or_default();
+        list.retain(|r| !me.after(*r, mark.stamp.warp()));
+        list.push(mark);
+    }
+
+    #[cold]
+    fn conflict(&self, i: usize, first: Access, second: Access) -> Result<(), Box<Conflict>> {
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
+    }
+}
