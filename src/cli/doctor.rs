@@ -1,3 +1,5 @@
+//! `lae-engine doctor`: what this build and this machine can do, with a self-check of each device.
+
 use crate::core::op::Element;
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
@@ -11,7 +13,7 @@ use crate::ops::conv2d::{Conv2d, conv2d};
 use crate::ops::dot::dot;
 use crate::report::terminal::print;
 
-/// What this machine and this build can do. Exit code 1 if a self-check fails.
+/// Prints what this machine and this build can do. Exit code 1 if a self-check fails.
 pub fn run() -> Result<i32> {
     let (version, system, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     print(&format!("lae-engine {version} ({system}, {machine})\n"))?;
@@ -28,7 +30,7 @@ pub fn run() -> Result<i32> {
     Ok(if good { 0 } else { 1 })
 }
 
-/// One line of the self-check, and whether it went well.
+/// Prints one line about the self-check of a device. True if the error is small.
 fn report(device: &Device) -> Result<bool> {
     let verdict = self_check(device);
     let (words, good) = match verdict {
@@ -40,8 +42,8 @@ fn report(device: &Device) -> Result<bool> {
     Ok(good)
 }
 
-/// Largest error of a convolution and its gradients, relative to the root mean square of the exact result. On a GPU it runs three
-/// times: launch by launch, recorded, and replayed.
+/// Largest error of a convolution and its gradients, relative to the root mean square of the exact result. The
+/// convolution runs three times, on a GPU launch by launch, recorded, and replayed; the last result counts.
 fn self_check(device: &Device) -> Result<f64> {
     let exact = convolution(1, |t, fetch| Plan::<f64>::new(t, fetch, Memory::Planned))?;
     let found = convolution(3, |t, fetch| Plan::on(device, t, fetch, Memory::Planned))?;
@@ -53,7 +55,7 @@ fn self_check(device: &Device) -> Result<f64> {
     Ok(found.iter().zip(&exact).map(error).fold(0.0, f64::max))
 }
 
-/// A convolution of sizes that straddle every tile, run `times`: its output and the gradients of picture and filter.
+/// Runs a convolution `times` times, of sizes that no tile divides: the output and the gradients of picture and filter.
 fn convolution<T: Element>(
     times: usize,
     plan: impl FnOnce(Tape, &[crate::core::tape::Var]) -> Result<Plan<T>>,

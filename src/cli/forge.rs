@@ -1,3 +1,5 @@
+//! `lae-engine forge`: writes a data set of genuine and forged pictures as a folder.
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 

@@ -142,9 +142,9 @@ impl FileArgs {
     }
 }
 
-/// Memory that an argument stands for.
+/// The memory that an argument points to.
 struct Buffer {
-    /// Which argument.
+    /// Position of the argument, from 0.
     index: usize,
     kind: String,
     ty: Type,
@@ -227,7 +227,7 @@ impl Type {
     }
 }
 
-/// Reads one argument, and makes its memory.
+/// Reads one argument, and makes the memory that the argument points to.
 fn argument(m: &mut Machine, index: usize, text: &str, buffers: &mut Vec<Buffer>) -> Result<Arg, String> {
     if text == "null" {
         return Ok(Arg::Null);
@@ -356,7 +356,7 @@ impl RunArgs {
         Ok(0)
     }
 
-    /// The values of a buffer; `?` is one that nothing wrote.
+    /// The values of a buffer in words; `?` stands for a value that nothing wrote.
     fn show(&self, m: &Machine, b: &Buffer) {
         let count = b.len as usize / b.ty.1;
         let shown = if self.all { count } else { count.min(16) };

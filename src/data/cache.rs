@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Oldest out first. What a lookup returns never depends on what happens to be remembered, only its speed does.
+/// When the cache is full, the oldest value is forgotten first. Forgetting costs time and changes no result: the value is made again,
+/// and its maker gives the same value every time.
 pub struct Cache<K, V> {
     limit: usize,
     state: Mutex<State<K, V>>,

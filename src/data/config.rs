@@ -13,10 +13,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SplitBy {
-    /// Train, validation and test share no photograph. The honest default.
+    /// Train, validation and test share no photograph, so that a test tells how a model does on photographs that are new to it.
     #[default]
     Photo,
-    /// All three draw crops from all photographs: for a few photographs, where a split by photograph says little. Reports name it.
+    /// Train, validation and test draw crops from the same photographs. For collections so small that a split by photograph would
+    /// leave one or two for the tests. Reports carry a notice.
     Crop,
 }
 
@@ -52,7 +53,7 @@ pub struct DataConfig {
     pub val_count: usize,
     /// Test pictures, half genuine; each unseen test has as many.
     pub test_count: usize,
-    /// Photographs that the built-in painter makes, all splits together. 0: as many as its half of `cache_mib` holds, 60 to 1200
+    /// Photographs that the built-in painter makes, all splits together. 0: as many as half of `cache_mib` holds, 60 to 1200
     /// (1200 at 64 pixels, 151 at 256); more are painted again each time that they are needed.
     pub photographs: usize,
     /// Side of a built-in photograph in units of the picture size.
@@ -65,9 +66,9 @@ pub struct DataConfig {
     pub paired: bool,
     /// Trace planted on the seen forger's fakes: none, checkerboard, jpeg, resample or noise.
     pub fingerprint: Fingerprint,
-    /// Its strength: grey levels of 255 (checkerboard 3, noise 2), JPEG quality (85) or factor (1.3). Unset: the value in brackets.
+    /// Strength of the trace: grey levels of 255 (checkerboard 3, noise 2), JPEG quality (85) or factor (1.3). Unset: the value in brackets.
     pub fingerprint_amplitude: Option<f32>,
-    /// Share of the seen fakes that carry it, 0..=1.
+    /// Share of the seen fakes that carry the trace, 0..=1.
     pub fingerprint_rate: f32,
     /// Memory for photographs and for frozen samples, MiB (half each).
     pub cache_mib: usize,

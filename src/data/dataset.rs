@@ -18,7 +18,7 @@ use super::source::Tell;
 use crate::core::rng::{Rng, stream};
 use crate::error::{Error, Result};
 
-/// A data set, opened: cheap to open, made or read as it is used, shared by threads.
+/// An opened data set. Pictures are made or read when they are first asked for; any number of threads may ask at once.
 pub struct Dataset {
     config: DataConfig,
     size: usize,
@@ -169,7 +169,8 @@ impl Dataset {
         }
         let mut rng = Rng::new(self.seed, stream("epoch order"), epoch as u64);
         let longest = fake.len().max(real.len());
-        // A picture and its own forgery in one batch: what they share cancels out of the gradient, what is left is the forgery.
+        // A picture and its own forgery come into the same batch. Their labels differ, so what both pictures show cancels out of the
+        // gradient, and what the forger changed remains.
         let twins = self.pictures.twins();
         if twins {
             rng.shuffle(&mut real);
@@ -297,7 +298,7 @@ mod tests {
         assert_eq!(at(&frozen, Split::Train, 0), at(&frozen, Split::Train, 5));
         assert_eq!(at(&frozen, Split::Train, 0), at(&data, Split::Train, 0));
         assert_ne!(at(&Dataset::open(&small(), 32, 2).unwrap(), Split::Val, 0), at(&data, Split::Val, 0));
-        // What is remembered changes nothing.
+        // A cache that holds nothing gives the same pictures.
         let forgetful = Dataset::open(&DataConfig { cache_mib: 0, ..small() }, 32, 1).unwrap();
         assert_eq!(at(&forgetful, Split::Test, 0), at(&data, Split::Test, 0));
     }

@@ -3,9 +3,9 @@
 //! The paper's §3.5.1 asks why detectors fail on forgeries of methods that they were not trained on: they learn superficial traces
 //! of one forging pipeline instead of the forged region. Real pipelines leave such traces (transposed convolutions a checkerboard,
 //! re-encoding a block grid, warping a resampling pattern). Here the trace is a switch with an amplitude and a rate, so that the
-//! question can be asked under control: with it a superficial detector succeeds on the seen fakes and fails on the unseen ones
+//! question can be asked under control: with the trace a superficial detector succeeds on the seen fakes and fails on the unseen ones
 //! (and on the seen forger's own fakes without the trace: [`Split::SeenClean`](super::sample::Split::SeenClean)). Every report
-//! that comes from such data names it.
+//! that comes from such data names the trace.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@
 //! * A mask pairs with its fake by path and stem: `fake/a/7.jpg` ↔ `mask/a/7.png`. A fake without its mask, or a mask without its
 //!   fake, is an error that names the stem: pairs must never shift. A split without a mask folder is accepted, with a notice.
 //! * `unseen/<method>/real/` is optional; without it the test's genuine pictures are used (models.md A35).
-//! * Pictures that cannot be read are skipped, printed and counted, as long as they are at most half of their class.
+//! * Pictures that cannot be read are skipped, told to the user and counted, as long as they are at most half of their class.
 //! * `manifest.jsonl`, if there (the program's own export writes it), adds methods and photograph numbers.
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +23,7 @@ use super::sample::{Sample, Split};
 use super::source::{Skipped, Tell, picture_files};
 use crate::error::{Error, Result};
 
-/// Headers of so many files of a class are read when the folder is opened; the rest are only looked at when they are used.
+/// Files of a class whose headers are read when the folder is opened. Files after these are first read when a picture is asked for.
 const PROBED: usize = 4000;
 
 /// One line of `manifest.jsonl`. Paths are relative to the data folder, with forward slashes.
@@ -166,8 +166,8 @@ impl Folder {
         rows
     }
 
-    /// A detector that looks at the file format only must not be right: where the names' endings of genuine and forged pictures
-    /// tell them apart, compression does too, and survives decoding.
+    /// A notice for each split whose name endings tell genuine from forged pictures. Files of different formats were compressed in
+    /// different ways, and traces of compression survive decoding: a detector could learn those in place of the forgery.
     fn format_leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
         for part in self.seen.iter().chain(&self.unseen) {
@@ -226,8 +226,8 @@ impl Pictures for Folder {
         self.item(split, i)?.entry.as_ref()?.group
     }
 
-    /// Reads a picture (and its mask). Where it turns out unreadable, the next readable one of its class takes its place, always
-    /// the same; an error once more than half of the class is unreadable.
+    /// Reads a picture (and its mask). Where the file turns out unreadable, the next readable one of its class takes its place, the
+    /// same one every time; an error once more than half of the class is unreadable.
     fn sample(&self, split: Split, i: u32, _epoch: u32) -> Result<Sample> {
         let i = i as usize;
         let missing = || Error::data(&self.root, format!("no picture {i} in {split:?}"));

@@ -11,7 +11,7 @@ use crate::core::rng::Rng;
 pub enum Hole {
     /// Rows and columns S/4..3S/4, always: the paper (128 of 256 pixels). A constant map then localises perfectly.
     Central,
-    /// A rectangle anywhere, area uniform in `share`, aspect log-uniform in 1:2..2:1. It may touch the border.
+    /// A rectangle anywhere, area uniform in `share`, aspect log-uniform in 1:2..2:1. The rectangle may touch the border.
     #[default]
     Rect,
     /// A free-form brush stroke: a random polyline of discs, area near a target that is uniform in `share`.
@@ -26,7 +26,7 @@ impl Hole {
             Hole::Rect => rectangle(w, h, share, rng),
             Hole::Stroke => stroke(w, h, share, rng),
         };
-        // Only pictures of a few pixels get here: one known pixel remains, one pixel is forged.
+        // In pictures of a few pixels rounding can make the hole everything or nothing: then one pixel is kept, or one is forged.
         let area = mask.area();
         if area == mask.on.len() {
             mask.on[0] = 0;

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// Photographs of a [`Source`], divided into splits, with one seen forger and any number of unseen ones.
 pub struct Made {
     config: DataConfig,
-    /// S.
+    /// S, pixels a side.
     size: usize,
     seed: u64,
     source: Source,
@@ -61,7 +61,8 @@ impl Made {
         }
     }
 
-    /// Position in the split's list of photographs: each is used equally often, and fresh epochs go on where the last one ended.
+    /// Position in the split's list of photographs, to be taken modulo its length: each photograph is used equally often, and a fresh
+    /// epoch goes on where the epoch before ended.
     fn place(&self, split: Split, i: u32, epoch: u32) -> usize {
         let per_epoch = self.len(split) / 2;
         let (pair, other) = (i as usize / 2, if self.config.paired { 0 } else { i as usize % 2 * per_epoch.div_ceil(2) });
@@ -104,7 +105,7 @@ impl Pictures for Made {
     fn sample(&self, split: Split, i: u32, epoch: u32) -> Result<Sample> {
         let c = &self.config;
         let fake = i % 2 == 1;
-        // All tests share crops, holes, donors and forging numbers.
+        // All tests draw from the streams named "test": the same crops, holes, donors and random numbers of the forger.
         let part = match split {
             Split::Train => "train",
             Split::Val => "val",
@@ -203,7 +204,7 @@ impl Pictures for Made {
     }
 }
 
-/// Photographs of train, val and test.
+/// The numbers 0..`count` of the photographs, divided into train, val and test. `key` heads the error if there are too few.
 fn divide(c: &DataConfig, count: usize, seed: u64, key: &str) -> Result<[Vec<u32>; 3]> {
     let mut ids: Vec<u32> = (0..count as u32).collect();
     Rng::new(seed, stream("split"), 0).shuffle(&mut ids);

@@ -111,7 +111,7 @@ impl Picture {
         let options = fir::ResizeOptions::new()
             .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom))
             .crop(left, top, width, height);
-        // Typed views: only the code for pixels of three bytes is compiled, a thirteenth of the crate's.
+        // With typed views only the resizing code for pixels of three bytes is compiled, a thirteenth of what the crate has.
         let mut rgb = vec![0; w * h * 3];
         let source = TypedImageRef::<U8x3>::from_buffer(self.w as u32, self.h as u32, &self.rgb);
         let target = TypedImage::<U8x3>::from_buffer(w as u32, h as u32, &mut rgb);
@@ -194,8 +194,8 @@ impl Mask {
     /// files alike).
     pub fn open(path: impl AsRef<Path>) -> Result<Mask> {
         let path = path.as_ref();
-        // Through RGB and not through the decoder's grey, so that a red or palette mask counts by its brightest channel and a
-        // transparent background is the background.
+        // The mask is read as RGB and not as the decoder's grey, so that a red mask or one with a palette counts by its brightest
+        // channel. Transparent pixels are off.
         let decoded = decode(path)?;
         let alpha = decoded.color().has_alpha();
         let rgba = decoded.to_rgba8();
@@ -330,7 +330,7 @@ fn decode(path: &Path) -> Result<DynamicImage> {
 }
 
 /// The JPEG decoder fills what is missing of a truncated file with grey and reports success. A data set must not hold such
-/// pictures, so the file is walked from marker to marker: it has to end with EOI.
+/// pictures, so the file is walked from marker to marker, and refused where the walk meets no EOI.
 fn jpeg_is_complete(path: &Path) -> Result<()> {
     let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
     let mut i = 2; // after SOI

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use super::picture::{Picture, to_u8};
 use crate::core::rng::{Rng, stream};
 
-/// Side of the texture tiles, pixels; a power of two, so that they wrap with a mask.
+/// Side of the texture tiles, pixels. A power of two, so that coordinates wrap by `& (TILE - 1)`; photographs have any side.
 const TILE: usize = 128;
 
 /// Paints photograph `index`: `side` × `side` pixels.
@@ -65,23 +65,29 @@ fn reflectance(rng: &mut Rng) -> [f32; 3] {
     [wave(0.0), wave(2.0), wave(4.0)].map(|dark| level * (1.0 - saturation * dark))
 }
 
+/// One opaque object of the scene.
 struct Leaf {
-    /// Centre and half-axes, pixels.
+    /// Centre, pixels.
     at: (f32, f32),
+    /// Half-axes, pixels.
     radius: (f32, f32),
-    turn: (f32, f32), // cos, sin
+    /// Cosine and sine of the angle that the axes are turned by.
+    turn: (f32, f32),
     /// 0: ellipse, 1: box, between: rounded.
     square: f32,
     /// Width of the soft edge, pixels: its defocus.
     soft: f32,
     wobble: f32,
     colour: [f32; 3],
-    /// Which tile, where it starts, contrast.
+    /// Number of the texture tile.
     tile: usize,
+    /// Texel of the tile that lies on pixel (0, 0).
     origin: (usize, usize),
+    /// Factor of the texture.
     contrast: f32,
-    /// Change of brightness per radius along x and y, and towards the edge.
+    /// Change of brightness per radius along the two axes.
     slope: (f32, f32),
+    /// Loss of brightness from the centre to the edge, by the square of the distance.
     bulge: f32,
 }
 
@@ -126,7 +132,7 @@ fn leaves(side: usize, rng: &mut Rng) -> Vec<[f32; 3]> {
         let leaf = draw_leaf(s, &sizes, &palette, sun, depth_of_field, roughness, boxy, rng);
         open -= paint(&leaf, side, &tiles, &mut colour, &mut through, &mut lit);
     }
-    // What is left shows a last leaf that is everywhere.
+    // A last leaf covers everything and shows where the others left the view open.
     let back = Leaf {
         at: (s / 2.0, s / 2.0),
         radius: (4.0 * s, 4.0 * s),
@@ -172,7 +178,7 @@ fn draw_leaf(
     }
 }
 
-/// Adds what shows of a leaf; returns how many pixels it closed.
+/// Adds what shows of a leaf behind those painted before; returns how many pixels the leaf closed.
 fn paint(
     leaf: &Leaf,
     side: usize,
@@ -224,7 +230,7 @@ fn paint(
     closed
 }
 
-/// sRGB values 0..=255 of linear light in 4096 steps, in float: rounding comes last.
+/// sRGB values 0..=255 of linear light in 4096 steps. Floats, because sharpening follows and rounds.
 static CURVE: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..4096)
         .map(|i| {

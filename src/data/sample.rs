@@ -12,36 +12,36 @@ pub enum Split {
     Val,
     /// The seen forger, as trained (with the fingerprint, if any).
     Test,
-    /// Unseen method by its number in [`Dataset::unseen`].
+    /// Unseen method by its number in [`Dataset::unseen`](super::Dataset::unseen).
     Unseen(usize),
-    /// `Test` without the fingerprint: only where one is planted.
+    /// `Test` without the fingerprint. Empty where no fingerprint is planted.
     SeenClean,
 }
 
 /// One labelled picture.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// S × S.
+    /// S × S pixels.
     pub picture: Picture,
-    /// S × S, 1 = manipulated. None for genuine pictures and for fakes whose mask is not known.
+    /// S × S pixels, 1 = manipulated. None for genuine pictures and for fakes whose mask is not known.
     pub mask: Option<Mask>,
     pub fake: bool,
     /// Forger or folder name; "real" for genuine pictures.
     pub method: Arc<str>,
-    /// Number of the photograph that it is from, where known.
+    /// Number of the photograph that the picture was cropped from, where known.
     pub group: Option<u32>,
-    /// Carries the planted trace.
+    /// Whether the picture carries the planted trace.
     pub fingerprinted: bool,
-    /// The file that it was read from: the picture of a folder, or the photograph that was cropped.
+    /// The file behind the picture: the picture of a folder, or the photograph that was cropped.
     pub path: Option<PathBuf>,
 }
 
 /// A batch in the layout of the engine (NHWC). Buffers are kept from one fill to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Pictures.
+    /// Number of pictures.
     pub n: usize,
-    /// S.
+    /// S, pixels a side.
     pub size: usize,
     /// n·S·S·3, sRGB values 0..=1.
     pub x: Vec<f32>,
@@ -61,7 +61,7 @@ impl Batch {
     /// In `group`: the photograph is not known.
     pub const NO_GROUP: u32 = u32::MAX;
 
-    /// Become the pictures of `a`, then those of `b`.
+    /// Replaces the contents by the pictures of `a`, then those of `b`.
     pub fn set_concatenation(&mut self, a: &Batch, b: &Batch) {
         fn join<T: Copy>(to: &mut Vec<T>, a: &[T], b: &[T]) {
             to.clear();

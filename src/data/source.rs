@@ -53,7 +53,7 @@ impl Skipped {
     }
 }
 
-/// All files below a folder whose names end like pictures, sorted. Hidden files and folders are not looked at.
+/// All files below a folder whose names end like pictures, sorted. Hidden files and folders are left out.
 pub fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
     fn visit(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
@@ -62,7 +62,7 @@ pub fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
                 continue;
             }
             if path.is_dir() {
-                // A link to a parent would go round for ever; no one nests photographs this deep.
+                // A link to a parent folder would lead round for ever, so the walk ends at a depth that no collection reaches.
                 if depth < 32 {
                     visit(&path, depth + 1, found)?;
                 }
@@ -85,8 +85,8 @@ impl Source {
     }
 
     /// A folder of photographs, searched recursively. Only headers are read here; an unreadable file is skipped, told to
-    /// `tell` and counted; a folder without a readable one is an error. Photographs are kept with a short side of at most `keep` pixels, since a crop is
-    /// never larger than that; those with a short side below `size` are counted.
+    /// `tell` and counted; a folder without a readable one is an error. Larger photographs are shrunk to a short side of `keep`
+    /// pixels, the largest side of a crop. Photographs with a short side below `size` are counted.
     pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize, tell: Tell) -> Result<Source> {
         if !dir.is_dir() {
             return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
@@ -153,7 +153,7 @@ impl Source {
         }
     }
 
-    /// A photograph: remembered, read or painted.
+    /// A photograph: from the cache, or read from its file, or painted.
     pub fn photograph(&self, id: u32) -> Result<Arc<Picture>> {
         self.cache.get_or(&id, || {
             let picture = match &self.kind {
@@ -174,8 +174,8 @@ impl Source {
         })
     }
 
-    /// The first usable photograph of `ids`, starting at position `start` and going round: a file whose header was fine but whose
-    /// content is not is passed over, always in the same way.
+    /// The first usable photograph of `ids`, starting at position `start` and going round. A file that is found broken only
+    /// when it is decoded is passed over, so that the same start gives the same photograph every time.
     pub fn usable(&self, ids: &[u32], start: usize) -> Result<(u32, Arc<Picture>)> {
         let mut last = None;
         for step in 0..ids.len() {
@@ -196,7 +196,7 @@ impl Source {
 
 /// A square window of a photograph as `size` × `size` pixels: side log-uniform between `scale.0` and `scale.1` times `size` (as far
 /// as the photograph goes), anywhere, flipped half of the time, resized with antialiasing, rounded to 8 bits. Genuine pictures
-/// and the raw material of fakes come through here alike.
+/// and the crops that fakes are made from both come from this function, so that resizing tells nothing of the label.
 pub fn random_crop(photograph: &Picture, size: usize, scale: (f32, f32), flip: bool, rng: &mut Rng) -> Picture {
     let short = photograph.short_side();
     let limit = |s: f32| ((size as f32 * s).round() as usize).clamp(1, short);

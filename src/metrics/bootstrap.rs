@@ -40,7 +40,7 @@ impl Bootstrap {
     ///
     /// `group` names the photograph of each picture (any numbers); empty: every picture is its own unit. Resample r draws from the
     /// counter-based generator at index r, so the result depends on the seed only, not on threads. With one unit the interval has
-    /// no width and says nothing: `units` tells.
+    /// no width and says nothing; `units` tells how many there were.
     pub fn run<const K: usize>(
         &self,
         n: usize,

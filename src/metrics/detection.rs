@@ -145,7 +145,7 @@ pub struct Change {
 const BINS: usize = 10;
 const FIGURES: usize = 8;
 
-/// A set made ready for many weightings.
+/// A set of verdicts, sorted once, so that the figures for a vector of weights take one pass.
 struct Prepared<'a> {
     set: &'a Scored,
     ranking: Ranking,

@@ -1,4 +1,4 @@
-//! How well an attention map finds the forged region, and the same for a map that does not look at the picture.
+//! How well an attention map finds the forged region, beside how well a map does that never looks at the picture.
 //!
 //! With a hole that is always central a model can learn the constant "centre" and score an IoU of 0.95; so every figure of a model
 //! is to be read beside the figure of [`ConstantMap`], the mean training mask, evaluated by the same code on the same pictures.
@@ -41,7 +41,8 @@ impl PixelScores {
     }
 }
 
-/// A map sorted once; scoring it against a mask then is linear. The constant map meets hundreds of masks.
+/// A map with its pixels sorted. After the sort, scoring the map against a mask takes linear time; the constant map is scored against
+/// hundreds of masks.
 #[derive(Clone, Debug)]
 pub struct RankedMap {
     map: Vec<f32>,
@@ -167,7 +168,7 @@ pub struct Localisation {
     pub by_photograph: bool,
 }
 
-/// Per-picture figures on their way to a mean.
+/// The figures of each picture of a set, from which means and intervals are made.
 #[derive(Clone, Debug, Default)]
 pub struct LocalisationSet {
     rows: Vec<PixelScores>,

@@ -19,7 +19,7 @@ pub struct RankScores {
 }
 
 impl Ranking {
-    /// Finite scores only: the callers check.
+    /// Sorts the scores, which must be finite.
     pub fn of_f64(scores: &[f64]) -> Ranking {
         // −0.0 + 0.0 = 0.0: the two zeros tie.
         Ranking::build(scores.len(), |i| {

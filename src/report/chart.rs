@@ -18,7 +18,7 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 38.0;
 
-/// More points than this in one line cannot be told apart on screen.
+/// Most points of one line that are drawn: more cannot be told apart on screen.
 const BUCKETS: usize = 240;
 
 /// A number axis.
@@ -116,8 +116,8 @@ fn thin(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 /// From this many points on a line is drawn twice: thin as logged, thick as its running mean.
 const NOISY: usize = 120;
 
-/// Mean over the stretch around each point: a twentieth of the line on either side, at the ends less (it stays centred), but never
-/// so few points that the line would end in a hook.
+/// Mean over the stretch around each point: a twentieth of the line on either side. The stretch stays centred, so it is shorter near
+/// the ends, but keeps enough points that the line does not end in a hook.
 fn running_mean(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let sums: Vec<f64> = std::iter::once(0.0)
         .chain(points.iter().scan(0.0, |sum, p| {
@@ -210,7 +210,7 @@ fn plot(chart: &Chart, series: &[(usize, &Series, Vec<[f64; 2]>)], x: &Axis, y: 
     }
 }
 
-/// Tenths of a unit are enough, and keep the page small.
+/// A coordinate with one decimal, which is finer than a screen shows and keeps the page small.
 fn px1(v: f64) -> f64 {
     (v * 10.0).round() / 10.0
 }

@@ -45,7 +45,7 @@ impl Rgb {
         out
     }
 
-    /// PNG file, as small as it gets: reports hold hundreds.
+    /// The bytes of a PNG file, compressed as far as the encoder can: a report holds hundreds of them.
     pub fn png(&self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         PngEncoder::new_with_quality(&mut out, CompressionType::Best, FilterType::Adaptive)
@@ -97,7 +97,7 @@ pub fn bilinear(map: &[f32], w: usize, h: usize, to_w: usize, to_h: usize) -> Re
     Ok(out)
 }
 
-/// `0.5 picture + 0.5 JET(min–max map)`. The map has the size of the picture, or is square and smaller: then it is resized.
+/// `0.5 picture + 0.5 JET(min–max map)`. The map has the size of the picture, or is square and smaller and then is resized.
 pub fn overlay(picture: &Rgb, map: &[f32]) -> Result<Rgb> {
     let full = to_size(map, picture.w, picture.h)?;
     let mut out = picture.clone();
@@ -133,7 +133,7 @@ pub fn outline(picture: &mut Rgb, mask: &[bool]) -> Result<()> {
     if mask.len() != w * h {
         return Err(Error::data("mask", format!("{} pixels, the picture has {w}x{h}", mask.len())));
     }
-    // Beyond the edge counts as outside, so that a mask that touches it is closed there.
+    // Beyond the picture counts as outside the mask, so that the outline of a mask at the edge is closed there.
     let inside =
         |x: isize, y: isize| (0..w as isize).contains(&x) && (0..h as isize).contains(&y) && mask[y as usize * w + x as usize];
     for y in 0..h {

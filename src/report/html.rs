@@ -7,10 +7,11 @@ use super::chart;
 use super::data::{Candidate, DetectionRow, Gallery, KeyValue, LocalisationRow, Picture, ReportData};
 use crate::metrics::{Change, Detection, Interval, Localisation};
 
-/// Our own file, in the page as it is.
+/// The style sheet of the page, put in unescaped: it comes with the program.
 const CSS: &str = include_str!("page.css");
 
-/// Pictures narrower than this are enlarged pixel by pixel, so that nothing seems to be there that is not.
+/// Pictures narrower than this, in pixels, are enlarged by repeating pixels: a browser would interpolate, and show detail that the
+/// picture lacks.
 const SMALL_PICTURE: usize = 128;
 
 /// Fewer independent units than this make a bootstrap interval too narrow to lean on.
@@ -40,7 +41,7 @@ pub fn render(data: &ReportData) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Nothing is loaded from anywhere: the browser holds the page to it.
+                // The policy makes the browser refuse any request that the page might make.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
                 title { (title) }
                 link rel="icon" href="data:,";
@@ -215,7 +216,7 @@ fn group(split: &str, method: &str, note: &str, lines: &[(&str, Markup)]) -> Mar
     }
 }
 
-/// What the intervals of these rows cannot say.
+/// Sentences below the table: what its rows lack, and which intervals are too narrow to trust.
 fn detection_notes(rows: &[DetectionRow]) -> Vec<String> {
     let mut notes = Vec::new();
     for row in rows {

@@ -19,7 +19,7 @@ pub struct JsonLog {
 }
 
 impl JsonLog {
-    /// A new, empty log; one that was there is emptied.
+    /// A new, empty log. A file that is already there is emptied.
     pub fn create(path: impl AsRef<Path>) -> Result<JsonLog> {
         let path = path.as_ref().to_path_buf();
         let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
@@ -56,7 +56,8 @@ impl JsonLog {
         }
         line.push(b'\n');
         if let Err(e) = self.file.write_all(&line) {
-            // A full disk may have taken half a line: what is in the file stays readable. Nothing more can be done if this fails too.
+            // A full disk may have taken half a line. Cutting the file back to the last whole line keeps it readable; an error of the
+            // cut itself is dropped, since the first error is reported already.
             let _ = self.file.set_len(self.len).and_then(|_| self.file.seek(SeekFrom::Start(self.len)));
             return Err(Error::io(&self.path, e));
         }
@@ -69,7 +70,7 @@ impl JsonLog {
         self.len
     }
 
-    /// Waits until the lines are on the disk. To be called before a checkpoint that counts on them.
+    /// Waits until all lines are on the disk. Call this before writing a checkpoint, which stores the length of the log.
     pub fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io(&self.path, e))
     }

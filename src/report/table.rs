@@ -89,7 +89,7 @@ fn short(i: &Interval) -> String {
     i.percent_value().replace(" %", "")
 }
 
-/// The first cells of a set's lines: what it is, below it what tells it from its like.
+/// The first cells of the lines of a test set: method, and below the method what tells the set from others of that method.
 fn names(split: Origin, method: &str, note: &str) -> impl Iterator<Item = String> {
     [format!("{} {method}", split.name()), format!("  {note}")].into_iter()
 }

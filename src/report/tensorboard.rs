@@ -101,7 +101,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// Rotated and shifted, so that the CRC of data that holds CRCs stays useful (tensorflow/core/lib/hash/crc32c.h).
+/// The CRC-32C of the bytes, rotated and shifted, so that the CRC of data that holds CRCs stays useful (tensorflow/core/lib/hash/crc32c.h).
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -15,20 +15,21 @@ use crate::error::{Error, Result};
 /// The bar on the screen, above which lines are printed.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Between lines of progress where the output is a file.
+/// Time between lines of progress where the output is a file.
 const QUIET: Duration = Duration::from_secs(30);
 
 fn shown() -> Option<ProgressBar> {
     BAR.lock().unwrap_or_else(|p| p.into_inner()).clone()
 }
 
-/// Results on standard output, as they are. A reader that went away is an error of kind `BrokenPipe`.
+/// Prints results on standard output, without a line break of its own. A reader that went away is an error of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::io("standard output", e))
 }
 
-/// A line of the story on standard error, above the bar if there is one. Nobody listening is no reason to stop.
+/// Prints a line about the run on standard error, above the progress bar if there is one. A failure to write is ignored: a training
+/// goes on without its terminal.
 pub fn say(line: &str) {
     match shown() {
         Some(bar) => bar.println(line),
@@ -64,7 +65,7 @@ impl Progress {
         Progress { bar, what, unit, total, done, before: done, begun: now, told: now }
     }
 
-    /// So many more are done; `message` is only made where it is shown.
+    /// Adds `n` to what is done. `message` is called only where the text is shown.
     pub fn add(&mut self, n: u64, message: impl FnOnce() -> String) {
         self.done += n;
         if !self.bar.is_hidden() {

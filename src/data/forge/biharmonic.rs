@@ -1,9 +1,9 @@
 //! Biharmonic fill: the hole is the thin plate Δ²u = 0 that continues values and slopes of the pixels around it.
 //!
 //! S. B. Damelin, N. S. Hoang, "On Surface Completion and Image Inpainting by Biharmonic Functions: Numerical Aspects",
-//! International Journal of Mathematics and Mathematical Sciences, 2018. Thirteen-point stencil. It is written as the minimum of
+//! International Journal of Mathematics and Mathematical Sciences, 2018. Thirteen-point stencil, written as the minimum of
 //! Σ (Δu)² over every five-point Laplacian that touches the hole, with the missing neighbours of border pixels left out: symmetric
-//! positive definite for any hole, also at the border of the picture. Smooth like the harmonic fill, but it overshoots.
+//! positive definite for any hole, also at the border of the picture. The fill is smooth like the harmonic one, and overshoots.
 
 use super::cholesky;
 use super::forger::{Forger, check};
@@ -16,7 +16,7 @@ use crate::error::Result;
 pub struct Biharmonic;
 
 /// The second difference along one or both axes at `p`: entries (pixel, weight). At the border of the picture only the axis that
-/// has both neighbours counts; in a corner there is none.
+/// has both neighbours counts, which in a corner is neither.
 fn bend(p: usize, w: usize, h: usize, out: &mut Vec<(usize, f64)>) {
     out.clear();
     let (x, y) = (p % w, p / w);
@@ -51,8 +51,8 @@ impl Forger for Biharmonic {
                     stencil.iter().for_each(|&(q, v)| visit(q, own * v));
                 }
             }
-            // Ties the plate down where nothing else does: a hole that leaves too few pixels known to fix a plane. A membrane of
-            // weight 1e-6 is invisible after rounding anywhere else.
+            // A membrane of weight 1e-6 makes the system definite where a hole leaves too few known pixels to fix a plane. In all
+            // other holes its effect vanishes in the rounding to 8 bits.
             for q in neighbours(p, w, h) {
                 visit(p, TIE);
                 visit(q, -TIE);

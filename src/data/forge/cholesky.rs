@@ -1,7 +1,7 @@
 //! Direct solution of the symmetric positive definite systems of the harmonic, biharmonic and Poisson fills.
 //!
 //! Envelope (skyline) Cholesky: A. George, J. W. Liu, "Computer Solution of Large Sparse Positive Definite Systems", 1981, ch. 4.
-//! Row i of the factor is kept from its first non-zero to the diagonal. For a 32 × 32 hole that is a band of 32 (Laplace) or 64
+//! Row i of the factor is kept from its first non-zero to the diagonal. For a 32 × 32 hole the rows form a band of 32 (Laplace) or 64
 //! (biharmonic): a millisecond, exact to rounding, with no tolerance to choose. The matrix depends on the hole only, so that holes
 //! that come again (the central one always) reuse their factor.
 
@@ -20,8 +20,8 @@ pub struct Factor {
 }
 
 impl Factor {
-    /// Factorises the matrix whose row i has the entries `row(i)` = (column ≤ i, value); duplicates add up. Positive definite by
-    /// the caller's construction.
+    /// Factorises the matrix whose row i has the entries `row(i)` = (column ≤ i, value); duplicates add up. The caller must make the
+    /// matrix positive definite.
     pub fn new(n: usize, mut row: impl FnMut(usize, &mut Vec<(usize, f64)>)) -> Factor {
         let (mut first, mut start, mut values) = (Vec::with_capacity(n), vec![0], Vec::new());
         let mut entries = Vec::new();

@@ -8,9 +8,9 @@ use crate::error::{Error, Result};
 pub trait Forger: Sync {
     /// Name in configs, folders and tables.
     fn name(&self) -> &'static str;
-    /// The paper that it follows.
+    /// The paper that the forger follows.
     fn source(&self) -> &'static str;
-    /// Whether `fill` looks at the donor. Without it any picture may be passed, the picture itself for instance.
+    /// Whether `fill` looks at the donor. If not, any picture may be passed as the donor, such as the picture itself.
     fn needs_donor(&self) -> bool {
         false
     }

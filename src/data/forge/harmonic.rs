@@ -2,7 +2,7 @@
 //!
 //! T. F. Chan, J. Shen, "Mathematical Models for Local Nontexture Inpaintings", SIAM J. Appl. Math. 62(3), 2002 (§ on harmonic
 //! inpainting). Five-point Laplacian; where the hole meets the border of the picture the missing neighbour is left out
-//! (du/dn = 0). Leaves very smooth, blurred holes that pass through every pixel of the rim.
+//! (du/dn = 0). The fill leaves very smooth, blurred holes that pass through every pixel of the rim.
 
 use super::cholesky;
 use super::forger::{Forger, check};

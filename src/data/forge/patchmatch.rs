@@ -3,7 +3,7 @@
 //! C. Barnes, E. Shechtman, A. Finkelstein, D. B. Goldman, "PatchMatch: A Randomized Correspondence Algorithm for Structural Image
 //! Editing", SIGGRAPH 2009, for the search (propagation from neighbours, random search in shrinking windows); the energy, the
 //! coarse-to-fine iteration and the weights of the votes follow Y. Wexler, E. Shechtman, M. Irani, "Space-Time Completion of
-//! Video", PAMI 29(3), 2007, as Barnes et al. do. Leaves plausible texture, repeated from elsewhere, with faint seams.
+//! Video", PAMI 29(3), 2007, as Barnes et al. do. The fill leaves plausible texture, repeated from elsewhere, with faint seams.
 
 use super::forger::{Forger, check};
 use super::harmonic::membrane;
@@ -49,7 +49,7 @@ impl Forger for PatchMatch {
     }
 }
 
-/// Half the size: means of the known pixels of each 2 × 2; a pixel with an unknown part is unknown. None when the coarser level
+/// The picture at half the size: means of the known pixels of each 2 × 2; a pixel with an unknown part is unknown. None when the coarser level
 /// would have no room for a patch beside the hole, or nothing to gain.
 fn shrink(picture: &Picture, hole: &Mask) -> Option<(Picture, Mask)> {
     let (w, h) = (picture.w / 2, picture.h / 2);
@@ -69,8 +69,7 @@ fn shrink(picture: &Picture, hole: &Mask) -> Option<(Picture, Mask)> {
     Some((small, mask))
 }
 
-/// Whether the patch with its top left pixel here is known throughout. Positions are those of the picture; those without room
-/// for a patch are never sources.
+/// For each pixel of the picture: whether the patch whose top left pixel it is lies inside the picture and is known throughout.
 fn sources(hole: &Mask, patch: usize) -> Vec<bool> {
     let mut ok = vec![false; hole.w * hole.h];
     for y in 0..=hole.h - patch {
@@ -103,7 +102,7 @@ const NO_TARGET: u32 = u32::MAX;
 impl Level {
     fn new(known: &Picture, hole: Mask, coarse: Option<&Level>, rng: &mut Rng) -> Level {
         let (w, h) = (known.w, known.h);
-        // A single pixel always finds a source: the hole is not everything.
+        // The largest patch that has a source. A patch of one pixel always has one, because the hole is not everything.
         let (patch, is_source) = (1..=PATCH.min(w).min(h))
             .rev()
             .map(|patch| (patch, sources(&hole, patch)))
@@ -186,7 +185,7 @@ impl Level {
             let i = if forwards { k } else { self.targets.len() - 1 - k };
             let t = self.targets[i] as usize;
             let (x, y) = (t % w, t / w);
-            // Propagation: what suits the neighbour before suits here, one pixel on.
+            // Propagation: the source of a neighbour that was treated before, shifted by one pixel, is a candidate here.
             let before = if forwards {
                 [(x > 0).then(|| (t - 1, 1isize)), (y > 0).then(|| (t - w, w as isize))]
             } else {
@@ -215,7 +214,7 @@ impl Level {
                 radius /= 2;
             }
         }
-        // Where sources are few and far the windows miss them: one draw from the list.
+        // Where sources are few and far, windows around the best so far miss them, so one is drawn from the list of all.
         if self.sources.len() * 8 < w * h {
             for i in 0..self.targets.len() {
                 let s = self.sources[rng.below(self.sources.len())] as usize;

@@ -4,7 +4,7 @@
 //! filled from its rim inwards in the order of the distance T to the rim; each pixel is a weighted mean of the known pixels within
 //! a radius, weighted by direction (along ∇T), distance and level of T. As in the paper's listing (and OpenCV's `inpaint` with
 //! `INPAINT_TELEA`), the gradient term enters as a unit vector, so it moves a value by at most √2 grey levels.
-//! Leaves the streaks along ∇T that are its signature.
+//! The fill leaves streaks along ∇T, by which this forger is recognised.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -27,12 +27,13 @@ enum Flag {
     Inside,
 }
 
-/// A grid with a margin, so that no neighbour needs a bounds test.
+/// The state of the march on a grid with a margin, so that no neighbour needs a bounds test.
 struct March {
     stride: usize,
     flag: Vec<Flag>,
     t: Vec<f32>,
-    /// Narrow band by distance; equal distances leave in the order they came. Non-negative floats order as their bits.
+    /// Narrow band by distance; pixels at equal distance leave in the order in which they came. The bits of a non-negative
+    /// float order as the float.
     heap: BinaryHeap<Reverse<(u32, u32, u32)>>,
     pushed: u32,
 }
@@ -95,8 +96,8 @@ impl Forger for Telea {
         let size = stride * (h + 2 * MARGIN);
         let index = |x: usize, y: usize| (y + MARGIN) * stride + x + MARGIN;
 
-        // Outside the picture nothing is known and nothing is to be filled: the margin counts as inside the hole, and is walled
-        // off by `within`.
+        // The margin is neither known nor to be filled: its flag is `Inside`, so that no value is taken from it, and `within` keeps
+        // the march out of it.
         let mut within = vec![false; size];
         let mut value = vec![[0f32; 3]; size];
         let mut march = March { stride, flag: vec![Flag::Inside; size], t: vec![FAR; size], heap: BinaryHeap::new(), pushed: 0 };
@@ -213,7 +214,7 @@ fn estimate(march: &March, value: &[[f32; 3]], near: &[(isize, f32, f32, f32)], 
     // At least the neighbour that the front came from is known, so `total` is positive.
     std::array::from_fn(|c| {
         let gradient = (jx[c] + jy[c]) / ((jx[c] * jx[c] + jy[c] * jy[c]).sqrt() + 1e-20);
-        // Rounded at once: the unit vector would make a level or more of a slope that is only rounding noise.
+        // Each value is rounded at once. Otherwise the unit vector would turn a slope that is only rounding noise into a grey level.
         to_u8(sum[c] / total + gradient) as f32
     })
 }
@@ -222,8 +223,8 @@ fn estimate(march: &March, value: &[[f32; 3]], near: &[(isize, f32, f32, f32)], 
 mod tests {
     use super::*;
 
-    /// OpenCV 5.0.0, `cv2.inpaint(p, m, 3, cv2.INPAINT_TELEA)`, rows 5..11, columns 4..11. It rounds upwards twice at every
-    /// pixel, so a level or two of difference is right.
+    /// OpenCV 5.0.0, `cv2.inpaint(p, m, 3, cv2.INPAINT_TELEA)`, rows 5..11, columns 4..11. OpenCV rounds upwards twice
+    /// at every pixel, so a level or two of difference is right.
     #[test]
     fn close_to_opencv() {
         let expected = [
