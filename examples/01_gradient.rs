@@ -1,12 +1,12 @@
 //! A gradient, and how to know that it is right.
 //!
-//! f(x) = ½ ‖tanh(W x + b) − t‖², one number. The tape records f; `backward` appends the steps of its gradient; a plan in f64 runs
+//! f = mean of (tanh(W x + b) − t)², one number. The tape records f; `backward` appends the steps of its gradient; a plan in f64 runs
 //! both. A difference quotient, (f(w + h) − f(w − h)) / 2h, must give the same number for every weight.
 //!
 //!     cargo run --example 01_gradient
 
 use lae_engine::ops::activation::tanh;
-use lae_engine::ops::difference::sse;
+use lae_engine::ops::difference::mse;
 use lae_engine::ops::linear::linear;
 use lae_engine::{Form, Init, Kind, Memory, ParamStore, Plan, Result, Shape, Tape, shape};
 
@@ -23,11 +23,11 @@ fn main() -> Result<()> {
     let (wv, bv) = (t.param(w), t.param(b));
     let y = linear(&mut t, x, wv, Some(bv))?;
     let y = tanh(&mut t, y)?;
-    let f = sse(&mut t, y, target)?;
+    let f = mse(&mut t, y, target)?;
     let weights = t.trained(&net);
     let grads = t.backward(f, &weights)?;
     // Gradients of parameters lie in the store after a run; that of an input would be fetched: `grads.of(x)`.
-    assert!(grads.of(wv).is_some() && grads.of(x).is_none(), "a gradient is computed for what was asked for, and for nothing else");
+    assert!(grads.of(wv).is_some() && grads.of(x).is_none(), "only what was asked for has a gradient");
 
     let mut plan = Plan::<f64>::new(t, &[f], Memory::Planned)?;
     plan.feed(x)?.copy_from_slice(&[0.5, -1.0, 0.25, 2.0]);

@@ -23,13 +23,8 @@ const HELD_OUT: usize = 200;
 const fn conv(out: usize, s: usize) -> Layer {
     Layer::Conv { out, k: 3, s, p: 1, bias: false }
 }
-const ROWS: [Layer; 11] = [
-    conv(16, 1), Layer::Bn, Layer::Relu,
-    conv(16, 2), Layer::Bn, Layer::Relu,
-    conv(32, 2), Layer::Bn, Layer::Relu,
-    Layer::Gap,
-    Layer::Linear(1),
-];
+use Layer::{Bn, Gap, Linear, Relu};
+const ROWS: [Layer; 11] = [conv(16, 1), Bn, Relu, conv(16, 2), Bn, Relu, conv(32, 2), Bn, Relu, Gap, Linear(1)];
 
 /// `n` pictures as values −1 to 1 and their labels: photographs `first..first + n/2`, each followed by its own forgery (label 1).
 fn pictures(n: usize, first: u64) -> Result<(Vec<f32>, Vec<f32>)> {

@@ -113,7 +113,7 @@ fn main() -> Result<()> {
     assert!((gradient - quotient).abs() < 1e-6 * gradient.abs().max(1.0), "the backward pass is wrong");
 
     if kernels::KERNELS.is_empty() {
-        println!("\nThis build has no kernels for the other ops of the step, so only the host ran; `lae-engine doctor` says why.");
+        println!("\nThis build has no kernels for the step's other ops: only the host ran. `lae-engine doctor` says why.");
         return Ok(());
     }
     let fast = run::<f32>(&x, &u, |t, fetch| Plan::new(t, fetch, Memory::Planned))?;
