@@ -274,9 +274,10 @@ fn write(out: &Path, modules: &[Module], table: &Table) -> Result<(), String> {
             let params: String = e.params.iter().map(|(s, a)| format!("Param {{ size: {s}, align: {a} }}, ")).collect();
             let ptxas: String = m.resources.iter().filter(|r| r.name == e.name).map(|r| resources(r) + ", ").collect();
             let (name, threads) = (&e.name, e.max_threads.unwrap_or(1024));
+            let shared = m.resources.iter().filter(|r| r.name == e.name).map(|r| r.shared).max().unwrap_or(0);
             writeln!(
                 kernels,
-                "    Kernel {{ name: {name:?}, module: &MODULES[{i}], params: &[{params}], max_threads: {threads}, ptxas: &[{ptxas}] }},"
+                "    Kernel {{ name: {name:?}, module: &MODULES[{i}], params: &[{params}], max_threads: {threads}, ptxas: &[{ptxas}], shared: {shared} }},"
             )
             .unwrap();
         }

@@ -123,7 +123,7 @@ fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, g
     let built = l.kernel.on(if gpu.sm >= 90 { 90 } else { 80 });
     let registers = built.map_or(0, |r| r.registers);
     let threads = l.block.iter().product();
-    let shared = l.shared + l.kernel.shared();
+    let shared = l.shared + l.kernel.shared;
     let c = l.report.counters;
     let shape = roofline::Shape { threads, registers, shared, half: false };
     let e = roofline::estimate(&c, shape, gpu);

@@ -34,6 +34,14 @@ step documentation
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 step tests
 cargo test --locked
+# Each asserts what it shows. Without kernels two of them would do less than they say: LAE_CUDA=require rules that out.
+examples=(examples/[0-9][0-9]_*.rs)
+[ "${#examples[@]}" -ge 6 ] || { echo "six examples are promised, there are ${#examples[@]}"; exit 1; }
+for file in "${examples[@]}"; do
+    name=$(basename "$file" .rs)
+    step "example $name"
+    cargo run --locked --quiet --example "$name"
+done
 step "benches, one pass each"
 cargo bench --locked --bench kernels -- --test
 cargo bench --locked --bench step -- --test

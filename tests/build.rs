@@ -350,7 +350,7 @@ fn every_kernel_of_this_build_has_its_figures() {
         assert_eq!(ptx::entries(k.module.ptx).unwrap().iter().filter(|e| e.name == k.name).count(), 1);
         assert_eq!(kernels::find(k.name).unwrap().name, k.name, "names are unique over all modules");
         // Static shared memory by the assembler is what is declared, so the same everywhere.
-        assert!(k.ptxas.iter().all(|r| r.shared == k.shared()), "{}", k.name);
+        assert!(k.ptxas.iter().all(|r| r.shared == k.shared), "{}", k.name);
     }
     for m in kernels::MODULES {
         assert!(ptx::version(m.ptx).unwrap() <= kernels::PTX_VERSION, "{}", m.name);

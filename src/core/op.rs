@@ -1,4 +1,7 @@
 //! What an op is: output shapes, what its backward needs, and both passes on the host and on a GPU, side by side.
+//!
+//! [`Op`] is the contract and has an example. [`Host`] holds the operands of a pass on the host, [`Gpu`] those of a pass on a GPU.
+//! [`DynOp`] and [`Element`] are the engine's own view: an op without its type parameter, and the number types of a plan.
 
 use std::fmt::Debug;
 
@@ -11,13 +14,22 @@ use crate::error::{Error, Result};
 /// Most inputs and outputs that an op may have.
 pub const MAX: usize = 6;
 
+/// Which of its two passes a step of a tape runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Pass {
     Forward,
     Backward,
 }
 
-/// Which inputs or outputs: a set of small numbers.
+/// Which inputs or outputs: a set of numbers below 8.
+///
+/// ```
+/// use lae_engine::core::op::Set;
+/// let wants = Set::of(0).and(2);
+/// assert!(wants.has(0) && !wants.has(1) && wants.has(2));
+/// assert_eq!(Set::first(2), Set::of(0).and(1));
+/// assert!(Set::of(1).when(false).is_empty());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Set(u8);
 
@@ -46,7 +58,8 @@ impl Set {
     }
 }
 
-/// What the backward pass reads besides the gradient: forward inputs `x` and forward outputs `y`.
+/// What the backward pass reads besides the gradient of output 0: forward inputs `x` and forward outputs `y`. All others are gone
+/// by then: the plan has given their memory to later values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keeps {
     pub x: Set,
@@ -70,50 +83,153 @@ pub struct Cost {
     pub bytes: u64,
 }
 
-/// The operands of one pass on the host. Absent ones (not kept, not wanted) are empty slices.
+/// The operands of one pass on the host, as plain slices in the layout of [`Shape`]. Operands that the pass does not get (not kept,
+/// not wanted, past the last one) are empty slices.
 ///
-/// Forward reads `x`, writes `out` = the outputs. Backward reads `dy` (gradient of output 0), the kept `x` and `y`, and writes
-/// `out` = the gradients of the inputs. An op only ever *writes* its outputs, except values that it declares in
-/// [`Op::updates`], which it reads and writes.
+/// | field | forward | backward |
+/// |---|---|---|
+/// | `xs`, `ys` | shapes of the forward inputs and outputs | the same |
+/// | `x` | inputs, but those in [`Op::updates`] | the inputs that [`Op::keeps`] named |
+/// | `y` | empty | the outputs that [`Op::keeps`] named |
+/// | `dy` | empty | gradient of output 0, of its shape |
+/// | `out` | the outputs, then the updated inputs | gradients of the inputs, by number of the input; empty if not wanted |
+/// | `scratch` | [`Op::scratch`] values | the same |
+///
+/// What `out` and `scratch` hold on entry is undefined (the remains of other values), but for updated inputs. What is written
+/// overlaps nothing else.
 pub struct Host<'a, T> {
     /// Shapes of the forward inputs and outputs, in both passes.
     pub xs: &'a [Shape],
     pub ys: &'a [Shape],
+    /// Inputs that this pass reads.
     pub x: [&'a [T]; MAX],
+    /// Outputs that the backward pass reads.
     pub y: [&'a [T]; MAX],
+    /// Gradient of output 0, in the backward pass.
     pub dy: &'a [T],
+    /// What this pass writes, in full.
     pub out: [&'a mut [T]; MAX],
+    /// Workspace; contents undefined.
     pub scratch: &'a mut [T],
 }
 
 /// An operation with a derivative. Only output 0 carries a gradient; further outputs are what backward wants to remember.
+///
+/// # The contract
+///
+/// An op is recorded once and run many times, so it is a value: its fields are constants of the step (a stride, a slope), set before
+/// it is recorded and never changed. What varies from run to run is an input.
+///
+/// | when | what is called |
+/// |---|---|
+/// | recording the op ([`Tape::apply`](super::tape::Tape::apply)) | [`infer`](Op::infer), [`updates`](Op::updates) |
+/// | recording its gradient ([`Tape::backward`](super::tape::Tape::backward)) | [`differentiable`](Op::differentiable), [`keeps`](Op::keeps) |
+/// | making a plan | [`scratch`](Op::scratch), on a GPU [`gpu_scratch`](Op::gpu_scratch) |
+/// | each run | [`forward`](Op::forward) and [`backward`](Op::backward), on a GPU [`gpu_forward`](Op::gpu_forward) and [`gpu_backward`](Op::gpu_backward) |
+/// | describing and timing | [`name`](Op::name), [`cost`](Op::cost) |
+///
+/// What every pass keeps to, on every device:
+///
+/// * **It writes its outputs, all of each, and nothing else.** What an output held before is undefined, so a pass never adds to it.
+///   Where two ops contribute to one gradient, the tape appends the sum.
+/// * **It reads what it declared.** Forward reads the inputs; backward reads `dy` and what `keeps` named.
+/// * **It cannot fail for a reason of shapes.** `infer` has refused what does not fit. On the host a pass returns nothing; a launch
+///   returns the device's errors.
+/// * **It gives the same bits every time**, for any number of threads. Work is cut by sizes alone and sums have a fixed order
+///   ([`par`](super::par) has loops that do so); a place that many would add to is gathered by one. There are no float atomics.
+/// * **It allocates nothing** that `scratch` can provide: after a plan is made, a run asks for no memory.
+///
+/// # An example
+///
+/// y = x², whole: the op, a function that records it, and a check of its gradient. `examples/04_new_op.rs` adds a CUDA kernel.
+///
+/// ```
+/// use lae_engine::core::op::{Host, Keeps, Set};
+/// use lae_engine::core::par;
+/// use lae_engine::core::real::Real;
+/// use lae_engine::ops::dot::dot;
+/// use lae_engine::{Memory, Op, ParamStore, Plan, Result, Shape, Tape, Var};
+///
+/// #[derive(Debug)]
+/// struct Square;
+///
+/// fn square(t: &mut Tape, x: Var) -> Result<Var> {
+///     t.apply(Square, &[x])
+/// }
+///
+/// impl Op for Square {
+///     fn name(&self) -> &'static str {
+///         "square"
+///     }
+///     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
+///         match x {
+///             [x] => Ok(vec![*x]),
+///             _ => Err(format!("needs one input, got {}", x.len())),
+///         }
+///     }
+///     fn keeps(&self, _wants: Set) -> Keeps {
+///         Keeps::x(Set::of(0))                                       // backward reads x, and y can go
+///     }
+///     fn forward<T: Real>(&self, m: Host<T>) {
+///         let ([y, ..], x) = (m.out, m.x[0]);
+///         par::map(y, x, |x| x * x);
+///     }
+///     fn backward<T: Real>(&self, m: Host<T>) {
+///         let ([dx, ..], x, dy) = (m.out, m.x[0], m.dy);
+///         par::map2(dx, x, dy, |x, dy| (x + x) * dy);
+///     }
+/// }
+///
+/// // f = ⟨u, x²⟩ at x = (1, −2, 3), u = (1, 10, 100). df/dx = 2·x·u.
+/// let mut store = ParamStore::<f64>::new(0);
+/// let mut t = Tape::new(&store);
+/// let (x, u) = (t.input(Shape::vector(3)), t.input(Shape::vector(3)));
+/// let y = square(&mut t, x)?;
+/// let f = dot(&mut t, y, u)?;
+/// let dx = t.backward(f, &[x])?.of(x).expect("asked for");
+/// let mut plan = Plan::<f64>::new(t, &[f, dx], Memory::Planned)?;
+/// plan.feed(x)?.copy_from_slice(&[1.0, -2.0, 3.0]);
+/// plan.feed(u)?.copy_from_slice(&[1.0, 10.0, 100.0]);
+/// plan.run(&mut store)?;
+/// assert_eq!(plan.scalar(f)?, 1.0 + 40.0 + 900.0);
+/// assert_eq!(plan.fetch(dx)?, [2.0, -40.0, 600.0]);
+/// # Ok::<(), lae_engine::Error>(())
+/// ```
 pub trait Op: Debug + 'static {
-    /// The word that errors, traces and kernels use.
+    /// The word that errors, traces and tables use: lower case, unique among the ops. Kernels are named after it.
     fn name(&self) -> &'static str;
 
-    /// Shapes of the outputs, or why the inputs do not fit. The only place that may reject shapes.
+    /// Shapes of the outputs for inputs of shapes `x`, or why these do not fit. The only place that may reject shapes, and it sees
+    /// shapes alone, before there is memory. The text should name what was given and what is expected; the engine adds the op and
+    /// the layer: `net.2: linear: input has 64 values per picture, matrix expects 128 …`. At most [`MAX`] inputs and outputs. An
+    /// op without outputs (an optimiser) has something to update.
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String>;
 
-    /// What backward reads when the gradients in `wants` are asked for.
+    /// What backward reads when the gradients in `wants` are asked for. `wants` holds the differentiable inputs that are a value in
+    /// the `wrt` of [`Tape::backward`](super::tape::Tape::backward), or depend on one: a frozen filter is not in it, nor a picture.
+    /// What is named here stays in memory until backward has run, so the answer should be small and may depend on `wants` (a
+    /// convolution whose filter's gradient is not wanted does not keep its input).
     fn keeps(&self, wants: Set) -> Keeps;
 
-    /// Inputs that have a gradient at all (labels and masks have none).
+    /// Inputs that have a gradient at all (labels, masks and an optimiser's operands have none). Default: all.
     fn differentiable(&self) -> Set {
         Set::first(MAX)
     }
 
-    /// Inputs that the forward pass updates in place (running statistics): they are written as outputs after the inferred
-    /// ones, in this order, and hold their old value on entry.
+    /// Inputs that the forward pass changes in place: running statistics, the operands of an optimiser. They are written as outputs
+    /// after the inferred ones, in this order, hold their old value on entry, and are then not among `x`. Only these may be read
+    /// from `out`. Recording backward through an op that kept an input which a later step updates is an error.
     fn updates(&self) -> &'static [usize] {
         &[]
     }
 
-    /// Workspace in elements.
+    /// Workspace of a pass on the host, in values. All steps of a plan share it, one after the other. Default: none.
     fn scratch(&self, _pass: Pass, _xs: &[Shape], _ys: &[Shape], _wants: Set) -> usize {
         0
     }
 
-    /// One operation per output value unless the op knows better; bytes are those of all operands, f32.
+    /// What a pass must do at least: benchmarks and estimates divide by it. Default: one operation per output value (forward) or
+    /// input value (backward), and the bytes of all operands in f32.
     fn cost(&self, pass: Pass, xs: &[Shape], ys: &[Shape]) -> Cost {
         let (x, y) = (xs.iter().map(|s| s.len()).sum::<usize>(), ys.iter().map(|s| s.len()).sum::<usize>());
         match pass {
@@ -122,18 +238,26 @@ pub trait Op: Debug + 'static {
         }
     }
 
+    /// The forward pass on the host: reads `m.x`, writes `m.out`. Written once over [`Real`]: in f32 it trains, in f64 it is the
+    /// oracle that kernels and gradients are compared with, so the plain formula is better than a clever one.
     fn forward<T: Real>(&self, m: Host<T>);
+    /// The backward pass on the host: reads `m.dy` and what was kept, writes `m.out[i]` = Σ dy · ∂y/∂x_i for each wanted input `i`.
+    /// A gradient that is not wanted is an empty slice; skip its work. Never called for an op without a differentiable input.
     fn backward<T: Real>(&self, m: Host<T>);
 
-    /// Workspace of the launches, in bytes.
+    /// Workspace of the launches of a pass, in bytes. Default: none.
     fn gpu_scratch(&self, _pass: Pass, _xs: &[Shape], _ys: &[Shape], _wants: Set, _precision: Precision) -> usize {
         0
     }
-    /// The launches of the forward pass; see [`crate::core::launch`]. The same contract as `forward`: outputs are only written
-    /// (their old contents are undefined), except those in [`Op::updates`].
+    /// The launches of the forward pass, by [`Gpu::call`]; see [`crate::core::launch`]. The same contract as `forward`: outputs are
+    /// only written (their old contents are undefined), except those in [`Op::updates`]. A launch says of each buffer whether the
+    /// kernel reads, writes or updates it, and the emulator enforces that. Default: an error that names the op, so that an op
+    /// without kernels trains on the CPU and is refused elsewhere.
     fn gpu_forward(&self, g: &Gpu) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }
+    /// The launches of the backward pass, with the contract of [`backward`](Op::backward); [`Gpu::wants`] tells which gradients to
+    /// compute.
     fn gpu_backward(&self, g: &Gpu) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }

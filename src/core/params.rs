@@ -10,9 +10,11 @@ use super::shape::Shape;
 use crate::device::{Driver, Mem, Span};
 use crate::error::{Error, Result};
 
+/// A parameter of a store, by its number: `Copy`, so that models are plain data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub u32);
 
+/// Who changes a parameter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Has a gradient and optimiser state.
@@ -49,6 +51,7 @@ pub enum Form {
     Vector,
 }
 
+/// What a store knows of a parameter; its values lie in [`Param::arena`] at [`Param::range`].
 #[derive(Clone, Debug)]
 pub struct Param {
     pub name: String,
@@ -71,7 +74,21 @@ impl Param {
     }
 }
 
-/// Some parameters of a store: a handle for what is trained, counted or differentiated together. A network's builder returns one.
+/// Some parameters of a store: a handle for what is trained, counted or differentiated together. [`ParamStore::group`] finds one by
+/// name. An optimiser works on one range of memory, so the trained parameters of its group must have been added one after another.
+///
+/// ```
+/// use lae_engine::{Form, Init, Kind, ParamStore, Shape};
+///
+/// let mut store = ParamStore::<f32>::new(0);
+/// for name in ["body.0.bias", "body.1.bias", "head.bias"] {
+///     store.add(name, Shape::vector(8), Kind::Trained, Form::Vector, Init::Constant(0.0));
+/// }
+/// let (body, head) = (store.group("body"), store.group("head"));
+/// assert_eq!(store.count(&body, Kind::Trained), 16);
+/// assert_eq!(body.and(&head).ids().len(), 3);
+/// assert!(store.range(&store.group("body.0").and(&head)).is_err(), "body.1 lies between them");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group(Vec<ParamId>);
 
@@ -152,7 +169,21 @@ impl Init {
     }
 }
 
-/// Names, shapes and memory of every parameter.
+/// Names, shapes and memory of every parameter. Initial values follow from the seed and the parameter's name.
+///
+/// ```
+/// use lae_engine::{Init, Form, Kind, ParamStore, Shape, shape};
+///
+/// let mut store = ParamStore::<f32>::new(0);
+/// let w = store.add("net.weight", shape(3, 1, 1, 4), Kind::Trained, Form::Matrix, Init::torch_default(4));
+/// store.add("net.bias", Shape::vector(3), Kind::Trained, Form::Vector, Init::Constant(0.5));
+/// assert_eq!(store.value(store.find("net.bias").unwrap()), [0.5; 3]);
+/// store.value_mut(w).fill(1.0);
+/// assert_eq!(store.grad(w), [0.0; 12]);      // filled by plans with a backward pass
+/// ```
+///
+/// [`Net::build`](crate::nn::Net::build) adds the parameters of a whole network. Add all of them before the first
+/// [`Tape`](super::tape::Tape): a tape knows the parameters that were there when it was made.
 ///
 /// Plans of a GPU work on a copy of the arenas in its memory. What the host changes is uploaded by the next run; what a run
 /// changed must be fetched with [`ParamStore::pull`] before the host looks: looking at old values panics.
@@ -267,6 +298,7 @@ impl<T: Real> ParamStore<T> {
         }
     }
 
+    /// An empty store. The seed decides the initial values.
     pub fn new(seed: u64) -> Self {
         ParamStore { seed, params: Vec::new(), arenas: Default::default(), resident: None }
     }
@@ -290,20 +322,25 @@ impl<T: Real> ParamStore<T> {
         ParamId(self.params.len() as u32 - 1)
     }
 
+    /// Name, shape and place of a parameter.
     pub fn get(&self, id: ParamId) -> &Param {
         &self.params[id.0 as usize]
     }
+    /// All parameters, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Param)> {
         self.params.iter().enumerate().map(|(i, p)| (ParamId(i as u32), p))
     }
+    /// The parameter of exactly that name.
     pub fn find(&self, name: &str) -> Option<ParamId> {
         self.params.iter().position(|p| p.name == name).map(|i| ParamId(i as u32))
     }
+    /// The values of a parameter. Panics if a GPU has newer ones: see [`ParamStore::pull`].
     pub fn value(&self, id: ParamId) -> &[T] {
         let p = self.get(id);
         self.must_be_current(p.arena() as usize);
         &self.arenas[p.arena() as usize][p.range()]
     }
+    /// The values of a parameter, to be changed; a GPU gets them with its next run.
     pub fn value_mut(&mut self, id: ParamId) -> &mut [T] {
         let (arena, range) = (self.get(id).arena() as usize, self.get(id).range());
         self.host_writes(arena);
@@ -316,10 +353,12 @@ impl<T: Real> ParamStore<T> {
         self.must_be_current(Arena::Grads as usize);
         &self.arenas[Arena::Grads as usize][p.range()]
     }
+    /// A whole arena, paddings between parameters included.
     pub fn arena(&self, a: Arena) -> &[T] {
         self.must_be_current(a as usize);
         &self.arenas[a as usize]
     }
+    /// A whole arena, to be changed.
     pub fn arena_mut(&mut self, a: Arena) -> &mut [T] {
         self.host_writes(a as usize);
         &mut self.arenas[a as usize]

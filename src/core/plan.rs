@@ -65,7 +65,29 @@ struct Prepared {
     scratch: usize,
 }
 
-/// See the module. `T` is f32 for training, f64 for the oracle.
+/// A tape with memory, ready to run. `T` is f32 for training, f64 for the oracle (on the host only).
+///
+/// Made by [`Plan::on`] for a device, or by [`Plan::new`] for the host in any number type. Each run is fed, run and read:
+///
+/// ```
+/// use lae_engine::ops::activation::relu;
+/// use lae_engine::{Device, Memory, ParamStore, Plan, Shape, Tape};
+///
+/// let mut store = ParamStore::new(0);
+/// let mut t = Tape::new(&store);
+/// let x = t.input(Shape::vector(3));
+/// let y = relu(&mut t, x)?;
+/// let z = relu(&mut t, y)?;
+/// let mut plan = Plan::on(&Device::Cpu, t, &[z], Memory::Planned)?;
+///
+/// plan.feed(x)?.copy_from_slice(&[-1.0, 0.5, 2.0]);      // inputs keep what they were fed
+/// plan.run(&mut store)?;
+/// assert_eq!(plan.fetch(z)?, [0.0, 0.5, 2.0]);
+/// assert!(plan.fetch(y).is_err());                        // not in the list: its memory has been used again
+/// # Ok::<(), lae_engine::Error>(())
+/// ```
+///
+/// The size of the batch is part of a plan: training and testing are two plans over one store, as in `examples/02_logistic.rs`.
 pub struct Plan<T = f32> {
     pub(crate) tape: Tape,
     steps: Vec<Prepared>,
@@ -341,11 +363,13 @@ impl<T: Element> Plan<T> {
         Ok(self.fetch(v)?[0].f64())
     }
 
+    /// The shape of a value of this plan's tape.
     pub fn shape(&self, v: Var) -> Shape {
         self.tape.shape(v)
     }
 
-    /// Run every step in order. On the host nothing can fail.
+    /// Run every step in order. `store` is the one that the tape was made over, or one of the same layout. On the host nothing can
+    /// fail; on a GPU the error is the device's. A GPU leaves changed parameters in its memory: see [`ParamStore::pull`].
     pub fn run(&mut self, store: &mut ParamStore<T>) -> Result<()> {
         if self.gpu.is_some() {
             return self.run_gpu(store);

@@ -4,6 +4,16 @@ use std::fmt;
 
 /// Shape of a value: `n` pictures of `h` × `w` pixels with `c` channels, contiguous, channels innermost (NHWC).
 /// A filter bank reads `{ n: K, h: R, w: S, c: C }`, a vector `{ n, h: 1, w: 1, c }`, a scalar is all ones.
+///
+/// ```
+/// use lae_engine::{Shape, shape};
+///
+/// let pictures = shape(32, 64, 64, 3);
+/// assert_eq!((pictures.len(), pictures.pixels(), pictures.per_image()), (393_216, 131_072, 12_288));
+/// assert_eq!(pictures.to_string(), "32×64×64×3");
+/// assert_eq!(Shape { n: 1, ..pictures }, shape(1, 64, 64, 3));
+/// assert_eq!(Shape::vector(10), shape(1, 1, 1, 10));
+/// ```
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Shape {

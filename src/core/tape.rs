@@ -77,6 +77,27 @@ impl Step {
 }
 
 /// The recorded list. Knows the layout of the parameters (names, shapes, places), not their values.
+///
+/// The functions of [`ops`](crate::ops) and [`Net::run`](crate::nn::Net::run) append steps; [`Tape::backward`] appends those of the
+/// gradients; a [`Plan`](super::plan::Plan) takes the finished tape. Nothing is computed while a tape is recorded, and shapes that do
+/// not fit are an error of the call that records them, with the path of scopes:
+///
+/// ```
+/// use lae_engine::ops::add::add;
+/// use lae_engine::{ParamStore, Shape, Tape};
+///
+/// let mut t = Tape::new(&ParamStore::<f32>::new(0));
+/// let (a, b) = (t.input(Shape::vector(3)), t.input(Shape::vector(3)));
+/// let sum = add(&mut t, a, b)?;
+/// assert_eq!(t.shape(sum), Shape::vector(3));
+/// let c = t.input(Shape::vector(4));
+/// let refused = t.scope("head", |t| add(t, a, c)).unwrap_err().to_string();
+/// assert!(refused.starts_with("head: add: "), "{refused}");
+/// # Ok::<(), lae_engine::Error>(())
+/// ```
+///
+/// The order of recording is the order of running. An optimiser recorded after `backward` updates the weights in each run; what is
+/// recorded after it sees the new ones.
 #[derive(Clone, Debug)]
 pub struct Tape {
     /// Which tape this is, for its values. A clone keeps the number: what was recorded before lies in both.
@@ -123,7 +144,7 @@ impl Tape {
         }
     }
 
-    /// A value that is fed before each run.
+    /// A value that is fed before each run: [`Plan::feed`](super::plan::Plan::feed).
     pub fn input(&mut self, shape: Shape) -> Var {
         self.value(shape, Home::Input)
     }
@@ -153,12 +174,12 @@ impl Tape {
         group.range(&self.layout).map_err(|why| Error::Shape { op: "optimiser", at: self.path(), why })
     }
 
-    /// A range of an arena as one vector: what an optimiser works on.
+    /// A range of an arena as one vector: what an optimiser works on. [`Tape::range`] has the range of a group.
     pub fn arena(&mut self, arena: Arena, range: std::ops::Range<usize>) -> Var {
         self.value(Shape::vector(range.len()), Home::Arena(arena, range.start))
     }
 
-    /// Panics for a value of another tape.
+    /// The shape of a value. Panics for a value of another tape.
     pub fn shape(&self, v: Var) -> Shape {
         assert!(self.owns(v), "value {} belongs to another tape", v.index);
         self.values[v.index()].shape
@@ -177,7 +198,8 @@ impl Tape {
         r
     }
 
-    /// Record one op and return its first output.
+    /// Record one op and return its first output. An error if the op refuses the shapes of `x`, or if one is of another tape. Panics
+    /// for an op without outputs: use [`Tape::apply_all`].
     pub fn apply(&mut self, op: impl Op + Send + Sync, x: &[Var]) -> Result<Var> {
         Ok(self.apply_all(op, x)?[0])
     }

@@ -164,7 +164,7 @@ impl Shared {
             let handle = unsafe { result::module::get_function(module, name) };
             let handle = handle.map_err(self.failed(&format!("looking for {} in {}", kernel.name, kernel.module.name)))?;
             // Without asking, static and dynamic shared memory may have 48 KiB together.
-            let shared = (48 * 1024u32).saturating_sub(kernel.shared());
+            let shared = (48 * 1024u32).saturating_sub(kernel.shared);
             state.functions.insert(kernel.name, Function { handle: Loaded(handle), shared });
         }
         let function = state.functions.get_mut(kernel.name).expect("just there");
@@ -417,7 +417,7 @@ impl Driver for Cuda {
     fn launch(&self, l: &Launch) -> Result<()> {
         let shared = &self.0;
         l.check()?;
-        let (wanted, limit) = (l.shared + l.kernel.shared(), shared.shared_limit);
+        let (wanted, limit) = (l.shared + l.kernel.shared, shared.shared_limit);
         if wanted > limit {
             let why = format!("takes {wanted} bytes of shared memory, {} (sm_{}) has {limit}", shared.name, shared.arch);
             return Err(Error::Launch { kernel: l.kernel.name.to_string(), at: String::new(), why });

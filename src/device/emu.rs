@@ -1,7 +1,7 @@
 //! The PTX emulator as a driver: it runs the PTX that `build.rs` made with the launches that the ops make, and checks every access.
 //! A check that fails is an error of the launch, with kernel, thread and source line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::kernels::{self, Kernel};
@@ -80,14 +80,14 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Modules are parsed once and shared by all emulators.
+/// Modules are parsed once and shared by all emulators. Their names are unique, those of registered ones included.
 fn module(kernel: &'static Kernel) -> Result<Arc<ptx::Module>> {
     type Parsed = Result<Arc<ptx::Module>, String>;
-    static PARSED: OnceLock<Vec<OnceLock<Parsed>>> = OnceLock::new();
-    let all = PARSED.get_or_init(|| kernels::MODULES.iter().map(|_| OnceLock::new()).collect());
-    let i = kernels::MODULES.iter().position(|m| std::ptr::eq(m, kernel.module)).expect("a kernel of this build");
+    static PARSED: Mutex<BTreeMap<&str, Arc<OnceLock<Parsed>>>> = Mutex::new(BTreeMap::new());
+    // The lock covers the map alone: two modules may be parsed at the same time.
+    let once = PARSED.lock().unwrap_or_else(|e| e.into_inner()).entry(kernel.module.name).or_default().clone();
     let parse = || ptx::Module::parse(kernel.module.name, kernel.module.ptx).map(Arc::new).map_err(|e| e.to_string());
-    all[i].get_or_init(parse).clone().map_err(|why| Error::Device { device: "emu".into(), why })
+    once.get_or_init(parse).clone().map_err(|why| Error::Device { device: "emu".into(), why })
 }
 
 impl State {

@@ -117,7 +117,7 @@ impl Launch {
             let most = self.kernel.max_threads;
             return wrong(format!("blocks {:?} have {threads} threads; at most {most}, and 64 along z", self.block));
         }
-        let shared = self.shared as u64 + self.kernel.shared() as u64;
+        let shared = self.shared as u64 + self.kernel.shared as u64;
         if shared > MOST_SHARED {
             return wrong(format!("takes {shared} bytes of shared memory; no GPU gives a block more than {MOST_SHARED}"));
         }
@@ -169,9 +169,24 @@ pub enum Precision {
     Tf32x3,
 }
 
+/// Where a plan runs.
+///
+/// ```
+/// use lae_engine::Device;
+///
+/// let (device, what) = Device::choose("auto")?;      // a GPU if one works, else the CPU
+/// println!("running on {what}");                     // cpu (2 threads, AVX-512; …the reason…)
+/// # let _ = device;
+/// assert!(Device::choose("gpu").is_err());            // no such name: the error lists them
+/// # Ok::<(), lae_engine::Error>(())
+/// ```
+///
+/// An emulator with settings of its own: `Device::Gpu(Emulator::new(options), Precision::F32)`, see [`emu`].
 #[derive(Clone)]
 pub enum Device {
+    /// The host.
     Cpu,
+    /// A driver, and what convolutions on it may round their factors to.
     Gpu(Arc<dyn Driver>, Precision),
 }
 

@@ -17,6 +17,7 @@ use crate::core::tape::{Tape, Var};
 use crate::device::Gpu;
 use crate::error::Result;
 
+/// The constants of an update; the learning rate is fed, see [`Adam::hyper`].
 #[derive(Debug, Clone)]
 pub struct Adam {
     pub beta1: f64,
@@ -24,15 +25,47 @@ pub struct Adam {
     pub eps: f64,
 }
 
+/// The paper's constants, which are also torch's.
+impl Default for Adam {
+    fn default() -> Adam {
+        Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+    }
+}
+
 impl Adam {
-    /// `[rate, root]` for learning rate `lr` at step `t` = 1, 2, …
+    /// What an update is fed before each run: `[rate, root]` for learning rate `lr` at step `t`, counted from 1.
     pub fn hyper(&self, lr: f64, t: u64) -> [f32; 2] {
         let t = t as i32;
         [(lr / (1.0 - self.beta1.powi(t))) as f32, (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32]
     }
 }
 
-/// Record one update of the trained parameters of `group`. `hyper` is a vector of two, see [`Adam::hyper`].
+/// Record one update of the trained parameters of `group`, after the backward pass that computes their gradients. `hyper` is an
+/// input of two values, fed before each run with what [`Adam::hyper`] returns for the learning rate and the number of the step.
+///
+/// ```
+/// use lae_engine::ops::{adam::{Adam, adam}, difference::mse};
+/// use lae_engine::{Form, Init, Kind, Memory, ParamStore, Plan, Shape, Tape};
+///
+/// let mut store = ParamStore::<f32>::new(0);
+/// let w = store.add("w", Shape::vector(3), Kind::Trained, Form::Vector, Init::Constant(0.0));
+/// let mut t = Tape::new(&store);
+/// let (wv, goal, hyper) = (t.param(w), t.input(Shape::vector(3)), t.input(Shape::vector(2)));
+/// let loss = mse(&mut t, wv, goal)?;
+/// t.backward(loss, &[wv])?;
+/// let optimiser = Adam::default();
+/// adam(&mut t, &store.group("w"), optimiser.clone(), hyper)?;
+///
+/// let mut plan = Plan::new(t, &[loss], Memory::Planned)?;
+/// plan.feed(goal)?.copy_from_slice(&[1.0, -2.0, 3.0]);
+/// for step in 1..=2000 {
+///     plan.feed(hyper)?.copy_from_slice(&optimiser.hyper(0.01, step));
+///     plan.run(&mut store)?;
+/// }
+/// assert!(plan.scalar(loss)? < 1e-6);
+/// assert!((store.value(w)[1] + 2.0).abs() < 1e-2);
+/// # Ok::<(), lae_engine::Error>(())
+/// ```
 pub fn adam(t: &mut Tape, group: &Group, adam: Adam, hyper: Var) -> Result<()> {
     let range = t.range(group)?;
     let [g, w, m, v] = [Arena::Grads, Arena::Weights, Arena::M, Arena::V].map(|a| t.arena(a, range.clone()));
