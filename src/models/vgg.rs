@@ -10,6 +10,7 @@ use crate::core::shape::shape;
 use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
+use crate::nn::weights::read_tensor;
 use crate::nn::{Mode, Net, Start};
 
 const fn conv(out: usize) -> Layer {
@@ -89,7 +90,7 @@ impl Vgg {
             let t = tensors
                 .tensor(name)
                 .map_err(|_| Error::data(file, format!("has no tensor {name:?}; torchvision's vgg16 has")))?;
-            crate::train::checkpoint::read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
+            read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
         }
         Ok(())
     }
