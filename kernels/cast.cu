@@ -1,10 +1,4 @@
-// cast_f32_bf16, cast_bf16_f32: the same values in another type; each is the other's backward.   twin: src/ops/cast.rs
-// computes  y[i] = x[i], to bf16 rounded
-// shapes    x, y any shape, as `count` values
-// grid      x: 1024 values per block                                     256 threads, 4 values each
-// memory    x read once, y written once: 16 bytes of f32 and 8 of bf16 a thread
-// numerics  to bf16: nearest, ties to even, ±∞ beyond the largest finite; NaN is 0x7fff. To f32: exact
-// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
+// The same values in another type. Each kernel is the other's backward.   twin: src/ops/cast.rs
 #include "lae.cuh"
 
 // Two f32 as two bf16: `low` in the lower half of the word, which comes first in memory.
@@ -14,6 +8,13 @@ __device__ inline unsigned pack(float low, float high) {
     return y;
 }
 
+// cast_f32_bf16
+// computes  y[i] = x[i] rounded
+// shapes    x, y any shape, as `count` values
+// grid      x: 1024 values per block                                     256 threads, 4 values each
+// memory    x read once, y written once: 16 bytes in and 8 out per thread
+// numerics  nearest, ties to even, ±∞ beyond the largest finite bf16: the host's bits; any NaN becomes 0x7fff
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cast_f32_bf16(unsigned short *__restrict__ y, const float *__restrict__ x, unsigned count) {
     size_t i = my_four();
@@ -29,6 +30,13 @@ extern "C" __global__ void __launch_bounds__(256)
     if (count - i > 2) y[i + 2] = p.y;
 }
 
+// cast_bf16_f32
+// computes  y[i] = x[i]
+// shapes    x, y any shape, as `count` values
+// grid      x: 1024 values per block                                     256 threads, 4 values each
+// memory    x read once, y written once: 8 bytes in and 16 out per thread
+// numerics  exact
+// measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     cast_bf16_f32(float *__restrict__ y, const unsigned short *__restrict__ x, unsigned count) {
     size_t i = my_four();

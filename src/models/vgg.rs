@@ -78,7 +78,7 @@ impl Vgg {
         Ok(Vgg { net, group: store.group("vgg") })
     }
 
-    /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`, f32).
+    /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`; f32, f16 or bf16).
     pub fn load(store: &mut ParamStore, file: &Path) -> Result<()> {
         let bytes = std::fs::read(file).map_err(|e| Error::io(file, e))?;
         let tensors = safetensors::SafeTensors::deserialize(&bytes)
