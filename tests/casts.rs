@@ -6,7 +6,6 @@ use lae_engine::core::dtype::DType;
 use lae_engine::core::op::Element;
 use lae_engine::core::params::{Form, Init, Kind, ParamStore};
 use lae_engine::core::plan::{Memory, Plan};
-use lae_engine::core::real::Real;
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::device::emu::{Emulator, Options};
@@ -28,7 +27,11 @@ fn words<T: bytemuck::Pod>(name: &str) -> Vec<T> {
 fn same(what: &str, x: &[f32], got: &[bf16], want: &[bf16]) {
     assert_eq!(got.len(), want.len(), "{what}");
     for ((x, a), b) in x.iter().zip(got).zip(want) {
-        assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{what}: {x:e} ({:08x}) gives {a:?}, not {b:?}", x.to_bits());
+        assert!(
+            a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+            "{what}: {x:e} ({:08x}) gives {a:?}, not {b:?}",
+            x.to_bits()
+        );
     }
 }
 

@@ -129,7 +129,9 @@ pub fn network_cases(size: usize, batch: usize) -> Result<Vec<Case>> {
     let nets = Networks::build(&mut store, &c, &Device::Cpu)?;
     let mut cases = Stage1::new(&c, &nets, &store)?.plan.cases();
     for case in Stage2::new(&c, &nets, &store, batch, 0)?.plan.cases() {
-        let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.dtypes == case.dtypes;
+        let same = |c: &&mut Case| {
+            format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.dtypes == case.dtypes
+        };
         match cases.iter_mut().find(same) {
             Some(c) => c.wants = c.wants.union(case.wants),
             None => cases.push(case),

@@ -517,9 +517,8 @@ impl<T: Element> Plan<T> {
                 };
                 &b[p.offset..p.offset + p.len]
             };
-            let real = |p: Option<Place>| -> &[T] {
-                p.and_then(|p| p.of(DType::F32)).map_or(&[], |p| bytemuck::cast_slice(bytes(p)))
-            };
+            let real =
+                |p: Option<Place>| -> &[T] { p.and_then(|p| p.of(DType::F32)).map_or(&[], |p| bytemuck::cast_slice(bytes(p))) };
             let half = |p: Option<Place>| -> &[bf16] {
                 p.and_then(|p| p.of(DType::Bf16)).map_or(&[], |p| bytemuck::cast_slice(bytes(p)))
             };

@@ -34,7 +34,8 @@ pub fn save(store: &ParamStore, file: &Path, what: What, metadata: HashMap<Strin
             tensors.push((name.to_string(), vec![values.len()], values));
         }
     }
-    let tensors: Vec<_> = tensors.iter().map(|(name, shape, x)| (name.as_str(), shape.clone(), bytemuck::cast_slice(x))).collect();
+    let tensors: Vec<_> =
+        tensors.iter().map(|(name, shape, x)| (name.as_str(), shape.clone(), bytemuck::cast_slice(x))).collect();
     write(file, Stored::F32, &tensors, metadata)
 }
 
@@ -69,7 +70,9 @@ pub fn load(store: &mut ParamStore, file: &Path, what: What) -> Result<HashMap<S
     let ids: Vec<ParamId> = store.iter().filter(|(_, p)| p.kind != Kind::Frozen).map(|(id, _)| id).collect();
     for id in ids {
         let name = store.get(id).name.clone();
-        let t = tensors.tensor(&name).map_err(|_| broken(file, format!("tensor {name} is missing; was it another configuration?")))?;
+        let t = tensors
+            .tensor(&name)
+            .map_err(|_| broken(file, format!("tensor {name} is missing; was it another configuration?")))?;
         read_tensor(store, id, &t).map_err(|why| Error::data(file, why))?;
     }
     if what == What::Everything {

@@ -233,7 +233,10 @@ pub fn network_cases() -> Vec<(usize, Case)> {
         rows.extend(Stage2::new(&c, &nets, &store, 1, 1).unwrap().plan.cases());
         for case in rows {
             let same = |(_, c): &&(usize, Case)| {
-                format!("{:?}", c.op) == format!("{:?}", case.op) && c.inputs == case.inputs && c.dtypes == case.dtypes && c.wants == case.wants
+                format!("{:?}", c.op) == format!("{:?}", case.op)
+                    && c.inputs == case.inputs
+                    && c.dtypes == case.dtypes
+                    && c.wants == case.wants
             };
             if cases.iter().find(same).is_none() {
                 cases.push((size, case));

@@ -24,19 +24,21 @@ draw = random.Random(20220413)
 
 patterns = []
 # Ties of bf16 lie at 0x8000 of the lower half. Upper halves: zeros, subnormals, ordinary numbers, the largest, infinities, NaN.
-for upper in [0x0000, 0x0001, 0x0002, 0x007E, 0x007F, 0x0080, 0x0081, 0x3F7F, 0x3F80, 0x3F81, 0x4049, 0x7F7E, 0x7F7F, 0x7F80, 0x7F81, 0x7FC0, 0x7FFF]:
+for upper in [0x0000, 0x0001, 0x0002, 0x007E, 0x007F, 0x0080, 0x0081, 0x3F7F, 0x3F80, 0x3F81, 0x4049,
+              0x7F7E, 0x7F7F, 0x7F80, 0x7F81, 0x7FC0, 0x7FFF]:
     for lower in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF]:
         patterns.append(upper << 16 | lower)
 # Ties of f16 lie at 0x1000 of the lower 13 bits; below 2^-14 higher, down to 2^-25. Exponents from too small to too large.
 for exponent in range(127 - 27, 127 + 18):
-    for fraction in [0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF, 0x2000, 0x3000, 0x3001, 0x400000, 0x7FE000, 0x7FEFFF, 0x7FF000, 0x7FFFFF]:
+    for fraction in [0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF, 0x2000, 0x3000, 0x3001,
+                     0x400000, 0x7FE000, 0x7FEFFF, 0x7FF000, 0x7FFFFF]:
         patterns.append(exponent << 23 | fraction)
     if exponent < 127 - 14:
         # The last bit that f16 keeps here is worth 2^-24: half of it, and its neighbours.
         shift = 23 - (exponent - (127 - 24))
         if shift <= 23:
-            for at in [(1 << shift) >> 1, ((1 << shift) >> 1) + 1, ((1 << shift) >> 1) - 1, ((1 << shift) | (1 << shift) >> 1)]:
-                patterns.append(exponent << 23 | at & 0x7FFFFF)
+            one, half = 1 << shift, (1 << shift) >> 1
+            patterns += [exponent << 23 | at & 0x7FFFFF for at in [half - 1, half, half + 1, one + half]]
 patterns += [draw.getrandbits(31) for _ in range(500)]
 patterns += [p | 1 << 31 for p in patterns]
 bits = torch.tensor([p - (1 << 32) if p >> 31 else p for p in patterns], dtype=torch.int64).to(torch.int32)
