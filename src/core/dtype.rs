@@ -5,11 +5,10 @@ use std::fmt;
 use half::bf16;
 
 /// The number type of a value on a tape.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum DType {
     /// The plan's own type: f32 in training, f64 in a `Plan<f64>`, the oracle. Parameters, gradients of parameters and the optimiser's
     /// state are always of this type.
-    #[default]
     F32,
     /// [`bf16`] (8 bits of exponent, 7 of fraction) on every device and in every plan: the oracle, too, rounds where a tape says so.
     Bf16,

@@ -111,7 +111,8 @@ pub fn export(from: &Path, to: &Path, stored: Stored) -> Result<Exported> {
         for &x in &values {
             let y = stored.round(x);
             if x.is_finite() && !y.is_finite() {
-                let why = format!("tensor {name} holds {x}, too large for {}; choose bf16 or f32", stored.name());
+                let wider = if stored == Stored::F16 { "bf16 or f32" } else { "f32" };
+                let why = format!("tensor {name} holds {x}, too large for {}; choose {wider}", stored.name());
                 return Err(Error::data(from, why));
             }
             let (a, b) = done.most_changed;
@@ -194,7 +195,7 @@ mod tests {
         assert!(["model.safetensors", "net.1.weight", "-70000", "f16", "bf16"].iter().all(|w| why.contains(w)), "{why}");
         assert_eq!(refused(-70000.0, Stored::Bf16), None);
         let why = refused(f32::MAX, Stored::Bf16).unwrap();
-        assert!(why.contains("net.1.weight") && why.contains("too large for bf16"), "{why}");
+        assert!(why.contains("net.1.weight") && why.contains("too large for bf16; choose f32"), "{why}");
     }
 
     #[test]
