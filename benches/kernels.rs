@@ -9,14 +9,16 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group};
+use lae_engine::core::dtype::DType;
 use lae_engine::core::op::Pass;
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::{Memory, Plan};
+use lae_engine::core::real::Real;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::device::{Device, Precision, kernels as built};
-use lae_engine::ops::{Case, Fill, OPS, dot::dot};
+use lae_engine::ops::{Case, Fill, OPS, cast::cast, dot::dot};
 use lae_engine::profile;
 use lae_engine::ptx::roofline::GPUS;
 
@@ -42,19 +44,21 @@ fn fill(kind: Fill, s: Shape, index: u64, out: &mut [f32]) {
     }
 }
 
+/// The layer that a row is recorded in: what stands around it is not timed.
+const ROW: &str = "row";
+
 /// One row in a plan: the op, a scalar made of its output if it is none, and the backward steps if asked for.
 struct Row {
     plan: Plan<f32>,
     store: ParamStore<f32>,
-    name: &'static str,
 }
 
 impl Row {
     fn new(device: &Device, case: &Case, pass: Pass) -> Row {
         let store = ParamStore::new(0);
         let mut t = Tape::new(&store);
-        let x: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
-        let y = t.record_case(case, &x).expect("a row fits");
+        let x = t.case_inputs(case);
+        let y = t.scope(ROW, |t| t.record_case(case, &x)).expect("a row fits");
         let mut feeds: Vec<(Var, Shape, Fill)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
         if pass == Pass::Backward {
             let s = t.shape(y[0]);
@@ -63,21 +67,27 @@ impl Row {
             } else {
                 let u = t.input(s);
                 feeds.push((u, s, Fill::Normal));
-                dot(&mut t, y[0], u).expect("equal shapes")
+                let real = cast(&mut t, y[0], DType::F32).expect("a value");
+                dot(&mut t, real, u).expect("equal shapes")
             };
             let wrt: Vec<Var> = x.iter().enumerate().filter(|&(i, _)| case.wants.has(i)).map(|(_, &v)| v).collect();
             t.backward(loss, &wrt).expect("a scalar");
         }
         let mut plan = Plan::on(device, t, &y, Memory::Planned).expect("a row fits the device");
         for (i, (v, s, kind)) in feeds.into_iter().enumerate() {
-            fill(kind, s, i as u64, plan.feed(v).unwrap());
+            let mut values = vec![0.0; s.len()];
+            fill(kind, s, i as u64, &mut values);
+            match plan.dtype(v) {
+                DType::F32 => plan.feed(v).unwrap().copy_from_slice(&values),
+                DType::Bf16 => plan.feed_bf16(v).unwrap().iter_mut().zip(&values).for_each(|(d, s)| *d = s.bf16()),
+            }
         }
-        Row { plan, store, name: case.op.name() }
+        Row { plan, store }
     }
     /// Seconds that the pass itself took in one run.
     fn time(&mut self, pass: Pass) -> f64 {
         let rows = self.plan.run_timed(&mut self.store).expect("a row runs");
-        rows.iter().filter(|r| r.op == self.name && r.pass == pass).map(|r| r.seconds).sum()
+        rows.iter().filter(|r| r.layer == ROW && r.pass == pass).map(|r| r.seconds).sum()
     }
 }
 

@@ -10,7 +10,7 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::data::forge::forger;
 use lae_engine::data::hole::Hole;
 use lae_engine::data::procedural::photograph;
-use lae_engine::nn::{Layer, Mode, Net, Start};
+use lae_engine::nn::{BN, Filters, Initialisation, Layer, Mode, Net};
 use lae_engine::ops::adam::{Adam, adam};
 use lae_engine::ops::bce_logits::bce_logits;
 use lae_engine::{Device, Kind, Memory, ParamStore, Plan, Result, Shape, Tape, shape};
@@ -21,10 +21,10 @@ const STEPS: u64 = 60;
 const HELD_OUT: usize = 200;
 
 const fn conv(out: usize, s: usize) -> Layer {
-    Layer::Conv { out, k: 3, s, p: 1, bias: false }
+    Layer::Conv(Filters::new(out, 3).stride(s).pad(1).bias(false))
 }
-use Layer::{Bn, Gap, Linear, Relu};
-const ROWS: [Layer; 11] = [conv(16, 1), Bn, Relu, conv(16, 2), Bn, Relu, conv(32, 2), Bn, Relu, Gap, Linear(1)];
+use Layer::{Gap, Linear, Relu};
+const ROWS: [Layer; 11] = [conv(16, 1), BN, Relu, conv(16, 2), BN, Relu, conv(32, 2), BN, Relu, Gap, Linear(1)];
 
 /// `n` pictures as values −1 to 1 and their labels: photographs `first..first + n/2`, each followed by its own forgery (label 1).
 fn pictures(n: usize, first: u64) -> Result<(Vec<f32>, Vec<f32>)> {
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     let (device, what) = Device::choose("auto")?;
     println!("running on {what}\n");
     let mut store = ParamStore::new(0);
-    let net = Net::build(&mut store, "net", shape(1, SIDE, SIDE, 3), &ROWS, Start::KaimingIn, Kind::Trained)?;
+    let net = Net::build(&mut store, "net", shape(1, SIDE, SIDE, 3), &ROWS, Initialisation::KaimingIn, Kind::Trained)?;
     println!("{}", net.describe(&store));
     let group = store.group("net");
 

@@ -8,7 +8,7 @@
 //!     cargo run --example 05_devices
 
 use lae_engine::core::rng::{Rng, stream};
-use lae_engine::nn::{Layer, Mode, Net, Start};
+use lae_engine::nn::{Filters, Initialisation, Layer, Mode, Net};
 use lae_engine::ops::bce_logits::bce_logits;
 use lae_engine::ops::sgd::{Sgd, sgd};
 use lae_engine::{Device, Kind, Memory, ParamStore, Plan, Result, Shape, Tape, shape};
@@ -18,9 +18,9 @@ const PICTURES: Shape = shape(4, 16, 16, 3);
 
 /// A small network without kinks: tanh in place of ReLU, so that a rounding error stays one.
 const ROWS: [Layer; 6] = [
-    Layer::Conv { out: 8, k: 3, s: 2, p: 1, bias: true },
+    Layer::Conv(Filters::new(8, 3).stride(2).pad(1)),
     Layer::Tanh,
-    Layer::Conv { out: 8, k: 3, s: 1, p: 1, bias: true },
+    Layer::Conv(Filters::new(8, 3).same()),
     Layer::Tanh,
     Layer::Gap,
     Layer::Linear(1),
@@ -30,7 +30,7 @@ const ROWS: [Layer; 6] = [
 fn train(device: &Device) -> Result<Vec<f64>> {
     let mut store = ParamStore::new(3);
     let one = Shape { n: 1, ..PICTURES };
-    let net = Net::build(&mut store, "net", one, &ROWS, Start::TorchDefault, Kind::Trained)?;
+    let net = Net::build(&mut store, "net", one, &ROWS, Initialisation::TorchDefault, Kind::Trained)?;
     let group = store.group("net");
     let mut t = Tape::new(&store);
     let (x, label, rate) = (t.input(PICTURES), t.input(shape(4, 1, 1, 1)), t.input(Shape::SCALAR));

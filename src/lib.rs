@@ -16,14 +16,14 @@
 //!
 //! ```
 //! use lae_engine::core::rng::{Rng, stream};
-//! use lae_engine::nn::{Layer, Mode, Net, Start};
+//! use lae_engine::nn::{Initialisation, Layer, Mode, Net};
 //! use lae_engine::ops::{adam::{Adam, adam}, bce_logits::bce_logits};
 //! use lae_engine::{Device, Kind, Memory, ParamStore, Plan, Shape, Tape, shape};
 //!
 //! // A network is a table of rows. Building it adds its parameters to a store: net.0.weight, net.0.bias, net.2.weight, …
 //! let mut store = ParamStore::new(0);
 //! let rows = [Layer::Linear(16), Layer::Tanh, Layer::Linear(1)];
-//! let net = Net::build(&mut store, "net", Shape::vector(2), &rows, Start::TorchDefault, Kind::Trained)?;
+//! let net = Net::build(&mut store, "net", Shape::vector(2), &rows, Initialisation::TorchDefault, Kind::Trained)?;
 //! let group = store.group("net");
 //!
 //! // One step on 64 points. A shape is batch, height, width, channels; a shape that does not fit is an error here, not in the loop.
@@ -55,6 +55,7 @@
 //!
 //! What varies from step to step is an input, fed before each run: the batch, and here the two numbers into which
 //! [`Adam::hyper`](ops::adam::Adam::hyper) turns the learning rate and the number of the step. [`ops::sgd`] is fed its learning rate alone.
+//! [`train::recorder`] feeds inputs by name and the optimisers by itself: a step in fewer lines.
 //! The weights stay in the store. After a run on a GPU, [`ParamStore::pull`] brings them to the host.
 //!
 //! # What lies where
@@ -69,7 +70,8 @@
 //! | [`ptx`] | the PTX emulator: it stands apart from the engine and runs anybody's PTX |
 //! | [`models`] | the networks of the papers, as tables |
 //! | [`data`] | pictures, masks, forgers, data sets |
-//! | [`train`] | configuration, training, checkpoints, evaluation |
+//! | [`train`] | the machine that trains any detector: recorded steps, the epoch loop, checkpoints, evaluation |
+//! | [`detectors`] | the methods that can be trained, one entry each |
 //! | [`metrics`], [`report`] | figures with intervals, the report as HTML and JSON |
 //! | [`cli`] | the commands of the program `lae-engine` |
 //!

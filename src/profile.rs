@@ -5,9 +5,11 @@
 
 use rayon::prelude::*;
 
+use crate::core::dtype::DType;
 use crate::core::op::{Pass, Set};
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
+use crate::core::real::Real;
 use crate::core::rng::{Rng, stream};
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
@@ -15,7 +17,7 @@ use crate::device::emu::{Emulator, Launched, Options};
 use crate::device::kernels::Kernel;
 use crate::device::{Device, Precision};
 use crate::error::Result;
-use crate::ops::{Case, Fill, dot};
+use crate::ops::{Case, Fill, cast, dot};
 use crate::ptx::Checks;
 use crate::ptx::counters::Counters;
 use crate::ptx::occupancy::Occupancy;
@@ -80,7 +82,7 @@ fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec
     let store = ParamStore::new(0);
     let mut t = Tape::new(&store);
     let mut store = store;
-    let x: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
+    let x = t.case_inputs(case);
     let mut fed: Vec<(Var, Shape, Fill)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
     let y = t.record_case(case, &x)?;
     let wanted: Vec<Var> = (0..x.len()).filter(|&i| case.wants.has(i)).map(|i| x[i]).collect();
@@ -90,7 +92,8 @@ fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec
         let shape = t.shape(y[0]);
         let u = t.input(shape);
         fed.push((u, shape, Fill::Normal));
-        let loss = dot::dot(&mut t, y[0], u)?;
+        let real = cast::cast(&mut t, y[0], DType::F32)?;
+        let loss = dot::dot(&mut t, real, u)?;
         let g = t.backward(loss, &wanted)?;
         fetch.extend(wanted.iter().filter_map(|&v| g.of(v)));
     }
@@ -99,21 +102,21 @@ fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec
     let macs = case.op.cost(Pass::Forward, &xs, &ys).macs;
     let mut plan = Plan::on(&Device::Gpu(emulator.clone(), precision), t, &fetch, Memory::Planned)?;
     for (i, &(v, s, f)) in fed.iter().enumerate() {
-        plan.feed(v)?.copy_from_slice(&f.values(s, &mut Rng::new(22, stream("case"), i as u64)));
+        let values = f.values(s, &mut Rng::new(22, stream("case"), i as u64));
+        match plan.dtype(v) {
+            DType::F32 => plan.feed(v)?.copy_from_slice(&values),
+            DType::Bf16 => plan.feed_bf16(v)?.iter_mut().zip(&values).for_each(|(d, s)| *d = s.bf16()),
+        }
     }
     emulator.keep_reports();
     plan.run(&mut store)?;
+    let launches = emulator.take_reports();
+    // Between the passes stands the scalar product that gives the backward pass something to derive, in casts if y is bf16.
+    let at = |name: &str| launches.iter().position(|l| l.kernel.name == name).filter(|_| case.op.name() != "dot");
+    let casts = y.iter().take(1).filter(|&&v| plan.dtype(v) == DType::Bf16).count();
+    let between = at("dot_fwd_f32").zip(at("dot_bwd_f32")).map_or(0..0, |(first, last)| first - casts..last + 1 + casts);
     let mut rows: Vec<Row> = Vec::new();
-    // Between the passes stands the scalar product that gives the backward pass something to derive.
-    let mut between = false;
-    for l in emulator.take_reports() {
-        if case.op.name() != "dot" {
-            let was = between;
-            between = l.kernel.name == "dot_fwd_f32" || between && l.kernel.name != "dot_bwd_f32";
-            if was || between {
-                continue;
-            }
-        }
+    for (_, l) in launches.into_iter().enumerate().filter(|(i, _)| !between.contains(i)) {
         add(&mut rows, case, &xs, macs, l, gpu);
     }
     Ok(rows)

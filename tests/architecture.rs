@@ -1,5 +1,6 @@
 //! The networks are the paper's: parameter counts and the sizes of Table 2.
 
+use half::{bf16, f16};
 use lae_engine::core::params::{Kind, ParamStore};
 use lae_engine::core::shape::Shape;
 use lae_engine::models::dcgan::{Arch, Dcgan};
@@ -7,6 +8,7 @@ use lae_engine::models::lae::{self, Lae, LaeConfig};
 use lae_engine::models::meso::Meso;
 use lae_engine::models::vgg::Vgg;
 use lae_engine::nn::Layer;
+use safetensors::tensor::{Dtype, TensorView};
 
 fn sizes(net: &lae_engine::nn::Net) -> Vec<(u32, u32)> {
     net.rows().map(|(_, s)| (s.c, s.h)).collect()
@@ -94,7 +96,18 @@ fn smaller_pictures_keep_the_grid_and_lose_decoder_stages() {
 /// A safetensors file with torchvision's names: `features.N.weight` [out, in, 3, 3], its biases, and a classifier beside them.
 /// `shrink` divides all channel counts.
 fn torchvision(convolutions: &[(usize, usize, usize)], shrink: usize, of: impl Fn(usize, usize) -> f32) -> Vec<u8> {
-    use safetensors::tensor::{Dtype, TensorView};
+    let f32_bytes = |x: f32| x.to_le_bytes().to_vec();
+    torchvision_in(Dtype::F32, f32_bytes, convolutions, shrink, of)
+}
+
+/// The same in another number type, whose bytes `bytes` gives.
+fn torchvision_in(
+    dtype: Dtype,
+    bytes: impl Fn(f32) -> Vec<u8>,
+    convolutions: &[(usize, usize, usize)],
+    shrink: usize,
+    of: impl Fn(usize, usize) -> f32,
+) -> Vec<u8> {
     let mut tensors = vec![("classifier.0.weight".to_string(), vec![2, 2], vec![9.0f32; 4])];
     for (n, &(index, from, to)) in convolutions.iter().enumerate() {
         let (from, to) = (if from == 3 { 3 } else { from / shrink }, to / shrink);
@@ -102,9 +115,9 @@ fn torchvision(convolutions: &[(usize, usize, usize)], shrink: usize, of: impl F
         tensors.push((format!("features.{index}.weight"), vec![to, from, 3, 3], values));
         tensors.push((format!("features.{index}.bias"), vec![to], (0..to).map(|i| of(n + 100, i)).collect()));
     }
-    let views = tensors.iter().map(|(name, shape, values)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).unwrap())
-    });
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> =
+        tensors.into_iter().map(|(name, shape, x)| (name, shape, x.into_iter().flat_map(&bytes).collect())).collect();
+    let views = tensors.iter().map(|(name, shape, x)| (name.as_str(), TensorView::new(dtype, shape.clone(), x).unwrap()));
     safetensors::serialize(views, None).unwrap()
 }
 
@@ -158,6 +171,29 @@ fn comparator_takes_torchvisions_names_and_axes() {
     fails(&torchvision(&VGG16[..9], 16, of), &["features.21.weight", "torchvision"]);
     fails(&torchvision(VGG16, 8, of), &["features.0.weight", "[8, 3, 3, 3]", "[4, 3, 3, 3]"]);
     fails(b"PK\x03\x04 a pickle", &["not a safetensors file", "torchvision"]);
+}
+
+/// Files of half the size give the values that their type holds; others are refused.
+#[test]
+fn comparator_takes_f16_and_bf16() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vgg.safetensors");
+    let of = |n: usize, i: usize| ((n * 7919 + i * 104_729) % 65_521) as f32 / 65_521.0 - 0.5;
+    let load = |bytes: Vec<u8>| {
+        std::fs::write(&file, bytes).unwrap();
+        let mut store = ParamStore::<f32>::new(0);
+        let vgg = Vgg::build(&mut store, 32, "conv4_3", true, 1.0 / 16.0).unwrap();
+        Vgg::load(&mut store, &file).map(|()| vgg.group.ids().iter().flat_map(|&id| store.value(id).to_vec()).collect::<Vec<_>>())
+    };
+    let wide = load(torchvision(VGG16, 16, of)).unwrap();
+    let f16s = load(torchvision_in(Dtype::F16, |x| f16::from_f32(x).to_le_bytes().to_vec(), VGG16, 16, of)).unwrap();
+    let bf16s = load(torchvision_in(Dtype::BF16, |x| bf16::from_f32(x).to_le_bytes().to_vec(), VGG16, 16, of)).unwrap();
+    assert!(wide.len() > 20_000 && f16s.len() == wide.len() && bf16s.len() == wide.len());
+    for ((&x, a), b) in wide.iter().zip(f16s).zip(bf16s) {
+        assert_eq!((a.to_bits(), b.to_bits()), (f16::from_f32(x).to_f32().to_bits(), bf16::from_f32(x).to_f32().to_bits()));
+    }
+    let why = load(torchvision_in(Dtype::F64, |x| (x as f64).to_le_bytes().to_vec(), VGG16, 16, of)).unwrap_err().to_string();
+    assert!(["vgg.safetensors", "features.0.weight", "F64", "f32, f16 and bf16"].iter().all(|w| why.contains(w)), "{why}");
 }
 
 #[test]

@@ -457,6 +457,39 @@ fn spoiled_run_folders_are_named_and_nothing_in_them_is_lost() {
     refused(&lae(&["train", "--resume", path(&run)]), &["data", "no such folder"]);
 }
 
+/// A model in half the bytes judges as the whole one does.
+#[test]
+fn a_model_is_exported_in_another_type_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, model) = (dir.path().join("run"), finished().join("model.safetensors"));
+    copy_of_run(&run);
+    let picture = dir.path().join("p.png");
+    Picture::from_fn(40, 40, |x, y| [(7 * x) as u8, (5 * y) as u8, (x * y) as u8]).save(&picture).unwrap();
+    let p_fake = || {
+        let said = text(&ok(&["detect", path(&run), path(&picture), "--json"]).stdout);
+        said.split("\"p_fake\":").nth(1).unwrap().split([',', '}']).next().unwrap().parse::<f64>().unwrap()
+    };
+    let (whole, bytes) = (p_fake(), fs::metadata(&model).unwrap().len());
+    for (dtype, bound) in [("f16", 1e-2), ("bf16", 5e-2), ("f32", 0.0)] {
+        let out = dir.path().join(format!("{dtype}.safetensors"));
+        let said = text(&ok(&["export", path(&run), "--dtype", dtype, "--out", path(&out)]).stdout);
+        assert!(said.contains(dtype) && said.contains("tensors"), "{said}");
+        let size = fs::metadata(&out).unwrap().len();
+        assert!((size < bytes * 6 / 10) == (dtype != "f32"), "{size} of {bytes} bytes");
+        fs::copy(&out, run.join("model.safetensors")).unwrap();
+        let p = p_fake();
+        assert!((p - whole).abs() <= bound, "{dtype}: {p}, not {whole}");
+        ok(&["eval", path(&run)]);
+        fs::copy(&model, run.join("model.safetensors")).unwrap();
+    }
+    let taken = path(&model);
+    refused(&lae(&["export", path(&run), "--out", taken]), &["model.safetensors", "exists", "--out"]);
+    let out = dir.path().join("new.safetensors");
+    refused(&lae(&["export", path(&run), "--dtype", "f64", "--out", path(&out)]), &["--dtype", "f64", "f32, f16 or bf16"]);
+    refused(&lae(&["export", path(dir.path()), "--out", path(&out)]), &["model.safetensors", "check the path"]);
+    assert!(!out.exists());
+}
+
 /// Names and contents of a run's files, TensorBoard's aside.
 fn listing(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = fs::read_dir(run).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file());

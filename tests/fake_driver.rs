@@ -18,7 +18,7 @@ fn fill(y: Span, count: u32, value: f32) -> Launch {
 }
 
 fn all(mem: Mem, len: usize) -> Span {
-    Span { mem, offset: 0, len }
+    Span::whole(mem, len)
 }
 
 fn read(d: &Cuda, s: Span) -> Vec<f32> {
@@ -58,7 +58,7 @@ fn memory_goes_up_and_down() {
         let (a, b) = (pattern(100, 1), pattern(4000, 2));
         d.upload(all(mem[0], 100), &a).unwrap();
         d.upload(all(mem[2], 4000), &b).unwrap();
-        d.upload(Span { mem: mem[2], offset: 16, len: 4 }, &[1, 2, 3, 4]).unwrap();
+        d.upload(Span { mem: mem[2], offset: 16, len: 4, unit: 4 }, &[1, 2, 3, 4]).unwrap();
         let (mut x, mut y) = (vec![0; 100], vec![0; 4000]);
         d.download(all(mem[0], 100), &mut x).unwrap();
         d.download(all(mem[2], 4000), &mut y).unwrap();
@@ -85,13 +85,13 @@ fn uploads_overtake_neither_each_other_nor_kernels() {
         let mem = d.alloc(&blocks(&[40 * 64, 18 << 20])).unwrap();
         let small = pattern(40 * 64, 1);
         for (i, piece) in small.chunks(64).enumerate() {
-            d.upload(Span { mem: mem[0], offset: 64 * i, len: 64 }, piece).unwrap();
+            d.upload(Span { mem: mem[0], offset: 64 * i, len: 64, unit: 4 }, piece).unwrap();
         }
         // One that takes three slots, a kernel over its begin, an upload over the kernel's begin.
         let large = pattern(18 << 20, 2);
         d.upload(all(mem[1], 18 << 20), &large).unwrap();
-        d.launch(&fill(Span { mem: mem[1], offset: 0, len: 1024 }, 256, 7.0)).unwrap();
-        d.upload(Span { mem: mem[1], offset: 0, len: 4 }, &9.0f32.to_ne_bytes()).unwrap();
+        d.launch(&fill(Span { mem: mem[1], offset: 0, len: 1024, unit: 4 }, 256, 7.0)).unwrap();
+        d.upload(Span { mem: mem[1], offset: 0, len: 4, unit: 4 }, &9.0f32.to_ne_bytes()).unwrap();
         let (mut a, mut b) = (vec![0; 40 * 64], vec![0; 18 << 20]);
         d.download(all(mem[0], 40 * 64), &mut a).unwrap();
         d.download(all(mem[1], 18 << 20), &mut b).unwrap();
@@ -127,7 +127,7 @@ fn launches_arrive_as_the_kernel_reads_them() {
         let mem = d.alloc(&blocks(&[64, 64])).unwrap();
         d.upload(all(mem[0], 64), &[0; 64]).unwrap();
         d.upload(all(mem[1], 64), &[0; 64]).unwrap();
-        d.launch(&fill(Span { mem: mem[1], offset: 8, len: 20 }, 5, 2.5)).unwrap();
+        d.launch(&fill(Span { mem: mem[1], offset: 8, len: 20, unit: 4 }, 5, 2.5)).unwrap();
         assert_eq!(read(&d, all(mem[0], 64)), [0.0; 16]);
         let mut want = [0.0; 16];
         want[2..7].fill(2.5);
@@ -158,7 +158,7 @@ fn recordings_replay_and_do_not_run_by_themselves() {
         let mem = d.alloc(&blocks(&[64, 64])).unwrap();
         d.upload(all(mem[0], 64), &[0; 64]).unwrap();
         // Not launched before: the module must be loaded outside the capture.
-        let half = Span { mem: mem[0], offset: 32, len: 32 };
+        let half = Span { mem: mem[0], offset: 32, len: 32, unit: 4 };
         let recorded =
             d.record(&mut || d.launch(&fill(all(mem[0], 64), 16, 1.0)).and_then(|()| d.launch(&fill(half, 8, 2.0)))).unwrap();
         assert_eq!(read(&d, all(mem[0], 64)), [0.0; 16]);
@@ -176,7 +176,7 @@ fn recordings_replay_and_do_not_run_by_themselves() {
         assert!(during(&|| d.alloc(&blocks(&[4])).map(|_| ())).contains("memory asked for while"));
         assert!(during(&|| recorded.replay()).contains("a replay while"));
         assert!(during(&|| d.record(&mut || Ok(())).map(|_| ())).contains("a recording while"));
-        let gone = Span { mem: Mem(999), offset: 0, len: 4 };
+        let gone = Span { mem: Mem(999), offset: 0, len: 4, unit: 4 };
         assert!(during(&|| d.launch(&fill(gone, 1, 0.0))).contains("was given back"));
         recorded.replay().unwrap();
         assert_eq!(read(&d, all(mem[0], 64)), want);
@@ -192,9 +192,9 @@ fn spans_are_checked() {
         let d = Cuda::new(0).unwrap();
         let mem = d.alloc(&blocks(&[64, 64])).unwrap();
         let refused = |s: Span| d.upload(s, &vec![0; s.len]).unwrap_err().to_string();
-        assert!(refused(Span { mem: mem[0], offset: 0, len: 65 }).contains("beyond its block of 64 bytes"));
-        assert!(refused(Span { mem: mem[0], offset: 61, len: 4 }).contains("beyond its block"));
-        assert!(refused(Span { mem: mem[0], offset: usize::MAX, len: 4 }).contains("beyond its block"));
+        assert!(refused(Span { mem: mem[0], offset: 0, len: 65, unit: 4 }).contains("beyond its block of 64 bytes"));
+        assert!(refused(Span { mem: mem[0], offset: 61, len: 4, unit: 4 }).contains("beyond its block"));
+        assert!(refused(Span { mem: mem[0], offset: usize::MAX, len: 4, unit: 4 }).contains("beyond its block"));
         assert!(d.upload(all(mem[0], 64), &[0; 63]).unwrap_err().to_string().contains("an upload of 63 bytes"));
         assert!(d.download(all(mem[0], 64), &mut [0; 65]).unwrap_err().to_string().contains("a download of 65 bytes"));
         d.free(&mem[..1]);
@@ -298,7 +298,8 @@ fn launches_that_no_gpu_takes() {
         (with(&|l| l.args.truncate(1)), "takes 2 arguments, got 1"),
         (with(&|l| l.args[1] = Arg::Value([0; 12].into())), "argument 1 takes 8 bytes, got 12"),
         (with(&|l| l.args.swap(0, 1)), "argument 1 is a value aligned to 4 bytes, got a pointer"),
-        (with(&|l| l.args[0] = Arg::Read(Span { mem: Mem(1), offset: 6, len: 4 })), "argument 0 points between values"),
+        (with(&|l| l.args[0] = Arg::Read(Span { mem: Mem(1), offset: 6, len: 4, unit: 4 })), "argument 0 points between values"),
+        (with(&|l| l.args[0] = Arg::Write(Span { mem: Mem(1), offset: 5, len: 4, unit: 2 })), "argument 0 points between values"),
         (with(&|l| l.block = [257, 1, 1]), "blocks [257, 1, 1] have 257 threads; at most 256, and 64 along z"),
         (with(&|l| l.block = [1, 1, 65]), "have 65 threads; at most 256, and 64 along z"),
         (with(&|l| l.block = [u32::MAX; 3]), "threads; at most 256"),

@@ -48,7 +48,8 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
 }
 
 /// Ops whose kernels compute what the host does, in its order and without contraction.
-const HOST_BITS: &[&str] = &["activation", "adam", "add", "affine", "concat", "dropout", "fill", "max_pool", "noise", "sgd"];
+const HOST_BITS: &[&str] =
+    &["activation", "adam", "add", "affine", "cast", "concat", "dropout", "fill", "max_pool", "noise", "sgd"];
 
 fn host_bits(case: &Case) -> Result<(), Failed> {
     let (mut x, mut host) = (inputs(case, 24), Bench::<f32>::new(case));
@@ -86,6 +87,7 @@ fn far_from_zero() -> Result<(), Failed> {
 
 /// Ops that stream: nothing that they read is read twice, but for a channel's constants and a block's sums.
 fn streams() -> Vec<Case> {
+    use lae_engine::core::dtype::DType;
     use lae_engine::core::shape::{Shape, shape};
     use lae_engine::ops::{Fill::*, *};
     let (s, wide, pictures, flat) = (shape(4, 32, 32, 64), shape(2, 16, 16, 512), shape(4, 64, 64, 3), Shape::vector(100_000));
@@ -109,6 +111,8 @@ fn streams() -> Vec<Case> {
         case("batch_norm eval", batch_norm::BatchNormEval { eps: 1e-5, slope: 1.0 }, &norm(s)),
         case("bce_logits", bce_logits::BceLogits { target: None }, &[(s, Normal), (s, Binary)]),
         case("dropout", dropout::Dropout { p: 0.5, seed: 1, stream: 2 }, &[(s, Normal), (Shape::SCALAR, Counter)]),
+        case("cast to bf16", cast::Cast { to: DType::Bf16 }, &[(s, Normal)]),
+        case("cast to f32", cast::Cast { to: DType::F32 }, &[(s, Normal)]).dtypes(&[DType::Bf16]),
         case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
         // No stream, and small enough not to be asked: its shared memory is.
         case(

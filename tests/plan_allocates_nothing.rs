@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use lae_engine::core::dtype::DType;
 use lae_engine::core::params::{Form, Init, Kind, ParamId, ParamStore};
 use lae_engine::core::plan::{Memory, Plan};
 use lae_engine::core::rng::{Rng, stream};
@@ -16,6 +17,7 @@ use lae_engine::ops::batch_norm::{BatchNormParams, batch_norm_eval, batch_norm_t
 use lae_engine::ops::bce_logits::bce_constant;
 use lae_engine::ops::bilinear::bilinear;
 use lae_engine::ops::cam_attention::{CamAttention, cam_attention};
+use lae_engine::ops::cast::cast;
 use lae_engine::ops::conv_transpose2d::{ConvTranspose2d, conv_transpose2d};
 use lae_engine::ops::conv2d::{Conv2d, conv2d};
 use lae_engine::ops::cross_entropy::cross_entropy;
@@ -99,6 +101,8 @@ fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     let a = conv2d(t, a, depthwise, None, d).unwrap();
     let b = conv2d(t, a, square, None, Conv2d::new(1, 1)).unwrap();
     let f = relu(t, b).unwrap();
+    let f = cast(t, f, DType::Bf16).unwrap();
+    let f = cast(t, f, DType::F32).unwrap();
     let f = add(t, f, a).unwrap();
     let gap = global_avg_pool(t, f).unwrap();
     let z = linear(t, gap, head, Some(head_bias)).unwrap();

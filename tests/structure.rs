@@ -11,7 +11,20 @@ use std::path::Path;
 
 /// Folders of `src` (and files beside them) from the lowest floor to the highest. Each may import those before it and no other.
 const FLOORS: [&str; 15] = [
-    "error", "ptx", "device", "core", "host", "ops", "nn", "models", "profile", "data", "metrics", "report", "train", "detectors",
+    "error",
+    "ptx",
+    "device",
+    "core",
+    "host",
+    "ops",
+    "nn",
+    "models",
+    "profile",
+    "data",
+    "metrics",
+    "report",
+    "train",
+    "detectors",
     "cli",
 ];
 

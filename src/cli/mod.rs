@@ -4,6 +4,7 @@ mod describe;
 mod detect;
 mod doctor;
 mod eval;
+mod export;
 mod forge;
 pub mod kernels;
 mod ptx;
@@ -35,6 +36,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Say of pictures whether they are fake, and show where
     Detect(detect::DetectArgs),
+    /// Write a run's model with its numbers in another type, for other programs or to halve the file
+    Export(export::ExportArgs),
     /// Write a data set of genuine and forged pictures with masks
     Forge(forge::ForgeArgs),
     /// Print the networks as tables
@@ -105,6 +108,7 @@ pub fn main() -> i32 {
         Command::Train(a) => a.run(),
         Command::Eval(a) => a.run(),
         Command::Detect(a) => a.run(),
+        Command::Export(a) => a.run(),
         Command::Forge(a) => a.run(),
         Command::Describe(a) => a.run(),
         Command::Kernels(a) => a.run(),

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::real::Real;
+use bytemuck::Pod;
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -22,7 +22,7 @@ impl<T> Default for Buffer<T> {
     }
 }
 
-impl<T: Real> Buffer<T> {
+impl<T: Pod> Buffer<T> {
     pub fn new(len: usize) -> Self {
         let mut b = Buffer::default();
         b.resize(len);
@@ -43,16 +43,22 @@ impl<T: Real> Buffer<T> {
     pub fn bytes(&self) -> usize {
         self.lines.len() * 64
     }
+    /// The same memory as values of another type. Panics unless they fill it.
+    pub fn cast<U: Pod>(self) -> Buffer<U> {
+        let bytes = self.len * size_of::<T>();
+        assert!(bytes.is_multiple_of(size_of::<U>()), "{bytes} bytes are no values of {} bytes", size_of::<U>());
+        Buffer { lines: self.lines, len: bytes / size_of::<U>(), of: PhantomData }
+    }
 }
 
-impl<T: Real> std::ops::Deref for Buffer<T> {
+impl<T: Pod> std::ops::Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         &bytemuck::cast_slice(&self.lines)[..self.len]
     }
 }
 
-impl<T: Real> std::ops::DerefMut for Buffer<T> {
+impl<T: Pod> std::ops::DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::dtype::DType;
 use super::op::{DynOp, Op, Set};
 use super::rng::Rng;
 use super::shape::Shape;
@@ -13,13 +14,15 @@ use crate::error::Result;
 pub struct Case {
     pub op: Arc<dyn DynOp + Send + Sync>,
     pub inputs: Vec<(Shape, Sampling)>,
+    /// Types of the inputs, f32 unless [`Case::dtypes`] says otherwise. Drawn values are rounded to them.
+    pub dtypes: Vec<DType>,
     /// The layer that this row stands for, if it is a benchmark row. Such rows are too large for gradient checks.
     pub bench: Option<&'static str>,
     /// A word that tells this row from its neighbours.
     pub label: String,
     /// The inputs whose gradients are checked.
     pub wants: Set,
-    /// Set where the analytic gradient is partial on purpose, or the inputs lie on kinks: the test then *requires* that backward
+    /// Set where the analytic gradient is partial on purpose or rounded, or the inputs lie on kinks: the test then *requires* that backward
     /// disagrees with difference quotients.
     pub withholds: bool,
 }
@@ -81,13 +84,20 @@ impl Sampling {
 
 pub fn case(label: impl Into<String>, op: impl Op + Send + Sync, inputs: &[(Shape, Sampling)]) -> Case {
     let wants = op.differentiable();
-    Case { op: Arc::new(op), inputs: inputs.to_vec(), bench: None, label: label.into(), wants, withholds: false }
+    let dtypes = vec![DType::F32; inputs.len()];
+    Case { op: Arc::new(op), inputs: inputs.to_vec(), dtypes, bench: None, label: label.into(), wants, withholds: false }
 }
 
 impl Case {
     /// Whether the other row is this op at these sizes, whatever gradients are asked of it.
     pub fn same_work(&self, other: &Case) -> bool {
-        format!("{:?}", self.op) == format!("{:?}", other.op) && self.inputs == other.inputs
+        format!("{:?}", self.op) == format!("{:?}", other.op) && self.inputs == other.inputs && self.dtypes == other.dtypes
+    }
+    /// The types of the inputs, in order.
+    pub fn dtypes(mut self, dtypes: &[DType]) -> Case {
+        assert_eq!(dtypes.len(), self.inputs.len(), "{}: one type an input", self.label);
+        self.dtypes = dtypes.to_vec();
+        self
     }
     pub fn withholds(mut self) -> Case {
         self.withholds = true;
@@ -105,6 +115,11 @@ impl Case {
 }
 
 impl Tape {
+    /// The inputs of a row of an op's table.
+    pub fn case_inputs(&mut self, case: &Case) -> Vec<Var> {
+        case.inputs.iter().zip(&case.dtypes).map(|(&(s, _), &t)| self.input_of(s, t)).collect()
+    }
+
     /// Record a row of an op's table.
     pub fn record_case(&mut self, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
         self.record(case.op.clone(), x)

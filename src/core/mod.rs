@@ -19,6 +19,7 @@
 
 pub mod buffer;
 pub mod case;
+pub mod dtype;
 pub mod file;
 pub mod launch;
 pub mod op;

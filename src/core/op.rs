@@ -5,6 +5,9 @@
 
 use std::fmt::Debug;
 
+use half::bf16;
+
+use super::dtype::DType;
 use super::launch::Gpu;
 use super::real::Real;
 use super::shape::Shape;
@@ -111,6 +114,17 @@ pub struct Host<'a, T> {
     pub out: [&'a mut [T]; MAX],
     /// Workspace; contents undefined.
     pub scratch: &'a mut [T],
+    /// The operands that are bf16; those above are empty in their places.
+    pub half: Half<'a>,
+}
+
+/// The operands of one pass that are bf16, as in [`Host`].
+#[derive(Default)]
+pub struct Half<'a> {
+    pub x: [&'a [bf16]; MAX],
+    pub y: [&'a [bf16]; MAX],
+    pub dy: &'a [bf16],
+    pub out: [&'a mut [bf16]; MAX],
 }
 
 /// An operation with a derivative. Only output 0 carries a gradient; further outputs are what backward wants to remember.
@@ -205,6 +219,14 @@ pub trait Op: Debug + 'static {
     /// op without outputs (an optimiser) has something to update.
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String>;
 
+    /// Types of the `outputs` outputs, or why those of the inputs do not fit. Unless an op says otherwise it knows f32 alone.
+    fn dtypes(&self, x: &[DType], outputs: usize) -> Result<Vec<DType>, String> {
+        match x.iter().position(|&t| t != DType::F32) {
+            None => Ok(vec![DType::F32; outputs]),
+            Some(i) => Err(format!("takes f32 values, got {} for input {i}; cast it first (ops::cast)", x[i])),
+        }
+    }
+
     /// What backward reads when the gradients in `wants` are asked for. `wants` holds the differentiable inputs that are a value in
     /// the `wrt` of [`Tape::backward`](super::tape::Tape::backward), or depend on one: a frozen filter is not in it, nor a picture.
     /// What is named here stays in memory until backward has run, so the answer should be small and may depend on `wants` (a
@@ -267,6 +289,7 @@ pub trait Op: Debug + 'static {
 pub trait DynOp: Debug {
     fn name(&self) -> &'static str;
     fn infer(&self, at: &str, x: &[Shape]) -> Result<Vec<Shape>>;
+    fn dtypes(&self, at: &str, x: &[DType], outputs: usize) -> Result<Vec<DType>>;
     fn keeps(&self, wants: Set) -> Keeps;
     fn differentiable(&self) -> Set;
     fn updates(&self) -> &'static [usize];
@@ -284,6 +307,9 @@ impl<O: Op> DynOp for O {
     }
     fn infer(&self, at: &str, x: &[Shape]) -> Result<Vec<Shape>> {
         Op::infer(self, x).map_err(|why| Error::Shape { op: Op::name(self), at: at.to_string(), why })
+    }
+    fn dtypes(&self, at: &str, x: &[DType], outputs: usize) -> Result<Vec<DType>> {
+        Op::dtypes(self, x, outputs).map_err(|why| Error::Shape { op: Op::name(self), at: at.to_string(), why })
     }
     fn keeps(&self, wants: Set) -> Keeps {
         Op::keeps(self, wants)

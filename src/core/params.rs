@@ -243,7 +243,7 @@ impl<T: Real> ParamStore<T> {
     pub fn pull(&mut self) -> Result<()> {
         let Some(r) = &mut self.resident else { return Ok(()) };
         for (a, newer) in r.newer.iter_mut().enumerate().filter(|(_, n)| **n == Newer::Device) {
-            let span = Span { mem: r.mem[a].expect("an arena that a device changed"), offset: 0, len: r.bytes[a] };
+            let span = Span::whole(r.mem[a].expect("an arena that a device changed"), r.bytes[a]);
             r.driver.download(span, bytemuck::cast_slice_mut(&mut self.arenas[a]))?;
             *newer = Newer::Both;
         }
@@ -276,7 +276,7 @@ impl<T: Real> ParamStore<T> {
         let r = self.resident.as_mut().expect("just made");
         for (a, newer) in r.newer.iter_mut().enumerate().filter(|(_, n)| **n == Newer::Host) {
             if let Some(mem) = r.mem[a] {
-                r.driver.upload(Span { mem, offset: 0, len: r.bytes[a] }, bytemuck::cast_slice(&self.arenas[a]))?;
+                r.driver.upload(Span::whole(mem, r.bytes[a]), bytemuck::cast_slice(&self.arenas[a]))?;
             }
             *newer = Newer::Both;
         }

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use half::bf16;
+
 use super::buffer::Buffer;
+use super::dtype::DType;
 use super::launch::Gpu;
-use super::op::{Element, Host, MAX, Pass};
+use super::op::{Element, Half, Host, MAX, Pass};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
-use crate::device::{Device, Driver, F32, Mem, Precision, Replay, Span};
+use crate::device::{Device, Driver, Mem, Precision, Replay, Span};
 use crate::error::{Error, Result};
 
 /// How values get their buffers.
@@ -31,12 +34,20 @@ pub struct Timed {
     pub seconds: f64,
 }
 
-/// A range of a buffer. Buffers `0..ARENAS` are the store's arenas, the others the plan's slots.
+/// A range of a buffer, in bytes, and what lies there. Buffers `0..ARENAS` are the store's arenas, the others the plan's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
+    dtype: DType,
     buffer: usize,
     offset: usize,
     len: usize,
+}
+
+impl Place {
+    /// The place if values of that type lie there.
+    fn of(self, dtype: DType) -> Option<Place> {
+        (self.dtype == dtype).then_some(self)
+    }
 }
 
 /// A buffer that a step writes, and its parts in order of offset.
@@ -46,12 +57,11 @@ struct Write {
     parts: Vec<Part>,
 }
 
-/// Operand `out[operand]` is `len` values from `offset`.
+/// Operand `out[operand]` lies there.
 #[derive(Debug)]
 struct Part {
     operand: usize,
-    offset: usize,
-    len: usize,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -94,8 +104,9 @@ pub struct Plan<T = f32> {
     /// The values that outlive a run, beside the inputs.
     fetched: Vec<Var>,
     place: Vec<Option<Place>>,
-    /// The plan's slots. On a GPU only those of inputs and fetched values are here, as copies; the others are empty.
-    pool: Vec<Buffer<T>>,
+    /// The plan's slots, in bytes: a slot may hold values of several types, one after the other. On a GPU only those of inputs and
+    /// fetched values are here, as copies; the others are empty.
+    pool: Vec<Buffer<u8>>,
     scratch: Buffer<T>,
     /// Arenas that a run changes.
     writes: [bool; ARENAS],
@@ -115,7 +126,7 @@ struct OnGpu {
     bytes: usize,
     /// Bytes of scratch memory, step by step.
     scratch_bytes: Vec<usize>,
-    /// Buffers to upload before a run and to download after it, with their lengths in values.
+    /// Slots to upload before a run and to download after it, with their bytes.
     inputs: Vec<(usize, usize)>,
     fetched: Vec<(usize, usize)>,
     /// A recorded run, for arenas at these places.
@@ -152,7 +163,7 @@ impl Plan<f32> {
         let step_bytes = |(s, p): (&super::tape::Step, &Prepared)| s.op.gpu_scratch(s.pass, &p.xs, &p.ys, s.wants, precision);
         let scratch_bytes: Vec<usize> = plan.tape.steps.iter().zip(&plan.steps).map(step_bytes).collect();
         let largest = scratch_bytes.iter().copied().max().unwrap_or(0);
-        let mut blocks: Vec<_> = sizes.iter().enumerate().map(|(i, n)| (format!("slot {i}"), n * F32)).collect();
+        let mut blocks: Vec<_> = sizes.iter().enumerate().map(|(i, &n)| (format!("slot {i}"), n)).collect();
         if largest > 0 {
             blocks.push(("scratch".to_string(), largest));
         }
@@ -199,7 +210,7 @@ impl<T: Element> Plan<T> {
     /// With slots in the host's memory, if it has so much.
     fn at_home(mut self, sizes: Vec<usize>) -> Result<Plan<T>> {
         let scratch = self.steps.iter().map(|s| s.scratch).max().unwrap_or(0);
-        let bytes = (sizes.iter().sum::<usize>() + scratch) as u64 * size_of::<T>() as u64;
+        let bytes = (sizes.iter().sum::<usize>() + scratch * size_of::<T>()) as u64;
         let too_much = |free: Option<u64>| {
             let gib = |b: u64| b as f64 / (1u64 << 30) as f64;
             let free = free.map_or("the system refuses that".to_string(), |f| format!("{:.1} GiB are free", gib(f)));
@@ -213,13 +224,13 @@ impl<T: Element> Plan<T> {
         if let Some(free) = free_memory().filter(|&f| bytes > f) {
             return Err(too_much(Some(free)));
         }
-        let buffer = |len| Buffer::try_new(len).ok_or_else(|| too_much(None));
-        self.scratch = buffer(scratch)?;
-        self.pool = sizes.into_iter().map(buffer).collect::<Result<_>>()?;
+        self.scratch = Buffer::try_new(scratch).ok_or_else(|| too_much(None))?;
+        let slot = |bytes| Buffer::try_new(bytes).ok_or_else(|| too_much(None));
+        self.pool = sizes.into_iter().map(slot).collect::<Result<_>>()?;
         Ok(self)
     }
 
-    /// Everything but the memory: the plan, with empty buffers, and the lengths of its slots in values.
+    /// Everything but the memory: the plan, with empty buffers, and the bytes of its slots.
     fn layout(tape: Tape, fetch: &[Var], memory: Memory) -> Result<(Plan<T>, Vec<usize>)> {
         tape.check_owned("plan", fetch)?;
         let n = tape.values.len();
@@ -237,13 +248,14 @@ impl<T: Element> Plan<T> {
         let mut sizes: Vec<usize> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         for (i, v) in tape.values.iter().enumerate() {
-            let len = v.shape.len();
+            let (dtype, one) = (v.dtype, v.dtype.bytes::<T>());
+            let len = v.shape.len() * one;
             match v.home {
                 Home::Input => {
-                    place[i] = Some(Place { buffer: ARENAS + sizes.len(), offset: 0, len });
+                    place[i] = Some(Place { dtype, buffer: ARENAS + sizes.len(), offset: 0, len });
                     sizes.push(len);
                 }
-                Home::Arena(a, offset) => place[i] = Some(Place { buffer: a as usize, offset, len }),
+                Home::Arena(a, offset) => place[i] = Some(Place { dtype, buffer: a as usize, offset: offset * one, len }),
                 Home::Computed => {}
             }
         }
@@ -253,7 +265,8 @@ impl<T: Element> Plan<T> {
                 if place[v].is_some() {
                     continue;
                 }
-                let len = tape.values[v].shape.len();
+                let dtype = tape.values[v].dtype;
+                let len = tape.values[v].shape.len() * dtype.bytes::<T>();
                 // Best fit: the smallest free slot that is large enough, else the largest one, which grows.
                 let fit = free.iter().position(|&s| sizes[s] >= len).map(|p| {
                     let best = (p..free.len()).filter(|&q| sizes[free[q]] >= len).min_by_key(|&q| sizes[free[q]]);
@@ -268,7 +281,7 @@ impl<T: Element> Plan<T> {
                     }
                 };
                 sizes[slot] = sizes[slot].max(len);
-                place[v] = Some(Place { buffer: ARENAS + slot, offset: 0, len });
+                place[v] = Some(Place { dtype, buffer: ARENAS + slot, offset: 0, len });
             }
             let mut touched: Vec<Var> = s.reads().chain(s.out.iter().flatten().copied()).collect();
             touched.sort_unstable();
@@ -295,13 +308,13 @@ impl<T: Element> Plan<T> {
                 let mut writes: Vec<Write> = Vec::new();
                 for (i, v) in s.out.iter().enumerate() {
                     let Some(p) = v.and_then(at) else { continue };
-                    let part = Part { operand: i, offset: p.offset, len: p.len };
+                    let part = Part { operand: i, place: p };
                     match writes.iter_mut().find(|w| w.buffer == p.buffer) {
                         Some(w) => w.parts.push(part),
                         None => writes.push(Write { buffer: p.buffer, parts: vec![part] }),
                     }
                 }
-                writes.iter_mut().for_each(|w| w.parts.sort_by_key(|part| part.offset));
+                writes.iter_mut().for_each(|w| w.parts.sort_by_key(|part| part.place.offset));
                 let read = x.iter().chain(&y).chain([&dy]).flatten();
                 for r in read {
                     assert!(
@@ -324,10 +337,16 @@ impl<T: Element> Plan<T> {
         Ok((Plan { tape, steps, place, pool, fetched, scratch: Buffer::default(), writes, gpu: None }, sizes))
     }
 
-    /// Where an input or a fetched value lies: its slot in the pool and its length.
-    fn slot(&self, what: &'static str, v: Var) -> Result<(usize, usize)> {
+    /// Where an input or a fetched value of that type lies: its slot in the pool and its bytes.
+    fn slot(&self, what: &'static str, v: Var, dtype: DType) -> Result<(usize, usize)> {
         self.tape.check_owned(what, &[v])?;
         let refused = |why: String| Err(Error::Shape { op: what, at: String::new(), why });
+        let found = self.tape.dtype(v);
+        if found != dtype {
+            let name = what.trim_end_matches("_bf16");
+            let other = if found == DType::Bf16 { "_bf16" } else { "" };
+            return refused(format!("value {} ({}) is {found}, not {dtype}: use {name}{other}", v.index(), self.tape.shape(v)));
+        }
         match (self.tape.values[v.index()].home, self.place[v.index()]) {
             (Home::Arena(..), _) => refused(format!("value {} is a parameter: read it from the store", v.index())),
             (Home::Computed, _) if !self.fetched.contains(&v) => refused(format!(
@@ -340,22 +359,37 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// The buffer of an input, to be filled before a run. An error for anything but an input of this plan.
+    /// The buffer of an input, to be filled before a run. An error for anything but an f32 input of this plan.
     pub fn feed(&mut self, v: Var) -> Result<&mut [T]> {
-        self.tape.check_owned("feed", &[v])?;
+        self.input("feed", v, DType::F32).map(bytemuck::cast_slice_mut)
+    }
+
+    /// The buffer of a bf16 input; otherwise as [`Plan::feed`].
+    pub fn feed_bf16(&mut self, v: Var) -> Result<&mut [bf16]> {
+        self.input("feed_bf16", v, DType::Bf16).map(bytemuck::cast_slice_mut)
+    }
+
+    fn input(&mut self, what: &'static str, v: Var, dtype: DType) -> Result<&mut [u8]> {
+        self.tape.check_owned(what, &[v])?;
         if self.tape.values[v.index()].home != Home::Input {
             let why = format!("value {} is no input: only inputs are fed", v.index());
-            return Err(Error::Shape { op: "feed", at: String::new(), why });
+            return Err(Error::Shape { op: what, at: String::new(), why });
         }
-        let (slot, len) = self.slot("feed", v)?;
+        let (slot, len) = self.slot(what, v, dtype)?;
         Ok(&mut self.pool[slot][..len])
     }
 
-    /// The values of an input, or of a variable that was in the plan's list to fetch, after a run. Anything else is an error: its
-    /// memory holds another value by then.
+    /// The values of an f32 input, or of an f32 variable that was in the plan's list to fetch, after a run. Anything else is an
+    /// error: its memory holds another value by then.
     pub fn fetch(&self, v: Var) -> Result<&[T]> {
-        let (slot, len) = self.slot("fetch", v)?;
-        Ok(&self.pool[slot][..len])
+        let (slot, len) = self.slot("fetch", v, DType::F32)?;
+        Ok(bytemuck::cast_slice(&self.pool[slot][..len]))
+    }
+
+    /// The values of a bf16 variable; otherwise as [`Plan::fetch`].
+    pub fn fetch_bf16(&self, v: Var) -> Result<&[bf16]> {
+        let (slot, len) = self.slot("fetch_bf16", v, DType::Bf16)?;
+        Ok(bytemuck::cast_slice(&self.pool[slot][..len]))
     }
 
     /// The first number of a fetched variable: a loss.
@@ -366,6 +400,9 @@ impl<T: Element> Plan<T> {
     /// The shape of a value of this plan's tape.
     pub fn shape(&self, v: Var) -> Shape {
         self.tape.shape(v)
+    }
+    pub fn dtype(&self, v: Var) -> DType {
+        self.tape.dtype(v)
     }
 
     /// Run every step in order. `store` is the one that the tape was made over, or one of the same layout. On the host nothing can
@@ -403,8 +440,7 @@ impl<T: Element> Plan<T> {
         }
         store.device_wrote(self.writes);
         for &(slot, len) in &gpu.fetched {
-            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
-            gpu.driver.download(span, bytemuck::cast_slice_mut(&mut self.pool[slot][..len]))?;
+            gpu.driver.download(Span::whole(gpu.slots[slot], len), &mut self.pool[slot][..len])?;
         }
         let gpu = self.gpu.as_mut().expect("a plan for a GPU");
         gpu.runs += 1;
@@ -416,8 +452,7 @@ impl<T: Element> Plan<T> {
     fn upload(&self, gpu: &OnGpu, store: &mut ParamStore<T>) -> Result<ArenaMem> {
         let arenas = store.push(&gpu.driver)?;
         for &(slot, len) in &gpu.inputs {
-            let span = Span { mem: gpu.slots[slot], offset: 0, len: len * F32 };
-            gpu.driver.upload(span, bytemuck::cast_slice(&self.pool[slot][..len]))?;
+            gpu.driver.upload(Span::whole(gpu.slots[slot], len), &self.pool[slot][..len])?;
         }
         Ok(arenas)
     }
@@ -430,7 +465,7 @@ impl<T: Element> Plan<T> {
                 Some(slot) => gpu.slots[slot],
                 None => arenas[p.buffer].expect("a parameter lies in an arena"),
             };
-            Span { mem, offset: p.offset * F32, len: p.len * F32 }
+            Span { mem, offset: p.offset, len: p.len, unit: p.dtype.bytes::<f32>() }
         };
         let pick = |ps: &[Option<Place>], i: usize| ps.get(i).copied().flatten().map(span);
         let mut out = [None; MAX];
@@ -439,7 +474,7 @@ impl<T: Element> Plan<T> {
         }
         // What the step computes anew: all of it but the updated inputs, which come after the outputs of a forward pass.
         let fresh = if step.pass == Pass::Forward { step.y.len() } else { step.out.len() };
-        let scratch = gpu.scratch.map(|mem| Span { mem, offset: 0, len: gpu.scratch_bytes[i] }).filter(|s| s.len > 0);
+        let scratch = gpu.scratch.map(|mem| Span::whole(mem, gpu.scratch_bytes[i])).filter(|s| s.len > 0);
         for s in out[..fresh].iter().flatten().copied().chain(scratch) {
             gpu.driver.discard(s)?;
         }
@@ -490,51 +525,63 @@ impl<T: Element> Plan<T> {
     /// One step, in safe code: take the written buffers out of their places, borrow the read ones, put them back.
     fn exec(&mut self, i: usize, store: &mut ParamStore<T>) {
         let (step, prepared) = (&self.tape.steps[i], &self.steps[i]);
-        let mut taken: [Buffer<T>; MAX] = Default::default();
+        let mut taken: [Buffer<u8>; MAX] = Default::default();
         for (Write { buffer, .. }, t) in prepared.writes.iter().zip(&mut taken) {
             *t = match buffer.checked_sub(ARENAS) {
                 Some(slot) => std::mem::take(&mut self.pool[slot]),
-                None => std::mem::take(&mut store.arenas[*buffer]),
+                None => std::mem::take(&mut store.arenas[*buffer]).cast(),
             };
         }
         {
             let (pool, arenas) = (&self.pool, &store.arenas);
-            let read = |p: &Option<Place>| -> &[T] {
-                let Some(p) = p else { return &[] };
-                let b = match p.buffer.checked_sub(ARENAS) {
+            let bytes = |p: Place| -> &[u8] {
+                let b: &[u8] = match p.buffer.checked_sub(ARENAS) {
                     Some(slot) => &pool[slot],
-                    None => &arenas[p.buffer],
+                    None => bytemuck::cast_slice(&arenas[p.buffer]),
                 };
                 &b[p.offset..p.offset + p.len]
             };
-            let mut out: [&mut [T]; MAX] = Default::default();
+            let real =
+                |p: Option<Place>| -> &[T] { p.and_then(|p| p.of(DType::F32)).map_or(&[], |p| bytemuck::cast_slice(bytes(p))) };
+            let half = |p: Option<Place>| -> &[bf16] {
+                p.and_then(|p| p.of(DType::Bf16)).map_or(&[], |p| bytemuck::cast_slice(bytes(p)))
+            };
+            let (mut out, mut out_half): ([&mut [T]; MAX], [&mut [bf16]; MAX]) = Default::default();
             for (Write { parts, .. }, buffer) in prepared.writes.iter().zip(&mut taken) {
                 let (mut rest, mut base) = (&mut buffer[..], 0);
-                for &Part { operand, offset, len } in parts {
-                    let (_, tail) = rest.split_at_mut(offset - base);
-                    let (mine, tail) = tail.split_at_mut(len);
-                    out[operand] = mine;
-                    (rest, base) = (tail, offset + len);
+                for &Part { operand, place } in parts {
+                    let (_, tail) = rest.split_at_mut(place.offset - base);
+                    let (mine, tail) = tail.split_at_mut(place.len);
+                    match place.dtype {
+                        DType::F32 => out[operand] = bytemuck::cast_slice_mut(mine),
+                        DType::Bf16 => out_half[operand] = bytemuck::cast_slice_mut(mine),
+                    }
+                    (rest, base) = (tail, place.offset + place.len);
                 }
             }
-            let pick = |ps: &[Option<Place>], i: usize| ps.get(i).map_or(&[][..], read);
+            let pick = |ps: &[Option<Place>], i: usize| ps.get(i).copied().flatten();
             let host = Host {
                 xs: &prepared.xs,
                 ys: &prepared.ys,
-                x: std::array::from_fn(|i| pick(&prepared.x, i)),
-                y: std::array::from_fn(|i| pick(&prepared.y, i)),
-                dy: read(&prepared.dy),
+                x: std::array::from_fn(|i| real(pick(&prepared.x, i))),
+                y: std::array::from_fn(|i| real(pick(&prepared.y, i))),
+                dy: real(prepared.dy),
                 out,
                 scratch: &mut self.scratch[..prepared.scratch],
+                half: Half {
+                    x: std::array::from_fn(|i| half(pick(&prepared.x, i))),
+                    y: std::array::from_fn(|i| half(pick(&prepared.y, i))),
+                    dy: half(prepared.dy),
+                    out: out_half,
+                },
             };
             T::run(&*step.op, step.pass, host);
         }
         for (Write { buffer, .. }, t) in prepared.writes.iter().zip(&mut taken) {
-            let home = match buffer.checked_sub(ARENAS) {
-                Some(slot) => &mut self.pool[slot],
-                None => &mut store.arenas[*buffer],
-            };
-            *home = std::mem::take(t);
+            match buffer.checked_sub(ARENAS) {
+                Some(slot) => self.pool[slot] = std::mem::take(t),
+                None => store.arenas[*buffer] = std::mem::take(t).cast(),
+            }
         }
     }
 

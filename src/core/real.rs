@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use half::bf16;
+
 /// f32 or f64. Host code of an op is written once over this trait; where f32 has a faster kernel, [`Real::as_f32`] finds out.
 pub trait Real:
     bytemuck::Pod
@@ -34,6 +36,10 @@ pub trait Real:
     fn tanh(self) -> Self;
     fn abs(self) -> Self;
     fn is_finite(self) -> bool;
+    /// The nearest bf16, ties to even; beyond the largest finite one ±∞; NaN stays NaN.
+    fn bf16(self) -> bf16;
+    /// Exact.
+    fn of_bf16(x: bf16) -> Self;
 
     /// The same slice if this type is f32, else nothing.
     fn as_f32(x: &[Self]) -> Option<&[f32]> {
@@ -101,8 +107,21 @@ fn tanh(x: f32) -> f32 {
     if a < 0.625 { near } else { far }
 }
 
+/// The nearest bf16, rounded once. `bf16::from_f64` drops the lower half of the fraction before it rounds, so it takes what lies
+/// closely above a tie for the tie; f32 in between would round twice. Rounding to f32 by *odd* (towards zero, and the last bit set
+/// if anything was lost) keeps the side of the tie, and the second rounding then decides alone.
+fn bf16_of_f64(x: f64) -> bf16 {
+    let near = x as f32;
+    let (bits, back) = (near.to_bits(), near as f64);
+    if back == x || x.is_nan() {
+        return bf16::from_f32(near);
+    }
+    let towards_zero = if back.abs() > x.abs() { bits - 1 } else { bits };
+    bf16::from_f32(f32::from_bits(towards_zero | 1))
+}
+
 macro_rules! real {
-    ($t:ty, $exp:path, $tanh:path) => {
+    ($t:ty, $exp:path, $tanh:path, $bf16:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -142,11 +161,19 @@ macro_rules! real {
             fn is_finite(self) -> bool {
                 self.is_finite()
             }
+            #[inline(always)]
+            fn bf16(self) -> bf16 {
+                $bf16(self)
+            }
+            #[inline(always)]
+            fn of_bf16(x: bf16) -> Self {
+                x.to_f32() as $t
+            }
         }
     };
 }
-real!(f32, exp, tanh);
-real!(f64, f64::exp, f64::tanh);
+real!(f32, exp, tanh, bf16::from_f32);
+real!(f64, f64::exp, f64::tanh, bf16_of_f64);
 
 #[cfg(test)]
 mod tests {
@@ -181,5 +208,23 @@ mod tests {
         assert!(exp(-100.0) > 0.0, "subnormal results exist");
         assert_eq!((tanh(0.0), tanh(50.0), tanh(f32::INFINITY), tanh(-1e30)), (0.0, 1.0, 1.0, -1.0));
         assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
+    }
+
+    /// Around every tie between two neighbours: below it, on it, above it by the last bit of f64.
+    #[test]
+    fn f64_rounds_to_bf16_once() {
+        for low in 0..0x7f7fu16 {
+            let (a, b) = (bf16::from_bits(low), bf16::from_bits(low + 1));
+            let tie = (f64::of_bf16(a) + f64::of_bf16(b)) / 2.0;
+            let even = if low % 2 == 0 { a } else { b };
+            for (x, want) in [(tie.next_down(), a), (tie, even), (tie.next_up(), b), (f64::of_bf16(a), a)] {
+                assert_eq!((x.bf16(), (-x).bf16()), (want, -want), "{x:e}");
+            }
+        }
+        let largest = f64::of_bf16(bf16::MAX);
+        let tie = largest + (largest - f64::of_bf16(bf16::from_bits(0x7f7e))) / 2.0;
+        assert_eq!((tie.next_down().bf16(), tie.bf16(), 1e300.bf16()), (bf16::MAX, bf16::INFINITY, bf16::INFINITY));
+        assert_eq!((f64::NEG_INFINITY.bf16(), 1e-300.bf16(), (-1e-300).bf16()), (bf16::NEG_INFINITY, bf16::ZERO, bf16::NEG_ZERO));
+        assert!(f64::NAN.bf16().is_nan() && f32::NAN.bf16().is_nan() && f64::of_bf16(bf16::NAN).is_nan());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc as Shared;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::dtype::DType;
 use super::op::{DynOp, Keeps, Op, Pass, Set};
 use super::params::{Arena, Group, Kind, Param, ParamId, ParamStore};
 use super::real::Real;
@@ -38,6 +39,7 @@ pub(crate) enum Home {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value {
     pub shape: Shape,
+    pub dtype: DType,
     pub home: Home,
 }
 
@@ -118,8 +120,8 @@ impl Tape {
         Tape { number, values: Vec::new(), steps: Vec::new(), layout, params: HashMap::new(), at: Vec::new() }
     }
 
-    pub(crate) fn value(&mut self, shape: Shape, home: Home) -> Var {
-        self.values.push(Value { shape, home });
+    pub(crate) fn value(&mut self, shape: Shape, dtype: DType, home: Home) -> Var {
+        self.values.push(Value { shape, dtype, home });
         self.var(self.values.len() - 1)
     }
 
@@ -146,7 +148,12 @@ impl Tape {
 
     /// A value that is fed before each run: [`Plan::feed`](super::plan::Plan::feed).
     pub fn input(&mut self, shape: Shape) -> Var {
-        self.value(shape, Home::Input)
+        self.input_of(shape, DType::F32)
+    }
+
+    /// An input of that type: bf16 is fed by [`Plan::feed_bf16`](super::plan::Plan::feed_bf16).
+    pub fn input_of(&mut self, shape: Shape, dtype: DType) -> Var {
+        self.value(shape, dtype, Home::Input)
     }
 
     /// A parameter of the store. Panics for a parameter that was added to the store after [`Tape::new`].
@@ -157,7 +164,7 @@ impl Tape {
         let p =
             self.layout.get(id.0 as usize).expect("record after the last parameter was added: the tape knows those before it");
         let (shape, home) = (p.shape, Home::Arena(p.arena(), p.offset));
-        let v = self.value(shape, home);
+        let v = self.value(shape, DType::F32, home);
         self.params.insert(id, v);
         v
     }
@@ -176,13 +183,19 @@ impl Tape {
 
     /// A range of an arena as one vector: what an optimiser works on. [`Tape::range`] has the range of a group.
     pub fn arena(&mut self, arena: Arena, range: std::ops::Range<usize>) -> Var {
-        self.value(Shape::vector(range.len()), Home::Arena(arena, range.start))
+        self.value(Shape::vector(range.len()), DType::F32, Home::Arena(arena, range.start))
     }
 
     /// The shape of a value. Panics for a value of another tape.
     pub fn shape(&self, v: Var) -> Shape {
         assert!(self.owns(v), "value {} belongs to another tape", v.index);
         self.values[v.index()].shape
+    }
+
+    /// Panics for a value of another tape.
+    pub fn dtype(&self, v: Var) -> DType {
+        assert!(self.owns(v), "value {} belongs to another tape", v.index);
+        self.values[v.index()].dtype
     }
 
     /// The path of scopes that is being recorded, as errors show it.
@@ -214,7 +227,9 @@ impl Tape {
         let at = self.path();
         let xs: Vec<Shape> = x.iter().map(|&v| self.shape(v)).collect();
         let ys = op.infer(&at, &xs)?;
-        let y: Vec<Var> = ys.iter().map(|&s| self.value(s, Home::Computed)).collect();
+        let types: Vec<DType> = x.iter().map(|&v| self.dtype(v)).collect();
+        let types = op.dtypes(&at, &types, ys.len())?;
+        let y: Vec<Var> = ys.iter().zip(types).map(|(&s, t)| self.value(s, t, Home::Computed)).collect();
         let updated = op.updates().iter().map(|&i| x[i]);
         let out = y.iter().copied().chain(updated).map(Some).collect();
         self.steps.push(Step {

@@ -555,7 +555,7 @@ mod tests {
 
     #[test]
     fn arguments_are_packed_as_the_kernel_reads_them() {
-        let span = |offset| Span { mem: Mem(7), offset, len: 4 };
+        let span = |offset| Span { mem: Mem(7), offset, len: 4, unit: 4 };
         let value: Box<[u8]> = (1..=13).collect();
         let args = [Arg::Read(span(16)), Arg::Value(value.clone()), Arg::Null, Arg::Write(span(0)), Arg::Update(span(4))];
         let mut packed = Arguments::pack(&args, |s| Ok(0xABCD_0000_0000 + s.offset as u64)).unwrap();

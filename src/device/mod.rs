@@ -34,14 +34,20 @@ pub struct Span {
     pub mem: Mem,
     pub offset: usize,
     pub len: usize,
+    /// Bytes of one value: 4 for f32, 2 for bf16. Offsets are multiples of it.
+    pub unit: usize,
 }
 
 impl Span {
-    /// Values (f32) `first..first + len` of this span.
+    /// `len` bytes from the begin of a block that holds f32.
+    pub fn whole(mem: Mem, len: usize) -> Span {
+        Span { mem, offset: 0, len, unit: F32 }
+    }
+    /// Values `first..first + len` of this span.
     pub fn values(self, first: usize, len: usize) -> Span {
-        let (offset, len) = (first * F32, len * F32);
+        let (offset, len) = (first * self.unit, len * self.unit);
         assert!(offset + len <= self.len, "{len} bytes from {offset} of a span of {}", self.len);
-        Span { mem: self.mem, offset: self.offset + offset, len }
+        Span { offset: self.offset + offset, len, ..self }
     }
 }
 
@@ -99,7 +105,7 @@ impl Launch {
                 _ if p.align as usize != size_of::<u64>() => {
                     return wrong(format!("argument {i} is a value aligned to {} bytes, got a pointer", p.align));
                 }
-                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % F32 != 0 => {
+                Arg::Read(s) | Arg::Write(s) | Arg::Update(s) if s.offset % s.unit != 0 => {
                     return wrong(format!("argument {i} points between values: {} bytes from the begin of its block", s.offset));
                 }
                 _ => {}

@@ -80,7 +80,7 @@ impl Vgg {
         Ok(Vgg { net, group })
     }
 
-    /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`, f32).
+    /// Replace the random weights by those of a file with torchvision's names (`features.N.weight`; f32, f16 or bf16).
     pub fn load(store: &mut ParamStore, file: &Path) -> Result<()> {
         let bytes = std::fs::read(file).map_err(|e| Error::io(file, e))?;
         let tensors = safetensors::SafeTensors::deserialize(&bytes)

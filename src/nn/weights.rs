@@ -1,9 +1,68 @@
-//! Parameters in torch's layout, as weight files hold them: filters O×I×H×W, matrices O×I (over flattened pictures O×CHW),
-//! vectors. The store keeps channels innermost: filters O×H×W×I, matrices over pictures O×H×W×C.
+//! Parameters in torch's layout and in the types of weight files. Layout: filters O×I×H×W, matrices O×I (over flattened pictures
+//! O×CHW), vectors. The store keeps channels innermost: filters O×H×W×I, matrices over pictures O×H×W×C. Files hold f32, f16 or bf16;
+//! the store holds f32, which takes all three exactly.
 
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::core::params::{Form, Param, ParamId, ParamStore};
+
+/// A number type of weight files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stored {
+    F32,
+    /// 5 bits of exponent, 10 of fraction: up to 65504.
+    F16,
+    /// 8 bits of exponent, 7 of fraction.
+    Bf16,
+}
+
+impl Stored {
+    pub const ALL: [Stored; 3] = [Stored::F32, Stored::F16, Stored::Bf16];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stored::F32 => "f32",
+            Stored::F16 => "f16",
+            Stored::Bf16 => "bf16",
+        }
+    }
+    /// The format's word for it.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Stored::F32 => Dtype::F32,
+            Stored::F16 => Dtype::F16,
+            Stored::Bf16 => Dtype::BF16,
+        }
+    }
+    /// `x` as a file of this type gives it back: the nearest number, ties to even, ±∞ beyond the largest.
+    pub fn round(self, x: f32) -> f32 {
+        match self {
+            Stored::F32 => x,
+            Stored::F16 => f16::from_f32(x).to_f32(),
+            Stored::Bf16 => bf16::from_f32(x).to_f32(),
+        }
+    }
+    /// The bytes of a file, rounded as by [`Stored::round`].
+    pub fn bytes(self, x: &[f32]) -> Vec<u8> {
+        match self {
+            Stored::F32 => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Stored::F16 => x.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            Stored::Bf16 => x.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// The values of a tensor of any type of [`Stored`], exactly; the reason if it has another.
+pub fn values(name: &str, t: &TensorView) -> Result<Vec<f32>, String> {
+    let halves = || t.data().chunks_exact(2).map(|b| [b[0], b[1]]);
+    match t.dtype() {
+        Dtype::F32 => Ok(bytemuck::pod_collect_to_vec(t.data())),
+        Dtype::F16 => Ok(halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::BF16 => Ok(halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+        other => Err(format!("tensor {name} has type {other:?}; f32, f16 and bf16 are read: convert it to one of them")),
+    }
+}
 
 /// Axes in torch's order.
 pub fn torch_shape(p: &Param) -> Vec<usize> {
@@ -49,12 +108,10 @@ pub fn from_torch<T: Copy>(p: &Param, t: &[T], out: &mut [T]) {
 /// Read one tensor into parameter `id`; the reason if type or shape differ.
 pub fn read_tensor(store: &mut ParamStore, id: ParamId, t: &TensorView) -> Result<(), String> {
     let p = store.get(id).clone();
-    if t.dtype() != Dtype::F32 {
-        return Err(format!("tensor {} has type {:?}; f32 is needed", p.name, t.dtype()));
-    }
+    let values = values(&p.name, t)?;
     if t.shape() != torch_shape(&p) {
         return Err(format!("tensor {} has shape {:?}, the network needs {:?}", p.name, t.shape(), torch_shape(&p)));
     }
-    from_torch(&p, &bytemuck::pod_collect_to_vec(t.data()), store.value_mut(id));
+    from_torch(&p, &values, store.value_mut(id));
     Ok(())
 }

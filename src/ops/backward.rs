@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::add::Add;
+use super::cast::cast;
 use super::fill::Fill;
+use crate::core::dtype::DType;
 use crate::core::op::{Keeps, Pass, Set};
 use crate::core::params::Arena;
 use crate::core::shape::Shape;
@@ -31,6 +33,10 @@ impl Tape {
             let why = format!("the loss must be one number, not {}", self.shape(loss));
             return Err(Error::Shape { op: "backward", at: self.path(), why });
         }
+        if self.dtype(loss) != DType::F32 {
+            let why = format!("the loss must be f32, not {}; cast it first (ops::cast)", self.dtype(loss));
+            return Err(Error::Shape { op: "backward", at: self.path(), why });
+        }
         // Which values lie on a path from `wrt` to anything.
         let mut needs = vec![false; self.values.len()];
         wrt.iter().for_each(|v| needs[v.index()] = true);
@@ -51,15 +57,16 @@ impl Tape {
             }
             let wants = wanted(&s, &needs);
             let Some(dy) = grads.of(s.y[0]).filter(|_| !wants.is_empty()) else { continue };
-            let dx: Vec<Option<Var>> =
-                (0..s.x.len()).map(|i| wants.has(i).then(|| self.value(self.shape(s.x[i]), Home::Computed))).collect();
+            // A gradient has the shape and the type of its value.
+            let mut like = |v: Var| self.value(self.shape(v), self.dtype(v), Home::Computed);
+            let dx: Vec<Option<Var>> = s.x.iter().enumerate().map(|(i, &v)| wants.has(i).then(|| like(v))).collect();
             let keeps = s.op.keeps(wants);
             self.unchanged(i, keeps)?;
             self.steps.push(Step { pass: Pass::Backward, dy: Some(dy), out: dx.clone(), keeps, wants, ..s.clone() });
             for (&x, dx) in s.x.iter().zip(dx) {
                 let Some(dx) = dx else { continue };
                 let sum = match grads.of(x) {
-                    Some(old) => self.apply(Add, &[old, dx])?,
+                    Some(old) => self.add_gradients(old, dx)?,
                     None => dx,
                 };
                 grads.0.insert(x, sum);
@@ -80,11 +87,23 @@ impl Tape {
         Ok(grads)
     }
 
+    /// The sum of two gradients of one value, in the value's type. bf16 is added in f32 and rounded once.
+    fn add_gradients(&mut self, a: Var, b: Var) -> Result<Var> {
+        match self.dtype(a) {
+            DType::F32 => self.apply(Add, &[a, b]),
+            DType::Bf16 => {
+                let (a, b) = (cast(self, a, DType::F32)?, cast(self, b, DType::F32)?);
+                let sum = self.apply(Add, &[a, b])?;
+                cast(self, sum, DType::Bf16)
+            }
+        }
+    }
+
     /// Backward of step `i` reads the inputs in `keeps` a second time: no step since then may have changed them. An optimiser that
     /// is recorded between a forward pass and its backward would give wrong gradients in silence.
     fn unchanged(&self, i: usize, keeps: Keeps) -> Result<()> {
         let overlap = |a: Var, b: Var| match (self.values[a.index()], self.values[b.index()]) {
-            (Value { home: Home::Arena(x, p), shape: s }, Value { home: Home::Arena(y, q), shape: t }) => {
+            (Value { home: Home::Arena(x, p), shape: s, .. }, Value { home: Home::Arena(y, q), shape: t, .. }) => {
                 x == y && p < q + t.len() && q < p + s.len()
             }
             _ => a == b,

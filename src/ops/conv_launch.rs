@@ -538,7 +538,7 @@ mod tests {
     impl Bench {
         fn empty(&self, len: usize) -> Span {
             let mem = self.device.alloc(&[("operand".to_string(), len * F32)]).unwrap()[0];
-            Span { mem, offset: 0, len: len * F32 }
+            Span::whole(mem, len * F32)
         }
         fn normal(&mut self, shape: Shape) -> (Vec<f64>, Span) {
             let values: Vec<f32> = (0..shape.len()).map(|_| self.rng.normal()).collect();

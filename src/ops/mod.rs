@@ -49,6 +49,7 @@ ops! {
     bce_logits,
     bilinear,
     cam_attention,
+    cast,
     concat,
     conv2d,
     conv_transpose2d,

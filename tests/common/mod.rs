@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use lae_engine::core::dtype::DType;
 use lae_engine::core::op::{Element, Set};
 use lae_engine::core::params::ParamStore;
 use lae_engine::core::plan::{Memory, Plan};
+use lae_engine::core::real::Real;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
@@ -15,7 +17,7 @@ use lae_engine::detectors;
 use lae_engine::device::emu::Schedule;
 use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
-use lae_engine::ops::{Case, Fill, dot::dot};
+use lae_engine::ops::{Case, Fill, cast::cast, dot::dot};
 
 /// Values for an input, in f64 but exactly representable in f32.
 pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
@@ -53,7 +55,7 @@ impl<T: Element> Bench<T> {
     fn record(case: &Case, plan: impl FnOnce(Tape, &[Var]) -> Result<Plan<T>>) -> Result<Bench<T>> {
         let store = ParamStore::new(0);
         let mut t = Tape::new(&store);
-        let inputs: Vec<Var> = case.inputs.iter().map(|&(s, _)| t.input(s)).collect();
+        let inputs = t.case_inputs(case);
         let ys = t.record_case(case, &inputs).unwrap_or_else(|e| panic!("{}: {e}", case.label));
         let wanted: Vec<usize> = (0..inputs.len()).filter(|&i| case.wants.has(i)).collect();
         let mut outputs: Vec<(String, Var)> = ys.iter().enumerate().map(|(i, &v)| (format!("y[{i}]"), v)).collect();
@@ -61,7 +63,8 @@ impl<T: Element> Bench<T> {
         let (mut cotangent, mut loss, mut grads) = (None, None, vec![]);
         if !ys.is_empty() && case.wants != Set::NONE && !wanted.is_empty() {
             let u = t.input(t.shape(ys[0]));
-            let l = dot(&mut t, ys[0], u).unwrap();
+            let real = cast(&mut t, ys[0], DType::F32).unwrap();
+            let l = dot(&mut t, real, u).unwrap();
             let wrt: Vec<Var> = wanted.iter().map(|&i| inputs[i]).collect();
             let g = t.backward(l, &wrt).unwrap();
             grads = wanted.iter().map(|&i| (i, g.of(inputs[i]).expect("gradient"))).collect();
@@ -77,10 +80,10 @@ impl<T: Element> Bench<T> {
     }
     pub fn try_run(&mut self, x: &[Vec<f64>], u: &[f64]) -> Result<Ran> {
         for (v, x) in self.inputs.iter().zip(x).chain(self.cotangent.iter().zip([&u.to_vec()])) {
-            self.plan.feed(*v).unwrap().iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s));
+            feed(&mut self.plan, *v, x);
         }
         self.plan.run(&mut self.store)?;
-        let get = |v: Var| self.plan.fetch(v).unwrap().iter().map(|x| x.f64()).collect::<Vec<f64>>();
+        let get = |v: Var| fetch(&self.plan, v);
         Ok(Ran {
             loss: self.loss.map_or(0.0, |l| self.plan.scalar(l).unwrap()),
             outputs: self.outputs.iter().map(|(n, v)| (n.clone(), get(*v))).collect(),
@@ -89,6 +92,22 @@ impl<T: Element> Bench<T> {
     }
     pub fn cotangent_len(&self) -> usize {
         self.cotangent.map_or(0, |v| self.plan.shape(v).len())
+    }
+}
+
+/// Fill an input, rounding to its type.
+pub fn feed<T: Element>(plan: &mut Plan<T>, v: Var, x: &[f64]) {
+    match plan.dtype(v) {
+        DType::F32 => plan.feed(v).unwrap().iter_mut().zip(x).for_each(|(d, &s)| *d = T::of(s)),
+        DType::Bf16 => plan.feed_bf16(v).unwrap().iter_mut().zip(x).for_each(|(d, &s)| *d = s.bf16()),
+    }
+}
+
+/// What a run left in `v`, of any type.
+pub fn fetch<T: Element>(plan: &Plan<T>, v: Var) -> Vec<f64> {
+    match plan.dtype(v) {
+        DType::F32 => plan.fetch(v).unwrap().iter().map(|x| x.f64()).collect(),
+        DType::Bf16 => plan.fetch_bf16(v).unwrap().iter().map(|&x| f64::of_bf16(x)).collect(),
     }
 }
 
