@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group};
+use lae_engine::core::case::{Case, Sampling};
 use lae_engine::core::dtype::DType;
 use lae_engine::core::op::Pass;
 use lae_engine::core::params::ParamStore;
@@ -18,22 +19,22 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::device::{Device, Precision, kernels as built};
-use lae_engine::ops::{Case, Fill, OPS, cast::cast, dot::dot};
+use lae_engine::ops::{OPS, cast::cast, dot::dot};
 use lae_engine::profile;
 use lae_engine::ptx::roofline::GPUS;
 
-fn fill(kind: Fill, s: Shape, index: u64, out: &mut [f32]) {
+fn fill(kind: Sampling, s: Shape, index: u64, out: &mut [f32]) {
     let mut r = Rng::new(1, stream("bench"), index);
     let value = |r: &mut Rng| match kind {
-        Fill::Normal | Fill::OffZero | Fill::Distinct => r.normal(),
-        Fill::Positive => r.range(0.5, 1.5),
-        Fill::Binary => r.below(2) as f32,
-        Fill::Class(k) => r.below(k) as f32,
-        Fill::Counter => 7.0,
-        Fill::Mask => 0.0,
+        Sampling::Normal | Sampling::OffZero | Sampling::Distinct => r.normal(),
+        Sampling::Positive => r.range(0.5, 1.5),
+        Sampling::Binary => r.below(2) as f32,
+        Sampling::Class(k) => r.below(k) as f32,
+        Sampling::Counter => 7.0,
+        Sampling::Mask => 0.0,
     };
     out.iter_mut().for_each(|x| *x = value(&mut r));
-    if kind == Fill::Mask {
+    if kind == Sampling::Mask {
         // The middle quarter of every picture.
         let (h, w) = (s.h as usize, s.w as usize);
         for (i, row) in out.chunks_mut(w).enumerate() {
@@ -59,14 +60,14 @@ impl Row {
         let mut t = Tape::new(&store);
         let x = t.case_inputs(case);
         let y = t.scope(ROW, |t| t.record_case(case, &x)).expect("a row fits");
-        let mut feeds: Vec<(Var, Shape, Fill)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
+        let mut feeds: Vec<(Var, Shape, Sampling)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
         if pass == Pass::Backward {
             let s = t.shape(y[0]);
             let loss = if s == Shape::SCALAR {
                 y[0]
             } else {
                 let u = t.input(s);
-                feeds.push((u, s, Fill::Normal));
+                feeds.push((u, s, Sampling::Normal));
                 let real = cast(&mut t, y[0], DType::F32).expect("a value");
                 dot(&mut t, real, u).expect("equal shapes")
             };

@@ -12,7 +12,7 @@
 //!
 //!     cargo run --example 04_new_op
 
-use lae_engine::core::launch::Gpu;
+use lae_engine::core::launch::Operands;
 use lae_engine::core::op::{Element, Host, Keeps, Set};
 use lae_engine::core::par;
 use lae_engine::core::real::Real;
@@ -57,12 +57,12 @@ impl Op for Softsign {
         });
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call("softsign_fwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).value(&(n as u32)).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call("softsign_bwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).read(g.dy()).value(&(n as u32)).go()

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use crate::core::case::{Case, Sampling};
 use crate::core::dtype::DType;
 use crate::core::op::{Pass, Set};
 use crate::core::params::ParamStore;
@@ -17,7 +18,7 @@ use crate::device::emu::{Emulator, Launched, Options};
 use crate::device::kernels::Kernel;
 use crate::device::{Device, Precision};
 use crate::error::Result;
-use crate::ops::{Case, Fill, cast, dot};
+use crate::ops::{cast, dot};
 use crate::ptx::Checks;
 use crate::ptx::counters::Counters;
 use crate::ptx::occupancy::Occupancy;
@@ -83,7 +84,7 @@ fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec
     let mut t = Tape::new(&store);
     let mut store = store;
     let x = t.case_inputs(case);
-    let mut fed: Vec<(Var, Shape, Fill)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
+    let mut fed: Vec<(Var, Shape, Sampling)> = x.iter().zip(&case.inputs).map(|(&v, &(s, f))| (v, s, f)).collect();
     let y = t.record_case(case, &x)?;
     let wanted: Vec<Var> = (0..x.len()).filter(|&i| case.wants.has(i)).map(|i| x[i]).collect();
     let mut fetch = y.clone();
@@ -91,7 +92,7 @@ fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec
     if !y.is_empty() && case.wants != Set::NONE && !wanted.is_empty() {
         let shape = t.shape(y[0]);
         let u = t.input(shape);
-        fed.push((u, shape, Fill::Normal));
+        fed.push((u, shape, Sampling::Normal));
         let real = cast::cast(&mut t, y[0], DType::F32)?;
         let loss = dot::dot(&mut t, real, u)?;
         let g = t.backward(loss, &wanted)?;

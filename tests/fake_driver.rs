@@ -6,9 +6,10 @@
 mod fake;
 
 use fake::in_process;
+use lae_engine::core::launch::Operands;
 use lae_engine::core::op::MAX;
 use lae_engine::device::cuda::Cuda;
-use lae_engine::device::{Arg, Driver, Gpu, Launch, Mem, Precision, Span, kernels};
+use lae_engine::device::{Arg, Driver, Launch, Mem, Precision, Span, kernels};
 
 /// `struct Fill` of kernels/fill.cu.
 fn fill(y: Span, count: u32, value: f32) -> Launch {
@@ -324,7 +325,7 @@ fn a_value_of_another_alignment_is_another_struct() {
     in_process("a_value_of_another_alignment_is_another_struct", &[], || {
         let d = Cuda::new(0).unwrap();
         let mem = d.alloc(&blocks(&[64])).unwrap();
-        let gpu = Gpu {
+        let gpu = Operands {
             driver: &d,
             precision: Precision::F32,
             at: "lae.encoder.2",

@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use common::{Bench, SCHEDULES, agree, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
+use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Precision};
-use lae_engine::ops::Case;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];

@@ -18,10 +18,11 @@ mod common;
 use std::process::ExitCode;
 
 use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, terms};
+use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Precision, kernels};
-use lae_engine::ops::{Case, OPS};
+use lae_engine::ops::OPS;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
@@ -87,9 +88,10 @@ fn far_from_zero() -> Result<(), Failed> {
 
 /// Ops that stream: nothing that they read is read twice, but for a channel's constants and a block's sums.
 fn streams() -> Vec<Case> {
+    use lae_engine::core::case::{Sampling::*, case};
     use lae_engine::core::dtype::DType;
     use lae_engine::core::shape::{Shape, shape};
-    use lae_engine::ops::{Fill::*, *};
+    use lae_engine::ops::*;
     let (s, wide, pictures, flat) = (shape(4, 32, 32, 64), shape(2, 16, 16, 512), shape(4, 64, 64, 3), Shape::vector(100_000));
     let norm = |s: Shape| {
         let c = Shape::vector(s.c as usize);

@@ -10,7 +10,8 @@
 mod common;
 
 use common::{Bench, close, inputs, normals, terms};
-use lae_engine::ops::{Case, OPS};
+use lae_engine::core::case::Case;
+use lae_engine::ops::OPS;
 
 fn gradients(case: &Case) -> Result<usize, String> {
     let mut f64_run = Bench::<f64>::new(case);

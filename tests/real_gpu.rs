@@ -16,10 +16,11 @@ mod common;
 use std::process::ExitCode;
 
 use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, terms};
+use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Precision};
-use lae_engine::ops::{Case, OPS};
+use lae_engine::ops::OPS;
 use lae_engine::ptx::{Checks, Tensor};
 use libtest_mimic::{Arguments, Failed, Trial};
 

@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use common::{Bench, Ran, agree, epsilon, inputs, normals, terms};
+use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Error;
-use lae_engine::ops::{Case, OPS};
+use lae_engine::ops::OPS;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What is done to an instruction.

@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use maud::{DOCTYPE, Markup, html};
 use serde::Serialize;
 
+use crate::core::case::Case;
 use crate::core::file::write_whole;
 use crate::detectors;
 use crate::device::{Precision, kernels};
 use crate::error::{Error, Result};
-use crate::ops::Case;
 use crate::profile::{self, Row};
 use crate::ptx::roofline::{self, GPUS};
 use crate::report::table::{Align, Table};

@@ -8,7 +8,6 @@
 //!     .go()
 //! ```
 
-use super::op::MAX;
 use super::shape::Shape;
 use crate::device::kernels::{self, Kernel};
 use crate::device::{Arg, Driver, Launch, Precision, Span};
@@ -16,13 +15,16 @@ use crate::error::{Error, Result};
 
 pub use crate::device::F32;
 
+/// Most inputs and outputs that an op may have.
+pub const MAX: usize = 6;
+
 /// How many channels a kernel may take at once: 4 if there are whole fours of them and every span allows float4, else 1.
 pub fn vec4(channels: usize, spans: &[Span]) -> usize {
     if channels.is_multiple_of(4) && spans.iter().all(|s| s.offset.is_multiple_of(16)) { 4 } else { 1 }
 }
 
 /// The operands of one step. Absent ones (not kept, not wanted) are `None`.
-pub struct Gpu<'a> {
+pub struct Operands<'a> {
     pub driver: &'a dyn Driver,
     /// What conv2d and its relatives may round their factors to.
     pub precision: Precision,
@@ -41,7 +43,7 @@ pub struct Gpu<'a> {
     pub scratch: Option<Span>,
 }
 
-impl Gpu<'_> {
+impl Operands<'_> {
     /// Forward input `i`, which this pass reads.
     pub fn x(&self, i: usize) -> Span {
         self.x[i].expect("the op keeps this input")

@@ -1,6 +1,6 @@
 //! What an op is: output shapes, what its backward needs, and both passes on the host and on a GPU, side by side.
 //!
-//! [`Op`] is the contract and has an example. [`Host`] holds the operands of a pass on the host, [`Gpu`] those of a pass on a GPU.
+//! [`Op`] is the contract and has an example. [`Host`] holds the operands of a pass on the host, [`Operands`] those of a pass on a GPU.
 //! [`DynOp`] and [`Element`] are the engine's own view: an op without its type parameter, and the number types of a plan.
 
 use std::fmt::Debug;
@@ -8,14 +8,12 @@ use std::fmt::Debug;
 use half::bf16;
 
 use super::dtype::DType;
-use super::launch::Gpu;
+pub use super::launch::MAX;
+use super::launch::Operands;
 use super::real::Real;
 use super::shape::Shape;
 use crate::device::Precision;
 use crate::error::{Error, Result};
-
-/// Most inputs and outputs that an op may have.
-pub const MAX: usize = 6;
 
 /// Which of its two passes a step of a tape runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -271,16 +269,16 @@ pub trait Op: Debug + 'static {
     fn gpu_scratch(&self, _pass: Pass, _xs: &[Shape], _ys: &[Shape], _wants: Set, _precision: Precision) -> usize {
         0
     }
-    /// The launches of the forward pass, by [`Gpu::call`]; see [`crate::core::launch`]. The same contract as `forward`: outputs are
+    /// The launches of the forward pass, by [`Operands::call`]; see [`crate::core::launch`]. The same contract as `forward`: outputs are
     /// only written (their old contents are undefined), except those in [`Op::updates`]. A launch says of each buffer whether the
     /// kernel reads, writes or updates it, and the emulator enforces that. Default: an error that names the op, so that an op
     /// without kernels trains on the CPU and is refused elsewhere.
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }
-    /// The launches of the backward pass, with the contract of [`backward`](Op::backward); [`Gpu::wants`] tells which gradients to
+    /// The launches of the backward pass, with the contract of [`backward`](Op::backward); [`Operands::wants`] tells which gradients to
     /// compute.
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         Err(g.no_kernel(self.name()))
     }
 }
@@ -298,7 +296,7 @@ pub trait DynOp: Debug {
     fn run_f32(&self, pass: Pass, m: Host<f32>);
     fn run_f64(&self, pass: Pass, m: Host<f64>);
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize;
-    fn launch(&self, pass: Pass, g: &Gpu) -> Result<()>;
+    fn launch(&self, pass: Pass, g: &Operands) -> Result<()>;
 }
 
 impl<O: Op> DynOp for O {
@@ -341,7 +339,7 @@ impl<O: Op> DynOp for O {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], ys: &[Shape], wants: Set, precision: Precision) -> usize {
         Op::gpu_scratch(self, pass, xs, ys, wants, precision)
     }
-    fn launch(&self, pass: Pass, g: &Gpu) -> Result<()> {
+    fn launch(&self, pass: Pass, g: &Operands) -> Result<()> {
         match pass {
             Pass::Forward => self.gpu_forward(g),
             Pass::Backward => self.gpu_backward(g),

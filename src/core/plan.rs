@@ -7,7 +7,7 @@ use half::bf16;
 
 use super::buffer::Buffer;
 use super::dtype::DType;
-use super::launch::Gpu;
+use super::launch::Operands;
 use super::op::{Element, Half, Host, MAX, Pass};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
@@ -478,7 +478,7 @@ impl<T: Element> Plan<T> {
         for s in out[..fresh].iter().flatten().copied().chain(scratch) {
             gpu.driver.discard(s)?;
         }
-        let operands = Gpu {
+        let operands = Operands {
             driver: &*gpu.driver,
             precision: gpu.precision,
             at: &step.at,

@@ -17,8 +17,6 @@ pub mod tiles;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-// For the ops, until their imports say so themselves.
-pub use crate::core::launch::{self as gpu, Gpu};
 use kernels::Kernel;
 
 /// A block of device memory, by the driver's own number.

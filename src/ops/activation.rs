@@ -7,13 +7,15 @@
 //! | Tanh | tanh x | 1 − y² |
 //! | Sigmoid | 1 / (1 + e⁻ˣ) | y (1 − y) |
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,7 +93,7 @@ impl Op for Activation {
         }
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call(&format!("{}_fwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.x(0));
         match *self {
@@ -99,7 +101,7 @@ impl Op for Activation {
             _ => call.value(&(n as u32)).go(),
         }
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call(&format!("{}_bwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.y(0)).read(g.dy());
         match *self {
@@ -111,11 +113,11 @@ impl Op for Activation {
 
 pub fn cases() -> Vec<Case> {
     let all = [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid];
-    let small = all.iter().flat_map(|&a| EDGES.map(|s| case(format!("{a:?} {s}"), a, &[(s, Fill::OffZero)])));
+    let small = all.iter().flat_map(|&a| EDGES.map(|s| case(format!("{a:?} {s}"), a, &[(s, Sampling::OffZero)])));
     let large = [
-        case("Relu", Activation::Relu, &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("encoder.1"),
-        case("LeakyRelu", Activation::LeakyRelu(0.2), &[(shape(32, 32, 32, 64), Fill::OffZero)]).bench("dcgan.1"),
-        case("Tanh", Activation::Tanh, &[(shape(32, 64, 64, 3), Fill::OffZero)]).bench("decoder.13"),
+        case("Relu", Activation::Relu, &[(shape(32, 32, 32, 64), Sampling::OffZero)]).bench("encoder.1"),
+        case("LeakyRelu", Activation::LeakyRelu(0.2), &[(shape(32, 32, 32, 64), Sampling::OffZero)]).bench("dcgan.1"),
+        case("Tanh", Activation::Tanh, &[(shape(32, 64, 64, 3), Sampling::OffZero)]).bench("decoder.13"),
     ];
     small.chain(large).collect()
 }

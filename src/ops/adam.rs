@@ -7,14 +7,15 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 /// The constants of an update; the learning rate is fed, see [`Adam::hyper`].
@@ -123,7 +124,7 @@ impl Op for Adam {
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let p = Params {
             count: n as u32,
@@ -141,8 +142,8 @@ impl Op for Adam {
 pub fn cases() -> Vec<Case> {
     let row = |n| {
         let (s, adam) = (Shape::vector(n), Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 });
-        let hyper = (Shape::vector(2), Fill::Positive);
-        case(format!("{n}"), adam, &[(s, Fill::Normal), hyper, (s, Fill::Normal), (s, Fill::Normal), (s, Fill::Positive)])
+        let hyper = (Shape::vector(2), Sampling::Positive);
+        case(format!("{n}"), adam, &[(s, Sampling::Normal), hyper, (s, Sampling::Normal), (s, Sampling::Normal), (s, Sampling::Positive)])
     };
     vec![row(37), row(1023), row(1024), row(1028), row(1030), row(5_183_808).bench("lae.encoder")]
 }

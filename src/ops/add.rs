@@ -1,13 +1,15 @@
 //! Add: y = a + b, equal shapes. da = dy, db = dy. Where a value has several consumers, the tape adds up
 //! their gradients with this op; no backward pass adds to an output by itself.
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -43,11 +45,11 @@ impl Op for Add {
         }
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         g.call("add_fwd_f32")?.elements(n).write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call("add_bwd_f32")?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
         call.read(g.dy()).value(&(n as u32)).go()
@@ -55,7 +57,7 @@ impl Op for Add {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |s| case(format!("{s}"), Add, &[(s, Fill::Normal), (s, Fill::Normal)]);
+    let row = |s| case(format!("{s}"), Add, &[(s, Sampling::Normal), (s, Sampling::Normal)]);
     let mut rows: Vec<Case> = EDGES.iter().map(|&s| row(s)).collect();
     rows.extend([0, 1].map(|i| row(shape(1, 3, 5, 3)).only(Set::of(i))));
     rows.push(row(shape(32, 16, 16, 128)).bench("gradient sum"));

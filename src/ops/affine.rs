@@ -3,13 +3,16 @@
 
 use rayon::prelude::*;
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Span};
+use crate::core::launch::Operands;
+use crate::device::{Span};
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ struct Params {
 
 impl Affine {
     /// y = scale·x, plus the shift in the forward pass.
-    fn launch(&self, g: &Gpu, y: Span, x: Span, shift: bool) -> Result<()> {
+    fn launch(&self, g: &Operands, y: Span, x: Span, shift: bool) -> Result<()> {
         let (n, values) = (self.scale.len(), g.xs[0].len());
         for (k, scale) in self.scale.chunks(GROUP).enumerate() {
             let (first, len) = (k * GROUP, scale.len());
@@ -106,10 +109,10 @@ impl Op for Affine {
         self.run(dx, m.dy, false);
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         self.launch(g, g.out(0), g.x(0), true)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         self.launch(g, g.out(0), g.dy(), false)
     }
 }
@@ -118,11 +121,11 @@ pub fn cases() -> Vec<Case> {
     let rgb = Affine { scale: vec![4.0, -2.0, 0.5], shift: vec![-1.0, 0.25, 3.0] };
     let one = Affine { scale: vec![0.01], shift: vec![0.0] };
     let many = |n: usize| Affine { scale: (0..n).map(|c| c as f64 - 2.0).collect(), shift: (0..n).map(|c| 0.5 * c as f64).collect() };
-    let mut rows: Vec<Case> = EDGES.iter().map(|&s| case(format!("scalar {s}"), one.clone(), &[(s, Fill::Normal)])).collect();
+    let mut rows: Vec<Case> = EDGES.iter().map(|&s| case(format!("scalar {s}"), one.clone(), &[(s, Sampling::Normal)])).collect();
     let rgb_sizes = [shape(2, 5, 7, 3), shape(1, 11, 31, 3), shape(2, 9, 19, 3)];
-    rows.extend(rgb_sizes.map(|s| case(format!("rgb {s}"), rgb.clone(), &[(s, Fill::Normal)])));
+    rows.extend(rgb_sizes.map(|s| case(format!("rgb {s}"), rgb.clone(), &[(s, Sampling::Normal)])));
     // Around the number of constants that one launch of the kernel carries.
-    rows.extend([4, 5, 8, 11].map(|n| case(format!("{n} channels"), many(n), &[(shape(2, 3, 3, n), Fill::Normal)])));
-    rows.push(case("image", rgb, &[(shape(32, 64, 64, 3), Fill::Normal)]).bench("normalise"));
+    rows.extend([4, 5, 8, 11].map(|n| case(format!("{n} channels"), many(n), &[(shape(2, 3, 3, n), Sampling::Normal)])));
+    rows.push(case("image", rgb, &[(shape(32, 64, 64, 3), Sampling::Normal)]).bench("normalise"));
     rows
 }

@@ -14,14 +14,16 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::gpu::{Call, F32};
+use crate::core::launch::{Call, F32};
 use crate::device::tiles::Tiles;
-use crate::device::{Gpu, Precision, Span};
+use crate::core::launch::Operands;
+use crate::device::{Precision, Span};
 use crate::error::Result;
 
 /// Pixels per partial sum.
@@ -136,7 +138,7 @@ struct Params {
 
 /// The launches of one step: pixels × channels in tiles, and their sums.
 struct Launches<'a> {
-    g: &'a Gpu<'a>,
+    g: &'a Operands<'a>,
     tiles: Tiles,
     params: Params,
 }
@@ -152,7 +154,7 @@ fn tiles(x: Shape) -> Tiles {
 }
 
 impl<'a> Launches<'a> {
-    fn new(g: &'a Gpu, eps: f64, momentum: f64, slope: f64) -> Launches<'a> {
+    fn new(g: &'a Operands, eps: f64, momentum: f64, slope: f64) -> Launches<'a> {
         let (x, tiles) = (g.xs[0], tiles(g.xs[0]));
         let (split, splits, momentum, slope) = (tiles.split as u32, tiles.splits as u32, momentum as f32, slope as f32);
         let params = Params { eps, momentum, slope, pixels: x.pixels() as u32, channels: x.c, split, splits };
@@ -285,7 +287,7 @@ impl Op for BatchNormTrain {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         (shares(xs[0]) + if pass == Pass::Forward { 2 } else { 3 } * xs[0].c as usize) * F32
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, beta) = (g.x(0), g.x(1), g.x(2));
         let (y, mean, rstd, running_mean, running_var) = (g.out(0), g.out(1), g.out(2), g.out(3), g.out(4));
@@ -295,7 +297,7 @@ impl Op for BatchNormTrain {
         let apply = l.walk("batch_norm_train_fwd_f32")?.write(y).read(x);
         apply.read(mean).read(l.factors(2)).value(&l.params).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, mean, rstd, dy) = (g.x(0), g.x(1), g.y(1), g.y(2), g.dy());
         let factors = g.wants(0).then(|| l.factors(3));
@@ -371,12 +373,12 @@ impl Op for BatchNormEval {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, _: Precision) -> usize {
         if pass == Pass::Backward && (wants.has(1) || wants.has(2)) { shares(xs[0]) * F32 } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, 0.0, self.slope);
         let apply = l.walk("batch_norm_eval_fwd_f32")?.write(g.out(0)).read(g.x(0));
         apply.read(g.x(3)).read(g.x(4)).read(g.x(1)).read(g.x(2)).value(&l.params).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, 0.0, self.slope);
         let (gamma, mean, var, dy) = (g.x(1), g.x(3), g.x(4), g.dy());
         if g.wants(1) || g.wants(2) {
@@ -396,7 +398,7 @@ impl Op for BatchNormEval {
 pub fn cases() -> Vec<Case> {
     let inputs = |s: Shape| {
         let c = Shape::vector(s.c as usize);
-        [(s, Fill::Normal), (c, Fill::Positive), (c, Fill::Normal), (c, Fill::Normal), (c, Fill::Positive)]
+        [(s, Sampling::Normal), (c, Sampling::Positive), (c, Sampling::Normal), (c, Sampling::Normal), (c, Sampling::Positive)]
     };
     let train = || BatchNormTrain { eps: EPS, momentum: MOMENTUM, slope: 1.0 };
     let eval = || BatchNormEval { eps: EPS, slope: 1.0 };

@@ -1,13 +1,16 @@
 //! Binary cross entropy on logits: L = mean( softplus(x) − t·x ). dx = (σ(x) − t)/n. Equation 6 and 10 in their stable form:
 //! −log σ(x) = softplus(−x) = softplus(x) − x.
 
-use super::{Case, Fill, SUM_EDGES, case, sum};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{SUM_EDGES};
+use super::{sum};
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -86,14 +89,14 @@ impl Op for BceLogits {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         if pass == Pass::Forward { sum::scratch(sum::blocks(xs[0].len())) } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let blocks = sum::blocks(n);
         let call = g.call("bce_logits_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
         call.read(g.x(0)).read_or_null(g.x[1]).value(&self.params(g.xs[0])).go()?;
         sum::finish(g, g.out(0), blocks, n)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let call = g.call("bce_logits_bwd_f32")?.elements(g.xs[0].len()).write(g.out(0));
         call.read(g.x(0)).read_or_null(g.x[1]).read(g.dy()).value(&self.params(g.xs[0])).go()
     }
@@ -102,12 +105,12 @@ impl Op for BceLogits {
 pub fn cases() -> Vec<Case> {
     let s = shape(5, 1, 1, 3);
     let mut rows = vec![
-        case("real", BceLogits { target: Some(1.0) }, &[(s, Fill::Normal)]),
-        case("generated", BceLogits { target: Some(0.0) }, &[(s, Fill::Normal)]),
+        case("real", BceLogits { target: Some(1.0) }, &[(s, Sampling::Normal)]),
+        case("generated", BceLogits { target: Some(0.0) }, &[(s, Sampling::Normal)]),
     ];
     rows.extend(SUM_EDGES.map(|s| {
-        case(format!("targets {s}"), BceLogits { target: None }, &[(s, Fill::Normal), (s, Fill::Binary)])
+        case(format!("targets {s}"), BceLogits { target: None }, &[(s, Sampling::Normal), (s, Sampling::Binary)])
     }));
-    rows.push(case("batch", BceLogits { target: Some(1.0) }, &[(shape(64, 1, 1, 1), Fill::Normal)]).bench("dcgan loss"));
+    rows.push(case("batch", BceLogits { target: Some(1.0) }, &[(shape(64, 1, 1, 1), Sampling::Normal)]).bench("dcgan loss"));
     rows
 }

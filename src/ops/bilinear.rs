@@ -3,12 +3,15 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision, gpu};
+use crate::core::launch::Operands;
+use crate::core::launch;
+use crate::device::{Precision};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -68,7 +71,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// Fails where a position no longer fits 31 bits: at 2·len·out ≥ 2³¹.
-    pub(super) fn new(g: &Gpu, kernel: &str, len: usize, out: usize, align_corners: bool) -> Result<Axis> {
+    pub(super) fn new(g: &Operands, kernel: &str, len: usize, out: usize, align_corners: bool) -> Result<Axis> {
         if 2 * (len + 1) * (out + 1) > i32::MAX as usize {
             let why = format!("{len} pixels to {out}: the product must stay below 2³⁰; resize in two steps");
             return Err(Error::Launch { kernel: kernel.to_string(), at: g.at.to_string(), why });
@@ -103,7 +106,7 @@ struct Along {
 }
 
 impl Bilinear {
-    fn axes(&self, g: &Gpu, kernel: &str) -> Result<(Axis, Axis)> {
+    fn axes(&self, g: &Operands, kernel: &str) -> Result<(Axis, Axis)> {
         let (_, h, w, _) = g.xs[0].dims();
         let axis = |len, out| Axis::new(g, kernel, len, out, self.align_corners);
         Ok((axis(h, self.h)?, axis(w, self.w)?))
@@ -180,20 +183,20 @@ impl Op for Bilinear {
 
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         match pass {
-            Pass::Backward if self.separate(xs[0]) => gpu::F32 * Shape { w: self.w as u32, ..xs[0] }.len(),
+            Pass::Backward if self.separate(xs[0]) => launch::F32 * Shape { w: self.w as u32, ..xs[0] }.len(),
             _ => 0,
         }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let (x, y) = (g.x(0), g.out(0));
         let (n, _, _, c) = g.xs[0].dims();
         let (down, across) = self.axes(g, "bilinear_fwd_f32")?;
-        let vec = gpu::vec4(c, &[x, y]);
+        let vec = launch::vec4(c, &[x, y]);
         let grid = [(self.w * c / vec).div_ceil(32), self.h.div_ceil(32), n];
         let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
         g.call("bilinear_fwd_f32")?.grid(grid).block3([32, 8, 1]).write(y).read(x).value(&p).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let (dx, dy) = (g.out(0), g.dy());
         let (n, h, w, c) = g.xs[0].dims();
         let (down, across) = self.axes(g, "bilinear_bwd_f32")?;
@@ -207,7 +210,7 @@ impl Op for Bilinear {
             along(down, n, self.w * c, half, dy)?;
             return along(across, n * h, c, dx, half);
         }
-        let vec = gpu::vec4(c, &[dx, dy]);
+        let vec = launch::vec4(c, &[dx, dy]);
         let grid = [(w * c / vec).div_ceil(32), h.div_ceil(8), n];
         let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
         g.call("bilinear_bwd_f32")?.grid(grid).block3([32, 8, 1]).write(dx).read(dy).value(&p).go()
@@ -217,7 +220,7 @@ impl Op for Bilinear {
 pub fn cases() -> Vec<Case> {
     let row = |s, h, w, align_corners| {
         let label = format!("{s} to {h}×{w}{}", if align_corners { " corners" } else { "" });
-        case(label, Bilinear { h, w, align_corners }, &[(s, Fill::Normal)])
+        case(label, Bilinear { h, w, align_corners }, &[(s, Sampling::Normal)])
     };
     let mut rows = vec![];
     for corners in [false, true] {

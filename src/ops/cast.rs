@@ -5,9 +5,11 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::dtype::DType;
-use crate::core::launch::Gpu;
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::par::GRAIN;
 use crate::core::real::Real;
@@ -77,11 +79,11 @@ impl Op for Cast {
         }
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         g.call(kernel(self.to))?.elements(n).write(g.out(0)).read(g.x(0)).value(&(n as u32)).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         g.call(kernel(self.from()))?.elements(n).write(g.out(0)).read(g.dy()).value(&(n as u32)).go()
     }
@@ -99,7 +101,7 @@ pub fn cases() -> Vec<Case> {
     let row = |to: DType, s: Shape| {
         let op = Cast { to };
         let from = op.from();
-        case(format!("{from} to {to} {s}"), op, &[(s, Fill::Normal)]).dtypes(&[from]).withholds()
+        case(format!("{from} to {to} {s}"), op, &[(s, Sampling::Normal)]).dtypes(&[from]).withholds()
     };
     let mut rows: Vec<Case> = EDGES.iter().flat_map(|&s| [row(DType::Bf16, s), row(DType::F32, s)]).collect();
     rows.extend([DType::Bf16, DType::F32].map(|to| row(to, shape(32, 64, 64, 64)).bench("encoder.2")));

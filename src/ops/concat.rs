@@ -2,14 +2,15 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::gpu::Call;
+use crate::core::launch::Call;
 use crate::device::tiles::vector;
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ struct Params {
 }
 
 /// A thread per vector of the whole, and the sizes.
-fn launch<'a>(g: &'a Gpu, kernel: &str) -> Result<(Call<'a>, Params)> {
+fn launch<'a>(g: &'a Operands, kernel: &str) -> Result<(Call<'a>, Params)> {
     let (a, b) = (g.xs[0], g.xs[1]);
     let v = vector(a.c as usize).min(vector(b.c as usize));
     let threads = a.pixels() * (a.c + b.c) as usize / v;
@@ -70,11 +71,11 @@ impl Op for Concat {
         }
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let (call, p) = launch(g, "concat_fwd_f32")?;
         call.write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&p).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let (call, p) = launch(g, "concat_bwd_f32")?;
         call.write_or_null(g.out[0]).write_or_null(g.out[1]).read(g.dy()).value(&p).go()
     }
@@ -82,7 +83,7 @@ impl Op for Concat {
 
 pub fn cases() -> Vec<Case> {
     let row = |n, h, w, a, b| {
-        case(format!("{a}+{b}"), Concat, &[(shape(n, h, w, a), Fill::Normal), (shape(n, h, w, b), Fill::Normal)])
+        case(format!("{a}+{b}"), Concat, &[(shape(n, h, w, a), Sampling::Normal), (shape(n, h, w, b), Sampling::Normal)])
     };
     // Single channels, vectors of four, and both around the 256 threads of a block.
     let small = [(2, 3, 5, 4, 7), (1, 1, 1, 1, 2), (1, 5, 17, 1, 2), (2, 2, 8, 8, 8), (1, 1, 257, 3, 1), (3, 5, 6, 4, 8), (1, 8, 8, 12, 4)];

@@ -7,12 +7,14 @@
 //! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
 
 use super::conv_host::{self, Direction, check_bias};
-use super::{Case, Fill, case, conv_launch};
+use crate::core::case::{Case, Sampling, case};
+use super::{conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 
@@ -112,10 +114,10 @@ impl Op for Conv2d {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, precision: Precision) -> usize {
         conv_launch::scratch(&self.recorded(xs), Direction::Fprop, pass, wants, precision)
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         conv_launch::forward(g, &self.recorded(g.xs), Direction::Fprop)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         conv_launch::backward(g, &self.recorded(g.xs), Direction::Fprop)
     }
 }
@@ -143,9 +145,9 @@ const EDGES: [(usize, usize, usize); 58] = [
 pub fn cases() -> Vec<Case> {
     let row = |label: &str, op: Conv2d, x: Shape, k: usize, (r, s): (usize, usize), bias: bool| {
         let w = shape(k, r, s, x.c as usize / op.groups);
-        let mut inputs = vec![(x, Fill::Normal), (w, Fill::Normal)];
+        let mut inputs = vec![(x, Sampling::Normal), (w, Sampling::Normal)];
         if bias {
-            inputs.push((Shape::vector(k), Fill::Normal));
+            inputs.push((Shape::vector(k), Sampling::Normal));
         }
         case(label, op, &inputs)
     };

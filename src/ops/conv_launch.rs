@@ -2,9 +2,10 @@
 //! scratch memory. A convolution whose filter covers its picture is a linear layer and may run the kernel of one.
 
 use super::conv_host::Direction;
+use crate::core::launch::Operands;
+use crate::core::launch::{self, F32};
 use crate::core::op::{Pass, Set};
-use crate::device::gpu::{self, F32};
-use crate::device::{Gpu, Precision, Span};
+use crate::device::{Precision, Span};
 use crate::error::{Error, Result};
 use crate::host::sizes::ConvSizes;
 
@@ -226,7 +227,7 @@ fn values(s: Span) -> usize {
 }
 
 /// y = x ⋆ w + bias.
-fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
+fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
     check(g, z)?;
     let z = flat(z);
     let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
@@ -238,7 +239,7 @@ fn fprop(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) 
 }
 
 /// fprop by that kernel, or the plain one.
-fn fprop_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
+fn fprop_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
     let p = Params { sizes: *z, bias: bias.map_or(1, values) as u32, span: 0 };
     let call = match t {
         Some(t) => g.call(&t.kernel("fprop"))?.grid([t.tiles(z.y().pixels(), z.k as usize), 1, 1]).block(t.threads),
@@ -248,7 +249,7 @@ fn fprop_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, x: Span, w: Span, bias: O
 }
 
 /// dx = the transpose of `fprop` applied to dy, plus a bias per channel of x.
-fn dgrad(g: &Gpu, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
+fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
     check(g, z)?;
     let z = flat(z);
     let (rows, phases) = phases(&z);
@@ -261,7 +262,7 @@ fn phases(z: &ConvSizes) -> (usize, usize) {
     ((z.n * z.h.div_ceil(z.stride_h) * z.w.div_ceil(z.stride_w)) as usize, (z.stride_h * z.stride_w) as usize)
 }
 
-fn dgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
+fn dgrad_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
     let p = Params { sizes: *z, bias: bias.map_or(1, values) as u32, span: 0 };
     let (rows, phases) = phases(z);
     let call = match t {
@@ -272,7 +273,7 @@ fn dgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, dy: Span, w: Span, bias: 
 }
 
 /// `dw[k,r,s,c] = Σ dy[·,k] · x[·,c]`: partial sums of each split, then their sum.
-fn wgrad(g: &Gpu, z: &ConvSizes, x: Span, dy: Span, dw: Span) -> Result<()> {
+fn wgrad(g: &Operands, z: &ConvSizes, x: Span, dy: Span, dw: Span) -> Result<()> {
     check(g, z)?;
     let (z, t, split) = wgrad_rule(z, g.precision);
     wgrad_with(g, &z, t, split, x, dy, dw)
@@ -287,7 +288,7 @@ fn wgrad_rule(z: &ConvSizes, precision: Precision) -> (ConvSizes, Option<Tile>, 
     (z, t, Split::fastest(z.y().pixels(), blocks, PROCESSORS * if large { 2 } else { 4 }))
 }
 
-fn wgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, split: Split, x: Span, dy: Span, dw: Span) -> Result<()> {
+fn wgrad_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, split: Split, x: Span, dy: Span, dw: Span) -> Result<()> {
     let (k, columns) = (z.k as usize, z.filters().per_image());
     let to = if split.count == 1 { dw } else { g.scratch(0, split.partial(k * columns)) };
     let p = Params { sizes: *z, bias: 1, span: split.span as u32 };
@@ -300,7 +301,7 @@ fn wgrad_with(g: &Gpu, z: &ConvSizes, t: Option<Tile>, split: Split, x: Span, dy
 }
 
 /// `db[k] = Σ dy[·,k]` over all rows.
-fn bias_grad(g: &Gpu, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
+fn bias_grad(g: &Operands, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
     let split = bias_split(rows, k);
     let to = if split.count == 1 { db } else { g.scratch(0, split.partial(k)) };
     let p = Columns { rows: rows as u32, k: k as u32, span: split.span as u32 };
@@ -312,7 +313,7 @@ fn bias_split(rows: usize, k: usize) -> Split {
     Split::fastest(rows, k.div_ceil(256), 4 * PROCESSORS)
 }
 
-fn sum_splits(g: &Gpu, from: Span, to: Span, count: usize, split: Split) -> Result<()> {
+fn sum_splits(g: &Operands, from: Span, to: Span, count: usize, split: Split) -> Result<()> {
     if split.count == 1 {
         return Ok(());
     }
@@ -331,7 +332,7 @@ pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Se
 }
 
 /// The forward pass of a convolution, or of a transposed one.
-pub(super) fn forward(g: &Gpu, z: &ConvSizes, direction: Direction) -> Result<()> {
+pub(super) fn forward(g: &Operands, z: &ConvSizes, direction: Direction) -> Result<()> {
     match direction {
         Direction::Fprop => fprop(g, z, g.x(0), g.x(1), g.x[2], g.out(0)),
         Direction::Dgrad => dgrad(g, z, g.x(0), g.x(1), g.x[2], g.out(0)),
@@ -339,7 +340,7 @@ pub(super) fn forward(g: &Gpu, z: &ConvSizes, direction: Direction) -> Result<()
 }
 
 /// The gradients that are wanted.
-pub(super) fn backward(g: &Gpu, z: &ConvSizes, direction: Direction) -> Result<()> {
+pub(super) fn backward(g: &Operands, z: &ConvSizes, direction: Direction) -> Result<()> {
     if g.wants(0) {
         match direction {
             Direction::Fprop => dgrad(g, z, g.dy(), g.x(1), None, g.out(0))?,
@@ -368,14 +369,14 @@ fn matrix_params(z: &ConvSizes, vec: usize) -> Matrix {
 }
 
 /// y = x wᵀ + bias, of `z` that [`matrix`] holds of.
-pub(super) fn linear(g: &Gpu, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
-    let p = matrix_params(z, gpu::vec4(z.c as usize, &[x, w]));
+pub(super) fn linear(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
+    let p = matrix_params(z, launch::vec4(z.c as usize, &[x, w]));
     let call = g.call("linear_fwd_f32")?.grid([(z.k as usize).div_ceil(4), (z.n as usize).div_ceil(8), 1]).block(128);
     call.write(y).read(x).read(w).read_or_null(bias).value(&p).go()
 }
 
 /// The gradients of a linear layer that are wanted.
-pub(super) fn linear_backward(g: &Gpu, z: &ConvSizes) -> Result<()> {
+pub(super) fn linear_backward(g: &Operands, z: &ConvSizes) -> Result<()> {
     let (p, n, c, k) = (matrix_params(z, 1), z.n as usize, z.c as usize, z.k as usize);
     if g.wants(0) {
         let call = g.call("linear_dgrad_f32")?.grid([c.div_ceil(32), n.div_ceil(8), 1]).block(256);
@@ -407,7 +408,7 @@ fn bias_scratch(rows: usize, k: usize) -> usize {
 }
 
 /// The kernels count values in 31 bits.
-fn check(g: &Gpu, z: &ConvSizes) -> Result<()> {
+fn check(g: &Operands, z: &ConvSizes) -> Result<()> {
     match [z.x(), z.filters(), z.y()].into_iter().find(|s| s.len() > i32::MAX as usize) {
         Some(s) => Err(Error::Shape {
             op: "conv2d",
@@ -546,10 +547,10 @@ mod tests {
             self.device.upload(span, bytemuck::cast_slice(&values)).unwrap();
             (values.iter().map(|&v| v as f64).collect(), span)
         }
-        fn gpu(&self, scratch: Option<Span>) -> Gpu<'_> {
+        fn gpu(&self, scratch: Option<Span>) -> Operands<'_> {
             let (xs, ys): (&[Shape], &[Shape]) = (&[], &[]);
             let device = &*self.device;
-            Gpu {
+            Operands {
                 driver: device,
                 precision: Precision::F32,
                 at: "",

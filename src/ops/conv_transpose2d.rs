@@ -8,12 +8,14 @@
 
 use super::conv_host::{self, Direction, check_bias};
 use super::conv2d::Conv2d;
-use super::{Case, Fill, case, conv_launch};
+use crate::core::case::{Case, Sampling, case};
+use super::{conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 
@@ -80,19 +82,19 @@ impl Op for ConvTranspose2d {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, precision: Precision) -> usize {
         conv_launch::scratch(&self.recorded(xs), Direction::Dgrad, pass, wants, precision)
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         conv_launch::forward(g, &self.recorded(g.xs), Direction::Dgrad)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         conv_launch::backward(g, &self.recorded(g.xs), Direction::Dgrad)
     }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |stride, pad, x: Shape, c: usize, r: usize| {
-        let w = (shape(x.c as usize, r, r, c), Fill::Normal);
+        let w = (shape(x.c as usize, r, r, c), Sampling::Normal);
         let label = format!("k{r}s{stride}p{pad} {x} to {c}");
-        case(label, ConvTranspose2d { stride, pad }, &[(x, Fill::Normal), w, (Shape::vector(c), Fill::Normal)])
+        case(label, ConvTranspose2d { stride, pad }, &[(x, Sampling::Normal), w, (Shape::vector(c), Sampling::Normal)])
     };
     vec![
         row(1, 0, shape(2, 1, 1, 7), 5, 4),

@@ -1,11 +1,13 @@
 //! Softmax cross entropy: L = mean over rows of ( log Σ_j e^{x_j} − x_label ). dx = (softmax(x) − onehot)/N.
 
-use super::{Case, Fill, case, sum};
+use crate::core::case::{Case, Sampling, case};
+use super::{sum};
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -70,13 +72,13 @@ impl Op for CrossEntropy {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         if pass == Pass::Forward { sum::scratch(blocks(xs[0])) } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let (x, blocks) = (g.xs[0], blocks(g.xs[0]));
         let call = g.call("cross_entropy_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
         call.read(g.x(0)).read(g.x(1)).value(&Params { rows: x.n, classes: x.c }).go()?;
         sum::finish(g, g.out(0), blocks, x.n as usize)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let x = g.xs[0];
         let call = g.call("cross_entropy_bwd_f32")?.grid([blocks(x), 1, 1]).block(256).write(g.out(0));
         call.read(g.x(0)).read(g.x(1)).read(g.dy()).value(&Params { rows: x.n, classes: x.c }).go()
@@ -90,7 +92,7 @@ fn class<T: Real>(l: T, c: usize) -> usize {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |n, c| case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Fill::Normal), (shape(n, 1, 1, 1), Fill::Class(c))]);
+    let row = |n, c| case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Sampling::Normal), (shape(n, 1, 1, 1), Sampling::Class(c))]);
     // A warp per row, eight rows per block of the kernels.
     let mut rows: Vec<Case> = [(5, 2), (3, 7), (7, 31), (8, 32), (9, 33), (17, 100), (1, 1)].iter().map(|&(n, c)| row(n, c)).collect();
     // More shares than the 256 threads that add them up take in four turns. Forward only: that is where shares are.

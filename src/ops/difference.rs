@@ -3,13 +3,16 @@
 //!
 //! With d = a − b and n values (N images): L1 = Σ|d|/n, MSE = Σd²/n, SSE = Σd²/N. ∂/∂a = sign(d)/n, 2d/n, 2d/N; ∂/∂b = −∂/∂a.
 
-use super::{Case, Fill, SUM_EDGES, case, sum};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{SUM_EDGES};
+use super::{sum};
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +92,7 @@ impl Op for Difference {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         if pass == Pass::Forward { sum::scratch(sum::blocks(xs[0].len())) } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let blocks = sum::blocks(n);
         let kernel = if *self == Difference::L1 { "l1_fwd_f32" } else { "mse_fwd_f32" };
@@ -97,7 +100,7 @@ impl Op for Difference {
         call.read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()?;
         sum::finish(g, g.out(0), blocks, self.divisor(g.xs[0]) as usize)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let p = Params { count: n as u32, divisor: self.divisor(g.xs[0]) as u32 };
         let kernel = if *self == Difference::L1 { "l1_bwd_f32" } else { "mse_bwd_f32" };
@@ -107,13 +110,13 @@ impl Op for Difference {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |d: Difference, s| case(format!("{d:?} {s}"), d, &[(s, Fill::Distinct), (s, Fill::Normal)]);
+    let row = |d: Difference, s| case(format!("{d:?} {s}"), d, &[(s, Sampling::Distinct), (s, Sampling::Normal)]);
     let all = [Difference::L1, Difference::Mse, Difference::Sse];
     let mut rows: Vec<Case> = all.iter().flat_map(|&d| SUM_EDGES.map(|s| row(d, s))).collect();
     rows.extend([0, 1].map(|i| row(Difference::L1, shape(1, 3, 5, 3)).only(Set::of(i))));
     rows.extend([0, 1].map(|i| row(Difference::Mse, shape(1, 3, 5, 3)).only(Set::of(i))));
     // Equal values: sign(0) = 0.
-    rows.push(case("L1 ties", Difference::L1, &[(shape(2, 5, 7, 3), Fill::Binary), (shape(2, 5, 7, 3), Fill::Binary)]));
+    rows.push(case("L1 ties", Difference::L1, &[(shape(2, 5, 7, 3), Sampling::Binary), (shape(2, 5, 7, 3), Sampling::Binary)]));
     rows.push(row(Difference::L1, shape(32, 64, 64, 3)).bench("pixel loss"));
     rows
 }

@@ -1,12 +1,15 @@
 //! Dot: y = Σ a·b, one number. da = dy·b, db = dy·a. The random projection of every gradient check.
 
-use super::{Case, Fill, SUM_EDGES, case, sum};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{SUM_EDGES};
+use super::{sum};
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -45,14 +48,14 @@ impl Op for Dot {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         if pass == Pass::Forward { sum::scratch(sum::blocks(xs[0].len())) } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let blocks = sum::blocks(n);
         let call = g.call("dot_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
         call.read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()?;
         sum::finish(g, g.out(0), blocks, 1)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let call = g.call("dot_bwd_f32")?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
         call.read_or_null(g.x[0]).read_or_null(g.x[1]).read(g.dy()).value(&(n as u32)).go()
@@ -60,7 +63,7 @@ impl Op for Dot {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |s| case(format!("{s}"), Dot, &[(s, Fill::Normal), (s, Fill::Normal)]);
+    let row = |s| case(format!("{s}"), Dot, &[(s, Sampling::Normal), (s, Sampling::Normal)]);
     let mut rows: Vec<Case> = SUM_EDGES.iter().map(|&s| row(s)).collect();
     rows.extend([0, 1].map(|i| row(shape(1, 3, 5, 3)).only(Set::of(i))));
     rows.push(row(shape(32, 16, 16, 128)).bench("projection"));

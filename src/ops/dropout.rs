@@ -6,14 +6,17 @@
 
 use rayon::prelude::*;
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, philox, stream};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Span};
+use crate::core::launch::Operands;
+use crate::device::{Span};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +66,7 @@ impl Dropout {
         });
     }
 
-    fn launch(&self, g: &Gpu, kernel: &str, x: Span) -> Result<()> {
+    fn launch(&self, g: &Operands, kernel: &str, x: Span) -> Result<()> {
         let n = g.xs[0].len();
         let (key, drop, scale) = (key(self.seed, self.stream), self.threshold(), self.scale() as f32);
         let p = Params { count: n as u32, key, drop, scale };
@@ -97,10 +100,10 @@ impl Op for Dropout {
         self.mask(dx, m.dy, m.x[1][0]);
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         self.launch(g, "dropout_fwd_f32", g.x(0))
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         self.launch(g, "dropout_bwd_f32", g.dy())
     }
 }
@@ -108,7 +111,7 @@ impl Op for Dropout {
 pub fn cases() -> Vec<Case> {
     let row = |p, s| {
         let op = Dropout { p, seed: 3, stream: stream("net.4") };
-        case(format!("{p} {s}"), op, &[(s, Fill::Normal), (Shape::SCALAR, Fill::Counter)])
+        case(format!("{p} {s}"), op, &[(s, Sampling::Normal), (Shape::SCALAR, Sampling::Counter)])
     };
     let mut rows: Vec<Case> = EDGES.iter().map(|&s| row(0.5, s)).collect();
     rows.extend([0.0, 0.35, 0.999].map(|p| row(p, shape(2, 5, 7, 3))));

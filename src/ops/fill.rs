@@ -1,10 +1,12 @@
 //! Fill: y = value everywhere. The seed of every backward pass (1) and the gradient of parameters that a loss ignores (0).
 
-use super::{Case, EDGES, case};
+use crate::core::case::{Case, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ impl Op for Fill {
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let p = Params { count: self.shape.len() as u32, value: self.value as f32 };
         g.call("fill_fwd_f32")?.elements(self.shape.len()).write(g.out(0)).value(&p).go()
     }

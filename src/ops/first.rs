@@ -1,11 +1,12 @@
 //! First: the first `n` pictures of a batch. dx is dy for those pictures and 0 for the others.
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -49,17 +50,17 @@ impl Op for First {
         dx[n..].fill(T::ZERO);
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.ys[0].len();
         g.call("first_fwd_f32")?.elements(n).write(g.out(0)).read(g.x(0)).value(&(n as u32)).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let p = Params { count: g.xs[0].len() as u32, kept: g.ys[0].len() as u32 };
         g.call("first_bwd_f32")?.elements(g.xs[0].len()).write(g.out(0)).read(g.dy()).value(&p).go()
     }
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |n, x: Shape| case(format!("{n} of {x}"), First { n }, &[(x, Fill::Normal)]);
+    let row = |n, x: Shape| case(format!("{n} of {x}"), First { n }, &[(x, Sampling::Normal)]);
     vec![row(2, shape(5, 2, 3, 4)), row(3, shape(3, 1, 1, 8)), row(64, shape(80, 1, 1, 128)).bench("latent loss of stage 2")]
 }

@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::tiles::Tiles;
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -72,14 +73,14 @@ impl Op for GlobalAvgPool {
         });
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let x = g.xs[0];
         // Narrow blocks of eight groups: 128 bytes of each pixel, and four times as many blocks as wide ones give.
         let (t, p) = Params::of(x, 8);
         let call = g.call("global_avg_pool_fwd_f32")?.grid([x.n as usize * t.across, 1, 1]).block3([t.block[0], t.block[1], 1]);
         call.write(g.out(0)).read(g.x(0)).value(&p).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let x = g.xs[0];
         let (t, p) = Params::of(x, 32);
         let grid = [x.n as usize * t.across, t.splits, 1];
@@ -89,7 +90,7 @@ impl Op for GlobalAvgPool {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |s| case(format!("{s}"), GlobalAvgPool, &[(s, Fill::Normal)]);
+    let row = |s| case(format!("{s}"), GlobalAvgPool, &[(s, Sampling::Normal)]);
     // Channels one by one and by fours, tiles of 8 and 32 groups with a rest, more pixels than a block takes.
     let small = [(2, 5, 7, 3), (1, 1, 1, 9), (2, 3, 3, 8), (2, 8, 9, 33), (1, 9, 15, 36), (2, 5, 13, 132), (3, 1, 2, 32), (1, 9, 15, 9), (2, 5, 21, 20)];
     let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, c)| row(shape(n, h, w, c))).collect();

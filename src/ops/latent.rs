@@ -7,12 +7,14 @@
 //! ```
 //! Outputs: the loss, and the activations N×1×1×2 as (a_T, a_F): the picture is called true if a_T > a_F.
 
-use super::{Case, Fill, case, sum};
+use crate::core::case::{Case, Sampling, case};
+use super::{sum};
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -82,13 +84,13 @@ impl Op for Latent {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], _: Set, _: Precision) -> usize {
         if pass == Pass::Forward { sum::scratch(blocks(xs[0])) } else { 0 }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let (z, blocks) = (g.xs[0], blocks(g.xs[0]));
         let call = g.call("latent_loss_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks)).write(g.out(1));
         call.read(g.x(0)).read(g.x(1)).value(&Params { rows: z.n, units: z.c }).go()?;
         sum::finish(g, g.out(0), blocks, z.n as usize)
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let z = g.xs[0];
         let call = g.call("latent_loss_bwd_f32")?.grid([blocks(z), 1, 1]).block(256).write(g.out(0)).read(g.x(0)).read(g.y(1));
         call.read(g.x(1)).read(g.dy()).value(&Params { rows: z.n, units: z.c }).go()
@@ -97,12 +99,12 @@ impl Op for Latent {
 
 pub fn cases() -> Vec<Case> {
     let row = |n, d| {
-        case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Fill::OffZero), (shape(n, 1, 1, 1), Fill::Binary)])
+        case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Sampling::OffZero), (shape(n, 1, 1, 1), Sampling::Binary)])
     };
     // A warp per picture, eight pictures per block of the kernels.
     let mut rows: Vec<Case> = [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
     // Zeros among the units: sign(0) = 0.
-    rows.push(case("zeros", Latent, &[(shape(5, 1, 1, 6), Fill::Binary), (shape(5, 1, 1, 1), Fill::Binary)]));
+    rows.push(case("zeros", Latent, &[(shape(5, 1, 1, 6), Sampling::Binary), (shape(5, 1, 1, 1), Sampling::Binary)]));
     rows.push(row(64, 128).bench("latent loss"));
     rows
 }

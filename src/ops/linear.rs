@@ -2,12 +2,14 @@
 
 use super::conv_host::{self, Direction, check_bias};
 use super::conv2d::Conv2d;
-use super::{Case, Fill, case, conv_launch};
+use crate::core::case::{Case, Sampling, case};
+use super::{conv_launch};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::{Gpu, Precision};
+use crate::core::launch::Operands;
+use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 
@@ -63,18 +65,18 @@ impl Op for Linear {
     fn gpu_scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set, _: Precision) -> usize {
         if pass == Pass::Forward { 0 } else { conv_launch::linear_scratch(&recorded(xs), wants) }
     }
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         conv_launch::linear(g, &recorded(g.xs), g.x(0), g.x(1), g.x[2], g.out(0))
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         conv_launch::linear_backward(g, &recorded(g.xs))
     }
 }
 
 pub fn cases() -> Vec<Case> {
     let row = |x: Shape, k: usize| {
-        let w = (shape(k, 1, 1, x.per_image()), Fill::Normal);
-        case(format!("{x} to {k}"), Linear, &[(x, Fill::Normal), w, (Shape::vector(k), Fill::Normal)])
+        let w = (shape(k, 1, 1, x.per_image()), Sampling::Normal);
+        case(format!("{x} to {k}"), Linear, &[(x, Sampling::Normal), w, (Shape::vector(k), Sampling::Normal)])
     };
     vec![
         row(shape(3, 1, 1, 7), 5),
@@ -84,7 +86,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "2×2×3×4 to 3, K×H×W×C",
             Linear,
-            &[(shape(2, 2, 3, 4), Fill::Normal), (shape(3, 2, 3, 4), Fill::Normal), (Shape::vector(3), Fill::Normal)],
+            &[(shape(2, 2, 3, 4), Sampling::Normal), (shape(3, 2, 3, 4), Sampling::Normal), (Shape::vector(3), Sampling::Normal)],
         ),
         // Rows, outputs and values that end inside a block; a batch that is added in parts.
         row(shape(9, 1, 1, 130), 10),

@@ -3,13 +3,14 @@
 
 use rayon::prelude::*;
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::tiles::vector;
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +52,7 @@ struct Params {
 }
 
 impl MaxPool {
-    fn params(&self, g: &Gpu) -> Params {
+    fn params(&self, g: &Operands) -> Params {
         let [kernel, stride, pad] = [self.kernel, self.stride, self.pad].map(|n| n as u32);
         Params { x: g.xs[0], y: g.ys[0], kernel, stride, pad }
     }
@@ -119,12 +120,12 @@ impl Op for MaxPool {
         });
     }
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let threads = g.ys[0].len() / vector(g.ys[0].c as usize);
         let call = g.call("max_pool_fwd_f32")?.grid([threads.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).value(&self.params(g)).go()
     }
-    fn gpu_backward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let (n, h, w, c) = g.xs[0].dims();
         let (kernel, threads) = if self.kernel <= self.stride {
             let cells = |len: usize| (len + self.pad).div_ceil(self.stride);
@@ -140,11 +141,11 @@ impl Op for MaxPool {
 pub fn cases() -> Vec<Case> {
     let row = |kernel, stride, pad, ceil, s| {
         let op = MaxPool { kernel, stride, pad, ceil };
-        case(format!("k{kernel}s{stride}p{pad}{} {s}", if ceil { " ceil" } else { "" }), op, &[(s, Fill::Distinct)])
+        case(format!("k{kernel}s{stride}p{pad}{} {s}", if ceil { " ceil" } else { "" }), op, &[(s, Sampling::Distinct)])
     };
     let ties = |kernel, stride, pad, s| {
         let op = MaxPool { kernel, stride, pad, ceil: false };
-        case(format!("k{kernel}s{stride}p{pad} {s}, ties"), op, &[(s, Fill::Binary)]).withholds()
+        case(format!("k{kernel}s{stride}p{pad} {s}, ties"), op, &[(s, Sampling::Binary)]).withholds()
     };
     vec![
         row(2, 2, 0, false, shape(2, 6, 4, 3)),

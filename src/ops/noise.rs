@@ -5,14 +5,16 @@
 
 use rayon::prelude::*;
 
-use super::{Case, EDGES, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+use super::edges::{EDGES};
+
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, normal_pair, philox, stream, unit};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -75,7 +77,7 @@ impl Op for Noise {
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let (key, max_sigma) = (key(self.seed, stream("noise")), (self.max_sigma / 255.0) as f32);
         let p = Params { count: n as u32, key, max_sigma, clip: self.clip as u32 };
@@ -86,7 +88,7 @@ impl Op for Noise {
 pub fn cases() -> Vec<Case> {
     let row = |s, clip| {
         let op = Noise { seed: 3, max_sigma: 5.0, clip };
-        case(format!("{s}"), op, &[(s, Fill::Positive), (Shape::SCALAR, Fill::Counter)])
+        case(format!("{s}"), op, &[(s, Sampling::Positive), (Shape::SCALAR, Sampling::Counter)])
     };
     let mut rows: Vec<Case> = EDGES.iter().map(|&s| row(s, true)).collect();
     rows.push(row(shape(1, 3, 3, 3), false));

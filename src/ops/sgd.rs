@@ -1,13 +1,14 @@
 //! Stochastic gradient descent with momentum and weight decay, in place, over a flat range of the parameter arena:
 //! u ← μu + g + λw;  w ← w − lr·u.
 
-use super::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
-use crate::device::Gpu;
+use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl Op for Sgd {
     }
     fn backward<T: Real>(&self, _: Host<T>) {}
 
-    fn gpu_forward(&self, g: &Gpu) -> Result<()> {
+    fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let p = Params { count: n as u32, momentum: self.momentum as f32, decay: self.weight_decay as f32 };
         let call = g.call("sgd_fwd_f32")?.elements(n).update(g.out(0)).update(g.out(1));
@@ -78,9 +79,9 @@ impl Op for Sgd {
 
 pub fn cases() -> Vec<Case> {
     let row = |n| {
-        let (s, lr) = (Shape::vector(n), (Shape::SCALAR, Fill::Positive));
+        let (s, lr) = (Shape::vector(n), (Shape::SCALAR, Sampling::Positive));
         let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4 };
-        case(format!("{n}"), sgd, &[(s, Fill::Normal), lr, (s, Fill::Normal), (s, Fill::Normal)])
+        case(format!("{n}"), sgd, &[(s, Sampling::Normal), lr, (s, Sampling::Normal), (s, Sampling::Normal)])
     };
     vec![row(37), row(1023), row(1024), row(1028), row(1030), row(512).bench("linear model")]
 }

@@ -1,7 +1,8 @@
 //! Sums on a GPU, in two launches: blocks leave f64 shares in scratch memory (`sum_terms` in kernels/lae.cuh), then one block adds
 //! them up. How many blocks there are depends on the number of terms alone, and so does every bit of the result.
 
-use crate::device::{Gpu, Span};
+use crate::core::launch::Operands;
+use crate::device::Span;
 use crate::error::Result;
 
 /// Values (f32) that one share takes in scratch memory.
@@ -18,7 +19,7 @@ pub fn scratch(blocks: usize) -> usize {
 }
 
 /// The shares of `blocks` blocks: all of the scratch memory.
-pub fn partial(g: &Gpu, blocks: usize) -> Span {
+pub fn partial(g: &Operands, blocks: usize) -> Span {
     g.scratch(0, blocks * SHARE)
 }
 
@@ -31,7 +32,7 @@ struct Params {
 }
 
 /// y = Σ shares / divisor: the second launch.
-pub fn finish(g: &Gpu, y: Span, blocks: usize, divisor: usize) -> Result<()> {
+pub fn finish(g: &Operands, y: Span, blocks: usize, divisor: usize) -> Result<()> {
     let p = Params { count: blocks as u32, divisor: divisor as u32 };
     g.call("sum_fwd_f32")?.block(256).write(y).read(partial(g, blocks)).value(&p).go()
 }

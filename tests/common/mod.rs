@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use lae_engine::core::case::{Case, Sampling};
 use lae_engine::core::dtype::DType;
 use lae_engine::core::op::{Element, Set};
 use lae_engine::core::params::ParamStore;
@@ -17,10 +18,10 @@ use lae_engine::detectors;
 use lae_engine::device::emu::Schedule;
 use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
-use lae_engine::ops::{Case, Fill, cast::cast, dot::dot};
+use lae_engine::ops::{cast::cast, dot::dot};
 
 /// Values for an input, in f64 but exactly representable in f32.
-pub fn fill(kind: Fill, shape: Shape, rng: &mut Rng) -> Vec<f64> {
+pub fn fill(kind: Sampling, shape: Shape, rng: &mut Rng) -> Vec<f64> {
     kind.values(shape, rng).into_iter().map(f64::from).collect()
 }
 

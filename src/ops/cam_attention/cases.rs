@@ -2,17 +2,18 @@
 
 use super::{CamAttention, Norm, Reduce, Units, Weight};
 use crate::core::shape::{Shape, shape};
-use crate::ops::{Case, Fill, case};
+use crate::core::case::{Case, Sampling, case};
+
 
 /// Every switch once, and the default at the network's size.
 pub fn cases() -> Vec<Case> {
     let row = |label: &str, op: CamAttention, (n, h, w, k): (usize, usize, usize, usize), d: usize, (oh, ow): (usize, usize)| {
         let inputs = [
-            (shape(n, h, w, k), Fill::Positive),
-            (shape(d, 1, 1, k), Fill::Normal),
-            (Shape::vector(d), Fill::OffZero),
-            (shape(n, oh, ow, 1), Fill::Mask),
-            (shape(n, 1, 1, 1), Fill::Binary),
+            (shape(n, h, w, k), Sampling::Positive),
+            (shape(d, 1, 1, k), Sampling::Normal),
+            (Shape::vector(d), Sampling::OffZero),
+            (shape(n, oh, ow, 1), Sampling::Mask),
+            (shape(n, 1, 1, 1), Sampling::Binary),
         ];
         case(label, op, &inputs)
     };

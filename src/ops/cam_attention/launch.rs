@@ -3,7 +3,8 @@
 use super::{CamAttention, Reduce};
 use crate::core::op::Pass;
 use crate::core::shape::Shape;
-use crate::device::{Gpu, gpu};
+use crate::core::launch::Operands;
+use crate::core::launch;
 use crate::error::{Error, Result};
 use crate::ops::bilinear::Axis;
 
@@ -55,7 +56,7 @@ struct Block {
 impl Block {
     fn of(f: Shape, mask: Shape) -> Block {
         let ((_, h, w, _), (_, _, columns, _)) = (f.dims(), mask.dims());
-        let (threads, room) = (columns.next_multiple_of(32).min(256), SHARED / gpu::F32);
+        let (threads, room) = (columns.next_multiple_of(32).min(256), SHARED / launch::F32);
         let whole = h * w + 2 * columns <= room;
         let (fixed, each) = if whole { (h * w, 2 * columns) } else { (w, w + 2 * columns) };
         let band = (room.saturating_sub(fixed) / each).clamp(1, h.min(512 / threads));
@@ -65,7 +66,7 @@ impl Block {
 
 /// Whether a thread of `cam_attention_norm_bwd` can keep its pixels, and their gradients, in shared memory.
 fn keeps_own(f: Shape) -> bool {
-    2 * (f.h * f.w) as usize * gpu::F32 <= SHARED
+    2 * (f.h * f.w) as usize * launch::F32 <= SHARED
 }
 
 /// Workspace of the launches in bytes.
@@ -75,11 +76,11 @@ pub(super) fn scratch(pass: Pass, xs: &[Shape]) -> usize {
         Pass::Forward => n * k + (n * k) % 2 + n * h.div_ceil(Block::of(xs[0], xs[3]).band) * (2 + w),
         Pass::Backward => n * (3 * k + h * w + 2 * xs[1].n as usize),
     };
-    gpu::F32 * values
+    launch::F32 * values
 }
 
 impl CamAttention {
-    fn params(&self, g: &Gpu, vec: usize) -> Result<Params> {
+    fn params(&self, g: &Operands, vec: usize) -> Result<Params> {
         let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else { unreachable!("checked when recorded") };
         let block = Block::of(*f, *mask);
         let axis = |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
@@ -111,16 +112,16 @@ impl CamAttention {
         })
     }
     /// The `values` floats of shared memory that a launch needs, in bytes; `what` makes them many.
-    fn shared(g: &Gpu, kernel: &str, values: usize, what: &str) -> Result<usize> {
-        if gpu::F32 * values > SHARED {
-            let why = format!("{what} need {} bytes of shared memory, {SHARED} are there", gpu::F32 * values);
+    fn shared(g: &Operands, kernel: &str, values: usize, what: &str) -> Result<usize> {
+        if launch::F32 * values > SHARED {
+            let why = format!("{what} need {} bytes of shared memory, {SHARED} are there", launch::F32 * values);
             return Err(Error::Launch { kernel: kernel.to_string(), at: g.at.to_string(), why });
         }
-        Ok(gpu::F32 * values)
+        Ok(launch::F32 * values)
     }
 
     /// mean → head → map → error → loss; see kernels/cam_attention.cu.
-    pub(super) fn launch_forward(&self, g: &Gpu) -> Result<()> {
+    pub(super) fn launch_forward(&self, g: &Operands) -> Result<()> {
         let (n, h, w, k) = g.xs[0].dims();
         let [loss, map, dmap, z, mean, raw] = [0, 1, 2, 3, 4, 5].map(|i| g.out(i));
         let [f, head, bias, mask, select] = [0, 1, 2, 3, 4].map(|i| g.x(i));
@@ -128,7 +129,7 @@ impl CamAttention {
         let Block { threads, band, shared: floats, .. } = Block::of(g.xs[0], g.xs[3]);
         let (shares, at) = (n * h.div_ceil(band), n * k + (n * k) % 2);
         let (v, error, below) = (g.scratch(0, n * k), g.scratch(at, 2 * shares), g.scratch(at + 2 * shares, shares * w));
-        let p = self.params(g, gpu::vec4(k, &[f, head, mean, v]))?;
+        let p = self.params(g, launch::vec4(k, &[f, head, mean, v]))?;
         let (units, columns) = (p.units as usize, p.columns as usize);
 
         let channels = (k / p.vec as usize).div_ceil(32);
@@ -152,7 +153,7 @@ impl CamAttention {
         call.write(loss).update(dmap).read(error).read(below).value(&p).go()
     }
     /// norm → map → head → features, weight.
-    pub(super) fn launch_backward(&self, g: &Gpu) -> Result<()> {
+    pub(super) fn launch_backward(&self, g: &Operands) -> Result<()> {
         let (n, h, w, k) = g.xs[0].dims();
         let (d, pixels) = (g.xs[1].n as usize, h * w);
         let (f, head, [map, dmap, z, mean, raw]) = (g.x(0), g.x(1), [1, 2, 3, 4, 5].map(|i| g.y(i)));
@@ -160,10 +161,10 @@ impl CamAttention {
         let dm = g.scratch(3 * n * k, n * pixels);
         let [alpha, s] = [0, 1].map(|i| g.scratch(3 * n * k + n * pixels + i * n * d, n * d));
         let spans = [f, head, q, v, r, g.out[0].unwrap_or(f)];
-        let p = self.params(g, gpu::vec4(k, &spans))?;
+        let p = self.params(g, launch::vec4(k, &spans))?;
         let (units, channels) = (p.units as usize, (k / p.vec as usize).div_ceil(32));
 
-        let shared = if p.own == 1 { 2 * pixels * gpu::F32 } else { 0 };
+        let shared = if p.own == 1 { 2 * pixels * launch::F32 } else { 0 };
         let call = g.call("cam_attention_norm_bwd_f32")?.grid([n, 1, 1]).block(256).shared(shared);
         call.write(dm).read(raw).read(map).read(dmap).read(g.dy()).value(&p).go()?;
 
