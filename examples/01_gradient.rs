@@ -37,8 +37,9 @@ fn main() -> Result<()> {
 
     println!("{:<14} {:>14} {:>20} {:>10}", "df/d…", "backward", "difference quotient", "apart");
     let h = 1e-5;
-    for id in net.ids() {
-        let exact = store.grad(*id).to_vec();
+    // Copies: every further run overwrites the gradients in the store.
+    let exact: Vec<Vec<f64>> = net.ids().iter().map(|&id| store.grad(id).to_vec()).collect();
+    for (id, exact) in net.ids().iter().zip(exact) {
         for (i, exact) in exact.into_iter().enumerate() {
             let mut at = |by: f64| -> Result<f64> {
                 store.value_mut(*id)[i] += by;

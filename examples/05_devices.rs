@@ -41,10 +41,13 @@ fn train(device: &Device) -> Result<Vec<f64>> {
     sgd(&mut t, &group, Sgd { momentum: 0.9, weight_decay: 0.0 }, rate)?;
     let mut plan = Plan::on(device, t, &[loss], Memory::Planned)?;
 
-    plan.feed(label)?.copy_from_slice(&[1.0, 0.0, 1.0, 0.0]);
+    // Noise; the pictures of class 1 are brighter.
+    let (mut rng, labels) = (Rng::new(5, stream("pictures"), 0), [1.0, 0.0, 1.0, 0.0]);
+    plan.feed(label)?.copy_from_slice(&labels);
     plan.feed(rate)?[0] = 0.2;
-    let mut rng = Rng::new(5, stream("pictures"), 0);
-    plan.feed(x)?.fill_with(|| rng.unit());
+    for (picture, label) in plan.feed(x)?.chunks_mut(PICTURES.per_image()).zip(labels) {
+        picture.fill_with(|| label + rng.unit());
+    }
     (0..STEPS)
         .map(|_| {
             plan.run(&mut store)?;

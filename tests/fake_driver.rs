@@ -262,6 +262,26 @@ fn ptx_that_is_refused_says_why() {
     });
 }
 
+/// PTX that is not of this build goes the way of the build's own: loaded once, its entry found by name, its limits checked.
+#[test]
+fn registered_kernels_are_loaded_from_their_ptx() {
+    in_process("registered_kernels_are_loaded_from_their_ptx", &[], || {
+        let head = ".version 8.0\n.target sm_80\n.address_size 64\n";
+        let entry = ".visible .entry outside_fwd_f32(.param .u64 y) .maxntid 64, 1, 1 { ret; }";
+        kernels::register("outside", &format!("{head}{entry}")).unwrap();
+        let kernel = kernels::find("outside_fwd_f32").unwrap();
+        let d = Cuda::new(0).unwrap();
+        let mem = d.alloc(&blocks(&[64])).unwrap();
+        let l = Launch { kernel, grid: [1; 3], block: [64, 1, 1], shared: 0, args: vec![Arg::Write(all(mem[0], 64))] };
+        d.launch(&l).unwrap();
+        d.launch(&l).unwrap();
+        d.sync().unwrap();
+        assert_eq!((calls("cuModuleLoadDataEx"), calls("PTX"), calls("cuLaunchKernel")), (1, 1, 2));
+        let refused = d.launch(&Launch { block: [65, 1, 1], ..l }).unwrap_err().to_string();
+        assert!(refused.contains("outside_fwd_f32") && refused.contains("at most 64"), "{refused}");
+    });
+}
+
 #[test]
 fn a_launch_that_fails_names_its_kernel() {
     if !built() {

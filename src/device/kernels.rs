@@ -158,7 +158,9 @@ mod tests {
         .address_size 64
         .visible .entry registered_here(.param .u64 y, .param .align 4 .b8 sizes[12]) .maxntid 64, 2, 1
         {
+            .reg .b32 %r<2>;
             .shared .align 16 .b8 tile[512];
+            mov.u32 %r1, tile;
             ret;
         }";
 
