@@ -34,6 +34,11 @@ def name(d):
     return " ".join(filter(None, [d["split"], d["method"], d["note"]]))
 
 
+def figures(row, stage):
+    """What the weights of that stage reach on a test set."""
+    return next(m["figures"] for m in row["models"] if m["stage"] == stage)
+
+
 def main(folder):
     runs = {}
     for path in sorted(Path(folder).glob("*-*-*/report.json")):
@@ -47,9 +52,9 @@ def main(folder):
         row("accuracy, %", "stage 1", "stage 2, active", "change", "stage 2, random", "active − random")
         row("---", "---", "---", "---", "---", "---")
         for i, d in enumerate(first["detection"]):
-            get = lambda arm, stage: [arm[s]["detection"][i][stage]["accuracy"]["value"] for s in seeds]
-            one, two, other = get(active, "stage1"), get(active, "stage2"), get(random, "stage2")
-            assert one == get(random, "stage1"), "stage 1 differs between the arms"
+            get = lambda arm, stage: [figures(arm[s]["detection"][i], stage)["accuracy"]["value"] for s in seeds]
+            one, two, other = get(active, "stage 1"), get(active, "stage 2"), get(random, "stage 2")
+            assert one == get(random, "stage 1"), "stage 1 differs between the arms"
             less = lambda a, b: [x - y for x, y in zip(a, b)]
             row(name(d), interval(one), interval(two), interval(less(two, one), True), interval(other),
                 interval(less(two, other), True))
@@ -58,11 +63,11 @@ def main(folder):
             row(title, "constant map", "stage 1", "stage 2, active", "stage 2, random", "active − constant")
             row("---", "---", "---", "---", "---", "---")
             for i, l in enumerate(first["localisation"]):
-                get = lambda arm, stage: [arm[s]["localisation"][i][stage]["model"][key]["value"] for s in seeds]
+                get = lambda arm, stage: [figures(arm[s]["localisation"][i], stage)[key]["value"] for s in seeds]
                 constant = [active[s]["localisation"][i]["constant"][key]["value"] for s in seeds]
-                two = get(active, "stage2")
-                row(name(l), interval(constant), interval(get(active, "stage1")), interval(two),
-                    interval(get(random, "stage2")), interval([x - y for x, y in zip(two, constant)], True))
+                two = get(active, "stage 2")
+                row(name(l), interval(constant), interval(get(active, "stage 1")), interval(two),
+                    interval(get(random, "stage 2")), interval([x - y for x, y in zip(two, constant)], True))
 
 
 if __name__ == "__main__":

@@ -310,11 +310,8 @@ fn read_module(code: &str, at: &[String], children: &[&str], module: &mut Module
                 match word {
                     "use" if !rest.starts_with('<') => {
                         let end = i + code[i..].find(';').unwrap_or(code.len() - i);
-                        let public = before.ends_with("pub")
-                            || before.ends_with(')')
-                                && before
-                                    .rfind("pub")
-                                    .is_some_and(|p| before[p..].len() < 24 && !before[p..].contains(['{', '}', ';']));
+                        let statement = before.rsplit([';', '{', '}']).next().unwrap_or("");
+                        let public = statement.split_whitespace().any(|word| word.starts_with("pub"));
                         let mut leaves = Vec::new();
                         use_tree(&code[i..end], i, &[], &mut leaves);
                         for (segments, name, place) in leaves {

@@ -106,14 +106,37 @@ fn every_documented_value_is_run_and_changes_something() {
 #[test]
 fn every_key_is_documented_with_its_default() {
     let table = rows(include_str!("../docs/configuration.md"));
-    let documented: HashMap<String, &Vec<String>> = table.iter().map(|r| (code(&r[0])[0].clone(), r)).collect();
-    let paper = detectors::resolve(None, "paper", None, &[]).unwrap().1.rows();
-    assert!(paper.len() > 90);
-    for (key, value) in &paper {
-        let row = documented.get(key).unwrap_or_else(|| panic!("docs/configuration.md lacks {key}"));
-        assert_eq!(code(&row[1]), [value.as_str()], "default of {key}");
-        assert!(row[2].len() > 3, "{key} is not explained");
+    let documented: HashMap<String, &Vec<String>> =
+        table.iter().filter_map(|r| Some((code(&r[0]).first()?.clone(), r))).collect();
+    let mut known = Vec::new();
+    for entry in detectors::DETECTORS {
+        let (_, paper) = detectors::resolve(Some(entry.name), "paper", None, &[]).unwrap();
+        for (key, value) in paper.rows() {
+            let row = documented.get(&key).unwrap_or_else(|| panic!("docs/configuration.md lacks {key} of {}", entry.name));
+            // The name of the detector is its own.
+            assert!(key == "detector" || code(&row[1]) == [value.as_str()], "default of {key} for {}: {value}", entry.name);
+            assert!(row[2].len() > 3, "{key} is not explained");
+            known.push(key);
+        }
     }
-    let known: Vec<&String> = paper.iter().map(|p| &p.0).collect();
-    documented.keys().for_each(|k| assert!(known.contains(&k), "{k} is documented and does not exist"));
+    assert!(known.len() > 120, "{} keys", known.len());
+    documented.keys().for_each(|k| assert!(known.contains(k), "{k} is documented and does not exist"));
+}
+
+/// Names of version 0.1 are refused with the present ones, which exist.
+#[test]
+fn former_keys_are_refused_with_their_new_names() {
+    let mut tried = 0;
+    for entry in detectors::DETECTORS {
+        let known = lae_engine::train::resolve::all_keys(entry);
+        for (old, new) in entry.former {
+            let below = |new: &str| known.iter().any(|k| k == new || k.starts_with(&format!("{new}.")));
+            assert!(below(new) && !below(old), "{old} → {new}");
+            let key = if known.iter().any(|k| k == new) { old.to_string() } else { format!("{old}.x") };
+            let e = detectors::resolve(Some(entry.name), "paper", None, &[format!("{key}=1")]).map(drop).unwrap_err().to_string();
+            assert!(e.starts_with(&key) && e.contains(&format!("is called {new}")), "{key}: {e}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 14, "{tried} former names");
 }

@@ -47,6 +47,26 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     stopped_and_resumed("lae", &[3, 8, 13, 21]);
 }
 
+/// Whatever is in the registry trains, resumes, is judged and judges.
+#[test]
+fn every_detector_runs_from_end_to_end() {
+    for entry in detectors::DETECTORS {
+        stopped_and_resumed(entry.name, &[5, 8]);
+        let dir = tempfile::tempdir().unwrap();
+        let (run, set) = (dir.path().join("run"), dir.path().join("set"));
+        train(&run, &["--detector", entry.name]);
+        ok(&["forge", "--out", path(&set), "--count", "8", "--size", "32"]);
+        let out = ok(&["detect", path(&run), path(&set.join("test/fake")), "--json"]);
+        let lines = String::from_utf8(out.stdout).unwrap();
+        let p = |l: &str| serde_json::from_str::<serde_json::Value>(l).unwrap()["p_fake"].as_f64().unwrap();
+        assert!(lines.lines().count() > 0 && lines.lines().all(|l| (0.0..=1.0).contains(&p(l))), "{lines}");
+        let table = String::from_utf8(ok(&["eval", path(&run)]).stdout).unwrap();
+        assert!(table.contains("seen telea") && table.contains(entry.name), "{table}");
+        let tables = String::from_utf8(ok(&["describe", "--detector", entry.name]).stdout).unwrap();
+        assert!(tables.contains("parameters"), "{tables}");
+    }
+}
+
 #[test]
 fn detect_and_eval_use_a_run() {
     let dir = tempfile::tempdir().unwrap();
@@ -72,15 +92,22 @@ fn detect_and_eval_use_a_run() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("broken.png"));
 }
 
-/// Losses of the first steps of both stages, as a version computed them whose ops had passed all checks. They may move by what
-/// another order of f32 sums does in a few steps of Adam (other SIMD levels); a rate that is larger by 2 % moves them further.
+/// Losses of the first steps of both stages, as a version computed them whose ops had passed all checks, by the machine's vector
+/// instructions: another order of f32 sums moves them in a few steps of Adam, and may change which fakes are chosen for stage 2.
+/// A rate that is larger by 2 % moves them further than the bound.
 #[test]
 fn ten_expected_losses() {
     #[rustfmt::skip]
-    let expected = [
-        4.618999958, 4.361095428, 4.265702724, 4.051010609, 3.893644333, 3.651916742, 3.548983812, 3.523383141, 3.150529623, 3.041172266,
-        1.026917338, 0.849865556, 0.874816418, 0.764139056,
-    ];
+    let expected = match lae_engine::device::cpu_features().contains("AVX-512") {
+        true => [
+            4.618999958, 4.361095428, 4.265702724, 4.051010609, 3.893644333, 3.651916742, 3.548983812, 3.523383141, 3.150529623,
+            3.041172266, 1.026917338, 0.849865556, 0.874816418, 0.764139056,
+        ],
+        false => [
+            4.618999958, 4.361095428, 4.265704632, 4.050951481, 3.893329144, 3.651540995, 3.548656225, 3.525004625, 3.152208805,
+            3.044630766, 0.934023082, 0.937699676, 0.775011659, 0.848087192,
+        ],
+    };
     let dir = tempfile::tempdir().unwrap();
     let losses = |name: &str, set: &[&str]| -> Vec<f64> {
         let run = dir.path().join(name);

@@ -148,6 +148,14 @@ fn ten_steps_of_stage_2_agree_with_the_cpu() {
     ten_steps_agree("lae", 1, &[0.0, 0.0, 1.0, 1.0]);
 }
 
+/// Ten steps of the first stage of every other detector.
+#[test]
+fn ten_steps_of_every_detector_agree_with_the_cpu() {
+    let others: Vec<_> = detectors::DETECTORS.iter().filter(|e| e.name != "lae").collect();
+    assert!(!others.is_empty());
+    others.iter().for_each(|e| ten_steps_agree(e.name, 0, &[]));
+}
+
 /// No kernel has approximate instructions, so a GPU has no choice of bits.
 #[test]
 fn emulator_and_gpu_agree_to_the_bit() {

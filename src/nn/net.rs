@@ -416,9 +416,9 @@ mod tests {
         }
     }
 
-    /// Central differences along random directions, of the input and of each parameter, against backward.
+    /// Central differences along random directions, of the input and of each parameter, against backward. One of three steps must
+    /// agree: a long one may cross a kink of ReLU or of max pooling, a short one drowns small derivatives in rounding.
     fn gradients_agree(input: Shape, layers: &[Layer]) {
-        const H: f64 = 1e-5;
         let mut run = Run::new(input, layers);
         run.loss();
         let dx = run.plan.fetch(run.dx).unwrap().to_vec();
@@ -426,25 +426,27 @@ mod tests {
         for (i, grad) in [dx].iter().chain(&grads).enumerate() {
             let mut rng = Rng::new(9, stream("direction"), i as u64);
             let v: Vec<f64> = grad.iter().map(|_| rng.normal() as f64).collect();
+            let start = match i {
+                0 => run.plan.feed(run.x).unwrap().to_vec(),
+                i => run.store.value(run.ids[i - 1]).to_vec(),
+            };
             let mut at = |h: f64| {
                 let values = match i {
                     0 => run.plan.feed(run.x).unwrap(),
                     i => run.store.value_mut(run.ids[i - 1]),
                 };
-                values.iter_mut().zip(&v).for_each(|(x, v)| *x += h * v);
+                values.iter_mut().zip(&start).zip(&v).for_each(|((x, start), v)| *x = start + h * v);
                 run.loss()
             };
-            let (above, below) = (at(H), at(-2.0 * H));
-            at(H); // back to where it was
-            let numeric = (above - below) / (2.0 * H);
+            let numeric = [1e-5, 1e-6, 1e-7].map(|h| (at(h) - at(-h)) / (2.0 * h));
+            at(0.0);
             let analytic: f64 = grad.iter().zip(&v).map(|(g, v)| g * v).sum();
             let size: f64 = grad.iter().zip(&v).map(|(g, v)| (g * v).abs()).sum();
             let name = if i == 0 { "x" } else { &run.store.get(run.ids[i - 1]).name };
-            assert!(
-                (numeric - analytic).abs() <= 1e-6 * (size + 1e-3),
-                "{name}: difference quotient {numeric}, backward {analytic}"
-            );
-            assert!(grad.iter().any(|&g| g != 0.0) || size == 0.0 && name.ends_with("bias"), "{name}: no gradient");
+            let agrees = numeric.iter().any(|n| (n - analytic).abs() <= 1e-6 * (size + 1e-3));
+            assert!(agrees, "{name}: difference quotients {numeric:?}, backward {analytic}");
+            // A bias that batch norm follows is taken off again with the mean.
+            assert!(size > 1e-9 || name.ends_with("bias"), "{name}: no gradient");
         }
     }
 

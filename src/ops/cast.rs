@@ -36,7 +36,7 @@ fn widen<T: Real>(y: &mut [T], x: &[bf16]) {
 }
 
 impl Cast {
-    fn from(&self) -> DType {
+    fn source(&self) -> DType {
         match self.to {
             DType::F32 => DType::Bf16,
             DType::Bf16 => DType::F32,
@@ -55,7 +55,7 @@ impl Op for Cast {
         }
     }
     fn dtypes(&self, x: &[DType], _: usize) -> Result<Vec<DType>, String> {
-        if x[0] == self.from() { Ok(vec![self.to]) } else { Err(format!("the value is {} already", x[0])) }
+        if x[0] == self.source() { Ok(vec![self.to]) } else { Err(format!("the value is {} already", x[0])) }
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
@@ -73,7 +73,7 @@ impl Op for Cast {
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let ([dx, ..], [dx_half, ..]) = (m.out, m.half.out);
-        match self.from() {
+        match self.source() {
             DType::Bf16 => narrow(dx_half, m.dy),
             DType::F32 => widen(dx, m.half.dy),
         }
@@ -85,7 +85,7 @@ impl Op for Cast {
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        g.call(kernel(self.from()))?.elements(n).write(g.out(0)).read(g.dy()).value(&(n as u32)).go()
+        g.call(kernel(self.source()))?.elements(n).write(g.out(0)).read(g.dy()).value(&(n as u32)).go()
     }
 }
 
@@ -100,7 +100,7 @@ pub fn cases() -> Vec<Case> {
     // Difference quotients of a staircase: 0 within a step, and a whole step across.
     let row = |to: DType, s: Shape| {
         let op = Cast { to };
-        let from = op.from();
+        let from = op.source();
         case(format!("{from} to {to} {s}"), op, &[(s, Sampling::Normal)]).dtypes(&[from]).withholds()
     };
     let mut rows: Vec<Case> = EDGES.iter().flat_map(|&s| [row(DType::Bf16, s), row(DType::F32, s)]).collect();

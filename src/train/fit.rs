@@ -180,12 +180,11 @@ fn tag(name: &str) -> String {
     name.replace(' ', "")
 }
 
-/// The first term and another, for a line of progress.
+/// The whole loss (or the first term, where no term is called total) and another term, for a line of progress.
 fn brief(terms: &Terms, digits: usize) -> String {
-    let Some((first, value)) = terms.iter().next() else { return String::new() };
-    format!("{} {value:.digits$}  {}", if first == "total" { "loss" } else { first }, others(terms, first, 1, digits))
-        .trim_end()
-        .into()
+    let Some((first, value)) = terms.iter().find(|t| t.0 == "total").or_else(|| terms.iter().next()) else { return String::new() };
+    let word = if first == "total" { "loss" } else { first };
+    format!("{word} {value:.digits$}  {}", others(terms, first, 1, digits)).trim_end().into()
 }
 
 /// Up to `most` terms other than the one watched, the total and the accuracy.

@@ -65,7 +65,7 @@ pub fn from_table(entry: &Entry, table: toml::Table, elsewhere: &dyn Fn(&str) ->
     let tree = keys.resolve(table, |tree| split(entry, tree).map(drop).map_err(|e| e.to_string()))?;
     let config = split(entry, &tree).map_err(|e| Error::config("configuration", e))?;
     if config.detector != entry.name {
-        let why = format!("{:?}: this command trains {}; give --detector {0}", config.detector, entry.name);
+        let why = format!("{:?}, and --detector says {}: give one of them", config.detector, entry.name);
         return Err(Error::config("detector", why));
     }
     config.check()?;

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 torch.set_num_threads(1)
-draw = random.Random(20180924)
+draw = random.Random(20180952)  # no channel of this draw is dead or always on, which would leave a gradient to rounding
 SEED, STEP, SIDE, BATCH = 11, 5, 64, 4
 
 

@@ -8,7 +8,12 @@ MASK = 0xFFFFFFFF
 def philox(key, counter):
     """Ten rounds of Philox 4x32 on integers or on int64 tensors of words; tensors stay exact because products are split in two."""
     (k0, k1), (c0, c1, c2, c3) = key, counter
-    product = lambda m, c: ((m * (c >> 16) + (m * (c & 0xFFFF) >> 16)) >> 16 & MASK, (m * (c & 0xFFFF) + ((m * (c >> 16) & 0xFFFF) << 16)) & MASK)
+
+    def product(m, c):
+        """High and low word of m · c."""
+        low, high = m * (c & 0xFFFF), m * (c >> 16)
+        return (high + (low >> 16)) >> 16 & MASK, (low + ((high & 0xFFFF) << 16)) & MASK
+
     for _ in range(10):
         (hi0, lo0), (hi1, lo1) = product(0xD2511F53, c0), product(0xCD9E8D57, c2)
         c0, c1, c2, c3 = hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0
