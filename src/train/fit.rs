@@ -182,7 +182,9 @@ fn tag(name: &str) -> String {
 
 /// The whole loss (or the first term, where no term is called total) and another term, for a line of progress.
 fn brief(terms: &Terms, digits: usize) -> String {
-    let Some((first, value)) = terms.iter().find(|t| t.0 == "total").or_else(|| terms.iter().next()) else { return String::new() };
+    let Some((first, value)) = terms.iter().find(|t| t.0 == "total").or_else(|| terms.iter().next()) else {
+        return String::new();
+    };
     let word = if first == "total" { "loss" } else { first };
     format!("{word} {value:.digits$}  {}", others(terms, first, 1, digits)).trim_end().into()
 }
