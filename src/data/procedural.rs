@@ -370,7 +370,7 @@ mod tests {
     fn demosaicing_keeps_a_flat_colour_at_any_side() {
         let colour = [0.2f32, 0.5, 0.8];
         for side in [3, 4, 7, 75, 227] {
-            let mosaic: Vec<f32> = (0..side * side).map(|p| colour[(p % side & 1) + (p / side & 1)]).collect();
+            let mosaic: Vec<f32> = (0..side * side).map(|p| colour[((p % side) & 1) + ((p / side) & 1)]).collect();
             for (p, found) in demosaic(&mosaic, side).into_iter().enumerate() {
                 let near = found.iter().zip(&colour).all(|(f, c)| (f - c).abs() < 1e-6);
                 assert!(near, "side {side}, ({}, {}): {found:?}", p % side, p / side);
