@@ -1,5 +1,7 @@
 //! Bad input through the real binary: each is refused with exit code 2 and a line that names the file or key and the remedy, or
 //! is skipped, printed and counted where one bad picture among many should not stop a run. Never a panic, never a lost checkpoint.
+//!
+//! Over 600 lines because it is a list: a test for each kind of fault, none longer than a screen.
 
 mod binary;
 

@@ -12,7 +12,7 @@
 //! * [`tape`]: recording. A [`Var`](tape::Var) is a value on a tape; [`Tape::backward`](tape::Tape::backward), which stands with the
 //!   ops, appends the gradients.
 //! * [`params`]: parameters by name in flat arenas, so that one update, one checkpoint and one norm cover all of them.
-//! * [`plan`]: memory and execution. A plan allocates when it is made; runs allocate nothing.
+//! * [`plan`]: memory and execution. A plan allocates when it is made; runs allocate nothing. `layout`: which value lies where.
 //! * [`rng`]: a draw is a function of seed, stream and index, independent of threads and of what was drawn before.
 //! * [`par`]: loops over values on all threads, with results that do not depend on how many there are. [`buffer`]: aligned memory.
 //! * [`file`](mod@file): files that are either old or new, whenever the program is stopped.
@@ -22,6 +22,7 @@ pub mod case;
 pub mod dtype;
 pub mod file;
 pub mod launch;
+mod layout;
 pub mod op;
 pub mod par;
 pub mod params;

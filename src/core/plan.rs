@@ -1,5 +1,5 @@
-//! A tape made ready to run: every value has a buffer, buffers are reused as registers are by a linear-scan allocator, and
-//! running is a `for` loop. After the plan is made, a run allocates nothing.
+//! A tape made ready to run: every value has a place in a buffer (decided in `layout.rs`), and running is a `for` loop. After the
+//! plan is made, a run allocates nothing.
 
 use std::sync::Arc;
 
@@ -8,21 +8,14 @@ use half::bf16;
 use super::buffer::Buffer;
 use super::dtype::DType;
 use super::launch::Operands;
+pub use super::layout::Memory;
+use super::layout::{Layout, Part, Place, Prepared, Write};
 use super::op::{Element, Half, Host, MAX, Pass};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
 use crate::device::{Device, Driver, Mem, Precision, Replay, Span};
 use crate::error::{Error, Result};
-
-/// How values get their buffers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Memory {
-    /// A buffer is reused as soon as its value has been read for the last time.
-    Planned,
-    /// Every value keeps its own buffer: the plain way, for tests and for looking at intermediate values.
-    Eager,
-}
 
 /// What one step of a run took, by [`Plan::run_timed`].
 #[derive(Clone, Debug)]
@@ -32,47 +25,6 @@ pub struct Timed {
     pub op: &'static str,
     pub pass: Pass,
     pub seconds: f64,
-}
-
-/// A range of a buffer, in bytes, and what lies there. Buffers `0..ARENAS` are the store's arenas, the others the plan's slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    dtype: DType,
-    buffer: usize,
-    offset: usize,
-    len: usize,
-}
-
-impl Place {
-    /// The place if values of that type lie there.
-    fn of(self, dtype: DType) -> Option<Place> {
-        (self.dtype == dtype).then_some(self)
-    }
-}
-
-/// A buffer that a step writes, and its parts in order of offset.
-#[derive(Debug)]
-struct Write {
-    buffer: usize,
-    parts: Vec<Part>,
-}
-
-/// Operand `out[operand]` lies there.
-#[derive(Debug)]
-struct Part {
-    operand: usize,
-    place: Place,
-}
-
-#[derive(Debug)]
-struct Prepared {
-    xs: Vec<Shape>,
-    ys: Vec<Shape>,
-    x: Vec<Option<Place>>,
-    y: Vec<Option<Place>>,
-    dy: Option<Place>,
-    writes: Vec<Write>,
-    scratch: usize,
 }
 
 /// A tape with memory, ready to run. `T` is f32 for training, f64 for the oracle (on the host only).
@@ -233,108 +185,10 @@ impl<T: Element> Plan<T> {
     /// Everything but the memory: the plan, with empty buffers, and the bytes of its slots.
     fn layout(tape: Tape, fetch: &[Var], memory: Memory) -> Result<(Plan<T>, Vec<usize>)> {
         tape.check_owned("plan", fetch)?;
-        let n = tape.values.len();
-        // Last step that touches each value; fetched ones live on.
-        let mut last = vec![0usize; n];
-        for (i, s) in tape.steps.iter().enumerate() {
-            s.reads().chain(s.out.iter().flatten().copied()).for_each(|v| last[v.index()] = i);
-        }
-        fetch.iter().for_each(|v| last[v.index()] = usize::MAX);
-        if memory == Memory::Eager {
-            last.fill(usize::MAX);
-        }
-
-        let mut place: Vec<Option<Place>> = vec![None; n];
-        let mut sizes: Vec<usize> = Vec::new();
-        let mut free: Vec<usize> = Vec::new();
-        for (i, v) in tape.values.iter().enumerate() {
-            let (dtype, one) = (v.dtype, v.dtype.bytes::<T>());
-            let len = v.shape.len() * one;
-            match v.home {
-                Home::Input => {
-                    place[i] = Some(Place { dtype, buffer: ARENAS + sizes.len(), offset: 0, len });
-                    sizes.push(len);
-                }
-                Home::Arena(a, offset) => place[i] = Some(Place { dtype, buffer: a as usize, offset: offset * one, len }),
-                Home::Computed => {}
-            }
-        }
-        for (i, s) in tape.steps.iter().enumerate() {
-            for v in s.out.iter().flatten() {
-                let v = v.index();
-                if place[v].is_some() {
-                    continue;
-                }
-                let dtype = tape.values[v].dtype;
-                let len = tape.values[v].shape.len() * dtype.bytes::<T>();
-                // Best fit: the smallest free slot that is large enough, else the largest one, which grows.
-                let fit = free.iter().position(|&s| sizes[s] >= len).map(|p| {
-                    let best = (p..free.len()).filter(|&q| sizes[free[q]] >= len).min_by_key(|&q| sizes[free[q]]);
-                    best.unwrap_or(p)
-                });
-                let fit = fit.or_else(|| (0..free.len()).max_by_key(|&q| sizes[free[q]]));
-                let slot = match fit {
-                    Some(p) => free.swap_remove(p),
-                    None => {
-                        sizes.push(0);
-                        sizes.len() - 1
-                    }
-                };
-                sizes[slot] = sizes[slot].max(len);
-                place[v] = Some(Place { dtype, buffer: ARENAS + slot, offset: 0, len });
-            }
-            let mut touched: Vec<Var> = s.reads().chain(s.out.iter().flatten().copied()).collect();
-            touched.sort_unstable();
-            touched.dedup();
-            for v in touched {
-                let v = v.index();
-                if last[v] == i && tape.values[v].home == Home::Computed {
-                    free.push(place[v].expect("a value is written before it is read").buffer - ARENAS);
-                }
-            }
-        }
-
-        let steps: Vec<Prepared> = tape
-            .steps
-            .iter()
-            .map(|s| {
-                let shapes = |vs: &[Var]| vs.iter().map(|&v| tape.shape(v)).collect::<Vec<_>>();
-                let at = |v: Var| place[v.index()];
-                let (xs, ys) = (shapes(&s.x), shapes(&s.y));
-                assert!(s.x.len() <= MAX && s.y.len() <= MAX && s.out.len() <= MAX, "{}: too many operands", s.op.name());
-                let x: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| s.reads_x(i).then(|| at(v)).flatten()).collect();
-                let y: Vec<_> = s.y.iter().enumerate().map(|(i, &v)| s.reads_y(i).then(|| at(v)).flatten()).collect();
-                let dy = s.dy.and_then(at);
-                let mut writes: Vec<Write> = Vec::new();
-                for (i, v) in s.out.iter().enumerate() {
-                    let Some(p) = v.and_then(at) else { continue };
-                    let part = Part { operand: i, place: p };
-                    match writes.iter_mut().find(|w| w.buffer == p.buffer) {
-                        Some(w) => w.parts.push(part),
-                        None => writes.push(Write { buffer: p.buffer, parts: vec![part] }),
-                    }
-                }
-                writes.iter_mut().for_each(|w| w.parts.sort_by_key(|part| part.place.offset));
-                let read = x.iter().chain(&y).chain([&dy]).flatten();
-                for r in read {
-                    assert!(
-                        writes.iter().all(|w| w.buffer != r.buffer),
-                        "{}: {} reads and writes buffer {}",
-                        s.at,
-                        s.op.name(),
-                        r.buffer
-                    );
-                }
-                let scratch = s.op.scratch(s.pass, &xs, &ys, s.wants);
-                Prepared { xs, ys, x, y, dy, writes, scratch }
-            })
-            .collect();
-        let mut writes = [false; ARENAS];
-        let written = steps.iter().flat_map(|s| &s.writes).map(|w| w.buffer).filter(|&b| b < ARENAS);
-        written.for_each(|b| writes[b] = true);
-        let pool = sizes.iter().map(|_| Buffer::default()).collect();
+        let Layout { place, slots, steps, writes } = Layout::of::<T>(&tape, fetch, memory);
+        let pool = slots.iter().map(|_| Buffer::default()).collect();
         let fetched = fetch.to_vec();
-        Ok((Plan { tape, steps, place, pool, fetched, scratch: Buffer::default(), writes, gpu: None }, sizes))
+        Ok((Plan { tape, steps, place, pool, fetched, scratch: Buffer::default(), writes, gpu: None }, slots))
     }
 
     /// Where an input or a fetched value of that type lies: its slot in the pool and its bytes.

@@ -1,5 +1,5 @@
 //! The methods that can be trained: one file each, or a folder. To add one, write its network in `src/models`, its entry here (an
-//! [`Entry`](crate::train::detector::Entry) and a [`Detector`]), and add the word to the list below.
+//! [`Entry`] and a [`Detector`]), and add the word to the list below.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Launches of the kernels of conv2d, conv_transpose2d and linear, kernels/conv_*.cu and linear.cu: which kernel, which grid, how much
-//! scratch memory. A convolution whose filter covers its picture is a linear layer and may run the kernel of one.
+//! scratch memory. A convolution whose filter covers its picture is a linear layer and may run the kernel of one. Over 600 lines,
+//! because the last third of the file is its tests: they call what is private here.
 
 use super::conv_host::Direction;
-use crate::core::launch::Operands;
-use crate::core::launch::{self, F32};
+use crate::core::launch::{self, F32, Operands};
 use crate::core::op::{Pass, Set};
 use crate::device::{Precision, Span};
 use crate::error::{Error, Result};
