@@ -28,9 +28,9 @@ pub enum Error {
     /// A device that failed while it worked.
     #[error("device {device}: {why}")]
     Device { device: String, why: String },
-    /// A loss that is no longer a finite number.
+    /// A loss that is no longer a finite number; `key` names the rates that may be too high.
     #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate ({key})")]
-    Diverged { step: u64, what: String, value: f64, key: &'static str },
+    Diverged { step: u64, what: String, value: f64, key: String },
 }
 
 /// What to do about a failure of the system, where that can be said.

@@ -93,9 +93,6 @@
 //! [`Op`] states its contract method by method. `docs/numerics.md` in the repository has the one tolerance and what is deterministic,
 //! `docs/kernels.md` is a tour of the kernels, `docs/emulator.md` says what the emulator checks, `CONTRIBUTING.md` how things are added.
 
-// Formulas index with brackets (`y[n,p,q,k]`), which rustdoc takes for links.
-#![allow(rustdoc::broken_intra_doc_links)]
-
 pub mod cli;
 pub mod core;
 pub mod data;

@@ -286,7 +286,8 @@ fn a_run_of_another_detector_or_version_is_refused() {
     fs::write(run.join("config.toml"), config.replace("\"meso\"", "\"mesonet\"")).unwrap();
     refused(&lae(&["eval", path(&run)]), &["config.toml", "detector", "did you mean meso?"]);
     fs::write(run.join("config.toml"), config.replace("\"meso\"", "\"lae\"")).unwrap();
-    refused(&lae(&["eval", path(&run)]), &["tensor lae.encoder.0.weight is missing"]);
+    refused(&lae(&["eval", path(&run)]), &["stage1.safetensors", "a finished run of lae", "config.toml, key detector"]);
+    refused(&lae(&["detect", path(&run), path(&picture)]), &["tensor lae.encoder.0.weight is missing", "another configuration"]);
 }
 
 #[test]
@@ -409,9 +410,8 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (vec!["detect", run, path(dir.path())], ["holds no pictures", "png"]),
         (vec!["forge", "--out", run], ["run", "not an empty folder"]),
         (vec!["forge", "--out", "new", "--count", "3"], ["--count", "even"]),
-        (vec!["forge", "--out", "new", "--size", "40"], ["size", "power of two"]),
-        (vec!["describe", "--model", "resnet"], ["--model", "lae, vgg, dcgan"]),
-        (vec!["describe", "--size", "100"], ["size", "power of two"]),
+        (vec!["describe", "--model", "resnet"], ["--model", "lae, vgg, dcgan, meso"]),
+        (vec!["describe", "--size", "100"], ["size", "powers of two"]),
     ] {
         refused(&lae(&args), &words);
     }
@@ -455,7 +455,11 @@ fn spoiled_run_folders_are_named_and_nothing_in_them_is_lost() {
         (resume, Box::new(|r| fs::remove_file(r.join("config.toml")).unwrap()), &["not a run folder", "config.toml"]),
         (resume, Box::new(cut("config.toml", 61)), &["config.toml", "not valid TOML"]),
         (resume, Box::new(cut("stage1.safetensors", 4000)), &["stage1.safetensors", "not a checkpoint"]),
-        (resume, Box::new(|r| fs::remove_file(r.join("model.safetensors")).unwrap()), &["model.safetensors", "check the path"]),
+        (
+            resume,
+            Box::new(|r| fs::remove_file(r.join("model.safetensors")).unwrap()),
+            &["model.safetensors", "is missing", "Put the file back"],
+        ),
         ("eval", Box::new(cut("model.safetensors", 4000)), &["model.safetensors", "not a checkpoint"]),
         ("eval", Box::new(cut("model.safetensors", 0)), &["model.safetensors", "not a checkpoint"]),
         ("detect", Box::new(cut("model.safetensors", usize::MAX)), &["model.safetensors", "not a checkpoint"]),

@@ -94,9 +94,11 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize 
     let file = File::open();
     let (size, x) = file.pictures::<T>();
     let label: Vec<T> = file.get("label").into_iter().map(T::of).collect();
-    let (terms, mut compared) = (size.len(), 0);
+    let mut compared = 0;
 
     let (mut store, meso) = file.network::<T>();
+    // Every row of the network rounds anew, so the random walk of the formula is that many times as long.
+    let terms = size.len() * meso.net.rows().count();
     let mut t = Tape::new(&store);
     let pictures = t.input(size);
     let logit = meso.run(&mut t, pictures, Context::EVAL).unwrap();

@@ -93,10 +93,8 @@ impl Pair {
         ALL.iter().for_each(|&a| self.gpu.arena_mut(a).copy_from_slice(self.cpu.arena(a)));
     }
 
-    /// The losses of one step, by the one formula, and the gradients that it left. Losses are continuous, gradients are not: one
-    /// ReLU or one |z| whose argument is rounded to the other side of zero moves a whole row of them (1.5e-3 of their size was
-    /// seen), so they must agree to 1e-2; each kernel by itself meets the formula (`tests/op_kernels.rs`, `tests/network_launches.rs`).
-    fn compare(&mut self, t: u64, got: &Terms, expected: &Terms) {
+    /// The losses of one step, by the one formula; the distance of the gradients that it left, as a share of their size.
+    fn compare(&mut self, t: u64, got: &Terms, expected: &Terms) -> f64 {
         // The longest sum is over a batch of pictures.
         let terms = (4 * 32 * 32 * 64) as f64;
         assert!(got.iter().map(|t| t.0).eq(expected.iter().map(|t| t.0)), "{got:?}");
@@ -107,23 +105,23 @@ impl Pair {
         self.gpu.pull().unwrap();
         let (a, b) = (self.gpu.arena(Arena::Grads), self.cpu.arena(Arena::Grads));
         let size = b.iter().map(|x| (*x as f64).powi(2)).sum::<f64>().sqrt();
-        let distance = a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum::<f64>().sqrt();
-        let bound = 1e-2 * size;
-        assert!(
-            size > 1e-3 && distance <= bound,
-            "step {t}: gradients of size {size:.2e} differ by {distance:.1e} > {bound:.1e} on {}",
-            self.name
-        );
+        assert!(size > 1e-3, "step {t}: gradients of size {size:.1e}");
+        a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum::<f64>().sqrt() / size
     }
 }
 
 /// Ten steps of a stage on every device, each from the CPU's values.
+///
+/// Losses are continuous, gradients are not: one ReLU, one |z| or one maximum of a pooling window whose rounding falls to the other
+/// side moves a whole row of them. Such a step is rare, and a kernel that is wrong is wrong in every step: half of the steps must
+/// agree to 1e-4 of the gradients' size, and all of them to 5e-2. Each kernel by itself meets the formula (`tests/op_kernels.rs`,
+/// `tests/network_launches.rs`).
 fn ten_steps_agree(detector: &str, stage: usize, select: &[f32]) {
     for device in devices() {
         let ((mut on_cpu, cpu), (mut on_gpu, gpu)) =
             (recorded(detector, stage, 4, &Device::Cpu), recorded(detector, stage, 4, &device));
         let mut pair = Pair { name: device.name().to_string(), cpu, gpu };
-        let mut last = Terms::default();
+        let (mut last, mut distances) = (Terms::default(), Vec::new());
         for t in 1..=10 {
             pair.align();
             let pictures = batch(4, t);
@@ -131,10 +129,14 @@ fn ten_steps_agree(detector: &str, stage: usize, select: &[f32]) {
             on_gpu.feed_batch(&pictures, select, t).unwrap();
             let b = on_cpu.run(&mut pair.cpu, t, 1.0).unwrap();
             let a = on_gpu.run(&mut pair.gpu, t, 1.0).unwrap();
-            pair.compare(t, &a, &b);
+            distances.push(pair.compare(t, &a, &b));
             assert_ne!(b, last, "training changes the losses");
             last = b;
         }
+        let shown = distances.iter().map(|d| format!("{d:.1e}")).collect::<Vec<_>>().join(" ");
+        println!("{detector}, stage {stage}, {}: gradients differ by {shown} of their size", pair.name);
+        distances.sort_by(f64::total_cmp);
+        assert!(distances[5] <= 1e-4 && distances[9] <= 5e-2, "gradients differ by {shown} of their size on {}", pair.name);
     }
 }
 

@@ -75,7 +75,7 @@ impl Operands<'_> {
         let Some(kernel) = kernels::find(kernel) else {
             let why = match kernels::KERNELS.is_empty() {
                 true => "this build has no kernels; `lae-engine doctor` says why".to_string(),
-                false => format!("this build has no kernel {kernel}"),
+                false => format!("this build has no kernel {kernel}: add it to kernels/, or hand its PTX to kernels::register"),
             };
             return Err(Error::Unavailable { device: self.driver.name().to_string(), why });
         };

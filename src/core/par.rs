@@ -39,7 +39,7 @@ pub fn tree_sum(n: usize, leaf: usize, f: &(impl Fn(usize, usize) -> f64 + Sync)
     if n == 0 { 0.0 } else { go(0, n, leaf.max(1), f) }
 }
 
-/// Σ g(a[i], b[i]) in f64.
+/// `Σ g(a[i], b[i])` in f64.
 pub fn sum2<T: Real>(a: &[T], b: &[T], g: impl Fn(T, T) -> T + Sync) -> f64 {
     tree_sum(a.len(), GRAIN, &|lo, hi| {
         // Sixteen lanes of short sums: as accurate as pairwise summation and open to SIMD.

@@ -89,7 +89,7 @@ fn sin_cos_turn(b: u32) -> (f32, f32) {
 /// A sequence of draws that belongs to one thing: crop 17 of epoch 3, say.
 ///
 /// ```
-/// use lae_engine::rng::{Rng, stream};
+/// use lae_engine::core::rng::{Rng, stream};
 /// let mut a = Rng::new(7, stream("crop"), 17);
 /// let mut b = Rng::new(7, stream("crop"), 17);
 /// assert_eq!(a.next_u32(), b.next_u32());

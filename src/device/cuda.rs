@@ -80,7 +80,7 @@ struct Function {
 }
 
 impl Cuda {
-    /// The GPU with that number, which [`probe::probe`] must have shown.
+    /// The GPU with that number, which [`probe`](super::probe::probe) must have shown.
     pub fn new(ordinal: usize) -> Result<Cuda> {
         let name = format!("cuda:{ordinal}");
         let open = || -> Result<Shared, DriverError> {

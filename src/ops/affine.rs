@@ -1,5 +1,5 @@
-//! Affine: y = scale[c]·x + shift[c] with constants per channel. Changes of colour space (ImageNet's normalisation, [-1, 1]) and,
-//! with one constant, the weight of a loss term. dx = scale[c]·dy.
+//! Affine: `y = scale[c]·x + shift[c]` with constants per channel. Changes of colour space (ImageNet's normalisation, [-1, 1]) and,
+//! with one constant, the weight of a loss term. `dx = scale[c]·dy`.
 
 use rayon::prelude::*;
 

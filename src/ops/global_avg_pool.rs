@@ -1,4 +1,4 @@
-//! Global average pooling: y[n,c] = mean over h, w of x. dx[n,h,w,c] = dy[n,c] / (h·w).
+//! Global average pooling: `y[n,c]` = mean over h, w of x; `dx[n,h,w,c] = dy[n,c] / (h·w)`.
 
 use rayon::prelude::*;
 

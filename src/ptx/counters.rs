@@ -2,7 +2,7 @@
 //!
 //! Names follow Nsight Compute's, and [`Counters::metrics`] gives them in its words. What is exact and what is not: requests,
 //! sectors, wavefronts and multiply-adds go one to one from PTX to machine code, as long as the assembler neither unrolls
-//! differently nor merges accesses; instruction counts are of PTX, so [`Counters::slots`] weighs each by the machine instructions
+//! differently nor merges accesses; instruction counts are of PTX, so [`slots10`] weighs each by the machine instructions
 //! that it becomes. Bank conflicts are those of the access pattern, a lower bound of what the hardware counts. docs/gpu-runs.md
 //! compares all of them with what an H200 counted.
 

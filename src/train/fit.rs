@@ -153,7 +153,7 @@ impl Run {
         match mean.get(stage.watch) {
             Some(loss) if loss.is_finite() => Ok(mean),
             Some(value) => {
-                Err(Error::Diverged { step: self.state.steps, what: "the validation loss".into(), value, key: "train.lr" })
+                Err(Error::Diverged { step: self.state.steps, what: "the validation loss".into(), value, key: "train.lr".into() })
             }
             None => {
                 let why = format!("{} watches {:?}, which is no term of it", stage.name, stage.watch);

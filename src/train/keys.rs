@@ -36,12 +36,7 @@ impl Keys<'_> {
             *slot = serde_json::to_value(&value).expect("TOML is plain data");
             if let Err(why) = valid(&tree) {
                 let why = why.replace("unknown variant", "unknown value");
-                let default = match default {
-                    Value::String(s) => s,
-                    Value::Null => "none".into(),
-                    v => v.to_string(),
-                };
-                return Err(Error::config(key, format!("{why} (default {default})")));
+                return Err(Error::config(key, format!("{why} (default {})", written(&default))));
             }
         }
         Ok(tree)
@@ -158,6 +153,20 @@ macro_rules! words {
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$vdoc])* $variant),* }
     };
+}
+
+/// A value as one would write it: JSON widens an f32 to f64, and 0.06 would show as 0.05999999865889549.
+fn written(v: &Value) -> String {
+    match v {
+        Value::String(s) => s.clone(),
+        Value::Null => "none".into(),
+        Value::Array(all) => format!("[{}]", all.iter().map(written).collect::<Vec<_>>().join(", ")),
+        Value::Number(n) => match n.as_f64().filter(|&x| n.is_f64() && x == x as f32 as f64) {
+            Some(x) => (x as f32).to_string(),
+            None => n.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// Declares a table of keys: `name: type = default`, with the explanation as doc comment.

@@ -284,14 +284,23 @@ impl Step {
         for &(name, v) in &self.terms {
             terms.push(name, self.plan.scalar(v)?);
         }
+        self.check_finite(t)?;
+        Ok(terms)
+    }
+
+    /// One loss that is not a number spoils those that are computed from the same networks, so all their rates are named.
+    fn check_finite(&self, t: u64) -> Result<()> {
+        let (mut first, mut keys) = (None, Vec::new());
         for rule in &self.rules {
             let value = self.plan.scalar(rule.loss)?;
             if !value.is_finite() {
-                let what = format!("the term {} of the loss", rule.term);
-                return Err(Error::Diverged { step: t, what, value, key: rule.rate.key });
+                first.get_or_insert((rule.term, value));
+                keys.push(rule.rate.key);
             }
         }
-        Ok(terms)
+        let Some((term, value)) = first else { return Ok(()) };
+        keys.dedup();
+        Err(Error::Diverged { step: t, what: format!("the term {term} of the loss"), value, key: keys.join(" or ") })
     }
 
     /// What the optimisers are fed at step `t`, without running it.

@@ -90,7 +90,7 @@ impl LinearModel {
         let mut model = LinearModel { w: store.value(w).to_vec(), b: b.map_or(0.0, |b| store.value(b)[0]), accuracy: 0.0 };
         if let Some(w) = model.w.iter().find(|w| !w.is_finite()) {
             let (step, what) = (steps, "a weight of the linear concept model".to_string());
-            return Err(Error::Diverged { step, what, value: *w as f64, key: "concept.lr" });
+            return Err(Error::Diverged { step, what, value: *w as f64, key: "concept.lr".into() });
         }
         let right = (0..n).filter(|&i| (model.logit(f.row(i)) > 0.0) == f.fake[i]).count();
         model.accuracy = right as f64 / n.max(1) as f64;

@@ -22,7 +22,15 @@ pub fn stage_models(dir: &Path, detector: &str, stages: &[&str], store: &ParamSt
     let mut models = Vec::new();
     for (i, name) in stages.iter().enumerate() {
         let mut store = store.clone();
-        checkpoint::load(&mut store, &dir.join(stage_file(i, stages.len())), What::Model)?;
+        let file = dir.join(stage_file(i, stages.len()));
+        if !file.exists() {
+            let why = format!(
+                "is missing: a finished run of {detector} has it. Put the file back, or end a run that was stopped by `train --resume`; \
+                 if another detector was trained here, its name belongs into config.toml, key detector"
+            );
+            return Err(Error::data(file, why));
+        }
+        checkpoint::load(&mut store, &file, What::Model)?;
         let stage = if stages.len() == 1 { String::new() } else { name.to_string() };
         models.push(Model { name: detector.to_string(), stage, store });
     }

@@ -1,6 +1,6 @@
 //! f32 and f64 arithmetic on register bits.
 //!
-//! Rounding to nearest is the host's own; other directions go through [`exact`]. A NaN result is the canonical one: the payload
+//! Rounding to nearest is the host's own; other directions go through `exact`. A NaN result is the canonical one: the payload
 //! of the host never shows. Subnormals are kept; `.ftz` is [`ftz`] around the operation.
 
 use super::Round;
