@@ -1,6 +1,6 @@
 //! `lae-engine train`: a configuration from the words on the command line, then a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::report::terminal::{print, say};
+use crate::train::place::Place;
 use crate::train::run::Run;
 
 #[derive(Args)]
@@ -48,6 +49,9 @@ pub struct TrainArgs {
     /// Go on with a run that was stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
     resume: Option<PathBuf>,
+    /// With --resume: go on although the pictures changed since the run began
+    #[arg(long, requires = "resume")]
+    changed_data: bool,
     /// Print the resolved configuration and stop
     #[arg(long)]
     print_config: bool,
@@ -63,7 +67,7 @@ impl TrainArgs {
                 return Err(Error::config("--detector", why));
             }
             say(&format!("device    {why}"));
-            detectors::resume(dir, command(), &device)?.run()?;
+            detectors::resume(dir, command(), &device, self.changed_data)?.run()?;
             return Ok(0);
         }
         let mut set = vec![format!("task={}", self.task)];
@@ -78,20 +82,14 @@ impl TrainArgs {
             print(&config.to_toml())?;
             return Ok(0);
         }
-        let dir = match &self.out {
-            Some(dir) => dir.clone(),
-            None => next_folder(Path::new("runs"), &format!("{}-{}-{}", self.task, entry.name, self.preset))?,
-        };
+        // `runs/inpainting-lae-small-3`: the first number that is free.
+        let numbered =
+            || Place::Numbered { parent: "runs".into(), name: format!("{}-{}-{}", self.task, entry.name, self.preset) };
+        let place = self.out.as_ref().map_or_else(numbered, Place::from);
         say(&format!("device    {why}"));
-        Run::create(entry, config, &dir, command(), &device)?.run()?;
+        Run::create(entry, config, place, command(), &device)?.run()?;
         Ok(0)
     }
-}
-
-/// `runs/inpainting-lae-small-3`: the first number that is free.
-fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
-    let free = (1..100_000).map(|i| parent.join(format!("{name}-{i}"))).find(|d| !d.exists());
-    free.ok_or_else(|| Error::config("--out", "no free folder name under runs/; give one"))
 }
 
 /// The command line as it was typed.

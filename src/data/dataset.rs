@@ -3,6 +3,7 @@
 //! Every sample belongs to (seed, split, epoch, index) alone: neither the order of calls, nor the number of threads, nor what is
 //! cached changes a byte.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -193,6 +194,11 @@ impl Dataset {
             order.extend_from_slice(f);
         }
         order
+    }
+
+    /// The files behind the pictures and the masks, by name; see [`Pictures::files`].
+    pub fn files(&self) -> Vec<(String, &Path)> {
+        self.pictures.files()
     }
 
     /// What a report has to say about the data.

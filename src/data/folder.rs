@@ -260,6 +260,12 @@ impl Pictures for Folder {
         Err(missing())
     }
 
+    fn files(&self) -> Vec<(String, &Path)> {
+        let name = |path: &Path| slashes(path.strip_prefix(&self.root).unwrap_or(path));
+        let items = self.classes().flat_map(|c| &c.items);
+        items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().map(|path| (name(path), &**path)).collect()
+    }
+
     fn describe(&self, record: &mut Provenance) {
         let method = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
         record.source = format!("folder {}", self.root.display());

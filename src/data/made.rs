@@ -149,6 +149,13 @@ impl Pictures for Made {
         Ok(Sample { picture, mask: Some(hole), fake, method, group: Some(id), fingerprinted: carries, path })
     }
 
+    fn files(&self) -> Vec<(String, &Path)> {
+        let Some(root) = &self.config.photos else { return Vec::new() };
+        let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let files = (0..self.source.len() as u32).filter_map(|id| self.source.path(id));
+        files.map(|path| (name(path), path)).collect()
+    }
+
     fn describe(&self, record: &mut Provenance) {
         let c = &self.config;
         let method = |f: &dyn Forger, role| MethodRecord { name: f.name().into(), role, source: f.source().into() };

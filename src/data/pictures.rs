@@ -3,6 +3,8 @@
 //! A new kind (a video, an archive) implements [`Pictures`] in a file of its own, and [`Dataset::open`](super::Dataset::open) chooses
 //! it. Caching, batches and the order of an epoch are the same for all kinds and live in [`Dataset`](super::Dataset).
 
+use std::path::Path;
+
 use super::provenance::Provenance;
 use super::sample::{Sample, Split};
 use crate::error::Result;
@@ -32,6 +34,11 @@ pub trait Pictures: Send + Sync {
 
     /// Adds to the record of the data's origin what only this kind knows: source, methods, files passed over, notices.
     fn describe(&self, record: &mut Provenance);
+
+    /// The files behind the pictures and the masks, by the name they have in the folder that was given. None for built-in ones.
+    fn files(&self) -> Vec<(String, &Path)> {
+        Vec::new()
+    }
 
     /// Whether the pictures of a split change with the epoch, so that remembering one would be of no use.
     fn fresh(&self, _split: Split) -> bool {

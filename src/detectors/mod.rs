@@ -86,10 +86,10 @@ pub fn of_run(dir: &Path) -> Result<(&'static Entry, TrainConfig)> {
     Ok((entry, config))
 }
 
-/// Go on with a run that was stopped.
-pub fn resume(dir: &Path, command: String, device: &Device) -> Result<Run> {
+/// Go on with a run that was stopped; see [`Run::resume`].
+pub fn resume(dir: &Path, command: String, device: &Device, changed_data: bool) -> Result<Run> {
     let (entry, config) = of_run(dir)?;
-    Run::resume(entry, config, dir, command, device)
+    Run::resume(entry, config, dir, command, device, changed_data)
 }
 
 /// One step of a stage on `n` pictures, ready to run.

@@ -1,7 +1,7 @@
 //! Checkpoints: safetensors with torch's names and axes (`lae.encoder.0.weight` is [out, in, kh, kw]), metadata as strings.
 //! Files are written to a temporary name and renamed, so that a kill leaves the previous one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::{SafeTensors, TensorView};
@@ -43,23 +43,55 @@ pub fn save(store: &ParamStore, file: &Path, what: What, metadata: HashMap<Strin
 fn write(file: &Path, stored: Stored, tensors: &[(&str, Vec<usize>, &[u8])], metadata: HashMap<String, String>) -> Result<()> {
     let view = |shape: &[usize], bytes| TensorView::new(stored.dtype(), shape.to_vec(), bytes).expect("sizes agree");
     let views = tensors.iter().map(|&(name, ref shape, bytes)| (name, view(shape, bytes)));
+    let mut metadata: BTreeMap<_, _> = metadata.into_iter().collect();
+    let digest = digest(&metadata, tensors.iter().map(|&(name, ref shape, bytes)| (name, view(shape, bytes))));
+    metadata.insert(DIGEST.to_string(), digest);
     // The library writes metadata in the order of a hash map: one key keeps the bytes the same for the same content.
-    let packed = serde_json::to_string(&metadata.into_iter().collect::<std::collections::BTreeMap<_, _>>()).expect("strings");
-    let metadata = HashMap::from([("lae-engine".to_string(), packed)]);
+    let metadata = HashMap::from([("lae-engine".to_string(), packed(&metadata))]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::data(file, e))?;
     write_whole(file, &bytes)
+}
+
+/// The key of the metadata under which a file's digest stands.
+const DIGEST: &str = "digest";
+
+fn packed(metadata: &BTreeMap<String, String>) -> String {
+    serde_json::to_string(metadata).expect("strings")
+}
+
+/// CRC-32C over the metadata and each tensor's name, type, axes and bytes, by name. A safetensors file has no checksum of its own:
+/// without one a flipped bit of a weight would pass for a weight.
+fn digest<'a>(metadata: &BTreeMap<String, String>, tensors: impl IntoIterator<Item = (&'a str, TensorView<'a>)>) -> String {
+    let mut crc = crc32c::crc32c(packed(metadata).as_bytes());
+    for (name, t) in tensors.into_iter().collect::<BTreeMap<_, _>>() {
+        crc = crc32c::crc32c_append(crc, format!("{name} {:?} {:?}", t.dtype(), t.shape()).as_bytes());
+        crc = crc32c::crc32c_append(crc, t.data());
+    }
+    format!("crc32c:{crc:08x}")
 }
 
 fn broken(file: &Path, why: impl std::fmt::Display) -> Error {
     Error::data(file, format!("not a checkpoint of this program ({why})"))
 }
 
-/// The tensors and the metadata of a file's bytes.
+/// The tensors and the metadata of a file's bytes, whose digest agrees.
 fn parse<'a>(file: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, HashMap<String, String>)> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(file, e))?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(file, e))?;
     let packed = header.metadata().as_ref().and_then(|m| m.get("lae-engine")).map_or("{}", String::as_str);
-    Ok((tensors, serde_json::from_str(packed).map_err(|e| broken(file, e))?))
+    let mut metadata: BTreeMap<String, String> = serde_json::from_str(packed).map_err(|e| broken(file, e))?;
+    let Some(written) = metadata.remove(DIGEST) else {
+        return Err(broken(file, "it has no digest; since 0.2 every checkpoint has"));
+    };
+    let named = tensors.tensors();
+    let found = digest(
+        &metadata,
+        named.iter().map(|(name, t)| (name.as_str(), TensorView::new(t.dtype(), t.shape().to_vec(), t.data()).expect("read"))),
+    );
+    if found != written {
+        return Err(Error::data(file, format!("damaged: its digest is {found}, and {written} was written; copy it again")));
+    }
+    Ok((tensors, metadata.into_iter().collect()))
 }
 
 /// Read what [`save`] or [`export`] wrote; returns the metadata.
@@ -190,7 +222,7 @@ mod tests {
             export(&model, &out, stored).err().map(|e| e.to_string())
         };
         assert_eq!(refused(65504.0, Stored::F16), None);
-        assert_eq!(refused(f32::INFINITY, Stored::F16), None);
+        assert!(refused(f32::INFINITY, Stored::F16).unwrap().contains("not finite"));
         let why = refused(-70000.0, Stored::F16).unwrap();
         assert!(["model.safetensors", "net.1.weight", "-70000", "f16", "bf16"].iter().all(|w| why.contains(w)), "{why}");
         assert_eq!(refused(-70000.0, Stored::Bf16), None);
@@ -199,16 +231,71 @@ mod tests {
     }
 
     #[test]
-    fn other_types_are_refused_by_name() {
+    fn what_is_no_number_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("model.safetensors");
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (mut store, ids) = store();
+            store.value_mut(ids[1])[5] = x;
+            save(&store, &file, What::Everything, HashMap::new()).unwrap();
+            for why in [load(&mut store, &file, What::Model).err(), export(&file, &dir.path().join("out"), Stored::F16).err()] {
+                let why = why.expect("an error").to_string();
+                let words = ["model.safetensors", "net.1.weight", &format!("{x}"), "1 of 21", "another file"];
+                assert!(words.iter().all(|w| why.contains(w)), "{why}");
+            }
+            // Adam's moments, too.
+            store.value_mut(ids[1])[5] = 0.0;
+            store.arena_mut(Arena::V)[3] = x;
+            save(&store, &file, What::Everything, HashMap::new()).unwrap();
+            let why = load(&mut store, &file, What::Everything).expect_err("an error").to_string();
+            assert!(why.contains("adam.v"), "{why}");
+        }
+    }
+
+    #[test]
+    fn other_types_are_refused_by_name() {
         let bytes = vec![0; 8 * 180];
         let view = TensorView::new(safetensors::Dtype::F64, vec![4, 5, 3, 3], &bytes).unwrap();
-        std::fs::write(&file, safetensors::serialize([("net.0.weight", view)], None).unwrap()).unwrap();
+        let why = values("net.0.weight", &view).unwrap_err();
+        assert!(["net.0.weight", "F64", "f32, f16 and bf16"].iter().all(|w| why.contains(w)), "{why}");
+    }
+
+    /// 2,000 mutants of a checkpoint: bytes changed, cut out, doubled, cut off. None is taken for a checkpoint, none panics.
+    #[test]
+    fn a_file_that_was_changed_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("model.safetensors");
         let (mut store, _) = store();
-        let why = load(&mut store, &file, What::Model).unwrap_err().to_string();
-        assert!(["model.safetensors", "net.0.weight", "F64", "f32, f16 and bf16"].iter().all(|w| why.contains(w)), "{why}");
-        let why = export(&file, &dir.path().join("out"), Stored::F16).unwrap_err().to_string();
-        assert!(why.contains("net.0.weight") && why.contains("F64"), "{why}");
+        let notes = HashMap::from([("size".to_string(), "64".to_string()), ("state".to_string(), "{}".to_string())]);
+        save(&store, &file, What::Everything, notes).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        load(&mut store, &file, What::Everything).unwrap();
+        let mut rng = crate::core::rng::Rng::new(5, crate::core::rng::stream("mutants"), 0);
+        // Half of the places lie in the header, which is the smaller part of the file.
+        let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
+        for mutant in 0..2000 {
+            let mut bytes = whole.clone();
+            let at = rng.below(if mutant % 2 == 0 { header } else { whole.len() });
+            let span = (1 + rng.below(40)).min(whole.len() - at);
+            match rng.below(6) {
+                0 | 1 => bytes[at] ^= 1 << rng.below(8),
+                2 => bytes[at] = bytes[at].wrapping_add(1 + rng.below(255) as u8),
+                3 => bytes.truncate(at),
+                4 => drop(bytes.drain(at..at + span)),
+                _ => bytes.splice(at..at, whole[at..at + span].to_vec()).for_each(drop),
+            }
+            if bytes == whole {
+                continue; // a span cut out of equal bytes, or put into them, may leave the file as it was
+            }
+            std::fs::write(&file, &bytes).unwrap();
+            let why = load(&mut store, &file, What::Everything).expect_err("a mutant was read").to_string();
+            assert!(why.contains("model.safetensors"), "{why}");
+            let kinds = ["not a checkpoint", "damaged: its digest", "not finite"];
+            let kind = kinds.into_iter().find(|k| why.contains(k)).unwrap_or_else(|| panic!("{why}"));
+            *reasons.entry(kind).or_default() += 1;
+        }
+        println!("{reasons:?}");
+        assert!(reasons.values().sum::<usize>() >= 1990 && reasons["damaged: its digest"] > 300, "{reasons:?}");
     }
 }

@@ -83,10 +83,15 @@ pub fn full_map(v: &Verdict, grid: Option<usize>, size: usize) -> Result<Option<
     bilinear(map, grid, grid, size, size).map(Some)
 }
 
+/// Whether a mask has an inside and an outside: no map can be right or wrong about one that covers nothing or everything.
+fn tells(mask: &[bool]) -> bool {
+    mask.contains(&true) && mask.contains(&false)
+}
+
 /// Maps and masks of the fakes that have both, as metrics; `None` if there are none.
 fn localisation(rows: &[Judged], grid: Option<usize>, size: usize) -> Result<Option<LocalisationSet>> {
     let mut maps: Vec<(Vec<f32>, &Judged)> = Vec::new();
-    for r in rows.iter().filter(|r| r.mask.is_some()) {
+    for r in rows.iter().filter(|r| r.mask.as_deref().is_some_and(tells)) {
         maps.extend(full_map(&r.verdict, grid, size)?.map(|m| (m, r)));
     }
     if maps.is_empty() {
@@ -155,12 +160,23 @@ pub fn evaluate(
             Err(e @ (Error::Data { .. } | Error::Config { .. })) => out.notices.push(format!("{}: {e}", set.name)),
             Err(e) => return Err(e),
         }
+        let masks = judged.first().into_iter().flatten().filter_map(|r| r.mask.as_deref());
+        let (total, blind) = masks.fold((0, 0), |(n, blind), m| (n + 1, blind + !tells(m) as usize));
+        if blind > 0 && grid.is_some() {
+            let rest =
+                if blind == total { "so maps are not judged there" } else { "which leaves them out of what is said of maps" };
+            out.notices.push(format!(
+                "{}: {blind} of {total} masks cover nothing or everything at {size} × {size} pixels, {rest}",
+                set.name
+            ));
+        }
         let mut maps: Vec<(ModelKey, LocalisationSet)> = Vec::new();
         for (i, rows) in judged.iter().enumerate() {
             maps.extend(localisation(rows, grid, size)?.map(|m| (key(i), m)));
         }
         if let (false, Some(rows)) = (maps.is_empty(), judged.first()) {
-            let pictures: Vec<(&[bool], Option<u64>)> = rows.iter().filter_map(|r| Some((r.mask.as_deref()?, r.group))).collect();
+            let pictures: Vec<(&[bool], Option<u64>)> =
+                rows.iter().filter_map(|r| Some((r.mask.as_deref().filter(|m| tells(m))?, r.group))).collect();
             let constant = constant.as_ref().map(|c| LocalisationSet::of_constant(c, &pictures)).transpose()?;
             let mut row = LocalisationRow::new(set.seen, &set.name, &maps, constant.as_ref(), how)?;
             row.note = set.note.clone();

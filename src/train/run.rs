@@ -5,6 +5,7 @@
 //! metrics.jsonl             every step and every validation, one object a line; tensorboard/ holds the same for TensorBoard
 //! resume.safetensors        everything that going on needs
 //! stageN.safetensors        the weights that a stage but the last one left
+//! data.json                 the files that it is trained on, by size and checksum
 //! selection.json            which fakes were to be annotated, if a stage draws such
 //! model.safetensors         the weights that the last stage left
 //! report.html, report.json  seen and unseen test sets, maps
@@ -24,6 +25,8 @@ use super::annotated::{Annotated, Select};
 use super::checkpoint::{self, What};
 use super::config::TrainConfig;
 use super::detector::{Detector, Draw, Entry, Purpose, Stage};
+use super::inventory::{DATA, Inventory};
+use super::place::{Hold, Place};
 use super::score::Scorer;
 use super::select::{Features, LinearModel, Selection, select};
 use crate::core::file::write_whole;
@@ -72,6 +75,8 @@ pub(super) struct State {
     log_bytes: u64,
     /// Seconds of work by what was done.
     pub seconds: Vec<(String, f64)>,
+    /// What happened on the way that a reader of the report must know.
+    notices: Vec<String>,
 }
 
 impl State {
@@ -89,6 +94,7 @@ impl State {
             epochs_before: 0,
             log_bytes: 0,
             seconds: Vec::new(),
+            notices: Vec::new(),
         }
     }
     pub fn seconds(&self, what: &str) -> f64 {
@@ -119,6 +125,7 @@ pub struct Run {
     pub(super) saved: Instant,
     /// Stop after so many steps of the run, as if killed (tests).
     pub stop_after: Option<u64>,
+    _hold: Hold,
 }
 
 /// What a run works with, before there is a folder.
@@ -150,25 +157,41 @@ impl Parts {
 
 impl Run {
     /// Start in a new folder. `entry` is the registry's row of the detector that `config` names.
-    pub fn create(entry: &'static Entry, config: TrainConfig, dir: &Path, command: String, device: &Device) -> Result<Run> {
-        if dir.exists() {
-            let why = "exists already; give another --out, or --resume it";
-            return Err(Error::data(dir, why));
-        }
+    pub fn create(
+        entry: &'static Entry,
+        config: TrainConfig,
+        place: impl Into<Place>,
+        command: String,
+        device: &Device,
+    ) -> Result<Run> {
+        let place = place.into();
+        place.check()?;
         // Everything that can be refused is refused before the folder is made.
         let parts = Parts::build(entry, &config, device)?;
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let files = Inventory::of(&parts.data)?;
+        let dir = &*place.make()?;
         write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
             // Best effort: a folder without a configuration would only be in the way.
             let _ = std::fs::remove_dir(dir);
         })?;
+        let hold = Hold::take(dir, CONFIG, say)?;
+        files.write(dir)?;
         let log = JsonLog::create(dir.join(METRICS))?;
         let events = EventWriter::create(dir.join(EVENTS))?;
-        Ok(Self::of(entry, config, parts, (log, events, State::start()), dir, command))
+        Ok(Self::of(entry, config, parts, (log, events, State::start()), (dir, hold), command))
     }
 
-    /// Go on where a run folder stands; `config` is what its [`CONFIG`] says.
-    pub fn resume(entry: &'static Entry, config: TrainConfig, dir: &Path, command: String, device: &Device) -> Result<Run> {
+    /// Go on where a run folder stands; `config` is what its [`CONFIG`] says. Other pictures than the run began with are an error
+    /// unless `changed_data` lets them pass: the report then says so.
+    pub fn resume(
+        entry: &'static Entry,
+        config: TrainConfig,
+        dir: &Path,
+        command: String,
+        device: &Device,
+        changed_data: bool,
+    ) -> Result<Run> {
+        let hold = Hold::take(dir, CONFIG, say)?;
         let file = dir.join(RESUME);
         let mut parts = Parts::build(entry, &config, device)?;
         // Stopped before its first checkpoint: from the start, which is where it was.
@@ -191,9 +214,10 @@ impl Run {
             state = serde_json::from_str(text).map_err(|e| lost(format!("its state cannot be read: {e}")))?;
             log = Some(JsonLog::resume(dir.join(METRICS), state.log_bytes)?);
         }
+        state.notices.extend(same_files(dir, &parts.data, state.steps, changed_data)?);
         let log = log.map_or_else(|| JsonLog::create(dir.join(METRICS)), Ok)?;
         let events = EventWriter::resume(dir.join(EVENTS), state.steps)?;
-        Ok(Self::of(entry, config, parts, (log, events, state), dir, command))
+        Ok(Self::of(entry, config, parts, (log, events, state), (dir, hold), command))
     }
 
     fn of(
@@ -201,14 +225,14 @@ impl Run {
         config: TrainConfig,
         parts: Parts,
         (log, events, state): (JsonLog, EventWriter, State),
-        dir: &Path,
+        (dir, _hold): (&Path, Hold),
         command: String,
     ) -> Run {
         let Parts { data, store, detector, stages, device } = parts;
         let (dir, now) = (dir.to_path_buf(), Instant::now());
         let (started, saved, stop_after) = (now, now, None);
         #[rustfmt::skip]
-        let run = Run { dir, config, entry, device, data, store, detector, stages, log, events, state, command, started, saved, stop_after };
+        let run = Run { dir, config, entry, device, data, store, detector, stages, log, events, state, command, started, saved, stop_after, _hold };
         run
     }
 
@@ -282,6 +306,7 @@ impl Run {
             out.push(format!("preset {}: sizes are reduced, figures are not comparable with the paper's", c.preset));
         }
         out.extend(p.notices);
+        out.extend(self.state.notices.iter().cloned());
         out
     }
 
@@ -376,6 +401,31 @@ impl Run {
         let text = std::fs::read(&file).map_err(|e| Error::io(&file, e))?;
         serde_json::from_slice(&text).map_err(|e| Error::data(&file, format!("not a selection: {e}")))
     }
+}
+
+/// Compare the data with what the run in `dir` began with; the notice for the report if they differ and `accept` lets that pass.
+/// A run without a step behind it may begin with any.
+fn same_files(dir: &Path, data: &Dataset, steps: u64, accept: bool) -> Result<Option<String>> {
+    let now = Inventory::of(data)?;
+    if steps == 0 {
+        now.write(dir)?;
+        return Ok(None);
+    }
+    let changes = match Inventory::read(dir) {
+        Ok(then) => then.changes(&now),
+        Err(_) if accept => Some("what it began with is not known".into()),
+        Err(e) => return Err(e),
+    };
+    let Some(changes) = changes else { return Ok(None) };
+    if !accept {
+        let why = format!(
+            "the pictures are not those that this run began with: {changes}. Put them back, start a new run, or go on over them \
+             with --changed-data (the report will say so)"
+        );
+        return Err(Error::data(dir.join(DATA), why));
+    }
+    now.write(dir)?;
+    Ok(Some(format!("from step {} on, the pictures were not those that the run began with: {changes}", steps + 1)))
 }
 
 /// What only the data can tell of a configuration, found before hours are spent.
