@@ -59,12 +59,12 @@ impl Op for Softsign {
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        let call = g.call("softsign_fwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
+        let call = g.call("example_softsign_fwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).value(&(n as u32)).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        let call = g.call("softsign_bwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
+        let call = g.call("example_softsign_bwd_f32")?.grid([n.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).read(g.dy()).value(&(n as u32)).go()
     }
 }

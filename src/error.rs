@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// Shapes that do not fit together; found when an op is recorded, before any memory is touched.
     #[error("{}{op}: {why}", prefix(at))]
@@ -31,6 +31,13 @@ pub enum Error {
     /// A loss that is no longer a finite number; `key` names the rates that may be too high.
     #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate ({key})")]
     Diverged { step: u64, what: String, value: f64, key: String },
+}
+
+/// As [`fmt::Display`]: `fn main() -> Result<()>` and `unwrap` print this, and a person reads it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// What to do about a failure of the system, where that can be said.

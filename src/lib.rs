@@ -43,9 +43,9 @@
 //! for step in 1..=300 {
 //!     let batch: Vec<f32> = (0..128).map(|_| points.range(-1.0, 1.0)).collect();
 //!     let inside: Vec<f32> = batch.chunks(2).map(|p| (p[0].hypot(p[1]) < 0.8) as u8 as f32).collect();
-//!     plan.feed(x)?.copy_from_slice(&batch);
-//!     plan.feed(label)?.copy_from_slice(&inside);
-//!     plan.feed(hyper)?.copy_from_slice(&optimiser.hyper(0.05, step)); // learning rate 0.05, corrected for this step
+//!     plan.fill(x, &batch)?;
+//!     plan.fill(label, &inside)?;
+//!     plan.fill(hyper, &optimiser.hyper(0.05, step))?; // learning rate 0.05, corrected for this step
 //!     plan.run(&mut store)?;
 //!     losses.push(plan.scalar(loss)?);
 //! }
@@ -54,9 +54,12 @@
 //! ```
 //!
 //! What varies from step to step is an input, fed before each run: the batch, and here the two numbers into which
-//! [`Adam::hyper`](ops::adam::Adam::hyper) turns the learning rate and the number of the step. [`ops::sgd`] is fed its learning rate alone.
+//! [`Adam::hyper`](ops::adam::Adam::hyper) turns the learning rate and the number of the step, counted from 1. [`ops::sgd`] is fed its learning rate alone.
 //! [`train::recorder`] feeds inputs by name and the optimisers by itself: a step in fewer lines.
-//! The weights stay in the store. After a run on a GPU, [`ParamStore::pull`] brings them to the host.
+//! An input that is never filled is zeros. The weights stay in the store: to use the network, record it on a second tape over the
+//! same store with [`Mode::Eval`](nn::Mode), make a plan that fetches its output, and run that plan with the store. After a run on a
+//! GPU, [`ParamStore::pull`] brings the weights to the host; [`train::checkpoint`] saves and loads them. Losses: [`ops::bce_logits`],
+//! [`ops::cross_entropy`], and [`mse`](ops::difference::mse), [`sse`](ops::difference::sse) and [`l1`](ops::difference::l1).
 //!
 //! # What lies where
 //!

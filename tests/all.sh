@@ -26,7 +26,7 @@ if ! has_nvcc && ! compgen -G 'target/cuda/lib/python3*/site-packages/nvidia/cu1
 fi
 
 step formatting
-cargo fmt --check
+bash tests/format.sh --check
 step clippy
 cargo clippy --locked --all-targets -- -D warnings
 LAE_CUDA=off cargo clippy --locked --lib --no-default-features -- -D warnings

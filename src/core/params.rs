@@ -115,8 +115,12 @@ impl Group {
     pub(crate) fn range(&self, params: &[Param]) -> Result<Range<usize>, String> {
         let trained = || params.iter().enumerate().filter(|(_, p)| p.kind == Kind::Trained);
         let mine = || trained().filter(|(i, _)| self.contains(ParamId(*i as u32)));
-        let lo = mine().map(|(_, p)| p.offset).min().unwrap_or(0);
-        let hi = mine().map(|(_, p)| p.range().end.next_multiple_of(LINE)).max().unwrap_or(0);
+        let lo = mine().map(|(_, p)| p.offset).min();
+        let hi = mine().map(|(_, p)| p.range().end.next_multiple_of(LINE)).max();
+        let Some((lo, hi)) = lo.zip(hi) else {
+            let names: Vec<&str> = trained().take(3).map(|(_, p)| &*p.name).collect();
+            return Err(format!("the group holds no trained parameter; there are {}, …", names.join(", ")));
+        };
         match trained().find(|(i, p)| !self.contains(ParamId(*i as u32)) && (lo..hi).contains(&p.offset)) {
             None => Ok(lo..hi),
             Some((_, p)) => {
@@ -364,7 +368,8 @@ impl<T: Real> ParamStore<T> {
         &mut self.arenas[a as usize]
     }
 
-    /// The parameter `name`, or those below it: `lae.encoder` is `lae.encoder.0.weight` and so on.
+    /// The parameter `name`, or those below it: `lae.encoder` is `lae.encoder.0.weight` and so on. Empty if there is no such
+    /// parameter; an optimiser refuses an empty group.
     pub fn group(&self, name: &str) -> Group {
         let below = |p: &Param| p.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         Group::of(self.iter().filter(|(_, p)| below(p)).map(|(id, _)| id))

@@ -42,7 +42,7 @@ pub struct Timed {
 /// let z = relu(&mut t, y)?;
 /// let mut plan = Plan::on(&Device::Cpu, t, &[z], Memory::Planned)?;
 ///
-/// plan.feed(x)?.copy_from_slice(&[-1.0, 0.5, 2.0]);      // inputs keep what they were fed
+/// plan.fill(x, &[-1.0, 0.5, 2.0])?;                       // inputs keep what they were filled with
 /// plan.run(&mut store)?;
 /// assert_eq!(plan.fetch(z)?, [0.0, 0.5, 2.0]);
 /// assert!(plan.fetch(y).is_err());                        // not in the list: its memory has been used again
@@ -213,7 +213,20 @@ impl<T: Element> Plan<T> {
         }
     }
 
-    /// The buffer of an input, to be filled before a run. An error for anything but an f32 input of this plan.
+    /// Fill an input before a run. An error for anything but an f32 input of this plan, and for another number of values.
+    pub fn fill(&mut self, v: Var, values: &[T]) -> Result<()> {
+        let to = self.feed(v)?;
+        if to.len() != values.len() {
+            let (takes, shape) = (to.len(), self.tape.shape(v));
+            let why = format!("the input {shape} takes {takes} values, got {}", values.len());
+            return Err(Error::Shape { op: "fill", at: String::new(), why });
+        }
+        to.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// The buffer of an input, to be filled before a run: zeros until then, and afterwards what it was filled with last. An error
+    /// for anything but an f32 input of this plan.
     pub fn feed(&mut self, v: Var) -> Result<&mut [T]> {
         self.input("feed", v, DType::F32).map(bytemuck::cast_slice_mut)
     }

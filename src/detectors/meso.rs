@@ -82,6 +82,7 @@ impl Detector for Method {
 
     fn record(&self, r: &mut Recorder, _: usize) -> Result<Var> {
         let (x, label) = (r.pictures(), r.label());
+        let x = self.space().of(&mut r.tape, x)?;
         let context = if r.training() { Context::train(r.step()) } else { Context::EVAL };
         let logit = self.net.run(&mut r.tape, x, context)?;
         let p_true = sigmoid(&mut r.tape, logit)?;
@@ -93,6 +94,7 @@ impl Detector for Method {
 
     fn verdict(&self, r: &mut Recorder) -> Result<Scores> {
         let x = r.pictures();
+        let x = self.space().of(&mut r.tape, x)?;
         let logit = self.net.run(&mut r.tape, x, Mode::Eval)?;
         Ok(Scores { values: logit, names: &["logit"], map: None, features: None })
     }
@@ -104,6 +106,12 @@ impl Detector for Method {
     }
 
     fn networks(&self) -> Vec<Network<'_>> {
-        vec![Network { model: "meso", title: "MesoInception-4", net: &self.net.net, group: self.net.group.clone(), trained: true }]
+        vec![Network {
+            model: "meso",
+            title: "MesoInception-4",
+            net: &self.net.net,
+            group: self.net.group.clone(),
+            trained: true,
+        }]
     }
 }

@@ -7,15 +7,15 @@
 //! | Tanh | tanh x | 1 − y² |
 //! | Sigmoid | 1 / (1 + e⁻ˣ) | y (1 − y) |
 
+use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{EDGES};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]

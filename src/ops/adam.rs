@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 /// The constants of an update; the learning rate is fed, see [`Adam::hyper`].
@@ -34,8 +34,10 @@ impl Default for Adam {
 }
 
 impl Adam {
-    /// What an update is fed before each run: `[rate, root]` for learning rate `lr` at step `t`, counted from 1.
+    /// What an update is fed before each run: `[rate, root]` for learning rate `lr` at step `t`, counted from 1. Panics at step 0,
+    /// whose moments would be divided by 1 − β⁰ = 0.
     pub fn hyper(&self, lr: f64, t: u64) -> [f32; 2] {
+        assert!(t > 0, "the first step is step 1");
         let t = t as i32;
         [(lr / (1.0 - self.beta1.powi(t))) as f32, (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32]
     }
@@ -143,7 +145,11 @@ pub fn cases() -> Vec<Case> {
     let row = |n| {
         let (s, adam) = (Shape::vector(n), Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 });
         let hyper = (Shape::vector(2), Sampling::Positive);
-        case(format!("{n}"), adam, &[(s, Sampling::Normal), hyper, (s, Sampling::Normal), (s, Sampling::Normal), (s, Sampling::Positive)])
+        case(
+            format!("{n}"),
+            adam,
+            &[(s, Sampling::Normal), hyper, (s, Sampling::Normal), (s, Sampling::Normal), (s, Sampling::Positive)],
+        )
     };
     vec![row(37), row(1023), row(1024), row(1028), row(1030), row(5_183_808).bench("lae.encoder")]
 }

@@ -1,15 +1,15 @@
 //! Add: y = a + b, equal shapes. da = dy, db = dy. Where a value has several consumers, the tape adds up
 //! their gradients with this op; no backward pass adds to an output by itself.
 
+use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{EDGES};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]

@@ -3,16 +3,16 @@
 
 use rayon::prelude::*;
 
+use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{EDGES};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
-use crate::device::{Span};
+use crate::device::Span;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -120,7 +120,8 @@ impl Op for Affine {
 pub fn cases() -> Vec<Case> {
     let rgb = Affine { scale: vec![4.0, -2.0, 0.5], shift: vec![-1.0, 0.25, 3.0] };
     let one = Affine { scale: vec![0.01], shift: vec![0.0] };
-    let many = |n: usize| Affine { scale: (0..n).map(|c| c as f64 - 2.0).collect(), shift: (0..n).map(|c| 0.5 * c as f64).collect() };
+    let many =
+        |n: usize| Affine { scale: (0..n).map(|c| c as f64 - 2.0).collect(), shift: (0..n).map(|c| 0.5 * c as f64).collect() };
     let mut rows: Vec<Case> = EDGES.iter().map(|&s| case(format!("scalar {s}"), one.clone(), &[(s, Sampling::Normal)])).collect();
     let rgb_sizes = [shape(2, 5, 7, 3), shape(1, 11, 31, 3), shape(2, 9, 19, 3)];
     rows.extend(rgb_sizes.map(|s| case(format!("rgb {s}"), rgb.clone(), &[(s, Sampling::Normal)])));

@@ -16,13 +16,13 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
+use crate::core::launch::{Call, F32};
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::{Call, F32};
 use crate::device::tiles::Tiles;
-use crate::core::launch::Operands;
 use crate::device::{Precision, Span};
 use crate::error::Result;
 

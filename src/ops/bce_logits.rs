@@ -1,15 +1,15 @@
 //! Binary cross entropy on logits: L = mean( softplus(x) − t·x ). dx = (σ(x) − t)/n. Equation 6 and 10 in their stable form:
 //! −log σ(x) = softplus(−x) = softplus(x) − x.
 
+use super::edges::SUM_EDGES;
+use super::sum;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{SUM_EDGES};
-use super::{sum};
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 
@@ -108,9 +108,10 @@ pub fn cases() -> Vec<Case> {
         case("real", BceLogits { target: Some(1.0) }, &[(s, Sampling::Normal)]),
         case("generated", BceLogits { target: Some(0.0) }, &[(s, Sampling::Normal)]),
     ];
-    rows.extend(SUM_EDGES.map(|s| {
-        case(format!("targets {s}"), BceLogits { target: None }, &[(s, Sampling::Normal), (s, Sampling::Binary)])
-    }));
+    rows.extend(
+        SUM_EDGES
+            .map(|s| case(format!("targets {s}"), BceLogits { target: None }, &[(s, Sampling::Normal), (s, Sampling::Binary)])),
+    );
     rows.push(case("batch", BceLogits { target: Some(1.0) }, &[(shape(64, 1, 1, 1), Sampling::Normal)]).bench("dcgan loss"));
     rows
 }

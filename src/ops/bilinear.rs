@@ -5,13 +5,13 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch;
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
-use crate::core::launch;
-use crate::device::{Precision};
+use crate::device::Precision;
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -39,11 +39,8 @@ pub fn tap(o: usize, len: usize, out: usize, align_corners: bool) -> (usize, usi
 
 /// The outputs that may read input `i`: those whose source lies within one pixel of it.
 fn readers(i: usize, len: usize, out: usize, align_corners: bool) -> std::ops::Range<usize> {
-    let (scale, half) = if align_corners && len > 1 {
-        ((out.max(2) - 1) as f64 / (len - 1) as f64, 0.0)
-    } else {
-        (out as f64 / len as f64, 0.5)
-    };
+    let (scale, half) =
+        if align_corners && len > 1 { ((out.max(2) - 1) as f64 / (len - 1) as f64, 0.0) } else { (out as f64 / len as f64, 0.5) };
     let at = |s: f64| (s + half) * scale - half;
     let lo = if i == 0 { 0.0 } else { (at(i as f64 - 1.0) - 1.0).max(0.0) };
     let hi = if i + 1 >= len { out as f64 } else { (at(i as f64 + 1.0) + 2.0).clamp(0.0, out as f64) };

@@ -5,8 +5,8 @@
 use half::bf16;
 use rayon::prelude::*;
 
+use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{EDGES};
 
 use crate::core::dtype::DType;
 use crate::core::launch::Operands;
@@ -32,7 +32,9 @@ fn narrow<T: Real>(y: &mut [bf16], x: &[T]) {
 }
 
 fn widen<T: Real>(y: &mut [T], x: &[bf16]) {
-    y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| *y = T::of_bf16(x)));
+    y.par_chunks_mut(GRAIN)
+        .zip(x.par_chunks(GRAIN))
+        .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| *y = T::of_bf16(x)));
 }
 
 impl Cast {

@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Call;
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Call;
 use crate::device::tiles::vector;
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -86,7 +86,15 @@ pub fn cases() -> Vec<Case> {
         case(format!("{a}+{b}"), Concat, &[(shape(n, h, w, a), Sampling::Normal), (shape(n, h, w, b), Sampling::Normal)])
     };
     // Single channels, vectors of four, and both around the 256 threads of a block.
-    let small = [(2, 3, 5, 4, 7), (1, 1, 1, 1, 2), (1, 5, 17, 1, 2), (2, 2, 8, 8, 8), (1, 1, 257, 3, 1), (3, 5, 6, 4, 8), (1, 8, 8, 12, 4)];
+    let small = [
+        (2, 3, 5, 4, 7),
+        (1, 1, 1, 1, 2),
+        (1, 5, 17, 1, 2),
+        (2, 2, 8, 8, 8),
+        (1, 1, 257, 3, 1),
+        (3, 5, 6, 4, 8),
+        (1, 8, 8, 12, 4),
+    ];
     let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, a, b)| row(n, h, w, a, b)).collect();
     rows.extend([0, 1].map(|i| row(2, 3, 5, 4, 7).only(Set::of(i))));
     rows.push(row(32, 32, 32, 32, 64).bench("skip connection"));

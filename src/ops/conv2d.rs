@@ -7,13 +7,13 @@
 //! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
 
 use super::conv_host::{self, Direction, check_bias};
+use super::conv_launch;
 use crate::core::case::{Case, Sampling, case};
-use super::{conv_launch};
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;

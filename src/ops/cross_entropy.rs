@@ -1,12 +1,12 @@
 //! Softmax cross entropy: L = mean over rows of ( log Σ_j e^{x_j} − x_label ). dx = (softmax(x) − onehot)/N.
 
+use super::sum;
 use crate::core::case::{Case, Sampling, case};
-use super::{sum};
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 
@@ -92,9 +92,12 @@ fn class<T: Real>(l: T, c: usize) -> usize {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |n, c| case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Sampling::Normal), (shape(n, 1, 1, 1), Sampling::Class(c))]);
+    let row = |n, c| {
+        case(format!("{n}x{c}"), CrossEntropy, &[(shape(n, 1, 1, c), Sampling::Normal), (shape(n, 1, 1, 1), Sampling::Class(c))])
+    };
     // A warp per row, eight rows per block of the kernels.
-    let mut rows: Vec<Case> = [(5, 2), (3, 7), (7, 31), (8, 32), (9, 33), (17, 100), (1, 1)].iter().map(|&(n, c)| row(n, c)).collect();
+    let mut rows: Vec<Case> =
+        [(5, 2), (3, 7), (7, 31), (8, 32), (9, 33), (17, 100), (1, 1)].iter().map(|&(n, c)| row(n, c)).collect();
     // More shares than the 256 threads that add them up take in four turns. Forward only: that is where shares are.
     rows.push(row(6200, 2).only(Set::NONE));
     rows.push(row(64, 2).bench("baseline head"));

@@ -3,15 +3,15 @@
 //!
 //! With d = a − b and n values (N images): L1 = Σ|d|/n, MSE = Σd²/n, SSE = Σd²/N. ∂/∂a = sign(d)/n, 2d/n, 2d/N; ∂/∂b = −∂/∂a.
 
+use super::edges::SUM_EDGES;
+use super::sum;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{SUM_EDGES};
-use super::{sum};
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 
@@ -22,9 +22,11 @@ pub enum Difference {
     Sse,
 }
 
+/// Mean of |a − b| over all values.
 pub fn l1(t: &mut Tape, a: Var, b: Var) -> Result<Var> {
     t.apply(Difference::L1, &[a, b])
 }
+/// Mean of (a − b)² over all values.
 pub fn mse(t: &mut Tape, a: Var, b: Var) -> Result<Var> {
     t.apply(Difference::Mse, &[a, b])
 }

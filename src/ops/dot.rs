@@ -1,14 +1,14 @@
 //! Dot: y = Σ a·b, one number. da = dy·b, db = dy·a. The random projection of every gradient check.
 
+use super::edges::SUM_EDGES;
+use super::sum;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{SUM_EDGES};
-use super::{sum};
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 

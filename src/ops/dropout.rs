@@ -6,17 +6,17 @@
 
 use rayon::prelude::*;
 
+use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
-use super::edges::{EDGES};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, philox, stream};
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
-use crate::device::{Span};
+use crate::device::Span;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,12 +1,12 @@
 //! Fill: y = value everywhere. The seed of every backward pass (1) and the gradient of parameters that a loss ignores (0).
 
+use super::edges::EDGES;
 use crate::core::case::{Case, case};
-use super::edges::{EDGES};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]

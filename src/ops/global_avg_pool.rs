@@ -4,12 +4,12 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::tiles::Tiles;
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
@@ -92,7 +92,17 @@ impl Op for GlobalAvgPool {
 pub fn cases() -> Vec<Case> {
     let row = |s| case(format!("{s}"), GlobalAvgPool, &[(s, Sampling::Normal)]);
     // Channels one by one and by fours, tiles of 8 and 32 groups with a rest, more pixels than a block takes.
-    let small = [(2, 5, 7, 3), (1, 1, 1, 9), (2, 3, 3, 8), (2, 8, 9, 33), (1, 9, 15, 36), (2, 5, 13, 132), (3, 1, 2, 32), (1, 9, 15, 9), (2, 5, 21, 20)];
+    let small = [
+        (2, 5, 7, 3),
+        (1, 1, 1, 9),
+        (2, 3, 3, 8),
+        (2, 8, 9, 33),
+        (1, 9, 15, 36),
+        (2, 5, 13, 132),
+        (3, 1, 2, 32),
+        (1, 9, 15, 9),
+        (2, 5, 21, 20),
+    ];
     let mut rows: Vec<Case> = small.iter().map(|&(n, h, w, c)| row(shape(n, h, w, c))).collect();
     rows.push(row(shape(32, 16, 16, 512)).bench("gap"));
     rows

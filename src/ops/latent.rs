@@ -7,13 +7,13 @@
 //! ```
 //! Outputs: the loss, and the activations N×1×1×2 as (a_T, a_F): the picture is called true if a_T > a_F.
 
+use super::sum;
 use crate::core::case::{Case, Sampling, case};
-use super::{sum};
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 
@@ -98,11 +98,11 @@ impl Op for Latent {
 }
 
 pub fn cases() -> Vec<Case> {
-    let row = |n, d| {
-        case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Sampling::OffZero), (shape(n, 1, 1, 1), Sampling::Binary)])
-    };
+    let row =
+        |n, d| case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Sampling::OffZero), (shape(n, 1, 1, 1), Sampling::Binary)]);
     // A warp per picture, eight pictures per block of the kernels.
-    let mut rows: Vec<Case> = [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
+    let mut rows: Vec<Case> =
+        [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
     // Zeros among the units: sign(0) = 0.
     rows.push(case("zeros", Latent, &[(shape(5, 1, 1, 6), Sampling::Binary), (shape(5, 1, 1, 1), Sampling::Binary)]));
     rows.push(row(64, 128).bench("latent loss"));

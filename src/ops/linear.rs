@@ -1,14 +1,14 @@
 //! Linear: y = W x + b, W K×1×1×C (torch [out, in]) or K×H×W×C; a 1×1 convolution on 1×1 pictures.
 
 use super::conv_host::{self, Direction, check_bias};
+use super::conv_launch;
 use super::conv2d::Conv2d;
 use crate::core::case::{Case, Sampling, case};
-use super::{conv_launch};
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;

@@ -5,12 +5,12 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::tiles::vector;
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]

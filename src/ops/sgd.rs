@@ -3,12 +3,12 @@
 
 use crate::core::case::{Case, Sampling, case};
 
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::params::{Arena, Group};
 use crate::core::real::Real;
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]

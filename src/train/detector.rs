@@ -65,7 +65,8 @@ pub enum Purpose {
 
 /// One method of the paper's tables.
 pub trait Detector {
-    /// How it wants its pictures.
+    /// The range of values that its networks take. Nothing converts by itself: [`Recorder::pictures`] are in [0, 1], and `record` and
+    /// `verdict` bring them here by `self.space().of(&mut r.tape, x)`.
     fn space(&self) -> Space;
 
     /// The stages of its training, in order; at least one.

@@ -115,6 +115,7 @@ impl Recorder {
         Recorder { tape: Tape::new(store), mode, n, side, inputs: Vec::new(), terms: Vec::new(), rules: Vec::new() }
     }
 
+    /// Take it into a variable first: a call that records holds `self.tape`.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -142,18 +143,23 @@ impl Recorder {
             }
         }
     }
+    /// N × side × side × 3, in [0, 1].
     pub fn pictures(&mut self) -> Var {
         self.input(inputs::PICTURES, shape(self.n, self.side, self.side, 3))
     }
+    /// N × 1: 1 for a true picture, 0 for a fake, as in the LAE paper.
     pub fn label(&mut self) -> Var {
         self.input(inputs::LABEL, shape(self.n, 1, 1, 1))
     }
+    /// N × side × side × 1: 1 where a picture was forged; zeros where that is not known.
     pub fn mask(&mut self) -> Var {
         self.input(inputs::MASK, shape(self.n, self.side, self.side, 1))
     }
+    /// N × 1: 1 for a fake whose mask a person gave, in stages that draw such.
     pub fn select(&mut self) -> Var {
         self.input(inputs::SELECT, shape(self.n, 1, 1, 1))
     }
+    /// The number of the step, which dropout and noise draw from.
     pub fn step(&mut self) -> Var {
         self.input(inputs::STEP, Shape::SCALAR)
     }

@@ -291,7 +291,8 @@ impl OwnKeys for LaeKeys {
             return bad("stage2.annotated_batch", "0: a mixed step needs annotated pictures; give 1 or more".into());
         }
         if !self.stage2.active_in_latent && self.stage2.pool != Pool::Mixed {
-            let why = "false: only a mixed step (stage2.pool = \"mixed\") has pictures beside the annotated ones; leave it at true";
+            let why =
+                "false: only a mixed step (stage2.pool = \"mixed\") has pictures beside the annotated ones; leave it at true";
             return bad("stage2.active_in_latent", why.into());
         }
         Ok(())

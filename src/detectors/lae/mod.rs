@@ -32,7 +32,8 @@ use crate::ops::noise::{Noise, noise};
 use crate::train::TrainConfig;
 use crate::train::annotated::{Annotated, Pool};
 use crate::train::detector::{
-    Detector, Draw, Entry, Judgement, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as, defaults_of, parse_as,
+    Detector, Draw, Entry, Judgement, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as, defaults_of,
+    parse_as,
 };
 use crate::train::recorder::{Optimiser, Rate, Recorder};
 
@@ -324,9 +325,7 @@ impl Method {
     fn for_comparator(&self, t: &mut Tape, y: Var) -> Result<Var> {
         let y = match self.k.norm.target {
             // x01 = (y + 1)/2, then normalised.
-            Target::Pm1 => {
-                affine(t, y, &STD.map(|s| 0.5 / s), &std::array::from_fn::<f64, 3, _>(|i| (0.5 - MEAN[i]) / STD[i]))?
-            }
+            Target::Pm1 => affine(t, y, &STD.map(|s| 0.5 / s), &std::array::from_fn::<f64, 3, _>(|i| (0.5 - MEAN[i]) / STD[i]))?,
             Target::Imagenet | Target::ScaledTanh => y,
         };
         let side = self.k.comparator.input;

@@ -1,9 +1,8 @@
 //! Rows that tests and benchmarks run.
 
 use super::{CamAttention, Norm, Reduce, Units, Weight};
-use crate::core::shape::{Shape, shape};
 use crate::core::case::{Case, Sampling, case};
-
+use crate::core::shape::{Shape, shape};
 
 /// Every switch once, and the default at the network's size.
 pub fn cases() -> Vec<Case> {

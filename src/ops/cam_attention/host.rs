@@ -165,7 +165,15 @@ impl CamAttention {
     }
 
     /// ‖U m̃ Uᵀ − G‖², and Uᵀ(U m̃ Uᵀ − G)U added up in `fold`. `rows` holds two rows of the map.
-    fn error<T: Real>(&self, map: &[T], (h, w): (usize, usize), g: &[T], (oh, ow): (usize, usize), fold: &mut [T], rows: &mut [T]) -> f64 {
+    fn error<T: Real>(
+        &self,
+        map: &[T],
+        (h, w): (usize, usize),
+        g: &[T],
+        (oh, ow): (usize, usize),
+        fold: &mut [T],
+        rows: &mut [T],
+    ) -> f64 {
         let (row, back) = rows.split_at_mut(w);
         fold.fill(T::ZERO);
         let mut total = 0.0;

@@ -1,10 +1,10 @@
 //! The launches of kernels/cam_attention.cu: parameters, blocks, shared memory.
 
 use super::{CamAttention, Reduce};
+use crate::core::launch;
+use crate::core::launch::Operands;
 use crate::core::op::Pass;
 use crate::core::shape::Shape;
-use crate::core::launch::Operands;
-use crate::core::launch;
 use crate::error::{Error, Result};
 use crate::ops::bilinear::Axis;
 
@@ -81,9 +81,12 @@ pub(super) fn scratch(pass: Pass, xs: &[Shape]) -> usize {
 
 impl CamAttention {
     fn params(&self, g: &Operands, vec: usize) -> Result<Params> {
-        let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else { unreachable!("checked when recorded") };
+        let ([f, head, _, mask, ..], units) = (g.xs, self.range(g.xs[1].n as usize)) else {
+            unreachable!("checked when recorded")
+        };
         let block = Block::of(*f, *mask);
-        let axis = |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
+        let axis =
+            |len: u32, out: u32| Axis::new(g, "cam_attention_error_fwd_f32", len as usize, out as usize, self.align_corners);
         Ok(Params {
             temperature: self.temperature,
             divisor: if self.pixel_reduce == Reduce::Mean { mask.per_image() as f64 } else { 1.0 },
@@ -146,7 +149,8 @@ impl CamAttention {
 
         let what = format!("maps {w} pixels and masks {columns} pixels wide");
         let shared = Self::shared(g, "cam_attention_error_fwd_f32", floats, &what)?;
-        let call = g.call("cam_attention_error_fwd_f32")?.grid([h.div_ceil(band), n, 1]).block3([threads, band, 1]).shared(shared);
+        let call =
+            g.call("cam_attention_error_fwd_f32")?.grid([h.div_ceil(band), n, 1]).block3([threads, band, 1]).shared(shared);
         call.write(map).write(dmap).write(error).write(below).read(raw).read(mask).read(select).value(&p).go()?;
 
         let call = g.call("cam_attention_loss_fwd_f32")?.grid([if band < h { n } else { 1 }, 1, 1]).block(256);

@@ -29,11 +29,11 @@ mod options;
 
 pub use self::cases::cases;
 pub use self::options::{CamAttention, Norm, Reduce, Units, Weight};
+use crate::core::launch::Operands;
 use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
-use crate::core::launch::Operands;
 use crate::device::Precision;
 use crate::error::Result;
 
