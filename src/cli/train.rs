@@ -9,6 +9,7 @@ use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::report::terminal::{print, say};
+use crate::text::shown;
 use crate::train::run::Run;
 
 #[derive(Args)]
@@ -46,7 +47,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Go on with a run that was stopped
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data", "allow_duplicates"])]
     resume: Option<PathBuf>,
     /// Print the resolved configuration and stop
     #[arg(long)]
@@ -59,7 +60,7 @@ impl TrainArgs {
         if let Some(dir) = &self.resume {
             let (entry, _) = detectors::of_run(dir)?;
             if let Some(name) = self.detector.as_deref().filter(|n| *n != entry.name) {
-                let why = format!("{name}: the run {} was trained with {}; leave --detector out", dir.display(), entry.name);
+                let why = format!("{name}: the run {} was trained with {}; leave --detector out", shown(dir), entry.name);
                 return Err(Error::config("--detector", why));
             }
             say(&format!("device    {why}"));
@@ -94,8 +95,8 @@ fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
     free.ok_or_else(|| Error::config("--out", "no free folder name under runs/; give one"))
 }
 
-/// The command line as it was typed.
+/// The command line as it was typed, names escaped.
 fn command() -> String {
-    let words = std::env::args().skip(1).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
+    let words = std::env::args_os().skip(1).map(shown).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
     std::iter::once("lae-engine".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
