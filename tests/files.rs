@@ -1,5 +1,7 @@
 //! Every file as its owner means it, through the real binary: what a folder holds beside its pictures is counted, links and pipes do
 //! no harm, names cannot forge output, and the same picture twice is named.
+//!
+//! Over 600 lines because it is a list: a test for each kind of fault.
 
 mod binary;
 
@@ -363,4 +365,284 @@ fn a_data_folder_says_what_it_holds_beside_its_pictures() {
     let out = ok(&["forge", "--photos", path(&photos), "--out", path(&dir.path().join("made")), "--count", "4", "--size", "32"]);
     says(&text(&out.stderr), &["passed over: 1 raw (", "7.nef"]);
     says(&text(&out.stdout), &["were passed over: 1 raw"]);
+}
+
+/// A picture encoded anew.
+fn copy_as_jpeg(from: &Path, to: &Path) {
+    Picture::open(from).unwrap().save(to).unwrap();
+}
+
+#[test]
+fn a_picture_in_two_splits_or_with_two_labels_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    type Spoil = fn(&Path);
+    let copy = |from: &str, to: &str, d: &Path| drop(fs::copy(d.join(from), d.join(to)).unwrap());
+    let cases: [(&str, Spoil, &[&str]); 6] = [
+        (
+            "the same file",
+            |d| drop(fs::copy(d.join("train/real/3.png"), d.join("test/real/x.png")).unwrap()),
+            &["1 picture is in two splits", "train/real/3.png and test/real/x.png (the same file)"],
+        ),
+        (
+            "encoded anew",
+            |d| copy_as_jpeg(&d.join("train/real/2.png"), &d.join("val/real/x.jpg")),
+            &["1 picture is in two splits", "train/real/2.png and val/real/x.jpg (a copy)"],
+        ),
+        (
+            "a forgery of a training picture",
+            |d| {
+                let p = Picture::open(d.join("train/real/1.png")).unwrap();
+                let fake = Picture::from_fn(40, 40, |x, y| if x > 25 && y > 22 { [200, 0, 0] } else { p.at(x, y) });
+                fake.save(d.join("test/fake/x.png")).unwrap();
+                Mask::from_fn(40, 40, |x, y| x > 25 && y > 22).save(d.join("test/mask/x.png")).unwrap();
+            },
+            &["in two splits", "train/real/1.png and test/fake/x.png (the same but for a region)"],
+        ),
+        (
+            "a training picture among the fakes of an unseen method",
+            |d| {
+                fs::copy(d.join("train/fake/0.png"), d.join("unseen/glue/fake/x.png")).unwrap();
+                fs::copy(d.join("train/mask/0.png"), d.join("unseen/glue/mask/x.png")).unwrap();
+            },
+            &["in two splits", "train/fake/0.png and unseen/glue/fake/x.png (the same file)"],
+        ),
+        (
+            "both labels",
+            |d| {
+                fs::copy(d.join("train/real/0.png"), d.join("train/fake/x.png")).unwrap();
+                fs::copy(d.join("train/mask/0.png"), d.join("train/mask/x.png")).unwrap();
+            },
+            &["1 picture is both real and fake", "train/real/0.png and train/fake/x.png (the same file)"],
+        ),
+        (
+            "one photograph of the manifest in two splits",
+            |d| {
+                let entry = |path: &str, split: &str| {
+                    format!(
+                        "{{\"path\":\"{path}\",\"label\":\"real\",\"method\":\"real\",\"group\":7,\"split\":\"{split}\",\"mask\":null}}\n"
+                    )
+                };
+                fs::write(d.join("manifest.jsonl"), entry("train/real/0.png", "train") + &entry("test/real/1.png", "test"))
+                    .unwrap();
+            },
+            &["1 photograph of the manifest is in two splits", "group 7 with train/real/0.png and test/real/1.png"],
+        ),
+    ];
+    let sound = dir.path().join("sound");
+    data_set(&sound, 6);
+    let runs = |n: usize| dir.path().join(format!("run{n}"));
+    for (n, (name, spoil, words)) in cases.into_iter().enumerate() {
+        let data = dir.path().join(name);
+        data_set(&data, 6);
+        spoil(&data);
+        let (status, _, said) = code(&short(&["--data".as_ref(), data.as_ref()], &runs(n), &[]));
+        assert_eq!(status, 2, "{name}: {said}");
+        says(&said, words);
+        says(&said, &["--allow-duplicates"]);
+        assert!(!runs(n).exists(), "{name} left a folder");
+        let (status, table, said) = code(&lae(&["eval", path(finished()), "--data", path(&data)]));
+        assert_eq!(status, 2, "{name}: {table}{said}");
+        says(&said, words);
+        let (status, table, said) = code(&lae(&["data", "check", path(&data)]));
+        assert_eq!(status, 1, "{name}: {table}{said}");
+        assert!(
+            table.lines().any(|l| l.starts_with("red     same twice") && words.iter().all(|w| l.contains(w))),
+            "{name}: {table}"
+        );
+    }
+    // Allowed: a notice in the report.
+    let data = dir.path().join("encoded anew");
+    let run = dir.path().join("allowed");
+    let (status, table, said) = code(&short(&["--data".as_ref(), data.as_ref()], &run, &["--allow-duplicates"]));
+    assert_eq!(status, 0, "{said}");
+    says(&table, &["note: 1 picture is in two splits", "(a copy) (allowed)"]);
+    says(&fs::read_to_string(run.join("config.toml")).unwrap(), &["allow_duplicates = true"]);
+    ok(&["eval", path(&run)]);
+    // Copies in one folder are a notice, and a forgery beside its original is what a data set consists of.
+    copy("train/real/0.png", "train/real/again.png", &sound);
+    let (status, table, said) = code(&short(&["--data".as_ref(), sound.as_ref()], &dir.path().join("sound run"), &[]));
+    assert_eq!(status, 0, "{said}");
+    says(&table, &["note: 1 picture is a copy of another in the same folder: train/real/0.png and train/real/again.png"]);
+}
+
+#[test]
+fn copies_among_photographs_are_one_photograph() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    let at = |n: &str| photos.join(n);
+    (0..6).for_each(|i| photograph(3, i, 90).save(at(&format!("{i}.png"))).unwrap());
+    fs::copy(at("1.png"), at("one again.png")).unwrap();
+    copy_as_jpeg(&at("2.png"), &at("two as jpeg.jpg"));
+    let three = photograph(3, 3, 90);
+    three.resize_to(60, 60).save(at("three small.png")).unwrap();
+    let forge = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let mut args = vec!["forge", "--photos", path(&photos), "--out", path(&out), "--count", "8", "--size", "32"];
+        args.extend(more);
+        let done = ok(&args);
+        let manifest = fs::read_to_string(out.join("provenance.json")).unwrap();
+        let v: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let photographs: u64 = v["photographs"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
+        (photographs, text(&done.stdout), text(&done.stderr))
+    };
+    let (n, table, said) = forge("once", &[]);
+    assert_eq!(n, 6, "{table}{said}");
+    for text in [&table, &said] {
+        says(
+            text,
+            &[
+                "3 photographs are copies of others and left out",
+                "one again.png of 1.png (the same file)",
+                "two as jpeg.jpg of 2.png (a copy)",
+            ],
+        );
+    }
+    let (n, table, _) = forge("twice", &["--allow-duplicates"]);
+    assert_eq!(n, 9);
+    assert!(!table.contains("left out"), "{table}");
+}
+
+/// Each fault gives its line, with the others as they were.
+#[test]
+fn data_check_has_a_line_for_every_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = dir.path().join("sound");
+    data_set(&sound, 12);
+    let check = |d: &Path| -> (i32, Vec<serde_json::Value>) {
+        let out = lae(&["data", "check", path(d), "--json"]);
+        (code(&out).0, judged(&out))
+    };
+    let (status, lines) = check(&sound);
+    assert_eq!(status, 0, "{lines:#?}");
+    assert!(lines.iter().all(|l| l["level"] == "green" || l["what"] == "sizes" || l["what"] == "leaks"), "{lines:#?}");
+    let table = text(&ok(&["data", "check", path(&sound)]).stdout);
+    assert_eq!(table.lines().count(), lines.len(), "{table}");
+    type Spoil = fn(&Path);
+    fn each(d: &Path, folder: &str, f: impl Fn(&Path)) {
+        let mut files: Vec<_> = fs::read_dir(d.join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files.iter().for_each(|p| f(p));
+    }
+    let cases: [(&str, &str, Spoil, &[&str]); 17] = [
+        ("layout", "red", |d| fs::remove_dir_all(d.join("val/real")).unwrap(), &["missing: val/real"]),
+        (
+            "balance",
+            "yellow",
+            |d| (3..12).for_each(|i| fs::remove_file(d.join(format!("train/real/{i}.png"))).unwrap()),
+            &["train 3+12"],
+        ),
+        ("unreadable", "yellow", |d| fs::write(d.join("val/real/1.png"), "x").unwrap(), &["1 of", "val/real/1.png"]),
+        ("unreadable", "red", |d| each(d, "val/real", |p| fs::write(p, "x").unwrap()), &["4 of", "val/real/0.png"]),
+        ("sizes", "yellow", |_| (), &["40 x 40 to 40 x 40"]),
+        ("not in the data", "yellow", |d| fs::write(d.join("train/real/1.heic"), "x").unwrap(), &["1 HEIC"]),
+        (
+            "not in the data",
+            "yellow",
+            |d| {
+                fs::create_dir(d.join("train/fakes")).unwrap();
+                fs::copy(d.join("train/fake/1.png"), d.join("train/fakes/1.png")).unwrap();
+            },
+            &["1 pictures in no class folder: train/fakes/1.png"],
+        ),
+        ("pairing", "red", |d| fs::remove_file(d.join("test/mask/1.png")).unwrap(), &["1 fakes without a mask: test/fake/1.png"]),
+        ("pairing", "red", |d| fs::remove_file(d.join("test/fake/1.png")).unwrap(), &["1 masks without a fake: test/mask/1.png"]),
+        ("pairing", "yellow", |d| fs::remove_dir_all(d.join("test/mask")).unwrap(), &["no masks in test"]),
+        (
+            "mask coverage",
+            "red",
+            |d| Mask::new(40, 40).save(d.join("val/mask/1.png")).unwrap(),
+            &["1 cover nothing: val/mask/1.png"],
+        ),
+        (
+            "mask coverage",
+            "red",
+            |d| Mask::from_fn(40, 40, |_, _| true).save(d.join("val/mask/1.png")).unwrap(),
+            &["1 cover everything"],
+        ),
+        (
+            "mask coverage",
+            "red",
+            |d| Mask::from_fn(40, 20, |_, _| true).save(d.join("val/mask/1.png")).unwrap(),
+            &["another shape: val/mask/1.png"],
+        ),
+        (
+            "mask polarity",
+            "yellow",
+            |d| {
+                for part in ["train", "val", "test", "unseen/glue"] {
+                    each(d, &format!("{part}/mask"), |p| Mask::from_fn(40, 40, |x, y| x >= 15 || y >= 20).save(p).unwrap());
+                }
+            },
+            &["24 of 24 masks are white in more than half"],
+        ),
+        (
+            "leak by format",
+            "red",
+            |d| {
+                each(d, "train/real", |p| {
+                    copy_as_jpeg(p, &p.with_extension("jpg"));
+                    fs::remove_file(p).unwrap();
+                })
+            },
+            &["100 % of the labels", "train: real mostly jpeg, fake mostly png"],
+        ),
+        (
+            "leak by size",
+            "red",
+            |d| each(d, "train/real", |p| Picture::open(p).unwrap().resize_to(44, 44).save(p).unwrap()),
+            &["100 % of the labels", "real mostly 44 x 44, fake mostly 40 x 40"],
+        ),
+        (
+            "leak by border",
+            "red",
+            |d| {
+                each(d, "train/fake", |p| {
+                    let q = Picture::open(p).unwrap();
+                    Picture::from_fn(40, 40, |x, y| if x % 39 == 0 || y % 39 == 0 { [0; 3] } else { q.at(x, y) })
+                        .save(p)
+                        .unwrap();
+                })
+            },
+            &["AUC 1.00", "train: the outermost pixels"],
+        ),
+    ];
+    for (n, (what, level, spoil, words)) in cases.into_iter().enumerate() {
+        let data = dir.path().join(n.to_string());
+        data_set(&data, 12);
+        spoil(&data);
+        let (status, lines) = check(&data);
+        let found =
+            lines.iter().find(|l| l["what"] == what && l["level"] == level).unwrap_or_else(|| panic!("{n} {what}: {lines:#?}"));
+        says(found["found"].as_str().unwrap(), words);
+        assert!(!found["remedy"].as_str().unwrap().is_empty(), "{what}");
+        assert_eq!(status, (level == "red") as i32, "{what}: {lines:#?}");
+    }
+    // JPEG quality and metadata, and the same said by train.
+    let data = dir.path().join("quality");
+    data_set(&data, 12);
+    for (class, quality) in [("real", 95), ("fake", 70)] {
+        each(&data, &format!("train/{class}"), |p| {
+            let mut bytes = Picture::open(p).unwrap().to_jpeg(quality).unwrap();
+            if class == "fake" {
+                bytes.splice(2..2, *b"\xff\xe1\0\x08Exif\0\0");
+            }
+            fs::write(p, bytes).unwrap();
+        });
+    }
+    let (status, lines) = check(&data);
+    assert_eq!(status, 1);
+    for what in ["leak by quality", "leak by metadata"] {
+        assert!(lines.iter().any(|l| l["what"] == what && l["level"] == "red"), "{what}: {lines:#?}");
+    }
+    let (status, table, said) = code(&short(&["--data".as_ref(), data.as_ref()], &dir.path().join("run"), &[]));
+    assert_eq!(status, 0, "{said}");
+    says(&table, &["leak by JPEG quality: 100 % of the labels", "leak by metadata: 100 %", "real mostly none, fake mostly Exif"]);
+    // What is no data set.
+    let (status, _, said) = code(&lae(&["data", "check", path(&sound.join("train"))]));
+    assert_eq!(status, 2);
+    says(&said, &["has none of train, val and test"]);
+    let (status, _, said) = code(&lae(&["data", "check", "nowhere"]));
+    assert_eq!(status, 2);
+    says(&said, &["no such folder"]);
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::duplicates::{self, Member};
+use super::leak;
 use super::manifest::{self, Entry, slashes};
 use super::picture::{Mask, Picture};
 use super::pictures::Pictures;
@@ -115,7 +116,13 @@ impl Folder {
             }
         }
         let mut folder = Folder { root: root.to_path_buf(), size, notices, seen, unseen };
+        let mut notices = Vec::new();
         folder.notices.extend(folder.format_leaks());
+        for part in folder.seen.iter().chain(&folder.unseen) {
+            let (real, fake) = (folder.real(part), &part.fake.items);
+            notices.extend(leak::notices(real.iter().map(|i| &*i.path), fake.iter().map(|i| &*i.path), &part.fake.dir));
+        }
+        folder.notices.extend(notices);
         folder.notices.extend(passed.notice());
         tell_passed(&passed, tell);
         let pixels = folder.classes().map(|c| c.pixels).sum();

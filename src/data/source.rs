@@ -13,6 +13,7 @@ use super::procedural;
 use super::walk::{Found, Passed, explained, walk};
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
+use crate::text::line;
 
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
@@ -44,7 +45,7 @@ impl Skipped {
     pub fn report(&self, file: &Path, error: &Error) {
         let new = self.files.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
         if new {
-            (self.tell)(&format!("skipped   {error}"));
+            (self.tell)(&format!("skipped   {}", line(&error.to_string())));
         }
     }
 
