@@ -3,7 +3,7 @@
 //! The folder is listed here on its own, and not opened as training opens it: opening ends at the first fault, and all of them are
 //! wanted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use super::leak::{self, Header, LEAST, RED, YELLOW};
 use super::manifest::{self, slashes};
 use super::picture::{Mask, Picture};
 use super::source::Tell;
-use super::walk::{Passed, explained, walk, without_ending};
+use super::walk::{Found, Identity, explained, identity, walk, without_ending};
 use crate::error::{Error, Result};
 use crate::text::shown;
 
@@ -77,10 +77,8 @@ pub fn check(root: &Path, tell: Tell) -> Result<Vec<Line>> {
     if !["train", "val", "test"].iter().any(|s| root.join(s).is_dir()) {
         return Err(Error::data(root, "has none of train, val and test; a data set is DIR/{train,val,test}/{real,fake,mask}/"));
     }
-    let mut passed = Passed::default();
-    let parts = parts(root, &mut passed, tell)?;
-    let mut lines =
-        vec![layout(&parts), balance(&parts), unreadable(&parts, root), sizes(&parts), beside(root, &passed, &parts)?];
+    let parts = parts(root, tell)?;
+    let mut lines = vec![layout(&parts), balance(&parts), unreadable(&parts, root), sizes(&parts), beside(root, &parts)?];
     lines.push(pairing(&parts, root));
     lines.extend(masks(&parts, root));
     lines.extend(twins(&parts, root));
@@ -88,7 +86,7 @@ pub fn check(root: &Path, tell: Tell) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn parts(root: &Path, passed: &mut Passed, tell: Tell) -> Result<Vec<Part>> {
+fn parts(root: &Path, tell: Tell) -> Result<Vec<Part>> {
     let mut dirs: Vec<(String, usize)> =
         ["train", "val", "test"].into_iter().enumerate().map(|(i, n)| (n.to_string(), i)).collect();
     let mut paths: Vec<PathBuf> = dirs.iter().map(|d| root.join(&d.0)).collect();
@@ -108,7 +106,6 @@ fn parts(root: &Path, passed: &mut Passed, tell: Tell) -> Result<Vec<Part>> {
             let folder = dir.join(class);
             if folder.is_dir() {
                 let found = walk(&folder, k == 1)?;
-                passed.join(found.passed);
                 classes[k] = found.pictures.into_par_iter().with_max_len(1).map(|p| Seen::read(&folder, p)).collect();
             } else if k == 1 || side < 2 || name == "test" {
                 missing.push(class);
@@ -117,7 +114,6 @@ fn parts(root: &Path, passed: &mut Passed, tell: Tell) -> Result<Vec<Part>> {
         let folder = dir.join("mask");
         let masks = if folder.is_dir() {
             let found = walk(&folder, true)?;
-            passed.join(found.passed);
             Some(found.pictures.into_iter().map(|p| (stem(&folder, &p), p)).collect())
         } else {
             None
@@ -143,10 +139,13 @@ fn line(what: &'static str, level: Level, found: String, remedy: &'static str) -
     Line { level, what, found, remedy: if level == Level::Green { "" } else { remedy } }
 }
 
-/// The first three names, and how many more.
+/// `12 (a.png, b.png, c.png, …)`.
 fn few(paths: &[&Path], root: &Path) -> String {
+    if paths.is_empty() {
+        return "0".into();
+    }
     let words: Vec<String> = paths.iter().take(3).map(|p| shown(p.strip_prefix(root).unwrap_or(p))).collect();
-    format!("{}{}", words.join(", "), if paths.len() > 3 { ", …" } else { "" })
+    format!("{} ({}{})", paths.len(), words.join(", "), if paths.len() > 3 { ", …" } else { "" })
 }
 
 fn all(parts: &[Part]) -> impl Iterator<Item = &Seen> {
@@ -164,7 +163,7 @@ fn layout(parts: &[Part]) -> Line {
         .filter(|p| p.classes[0].is_empty() && !p.missing.contains(&"real"));
     let empty: Vec<String> = empty.chain(empty_real.map(|p| format!("{}/real", p.name))).collect();
     match (missing.is_empty(), empty.is_empty()) {
-        (true, true) => line("layout", Level::Green, format!("train, val, test and {} unseen methods", parts.len() - 3), ""),
+        (true, true) => line("layout", Level::Green, format!("train, val, test; unseen methods: {}", parts.len() - 3), ""),
         _ => {
             let words = [("missing", missing), ("empty", empty)]
                 .map(|(w, l)| if l.is_empty() { String::new() } else { format!("{w}: {}", l.join(", ")) });
@@ -203,12 +202,7 @@ fn unreadable(parts: &[Part], root: &Path) -> Line {
         None => format!("all {total} pictures can be read"),
         Some(e) => {
             let paths: Vec<&Path> = bad.iter().map(|s| s.path.as_path()).collect();
-            format!(
-                "{} of {total} pictures cannot be read: {}; the first: {}",
-                bad.len(),
-                few(&paths, root),
-                crate::text::line(&e.to_string())
-            )
+            format!("of {total} pictures cannot be read: {}; the first: {}", few(&paths, root), crate::text::line(&e.to_string()))
         }
     };
     line("unreadable", level, found, "copy them again or remove them (with their masks)")
@@ -235,25 +229,25 @@ fn sizes(parts: &[Part]) -> Line {
 }
 
 /// What the folder holds that is not in the data.
-fn beside(root: &Path, passed: &Passed, parts: &[Part]) -> Result<Line> {
-    let known = all(parts).count() + parts.iter().filter_map(|p| p.masks.as_ref()).map(BTreeMap::len).sum::<usize>();
-    let everything = walk(root, true)?.pictures;
-    let inside = |p: &Path| {
-        let words: Vec<_> = p.strip_prefix(root).unwrap_or(p).components().map(|c| c.as_os_str().to_string_lossy()).collect();
-        let at = if words.first().is_some_and(|w| w == "unseen") { 2 } else { 1 };
-        let split = at == 2 || words.first().is_some_and(|w| ["train", "val", "test"].contains(&w.as_ref()));
-        split && words.len() > at + 1 && ["real", "fake", "mask"].contains(&words[at].as_ref())
-    };
-    let outside: Vec<&Path> = everything.iter().map(PathBuf::as_path).filter(|p| !inside(p)).collect();
+fn beside(root: &Path, parts: &[Part]) -> Result<Line> {
+    let masks = || parts.iter().filter_map(|p| p.masks.as_ref()).flat_map(BTreeMap::values);
+    // Class folders may be links to other places within the folder: what counts is the file, not its name.
+    let known: HashSet<Identity> = all(parts).map(|s| &s.path).chain(masks()).filter_map(|p| identity(p).ok()).collect();
+    let Found { pictures, passed } = walk(root, true)?;
+    let outside: Vec<&Path> =
+        pictures.iter().filter(|p| !identity(p).is_ok_and(|id| known.contains(&id))).map(|p| &**p).collect();
     let mut words = Vec::new();
     if !outside.is_empty() {
-        words.push(format!("{} pictures in no class folder: {}", outside.len(), few(&outside, root)));
+        words.push(format!("in no class folder: {}", few(&outside, root)));
     }
     if !passed.is_empty() {
         words.push(format!("passed over: {}", passed.line()));
     }
     let level = if outside.is_empty() && passed.pictures() == 0 { Level::Green } else { Level::Yellow };
-    let found = if words.is_empty() { format!("nothing but {known} pictures and masks") } else { words.join("; ") };
+    let found = match words.is_empty() {
+        true => format!("nothing but {} pictures and {} masks", all(parts).count(), masks().count()),
+        false => words.join("; "),
+    };
     Ok(line("not in the data", level, found, "convert or move what belongs into the data"))
 }
 
@@ -278,7 +272,7 @@ fn pairing(parts: &[Part], root: &Path) -> Line {
     for (what, paths) in [("fakes without a mask", &alone), ("masks without a fake", &left), ("fakes that share a stem", &twice)]
     {
         if !paths.is_empty() {
-            words.push(format!("{} {what}: {}", paths.len(), few(paths, root)));
+            words.push(format!("{what}: {}", few(paths, root)));
         }
     }
     if !without.is_empty() {
@@ -324,7 +318,7 @@ fn masks(parts: &[Part], root: &Path) -> Vec<Line> {
         [("cover nothing", &nothing), ("cover everything", &everything), ("cannot be read or have another shape", &spoiled)]
     {
         if !paths.is_empty() {
-            words.push(format!("{} {what}: {}", paths.len(), few(paths, root)));
+            words.push(format!("{what}: {}", few(paths, root)));
         }
     }
     let level = if nothing.is_empty() && everything.is_empty() && spoiled.is_empty() { Level::Green } else { Level::Red };
@@ -335,10 +329,7 @@ fn masks(parts: &[Part], root: &Path) -> Vec<Line> {
         "draw the forged pixels white and all others black, at the picture's shape",
     );
     let inverted = 2 * most.len() > pairs.len();
-    let found = match inverted {
-        true => format!("{} of {} masks are white in more than half: {}", most.len(), pairs.len(), few(&most, root)),
-        false => format!("{} of {} masks are white in more than half", most.len(), pairs.len()),
-    };
+    let found = format!("of {} masks are white in more than half: {}", pairs.len(), few(&most, root));
     let level = if inverted { Level::Yellow } else { Level::Green };
     vec![coverage, line("mask polarity", level, found, "white is forged; invert the masks if white is what was left alone")]
 }

@@ -166,7 +166,11 @@ pub fn headers(real: &[(Header, (usize, usize))], fake: &[(Header, (usize, usize
     ];
     let judge = |(what, of): (&'static str, Of)| {
         let (r, f): (Vec<String>, Vec<String>) = (real.iter().filter_map(of).collect(), fake.iter().filter_map(of).collect());
-        (what, by_kind(&r, &f), format!("real mostly {}, fake mostly {}", commonest(&r), commonest(&f)))
+        let text = match r.is_empty() && f.is_empty() {
+            true => "no such files".into(),
+            false => format!("real mostly {}, fake mostly {}", commonest(&r), commonest(&f)),
+        };
+        (what, by_kind(&r, &f), text)
     };
     kinds.into_iter().map(judge).collect()
 }
