@@ -212,7 +212,7 @@ fn homes(dir: &Path, files: &[PathBuf]) -> Vec<Home> {
         (0..2).for_each(|k| *wanted.entry((k, key(&name(file, k, 0)))).or_default() += 1);
     }
     let mut taken = HashSet::new();
-    let mut home = |file: &PathBuf| {
+    let home = |file: &PathBuf| {
         let owner = owner(file);
         let free = |k: &usize| {
             let place = name(file, *k, owner);
@@ -223,7 +223,7 @@ fn homes(dir: &Path, files: &[PathBuf]) -> Vec<Home> {
         taken.insert(key(&file));
         Home { file, owner }
     };
-    files.iter().map(|file| home(file)).collect()
+    files.iter().map(home).collect()
 }
 
 /// A number for a path without links (FNV-1a): the same for the same picture in every call.

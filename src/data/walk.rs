@@ -440,7 +440,7 @@ mod tests {
             assert!(line.contains(words), "{words} in {line}");
         }
         assert_eq!(found.passed.pictures(), 2 + 1 + 2 + 1 + 1);
-        assert_eq!(walk(&at("missing"), false).unwrap_err().to_string().contains("check the path"), true);
+        assert!(walk(&at("missing"), false).unwrap_err().to_string().contains("check the path"));
         assert_eq!((without_ending(Path::new("a.b.png")), without_ending(Path::new("f.01"))), ("a.b".into(), "f.01".into()));
     }
 
