@@ -268,7 +268,7 @@ fn data_set(dir: &Path, n: usize) {
             save("fake", &Picture::from_fn(40, 40, |x, y| if hole(x, y) { [grey; 3] } else { photo.at(x, y) }));
             let mask = dir.join(part).join("mask");
             fs::create_dir_all(&mask).unwrap();
-            Mask::from_fn(40, 40, |x, y| hole(x, y)).save(mask.join(format!("{i}.png"))).unwrap();
+            Mask::from_fn(40, 40, hole).save(mask.join(format!("{i}.png"))).unwrap();
         }
     }
 }
