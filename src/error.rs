@@ -1,7 +1,10 @@
-//! One error type for the whole crate. Every variant says what failed, where, and (in `why`) what to do about it.
+//! One error type for the whole crate. Every variant says what failed, where, and (in `why`) what to do about it. Names of files are
+//! escaped ([`shown`]): a name cannot forge a line of output.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use crate::text::shown;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -11,13 +14,13 @@ pub enum Error {
     #[error("{}{op}: {why}", prefix(at))]
     Shape { op: &'static str, at: String, why: String },
     /// A file or folder that cannot be read or written.
-    #[error("{}: {source}{}", path.display(), remedy(source))]
+    #[error("{}: {source}{}", shown(path), remedy(source))]
     Io { path: PathBuf, source: std::io::Error },
     /// A configuration key or command line argument with an impossible value.
     #[error("{key}: {why}")]
     Config { key: String, why: String },
     /// A picture, mask, data set or checkpoint whose content cannot be used.
-    #[error("{}: {why}", file.display())]
+    #[error("{}: {why}", shown(file))]
     Data { file: PathBuf, why: String },
     /// A device that was asked for and is not there.
     #[error("device {device} is not available: {why}")]

@@ -76,6 +76,7 @@
 //! | [`train`] | the machine that trains any detector: recorded steps, the epoch loop, checkpoints, evaluation |
 //! | [`detectors`] | the methods that can be trained, one entry each |
 //! | [`metrics`], [`report`] | figures with intervals, the report as HTML and JSON |
+//! | [`text`] | names as text that a terminal, a table and a configuration file can take |
 //! | [`cli`] | the commands of the program `lae-engine` |
 //!
 //! The names that a first program needs are re-exported here; the rest is found in its module.
@@ -110,6 +111,7 @@ pub mod ops;
 pub mod profile;
 pub mod ptx;
 pub mod report;
+pub mod text;
 pub mod train;
 
 pub use crate::core::op::Op;

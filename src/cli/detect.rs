@@ -1,5 +1,6 @@
 //! `lae-engine detect`: a verdict for every picture, as lines, JSON or CSV, and its map as a picture.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,8 +8,9 @@ use serde_json::json;
 
 use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
-use crate::data::picture::{Picture, is_picture_name};
-use crate::data::source::picture_files;
+use crate::data::picture::Picture;
+use crate::data::source::tell_passed;
+use crate::data::walk::{Found, HEAT, Passed, explained, identity, regular, walk};
 use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -16,6 +18,7 @@ use crate::report::Rgb;
 use crate::report::data::{ReportData, lower_first};
 use crate::report::heatmap;
 use crate::report::terminal::{print, say};
+use crate::text::{csv, json_line, json_path, line, shown};
 use crate::train::checkpoint::{self, What};
 use crate::train::detector::{Detector, Purpose};
 use crate::train::run::MODEL;
@@ -61,18 +64,8 @@ impl DetectArgs {
         if let Some(dir) = &self.heatmaps {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         }
-        let mut files = Vec::new();
-        for p in &self.paths {
-            if p.is_dir() {
-                let found = picture_files(p)?;
-                if found.is_empty() {
-                    return Err(Error::data(p, "holds no pictures (png, jpg, webp, bmp, tiff, gif, pnm)"));
-                }
-                files.extend(found);
-            } else {
-                files.push(p.clone());
-            }
-        }
+        let (files, passed) = self.files()?;
+        let homes = self.heatmaps.as_ref().map(|dir| homes(dir, &files));
         if let Some(n) = notes.get("notices").filter(|n| !n.is_empty() && !self.json && !self.csv) {
             n.split("; ").for_each(|n| say(&format!("note      {n}")));
             self.experience(&self.run)?;
@@ -82,12 +75,12 @@ impl DetectArgs {
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
-            let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &self.heatmaps) {
+            let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &homes) {
                 // A map that cannot be written is no fault of its picture: it ends the program.
-                (Ok((picture, v)), Some(dir)) => {
+                (Ok((picture, v)), Some(homes)) => {
                     let map = v.map.as_deref().zip(scorer.grid).expect("asked above");
-                    let heat = write_heatmap(dir, i, file, &picture, map)?;
-                    Ok((v, Some(heat)))
+                    write_heatmap(&homes[i], &picture, map)?;
+                    Ok((v, Some(homes[i].file.as_path())))
                 }
                 (judged, _) => judged.map(|(_, v)| (v, None)),
             };
@@ -97,11 +90,33 @@ impl DetectArgs {
         if failed > 0 {
             say(&format!("{failed} of {} pictures could not be judged", files.len()));
         }
+        tell_passed(&passed, say);
         Ok(match failed {
-            0 => 0,
             n if n == files.len() => 2,
+            0 if passed.pictures() == 0 => 0,
             _ => 1,
         })
+    }
+
+    /// The pictures to judge, each file once, and what the folders hold beside them.
+    fn files(&self) -> Result<(Vec<PathBuf>, Passed)> {
+        let (mut files, mut passed, mut names) = (Vec::new(), Passed::default(), HashSet::new());
+        for p in &self.paths {
+            let found = if p.is_dir() { walk(p, false)? } else { Found { pictures: vec![p.clone()], ..Found::default() } };
+            if found.pictures.is_empty() {
+                let beside =
+                    if found.passed.is_empty() { String::new() } else { format!("; passed over: {}", found.passed.line()) };
+                return Err(Error::data(p, format!("holds no pictures (png, jpg, webp, bmp, tiff, gif, pnm){beside}")));
+            }
+            passed.join(found.passed);
+            for file in found.pictures {
+                match identity(&file) {
+                    Ok(id) if !names.insert(id.clone()) => passed.add_name(&file),
+                    _ => files.push(file),
+                }
+            }
+        }
+        Ok((files, passed))
     }
 
     /// What a reader of verdicts and maps must know.
@@ -119,41 +134,42 @@ impl DetectArgs {
         Ok(())
     }
 
-    fn print(&self, file: &Path, names: &[&str], judged: Result<(Verdict, Option<PathBuf>)>) -> Result<()> {
-        let path = file.display().to_string();
-        let line = match (judged, self.json, self.csv) {
+    fn print(&self, file: &Path, names: &[&str], judged: Result<(Verdict, Option<&Path>)>) -> Result<()> {
+        let path = shown(file);
+        let text = match (judged, self.json, self.csv) {
             (Ok((v, heat)), true, _) => {
-                let mut line = json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": heat });
-                names.iter().zip(&v.values).for_each(|(name, x)| line[name] = json!(x));
-                line.to_string()
+                let mut object = json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": null });
+                json_path(&mut object, "path", file);
+                heat.iter().for_each(|h| json_path(&mut object, "heatmap", h));
+                names.iter().zip(&v.values).for_each(|(name, x)| object[name] = json!(x));
+                json_line(&object)
             }
-            (Err(e), true, _) => json!({ "path": path, "error": e.to_string() }).to_string(),
+            (Err(e), true, _) => {
+                let mut object = json!({ "path": path, "error": e.to_string() });
+                json_path(&mut object, "path", file);
+                json_line(&object)
+            }
             (Ok((v, heat)), _, true) => {
-                let heat = heat.map(|h| quote(&h.display().to_string())).unwrap_or_default();
+                let heat = heat.map(|h| csv(&shown(h))).unwrap_or_default();
                 let values: String = v.values.iter().map(|x| format!("{x:.6},")).collect();
-                format!("{},{},{:.6},{values}{heat},", quote(&path), word(&v), v.p_fake())
+                format!("{},{},{:.6},{values}{heat},", csv(&path), word(&v), v.p_fake())
             }
-            (Err(e), _, true) => format!("{},,,{},{}", quote(&path), ",".repeat(names.len()), quote(&e.to_string())),
+            (Err(e), _, true) => format!("{},,,{},{}", csv(&path), ",".repeat(names.len()), csv(&line(&e.to_string()))),
             (Ok((v, heat)), ..) => {
-                let heat = heat.map(|h| format!("  {}", h.display())).unwrap_or_default();
+                let heat = heat.map(|h| format!("  {}", shown(h))).unwrap_or_default();
                 format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
             }
             (Err(e), ..) => {
-                say(&format!("skipped   {e}"));
+                say(&format!("skipped   {}", line(&e.to_string())));
                 return Ok(());
             }
         };
-        print(&format!("{line}\n"))
+        print(&format!("{text}\n"))
     }
 }
 
 fn word(v: &Verdict) -> &'static str {
     if v.called_fake() { "fake" } else { "real" }
-}
-
-/// A CSV field.
-fn quote(s: &str) -> String {
-    if s.contains([',', '"', '\n']) { format!("\"{}\"", s.replace('"', "\"\"")) } else { s.to_string() }
 }
 
 fn judge(
@@ -163,31 +179,86 @@ fn judge(
     scorer: &mut Scorer,
     store: &mut ParamStore,
 ) -> Result<(Picture, Verdict)> {
-    if !file.exists() {
-        return Err(Error::data(file, "no such file"));
-    }
-    let picture = Picture::open(file).map_err(|e| match e {
-        Error::Data { file, why } if !is_picture_name(&file) => Error::data(file, format!("{why} (is it a picture?)")),
-        e => e,
-    })?;
+    regular(file)?;
+    let picture = Picture::open(file).map_err(explained)?;
     let x: Vec<f32> = picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
     let verdict = scorer.run(detector, store, &x)?.remove(0);
     Ok((picture, verdict))
 }
 
-fn write_heatmap(dir: &Path, number: usize, file: &Path, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<PathBuf> {
+/// Where the heat map of a picture goes, and whose it is.
+struct Home {
+    file: PathBuf,
+    /// Of the picture's path without links.
+    owner: u64,
+}
+
+/// A place in `dir` for the map of each picture. `a.jpg` has `a.heat.png`; where that name is another picture's, now or in an earlier
+/// call, `a.jpg.heat.png`; where that one is, too, a name with a number made of the picture's path. The same call writes the same
+/// files again, and no map of another picture is overwritten.
+fn homes(dir: &Path, files: &[PathBuf]) -> Vec<Home> {
+    let name = |file: &Path, k: usize, owner: u64| {
+        let mut name = if k == 0 { file.file_stem() } else { file.file_name() }.unwrap_or_default().to_os_string();
+        if k == 2 {
+            name.push(format!(".{owner:016x}"));
+        }
+        name.push(HEAT);
+        dir.join(name)
+    };
+    // Some file systems do not tell A from a.
+    let key = |file: &Path| file.as_os_str().to_ascii_lowercase();
+    let mut wanted: HashMap<_, usize> = HashMap::new();
+    for file in files {
+        (0..2).for_each(|k| *wanted.entry((k, key(&name(file, k, 0)))).or_default() += 1);
+    }
+    let mut taken = HashSet::new();
+    let home = |file: &PathBuf| {
+        let owner = owner(file);
+        let free = |k: &usize| {
+            let place = name(file, *k, owner);
+            let whose = std::fs::symlink_metadata(&place).is_ok().then(|| owner_in(&place));
+            wanted[&(*k, key(&place))] == 1 && !taken.contains(&key(&place)) && whose.is_none_or(|o| o == Some(owner))
+        };
+        let file = name(file, (0..2).find(free).unwrap_or(2), owner);
+        taken.insert(key(&file));
+        Home { file, owner }
+    };
+    files.iter().map(home).collect()
+}
+
+/// A number for a path without links (FNV-1a): the same for the same picture in every call.
+fn owner(file: &Path) -> u64 {
+    let path = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+    path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Where the chunk that names the owner stands in a heat map: after the PNG signature and the header.
+const CHUNK: usize = 8 + 25;
+const KEYWORD: &[u8] = b"tEXtlae-engine heat map of\0";
+
+/// Whose heat map a file is; none for a file that is no heat map.
+fn owner_in(file: &Path) -> Option<u64> {
+    regular(file).ok()?;
+    let head = crate::data::walk::head_of(file, CHUNK + 4 + KEYWORD.len() + 16).ok()?;
+    let text = head.get(CHUNK + 4..)?.strip_prefix(KEYWORD)?;
+    u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+}
+
+/// A PNG file with a chunk that names the owner.
+fn with_owner(png: &[u8], owner: u64) -> Vec<u8> {
+    let chunk = [KEYWORD, format!("{owner:016x}").as_bytes()].concat();
+    let crc = !chunk
+        .iter()
+        .fold(!0u32, |crc, &b| (0..8).fold(crc ^ b as u32, |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 }));
+    [&png[..CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[CHUNK..]].concat()
+}
+
+fn write_heatmap(home: &Home, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<()> {
     let longest = picture.w.max(picture.h).max(1);
     let scale = (LARGEST as f64 / longest as f64).min(1.0);
     let side = |n: usize| ((n as f64 * scale).round() as usize).max(1);
     let shown = picture.resize_to(side(picture.w), side(picture.h));
     let map = heatmap::bilinear(map, grid, grid, shown.w, shown.h)?;
     let overlay = heatmap::overlay(&Rgb::new(shown.w, shown.h, shown.rgb)?, &map)?;
-    let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_else(|| "picture".into());
-    // Pictures of different folders may share a name: the second gets its number.
-    let mut out = dir.join(format!("{stem}.heat.png"));
-    if out.exists() {
-        out = dir.join(format!("{stem}.{number}.heat.png"));
-    }
-    write_whole(&out, &overlay.png()?)?;
-    Ok(out)
+    write_whole(&home.file, &with_owner(&overlay.png()?, home.owner))
 }

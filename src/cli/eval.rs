@@ -24,6 +24,9 @@ pub struct EvalArgs {
     /// Judge this data set (the layout of `train --data`) instead of the run's own
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Go on where a picture is in two splits or has two labels
+    #[arg(long)]
+    allow_duplicates: bool,
     /// auto, cpu, cuda or emu
     #[arg(long, default_value = "auto")]
     device: String,
@@ -41,6 +44,7 @@ impl EvalArgs {
             config.data.dir = Some(dir.clone());
             config.data.photos = None;
         }
+        config.data.allow_duplicates |= self.allow_duplicates;
         let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
         let mut store = ParamStore::new(config.seed);
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;

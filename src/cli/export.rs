@@ -34,7 +34,7 @@ impl ExportArgs {
         let change = if was == became { "none changed".to_string() } else { format!("changed most: {was:e} to {became:e}") };
         print(&format!(
             "{}: {} tensors, {} values in {}, {change}\n",
-            self.out.display(),
+            crate::text::shown(&self.out),
             done.tensors,
             done.values,
             stored.name()

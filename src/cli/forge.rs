@@ -10,6 +10,7 @@ use crate::data::dataset::Dataset;
 use crate::data::export::export;
 use crate::error::{Error, Result};
 use crate::report::terminal::{Progress, print, say};
+use crate::text::shown;
 use crate::train::resolve;
 
 #[derive(Args)]
@@ -55,10 +56,10 @@ impl ForgeArgs {
         })?;
         drop(progress);
         let p = data.describe();
-        let mut text = format!("{written} pictures in {}, {}×{} pixels, from {}\n", self.out.display(), p.size, p.size, p.source);
+        let mut text = format!("{written} pictures in {}, {}×{} pixels, from {}\n", shown(&self.out), p.size, p.size, p.source);
         p.methods.iter().for_each(|m| text += &format!("  {:<6} {:<11} {}\n", m.role, m.name, m.source));
         p.notices.iter().for_each(|n| text += &format!("  note: {n}\n"));
-        text += &format!("train on it: lae-engine train --data {}\n", self.out.display());
+        text += &format!("train on it: lae-engine train --data {}\n", shown(&self.out));
         print(&text)?;
         Ok(0)
     }

@@ -1,5 +1,6 @@
 //! The command line: what was typed, turned into what is done.
 
+mod data;
 mod describe;
 mod detect;
 mod doctor;
@@ -40,6 +41,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Write a data set of genuine and forged pictures with masks
     Forge(forge::ForgeArgs),
+    /// Look at a data set before it is used
+    Data(data::DataCommand),
     /// Print the networks as tables
     Describe(describe::DescribeArgs),
     /// Print what every GPU kernel does at the network's shapes: counted on the emulator, times estimated
@@ -59,6 +62,9 @@ pub struct DataArgs {
     /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Go on where a picture is in two splits or has two labels, and keep copies among photographs
+    #[arg(long)]
+    allow_duplicates: bool,
     /// Trace planted on the seen forger's fakes: none, checkerboard, jpeg, resample, noise
     #[arg(long, value_name = "KIND")]
     fingerprint: Option<String>,
@@ -86,11 +92,12 @@ impl DataArgs {
             }
             // A run folder must find its data from anywhere.
             let p = std::fs::canonicalize(p).map_err(|e| Error::io(p, e))?;
-            Ok(Some(format!("{key}={}", toml::Value::String(p.to_string_lossy().into_owned()))))
+            Ok(Some(format!("{key}={}", toml::Value::String(crate::text::word(&p)))))
         };
         let rows = [
             path("data.photos", &self.photos)?,
             path("data.dir", &self.data)?,
+            self.allow_duplicates.then(|| "data.allow_duplicates=true".into()),
             self.fingerprint.as_ref().map(|x| format!("data.fingerprint={x}")),
             self.fingerprint_amplitude.map(|x| format!("data.fingerprint_amplitude={x:?}")),
             self.fingerprint_rate.map(|x| format!("data.fingerprint_rate={x:?}")),
@@ -100,7 +107,7 @@ impl DataArgs {
     }
 }
 
-/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged, 2 error,
+/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged or the data are faulty, 2 error,
 /// 3 a device that was asked for is not there.
 pub fn main() -> i32 {
     let cli = Cli::parse();
@@ -110,6 +117,7 @@ pub fn main() -> i32 {
         Command::Detect(a) => a.run(),
         Command::Export(a) => a.run(),
         Command::Forge(a) => a.run(),
+        Command::Data(a) => a.run(),
         Command::Describe(a) => a.run(),
         Command::Kernels(a) => a.run(),
         Command::Ptx(a) => a.run(),

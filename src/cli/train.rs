@@ -9,6 +9,7 @@ use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::report::terminal::{print, say};
+use crate::text::shown;
 use crate::train::place::Place;
 use crate::train::run::Run;
 
@@ -47,7 +48,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Go on with a run that was stopped
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data", "allow_duplicates"])]
     resume: Option<PathBuf>,
     /// With --resume: go on although the pictures changed since the run began
     #[arg(long, requires = "resume")]
@@ -63,7 +64,7 @@ impl TrainArgs {
         if let Some(dir) = &self.resume {
             let (entry, _) = detectors::of_run(dir)?;
             if let Some(name) = self.detector.as_deref().filter(|n| *n != entry.name) {
-                let why = format!("{name}: the run {} was trained with {}; leave --detector out", dir.display(), entry.name);
+                let why = format!("{name}: the run {} was trained with {}; leave --detector out", shown(dir), entry.name);
                 return Err(Error::config("--detector", why));
             }
             say(&format!("device    {why}"));
@@ -92,8 +93,8 @@ impl TrainArgs {
     }
 }
 
-/// The command line as it was typed.
+/// The command line as it was typed, names escaped.
 fn command() -> String {
-    let words = std::env::args().skip(1).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
+    let words = std::env::args_os().skip(1).map(shown).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
     std::iter::once("lae-engine".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }

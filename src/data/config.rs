@@ -27,8 +27,10 @@ pub enum SplitBy {
 pub struct DataConfig {
     /// Folder of photographs, searched recursively; forgeries are made here. With neither `photos` nor `dir` the built-in
     /// painter is the source.
+    #[serde(with = "crate::text::optional_path")]
     pub photos: Option<PathBuf>,
     /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
+    #[serde(with = "crate::text::optional_path")]
     pub dir: Option<PathBuf>,
     /// Forger of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson.
     pub seen: String,
@@ -70,6 +72,8 @@ pub struct DataConfig {
     pub fingerprint_amplitude: Option<f32>,
     /// Share of the seen fakes that carry the trace, 0..=1.
     pub fingerprint_rate: f32,
+    /// Go on where pictures lie in two splits or carry two labels, and keep copies among photographs.
+    pub allow_duplicates: bool,
     /// Memory for photographs and for frozen samples, MiB (half each).
     pub cache_mib: usize,
 }
@@ -98,6 +102,7 @@ impl Default for DataConfig {
             fingerprint: Fingerprint::None,
             fingerprint_amplitude: None,
             fingerprint_rate: 1.0,
+            allow_duplicates: false,
             cache_mib: 512,
         }
     }

@@ -44,7 +44,7 @@ impl Dataset {
         }
         let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
         let pictures: Box<dyn Pictures> = match &config.dir {
-            Some(dir) => Box::new(Folder::open(dir, size, tell)?),
+            Some(dir) => Box::new(Folder::open(dir, size, config.allow_duplicates, tell)?),
             None => Box::new(Made::open(config, size, seed, half_cache, tell)?),
         };
         Ok(Dataset { config: config.clone(), size, seed, pictures, frozen: Cache::new(half_cache) })

@@ -10,7 +10,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::folder::Entry;
+use super::manifest::Entry;
 use super::sample::Split;
 use crate::core::file::write_whole;
 use crate::error::{Error, Result};

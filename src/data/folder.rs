@@ -8,39 +8,27 @@
 //! * Pictures that cannot be read are skipped, told to the user and counted, as long as they are at most half of their class.
 //! * `manifest.jsonl`, if there (the program's own export writes it), adds methods and photograph numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use super::duplicates::{self, Member};
+use super::leak;
+use super::manifest::{self, Entry, slashes};
 use super::picture::{Mask, Picture};
 use super::pictures::Pictures;
 use super::provenance::{MethodRecord, Provenance};
 use super::sample::{Sample, Split};
-use super::source::{Skipped, Tell, picture_files};
+use super::source::{Skipped, Tell, tell_passed};
+use super::walk::{Found, Passed, explained, identity, walk, without_ending};
 use crate::error::{Error, Result};
+use crate::text::shown;
 
 /// Files of a class whose headers are read when the folder is opened. Files after these are first read when a picture is asked for.
 const PROBED: usize = 4000;
-
-/// One line of `manifest.jsonl`. Paths are relative to the data folder, with forward slashes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    pub path: String,
-    /// "real" or "fake".
-    pub label: String,
-    pub method: String,
-    /// Photograph.
-    pub group: Option<u32>,
-    pub split: String,
-    pub mask: Option<String>,
-    /// Carries the planted trace.
-    #[serde(default)]
-    pub fingerprinted: bool,
-}
 
 /// A picture file, its mask file, its line of the manifest.
 struct Item {
@@ -54,6 +42,8 @@ struct Class {
     items: Vec<Item>,
     /// Files found, readable or not.
     found: usize,
+    /// Of all pictures, reckoned from those whose headers were read.
+    pixels: u64,
     skipped: Skipped,
     dir: PathBuf,
 }
@@ -80,21 +70,25 @@ pub struct Folder {
 
 impl Folder {
     /// Lists the folder, pairs the masks, reads headers. Pictures are handed out as `size` × `size`. `tell` hears of each file that is
-    /// passed over.
-    pub fn open(root: &Path, size: usize, tell: Tell) -> Result<Folder> {
+    /// passed over. Pictures in two splits or with two labels are an error unless `duplicates` allows them.
+    pub fn open(root: &Path, size: usize, duplicates: bool, tell: Tell) -> Result<Folder> {
         if !root.is_dir() {
             return Err(Error::data(root, "no such folder; data.dir wants DIR/{train,val,test}/{real,fake,mask}/"));
         }
-        let manifest = read_manifest(root)?;
-        let mut notices = Vec::new();
+        let manifest = manifest::read(root)?;
+        let (mut notices, mut passed) = (Vec::new(), Passed::default());
         let mut part = |dir: &Path, name: &str, needs_real: bool| -> Result<Part> {
             let real = dir.join("real");
-            let real = if needs_real || real.is_dir() { Some(Class::open(root, &real, None, &manifest, tell)?) } else { None };
+            let real = if needs_real || real.is_dir() {
+                Some(Class::open(root, &real, None, &manifest, tell, &mut passed)?)
+            } else {
+                None
+            };
             let masks = Some(dir.join("mask")).filter(|m| m.is_dir());
             if masks.is_none() {
-                notices.push(format!("{} has no mask folder: its fakes are used without masks", dir.display()));
+                notices.push(format!("{} has no mask folder: its fakes are used without masks", shown(dir)));
             }
-            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest, tell)?;
+            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest, tell, &mut passed)?;
             let mut methods = fake.items.iter().map(|i| i.entry.as_ref().map(|e| e.method.as_str()));
             let first = methods.next().flatten();
             let method = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or(name).into();
@@ -111,18 +105,29 @@ impl Folder {
             let mut methods: Vec<PathBuf> = fs::read_dir(&folder)
                 .map_err(|e| Error::io(&folder, e))?
                 .filter_map(|e| e.ok().map(|e| e.path()))
-                .filter(|p| p.is_dir() && !p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')))
+                .filter(|p| p.is_dir() && !p.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".")))
                 .collect();
             methods.sort();
             for dir in methods {
-                let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = shown(dir.file_name().unwrap_or_default());
                 let mut opened = part(&dir, &name, false)?;
                 opened.method = name.into(); // the folder's name tells a variant from the method itself
                 unseen.push(opened);
             }
         }
         let mut folder = Folder { root: root.to_path_buf(), size, notices, seen, unseen };
+        let mut notices = Vec::new();
         folder.notices.extend(folder.format_leaks());
+        for part in folder.seen.iter().chain(&folder.unseen) {
+            let (real, fake) = (folder.real(part), &part.fake.items);
+            notices.extend(leak::notices(real.iter().map(|i| &*i.path), fake.iter().map(|i| &*i.path), &part.fake.dir));
+        }
+        folder.notices.extend(notices);
+        folder.notices.extend(passed.notice());
+        tell_passed(&passed, tell);
+        let pixels = folder.classes().map(|c| c.pixels).sum();
+        let notices = duplicates::check(&folder.members(), root, pixels, duplicates, tell)?;
+        folder.notices.extend(notices);
         Ok(folder)
     }
 
@@ -156,6 +161,20 @@ impl Folder {
         self.seen.iter().chain(&self.unseen).flat_map(|p| p.real.iter().chain([&p.fake]))
     }
 
+    /// Every picture, for the search for pictures that are the same.
+    fn members(&self) -> Vec<Member> {
+        let mut members = Vec::new();
+        for (k, part) in self.seen.iter().chain(&self.unseen).enumerate() {
+            for (class, fake) in part.real.iter().map(|c| (c, false)).chain([(&part.fake, true)]) {
+                members.extend(class.items.iter().map(|item| {
+                    let group = item.entry.as_ref().and_then(|e| e.group);
+                    Member { path: item.path.clone(), side: k.min(2), folder: 2 * k + fake as usize, fake, group }
+                }));
+            }
+        }
+        members
+    }
+
     /// Files by folder (relative) and format: (folder, format, files).
     fn formats(&self) -> Vec<(String, String, usize)> {
         let mut rows = Vec::new();
@@ -186,9 +205,9 @@ impl Folder {
                     "format leak: {:.0} % of the labels can be told from the file format alone ({} is {}, {} is {}); a detector may \
                      learn the compression. Save both classes in the same way",
                     accuracy * 100.0,
-                    real.dir.display(),
+                    shown(&real.dir),
                     list(&r),
-                    part.fake.dir.display(),
+                    shown(&part.fake.dir),
                     list(&f)
                 ));
             }
@@ -268,7 +287,7 @@ impl Pictures for Folder {
 
     fn describe(&self, record: &mut Provenance) {
         let method = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
-        record.source = format!("folder {}", self.root.display());
+        record.source = format!("folder {}", shown(&self.root));
         record.skipped_files = self.classes().map(|c| c.skipped.count()).sum();
         record.methods.push(method(self.seen(), "seen"));
         record.methods.extend(self.unseen().iter().map(|name| method(name, "unseen")));
@@ -295,7 +314,14 @@ impl Item {
 
 impl Class {
     /// Lists a folder of pictures, pairs each with a mask if there is a mask folder, and drops what is unreadable.
-    fn open(root: &Path, dir: &Path, masks: Option<&Path>, manifest: &HashMap<String, Entry>, tell: Tell) -> Result<Class> {
+    fn open(
+        root: &Path,
+        dir: &Path,
+        masks: Option<&Path>,
+        manifest: &HashMap<String, Entry>,
+        tell: Tell,
+        passed: &mut Passed,
+    ) -> Result<Class> {
         if !dir.is_dir() {
             return Err(Error::data(
                 dir,
@@ -303,9 +329,11 @@ impl Class {
                  DIR/unseen/<method>/fake/",
             ));
         }
-        let files = picture_files(dir)?;
-        let mut masks = masks.map(stems).transpose()?;
-        let mut items = Vec::new();
+        // With masks a file counts under each of its names until pairs are made.
+        let Found { pictures: files, passed: beside } = walk(dir, masks.is_some())?;
+        passed.join(beside);
+        let mut masks = masks.map(|m| stems(m, passed)).transpose()?;
+        let (mut items, mut names) = (Vec::new(), HashSet::new());
         let mut stems_seen: HashMap<String, PathBuf> = HashMap::new();
         for path in files {
             let stem = stem(dir, &path);
@@ -315,19 +343,22 @@ impl Class {
                     if let Some(twin) = stems_seen.insert(stem.clone(), path.clone()) {
                         return Err(Error::data(
                             &path,
-                            format!("has the same stem as {}, so that their mask is ambiguous; rename one", twin.display()),
+                            format!("has the same stem as {}, so that their mask is ambiguous; rename one", shown(&twin)),
                         ));
                     }
                     Some(of.1.remove(&stem).ok_or_else(|| {
                         Error::data(
                             &path,
-                            format!("no mask with the stem {stem:?} in {}; add it, or remove the picture", of.0.display()),
+                            format!("no mask with the stem \"{stem}\" in {}; add it, or remove the picture", shown(&of.0)),
                         )
                     })?)
                 }
             };
             let entry = path.strip_prefix(root).ok().and_then(|p| manifest.get(&slashes(p)).cloned());
-            items.push(Item { path, mask, entry });
+            match identity(&path) {
+                Ok(id) if !names.insert(id.clone()) => passed.add_name(&path),
+                _ => items.push(Item { path, mask, entry }),
+            }
         }
         if let Some((_, left)) = &masks
             && let Some((stem, path)) = left.iter().min()
@@ -335,8 +366,8 @@ impl Class {
             return Err(Error::data(
                 path,
                 format!(
-                    "a mask without a picture: no file with the stem {stem:?} in {}; add the picture or remove the mask",
-                    dir.display()
+                    "a mask without a picture: no file with the stem \"{stem}\" in {}; add the picture or remove the mask",
+                    shown(dir)
                 ),
             ));
         }
@@ -344,7 +375,7 @@ impl Class {
         if found == 0 {
             return Err(Error::data(dir, "no pictures in this folder; put png, jpeg, webp, bmp, tiff, gif or pnm files here"));
         }
-        let mut class = Class { items, found, skipped: Skipped::new(tell), dir: dir.to_path_buf() };
+        let mut class = Class { items, found, pixels: 0, skipped: Skipped::new(tell), dir: dir.to_path_buf() };
         class.probe()?;
         Ok(class)
     }
@@ -352,25 +383,30 @@ impl Class {
     /// Drops files whose headers are unreadable. A mask of another shape is an error: a wrong pairing, not a bad file.
     fn probe(&mut self) -> Result<()> {
         // Outer error: the pairing is wrong; inner: the file is bad.
-        let probe = |item: &Item| -> Result<Result<()>> {
-            let size = match Picture::probe(&item.path) {
+        let probe = |item: &Item| -> Result<Result<u64>> {
+            let size = match Picture::probe(&item.path).map_err(explained) {
                 Ok(size) => size,
                 Err(e) => return Ok(Err(e)),
             };
+            let pixels = (size.0 * size.1) as u64;
             match item.mask.as_ref().map(|mask| (mask, Picture::probe(mask))) {
-                None => Ok(Ok(())),
+                None => Ok(Ok(pixels)),
                 Some((_, Err(e))) => Ok(Err(e)),
-                Some((mask, Ok(of_mask))) => Mask::check_shape(mask, of_mask, size).map(Ok),
+                Some((mask, Ok(of_mask))) => Mask::check_shape(mask, of_mask, size).map(|()| Ok(pixels)),
             }
         };
         let probes: Vec<_> = self.items.par_iter().take(PROBED).map(probe).collect();
         let mut bad = Vec::new();
         for (i, probe) in probes.into_iter().enumerate() {
-            if let Err(e) = probe? {
-                self.skipped.report(&self.items[i].path, &e);
-                bad.push(i);
+            match probe? {
+                Ok(pixels) => self.pixels += pixels,
+                Err(e) => {
+                    self.skipped.report(&self.items[i].path, &e);
+                    bad.push(i);
+                }
             }
         }
+        self.pixels = self.pixels * self.items.len() as u64 / self.items.len().clamp(1, PROBED) as u64;
         self.mostly_readable()?;
         let mut i = 0;
         self.items.retain(|_| {
@@ -411,38 +447,21 @@ impl Class {
 }
 
 /// A mask folder and its files by stem.
-fn stems(dir: &Path) -> Result<(PathBuf, HashMap<String, PathBuf>)> {
+fn stems(dir: &Path, passed: &mut Passed) -> Result<(PathBuf, HashMap<String, PathBuf>)> {
     let mut by_stem = HashMap::new();
-    for path in picture_files(dir)? {
+    let found = walk(dir, true)?;
+    passed.join(found.passed);
+    for path in found.pictures {
         if let Some(twin) = by_stem.insert(stem(dir, &path), path.clone()) {
-            return Err(Error::data(&path, format!("has the same stem as {}; remove one of the two masks", twin.display())));
+            return Err(Error::data(&path, format!("has the same stem as {}; remove one of the two masks", shown(&twin))));
         }
     }
     Ok((dir.to_path_buf(), by_stem))
 }
 
-/// The path below `dir` without the ending, with forward slashes.
+/// The path below `dir` without the ending of a picture, with forward slashes.
 fn stem(dir: &Path, path: &Path) -> String {
-    slashes(&path.strip_prefix(dir).unwrap_or(path).with_extension(""))
-}
-
-pub(super) fn slashes(path: &Path) -> String {
-    path.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-fn read_manifest(root: &Path) -> Result<HashMap<String, Entry>> {
-    let path = root.join("manifest.jsonl");
-    if !path.is_file() {
-        return Ok(HashMap::new());
-    }
-    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-    let mut entries = HashMap::new();
-    for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let entry: Entry = serde_json::from_str(line)
-            .map_err(|e| Error::data(&path, format!("line {}: {e}; correct it, or remove the file", n + 1)))?;
-        entries.insert(entry.path.clone(), entry);
-    }
-    Ok(entries)
+    slashes(&without_ending(path.strip_prefix(dir).unwrap_or(path)))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Made {
         let (source, key) = match &config.photos {
             Some(dir) => {
                 let keep = ((size as f32 * config.crop_scale[1]) as usize).max(size);
-                (Source::photos(dir, size, keep, cache_bytes, tell)?, "photos")
+                (Source::photos(dir, (size, keep), cache_bytes, config.allow_duplicates, tell)?, "photos")
             }
             None => {
                 let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
@@ -151,7 +151,7 @@ impl Pictures for Made {
 
     fn files(&self) -> Vec<(String, &Path)> {
         let Some(root) = &self.config.photos else { return Vec::new() };
-        let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+        let name = |path: &Path| shown(path.strip_prefix(root).unwrap_or(path));
         let files = (0..self.source.len() as u32).filter_map(|id| self.source.path(id));
         files.map(|path| (name(path), path)).collect()
     }
@@ -160,7 +160,7 @@ impl Pictures for Made {
         let c = &self.config;
         let method = |f: &dyn Forger, role| MethodRecord { name: f.name().into(), role, source: f.source().into() };
         record.source = match &c.photos {
-            Some(dir) => format!("photographs in {}", dir.display()),
+            Some(dir) => format!("photographs in {}", crate::text::shown(dir)),
             None => "built-in painter (dead leaves with 1/f texture): no real photographs".into(),
         };
         record.synthetic_pictures = c.photos.is_none();
@@ -185,6 +185,7 @@ impl Pictures for Made {
                 format!("{:?}", c.fingerprint).to_lowercase()
             ));
         }
+        record.notices.extend(self.source.notices());
         let small = self.source.small();
         if small > 0 {
             record.notices.push(format!("{small} photographs are smaller than {0} x {0} pixels and are enlarged", self.size));

@@ -5,20 +5,25 @@
 //! trace of [`fingerprint`], if one was asked for).
 
 pub mod cache;
+pub mod check;
 pub mod config;
 pub mod dataset;
+pub mod duplicates;
 pub mod export;
 pub mod fingerprint;
 pub mod folder;
 pub mod forge;
 pub mod hole;
+pub mod leak;
 pub mod made;
+pub mod manifest;
 pub mod picture;
 pub mod pictures;
 pub mod procedural;
 pub mod provenance;
 pub mod sample;
 pub mod source;
+pub mod walk;
 
 pub use config::DataConfig;
 pub use dataset::Dataset;

@@ -1,17 +1,19 @@
 //! Where genuine pictures come from: a folder of photographs, or the built-in painter.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
 use super::cache::Cache;
-use super::picture::{Picture, is_picture_name};
+use super::duplicates::{copies, copies_notice};
+use super::picture::Picture;
 use super::procedural;
+use super::walk::{Found, Passed, explained, walk};
 use crate::core::rng::Rng;
 use crate::error::{Error, Result};
+use crate::text::line;
 
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
@@ -20,7 +22,7 @@ pub struct Source {
 }
 
 enum Kind {
-    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped },
+    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped, notices: Vec<String> },
     Procedural { seed: u64, count: usize, side: usize },
 }
 
@@ -43,7 +45,7 @@ impl Skipped {
     pub fn report(&self, file: &Path, error: &Error) {
         let new = self.files.lock().unwrap_or_else(|p| p.into_inner()).insert(file.to_path_buf());
         if new {
-            (self.tell)(&format!("skipped   {error}"));
+            (self.tell)(&format!("skipped   {}", line(&error.to_string())));
         }
     }
 
@@ -53,29 +55,25 @@ impl Skipped {
     }
 }
 
-/// All files below a folder whose names end like pictures, sorted. Hidden files and folders are left out.
-pub fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    fn visit(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
-            let path = entry.map_err(|e| Error::io(dir, e))?.path();
-            if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with('.')) {
-                continue;
-            }
-            if path.is_dir() {
-                // A link to a parent folder would lead round for ever, so the walk ends at a depth that no collection reaches.
-                if depth < 32 {
-                    visit(&path, depth + 1, found)?;
-                }
-            } else if is_picture_name(&path) {
-                found.push(path);
-            }
-        }
-        Ok(())
+/// Tells in one line what a walk did not give, if anything.
+pub fn tell_passed(passed: &Passed, tell: Tell) {
+    if !passed.is_empty() {
+        tell(&format!("passed over: {}", passed.line()));
     }
-    let mut found = Vec::new();
-    visit(dir, 0, &mut found)?;
-    found.sort();
-    Ok(found)
+}
+
+/// Takes copies of earlier photographs out of the list, and gives the notice about them.
+fn leave_out_copies(files: &mut Vec<PathBuf>, sizes: &mut Vec<(usize, usize)>, dir: &Path, tell: Tell) -> Option<String> {
+    let pixels = sizes.iter().map(|(w, h)| (w * h) as u64).sum();
+    let copies = copies(files, pixels, dir, tell);
+    let notice = copies_notice(&copies, files, dir)?;
+    tell(&format!("note      {notice}"));
+    let out: HashSet<usize> = copies.iter().map(|c| c.0).collect();
+    let mut i = 0..;
+    files.retain(|_| !out.contains(&i.next().expect("endless")));
+    let mut i = 0..;
+    sizes.retain(|_| !out.contains(&i.next().expect("endless")));
+    Some(notice)
 }
 
 impl Source {
@@ -86,21 +84,22 @@ impl Source {
 
     /// A folder of photographs, searched recursively. Only headers are read here; an unreadable file is skipped, told to
     /// `tell` and counted; a folder without a readable one is an error. Larger photographs are shrunk to a short side of `keep`
-    /// pixels, the largest side of a crop. Photographs with a short side below `size` are counted.
-    pub fn photos(dir: &Path, size: usize, keep: usize, cache_bytes: usize, tell: Tell) -> Result<Source> {
+    /// pixels, the largest side of a crop. Photographs with a short side below `size` are counted. Copies of a photograph are left
+    /// out, with a notice, so that no two splits share it; `duplicates` keeps them.
+    pub fn photos(dir: &Path, (size, keep): (usize, usize), cache_bytes: usize, duplicates: bool, tell: Tell) -> Result<Source> {
         if !dir.is_dir() {
             return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
         }
-        let found = picture_files(dir)?;
+        let Found { pictures: found, passed } = walk(dir, false)?;
+        tell_passed(&passed, tell);
         let skipped = Skipped::new(tell);
-        let probed: Vec<Result<(usize, usize)>> = found.par_iter().map(Picture::probe).collect();
-        let mut files = Vec::new();
-        let mut small = 0;
+        let probed: Vec<Result<(usize, usize)>> = found.par_iter().map(|f| Picture::probe(f).map_err(explained)).collect();
+        let (mut files, mut sizes) = (Vec::new(), Vec::new());
         for (file, probe) in found.into_iter().zip(probed) {
             match probe {
-                Ok((w, h)) => {
-                    small += (w.min(h) < size) as usize;
+                Ok(size) => {
                     files.push(file);
+                    sizes.push(size);
                 }
                 Err(e) => skipped.report(&file, &e),
             }
@@ -109,12 +108,18 @@ impl Source {
             return Err(Error::data(
                 dir,
                 format!(
-                    "no readable photograph in this folder ({} skipped); give a folder of png, jpeg, webp, bmp, tiff, gif or pnm files",
-                    skipped.count()
+                    "no readable photograph in this folder ({} skipped{}); give a folder of png, jpeg, webp, bmp, tiff, gif or pnm files",
+                    skipped.count(),
+                    if passed.is_empty() { String::new() } else { format!("; passed over: {}", passed.line()) }
                 ),
             ));
         }
-        Ok(Source { kind: Kind::Photos { files, keep, small, skipped }, cache: Cache::new(cache_bytes) })
+        let mut notices: Vec<String> = passed.notice().into_iter().collect();
+        if !duplicates {
+            notices.extend(leave_out_copies(&mut files, &mut sizes, dir, tell));
+        }
+        let small = sizes.iter().filter(|(w, h)| *w.min(h) < size).count();
+        Ok(Source { kind: Kind::Photos { files, keep, small, skipped, notices }, cache: Cache::new(cache_bytes) })
     }
 
     /// Number of photographs, at least 1.
@@ -134,6 +139,14 @@ impl Source {
         match &self.kind {
             Kind::Photos { skipped, .. } => skipped.count(),
             Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// What a reader must know: pictures that were passed over, copies that were left out.
+    pub fn notices(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Photos { notices, .. } => notices.clone(),
+            Kind::Procedural { .. } => Vec::new(),
         }
     }
 
@@ -210,6 +223,8 @@ pub fn random_crop(photograph: &Picture, size: usize, scale: (f32, f32), flip: b
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::core::rng::stream;
 
@@ -239,7 +254,7 @@ mod tests {
         // A sound header with half of its data: found when it is read.
         let bytes = procedural::photograph(1, 9, 40).to_png().unwrap();
         fs::write(dir.path().join("aaa.png"), &bytes[..bytes.len() / 2]).unwrap();
-        let source = Source::photos(dir.path(), 41, 32, 1 << 20, |_| ()).unwrap();
+        let source = Source::photos(dir.path(), (41, 32), 1 << 20, false, |_| ()).unwrap();
         assert_eq!((source.len(), source.skipped()), (4, 1));
         assert_eq!(source.small(), 4);
         let ids: Vec<u32> = (0..4).collect();
@@ -248,7 +263,7 @@ mod tests {
 
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("broken.jpg"), b"x").unwrap();
-        let e = Source::photos(empty.path(), 32, 32, 0, |_| ()).err().unwrap().to_string();
+        let e = Source::photos(empty.path(), (32, 32), 0, false, |_| ()).err().unwrap().to_string();
         assert!(e.contains("no readable photograph") && e.contains("1 skipped"), "{e}");
     }
 }

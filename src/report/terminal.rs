@@ -1,6 +1,6 @@
 //! The terminal: results on standard output, the story of a run and its progress on standard error.
 //!
-//! Nothing here panics. `lae-engine detect … | head` closes the pipe that results go to, and a training outlives the terminal that
+//! What drives a terminal is escaped on the way ([`lines`](crate::text::lines)). Nothing here panics. `lae-engine detect … | head` closes the pipe that results go to, and a training outlives the terminal that
 //! it was started from.
 
 use std::io::Write;
@@ -25,12 +25,13 @@ fn shown() -> Option<ProgressBar> {
 /// Prints results on standard output, without a line break of its own. A reader that went away is an error of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::io("standard output", e))
+    out.write_all(crate::text::lines(text).as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::io("standard output", e))
 }
 
 /// Prints a line about the run on standard error, above the progress bar if there is one. A failure to write is ignored: a training
 /// goes on without its terminal.
 pub fn say(line: &str) {
+    let line = &crate::text::lines(line);
     match shown() {
         Some(bar) => bar.println(line),
         None => drop(writeln!(std::io::stderr(), "{line}")),

@@ -125,7 +125,7 @@ impl TrainConfig {
         let mut given = Vec::new();
         keys::flatten("", &toml::Value::Table(self.table()), &mut given);
         let value = |key: &String| match given.iter().find(|g| g.0 == *key) {
-            Some((_, toml::Value::String(s))) => s.clone(),
+            Some((_, toml::Value::String(s))) => crate::text::line(s),
             Some((_, v)) => v.to_string(),
             None => "(none)".into(),
         };
@@ -143,9 +143,9 @@ impl TrainConfig {
         [&mut self.shared.data.photos, &mut self.shared.data.dir].into_iter().flatten().try_for_each(absolute)?;
         for key in own {
             if let Some(Value::String(text)) = self.own.pointer_mut(&keys::pointer(key)) {
-                let mut path = PathBuf::from(&*text);
+                let mut path = crate::text::unword(text);
                 absolute(&mut path)?;
-                *text = path.to_string_lossy().into_owned();
+                *text = crate::text::word(&path);
             }
         }
         Ok(())

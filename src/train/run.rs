@@ -263,7 +263,7 @@ impl Run {
 
     fn announce(&self) {
         let p = self.data.describe();
-        say(&format!("run       {}", self.dir.display()));
+        say(&format!("run       {}", crate::text::shown(&self.dir)));
         say(&format!("detector  {}: {}", self.entry.name, self.entry.title));
         say(&format!("data      {}", p.source));
         let (unseen, seen): (Vec<_>, Vec<_>) = p.counts.iter().partition(|n| n.split.starts_with("unseen/"));

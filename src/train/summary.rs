@@ -90,7 +90,7 @@ impl Run {
         self.events.flush()?;
         self.save()?;
         let page = self.dir.join("report.html");
-        terminal::print(&format!("{}\nreport    {}\n", table::summary(&data), page.display()))?;
+        terminal::print(&format!("{}\nreport    {}\n", table::summary(&data), crate::text::shown(&page)))?;
         say(&format!("done      in {}", duration(self.started.elapsed().as_secs_f64())));
         Ok(data)
     }

@@ -118,6 +118,7 @@ table!(
     /// The comparator.
     ComparatorConfig {
         /// safetensors file of VGG-16 with torchvision's names; none: seeded random weights, named in every report.
+        #[serde(with = "crate::text::optional_path")]
         weights: Option<PathBuf> = None,
         /// Last layer: conv1_2, conv2_2, conv3_3 or conv4_3 (paper).
         layer: String = "conv4_3".into(),

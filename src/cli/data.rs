@@ -1,0 +1,46 @@
+//! `lae-engine data check`: a line for everything that can be wrong with a data folder.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::data::check::{Level, check};
+use crate::error::Result;
+use crate::report::terminal::{print, say};
+use crate::text::json_line;
+
+#[derive(Args)]
+pub struct DataCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Say what is wrong with a data set before hours are spent on it; exit code 1 if a line is red
+    Check {
+        /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}
+        dir: PathBuf,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl DataCommand {
+    pub fn run(self) -> Result<i32> {
+        let What::Check { dir, json } = self.what;
+        let lines = check(&dir, say)?;
+        let mut text = String::new();
+        for l in &lines {
+            if json {
+                text += &format!("{}\n", json_line(&serde_json::to_value(l).expect("plain data")));
+            } else {
+                let remedy = if l.remedy.is_empty() { String::new() } else { format!(". {}", l.remedy) };
+                text += &format!("{:<6}  {:<16} {}{remedy}\n", l.level.word(), l.what, l.found);
+            }
+        }
+        print(&text)?;
+        Ok(lines.iter().any(|l| l.level == Level::Red) as i32)
+    }
+}
