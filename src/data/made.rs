@@ -151,7 +151,7 @@ impl Pictures for Made {
 
     fn files(&self) -> Vec<(String, &Path)> {
         let Some(root) = &self.config.photos else { return Vec::new() };
-        let name = |path: &Path| shown(path.strip_prefix(root).unwrap_or(path));
+        let name = |path: &Path| crate::text::shown(path.strip_prefix(root).unwrap_or(path));
         let files = (0..self.source.len() as u32).filter_map(|id| self.source.path(id));
         files.map(|path| (name(path), path)).collect()
     }

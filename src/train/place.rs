@@ -61,7 +61,7 @@ impl Place {
                         Err(e) => return Err(Error::io(dir, e)),
                     }
                 }
-                Err(Error::config("--out", format!("no free folder name in {}; give one", parent.display())))
+                Err(Error::config("--out", format!("no free folder name in {}; give one", crate::text::shown(parent))))
             }
         }
     }
@@ -84,7 +84,7 @@ impl Hold {
                 Err(Error::data(dir, "another process trains in this folder; wait for its end, or stop it and --resume"))
             }
             Err(TryLockError::Error(e)) => {
-                tell(&format!("note      {}: cannot be locked ({e}); let no second process train here", dir.display()));
+                tell(&format!("note      {}: cannot be locked ({e}); let no second process train here", crate::text::shown(dir)));
                 Ok(Hold { _file: None })
             }
         }
