@@ -1,7 +1,7 @@
 //! The terminal: results on standard output, the story of a run and its progress on standard error.
 //!
-//! What drives a terminal is escaped on the way ([`lines`](crate::text::lines)). Nothing here panics. `lae-engine detect … | head` closes the pipe that results go to, and a training outlives the terminal that
-//! it was started from.
+//! What drives a terminal is escaped on the way ([`lines`](crate::text::lines)). Nothing here panics. `lae-engine detect … | head`
+//! closes the pipe that results go to, and a training outlives the terminal that it was started from.
 
 use std::io::Write;
 use std::sync::Mutex;
