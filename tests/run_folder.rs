@@ -90,7 +90,7 @@ fn a_run_goes_on_over_the_pictures_it_began_with() {
     photograph(77, 1, 32).save(&a).unwrap();
     refused(&["data.json", "1 with other content (train/real/000000.png)", "--changed-data"]);
     fs::write(&a, &before).unwrap();
-    fs::write(data.join("test/real/new.png"), &before).unwrap();
+    photograph(78, 2, 32).save(data.join("test/real/new.png")).unwrap();
     refused(&["1 new (test/real/new.png)"]);
     fs::remove_file(data.join("test/real/new.png")).unwrap();
     fs::remove_file(&a).unwrap();
