@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
-use crate::data::picture::{Picture, is_picture_name};
+use crate::data::picture::{Note, Opened, Picture, is_picture_name};
 use crate::data::source::picture_files;
 use crate::detectors;
 use crate::device::Device;
@@ -37,7 +37,7 @@ pub struct DetectArgs {
     /// One JSON object per line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error
+    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error,notes
     #[arg(long)]
     csv: bool,
 }
@@ -78,18 +78,18 @@ impl DetectArgs {
             self.experience(&self.run)?;
         }
         if self.csv {
-            print(&format!("path,verdict,p_fake,{},heatmap,error\n", scorer.names.join(",")))?;
+            print(&format!("path,verdict,p_fake,{},heatmap,error,notes\n", scorer.names.join(",")))?;
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
             let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &self.heatmaps) {
                 // A map that cannot be written is no fault of its picture: it ends the program.
-                (Ok((picture, v)), Some(dir)) => {
+                (Ok((opened, v)), Some(dir)) => {
                     let map = v.map.as_deref().zip(scorer.grid).expect("asked above");
-                    let heat = write_heatmap(dir, i, file, &picture, map)?;
-                    Ok((v, Some(heat)))
+                    let heat = write_heatmap(dir, i, file, &opened.picture, map)?;
+                    Ok((v, Some(heat), opened.notes))
                 }
-                (judged, _) => judged.map(|(_, v)| (v, None)),
+                (judged, _) => judged.map(|(opened, v)| (v, None, opened.notes)),
             };
             failed += judged.is_err() as usize;
             self.print(file, scorer.names, judged)?;
@@ -119,22 +119,26 @@ impl DetectArgs {
         Ok(())
     }
 
-    fn print(&self, file: &Path, names: &[&str], judged: Result<(Verdict, Option<PathBuf>)>) -> Result<()> {
+    fn print(&self, file: &Path, names: &[&str], judged: Result<Judged>) -> Result<()> {
         let path = file.display().to_string();
         let line = match (judged, self.json, self.csv) {
-            (Ok((v, heat)), true, _) => {
-                let mut line = json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": heat });
+            (Ok((v, heat, notes)), true, _) => {
+                let notes: Vec<&str> = notes.iter().map(|n| n.text.as_str()).collect();
+                let mut line =
+                    json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": heat, "notes": notes });
                 names.iter().zip(&v.values).for_each(|(name, x)| line[name] = json!(x));
                 line.to_string()
             }
             (Err(e), true, _) => json!({ "path": path, "error": e.to_string() }).to_string(),
-            (Ok((v, heat)), _, true) => {
+            (Ok((v, heat, notes)), _, true) => {
                 let heat = heat.map(|h| quote(&h.display().to_string())).unwrap_or_default();
                 let values: String = v.values.iter().map(|x| format!("{x:.6},")).collect();
-                format!("{},{},{:.6},{values}{heat},", quote(&path), word(&v), v.p_fake())
+                let notes = notes.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("; ");
+                format!("{},{},{:.6},{values}{heat},,{}", quote(&path), word(&v), v.p_fake(), quote(&notes))
             }
-            (Err(e), _, true) => format!("{},,,{},{}", quote(&path), ",".repeat(names.len()), quote(&e.to_string())),
-            (Ok((v, heat)), ..) => {
+            (Err(e), _, true) => format!("{},,,{},{},", quote(&path), ",".repeat(names.len()), quote(&e.to_string())),
+            (Ok((v, heat, notes)), ..) => {
+                notes.iter().for_each(|n| say(&format!("note      {path}: {n}")));
                 let heat = heat.map(|h| format!("  {}", h.display())).unwrap_or_default();
                 format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
             }
@@ -146,6 +150,9 @@ impl DetectArgs {
         print(&format!("{line}\n"))
     }
 }
+
+/// A verdict, its heat map's file, and what was decided about the picture.
+type Judged = (Verdict, Option<PathBuf>, Vec<Note>);
 
 fn word(v: &Verdict) -> &'static str {
     if v.called_fake() { "fake" } else { "real" }
@@ -162,17 +169,17 @@ fn judge(
     detector: &dyn Detector,
     scorer: &mut Scorer,
     store: &mut ParamStore,
-) -> Result<(Picture, Verdict)> {
+) -> Result<(Opened, Verdict)> {
     if !file.exists() {
         return Err(Error::data(file, "no such file"));
     }
-    let picture = Picture::open(file).map_err(|e| match e {
+    let opened = Picture::open_noted(file).map_err(|e| match e {
         Error::Data { file, why } if !is_picture_name(&file) => Error::data(file, format!("{why} (is it a picture?)")),
         e => e,
     })?;
-    let x: Vec<f32> = picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
+    let x: Vec<f32> = opened.picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
     let verdict = scorer.run(detector, store, &x)?.remove(0);
-    Ok((picture, verdict))
+    Ok((opened, verdict))
 }
 
 fn write_heatmap(dir: &Path, number: usize, file: &Path, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<PathBuf> {

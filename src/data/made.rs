@@ -178,6 +178,7 @@ impl Pictures for Made {
                 format!("{:?}", c.fingerprint).to_lowercase()
             ));
         }
+        record.notices.extend(self.source.notes());
         let small = self.source.small();
         if small > 0 {
             record.notices.push(format!("{small} photographs are smaller than {0} x {0} pixels and are enlarged", self.size));

@@ -4,15 +4,24 @@
 //! antialiased resize and the same rounding, so that a detector can only learn from the forgery itself (and from the planted
 //! trace of [`fingerprint`], if one was asked for).
 
+pub mod budget;
 pub mod cache;
+mod codec;
+mod colour;
 pub mod config;
+mod convert;
 pub mod dataset;
 pub mod export;
 pub mod fingerprint;
 pub mod folder;
 pub mod forge;
+mod frames;
 pub mod hole;
+mod jpeg;
 pub mod made;
+pub mod mask;
+mod meaning;
+pub mod note;
 pub mod picture;
 pub mod pictures;
 pub mod procedural;

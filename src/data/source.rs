@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use super::cache::Cache;
+use super::note::Noted;
 use super::picture::{Picture, is_picture_name};
 use super::procedural;
 use crate::core::rng::Rng;
@@ -20,7 +21,7 @@ pub struct Source {
 }
 
 enum Kind {
-    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped },
+    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped, noted: Noted },
     Procedural { seed: u64, count: usize, side: usize },
 }
 
@@ -114,7 +115,7 @@ impl Source {
                 ),
             ));
         }
-        Ok(Source { kind: Kind::Photos { files, keep, small, skipped }, cache: Cache::new(cache_bytes) })
+        Ok(Source { kind: Kind::Photos { files, keep, small, skipped, noted: Noted::new(tell) }, cache: Cache::new(cache_bytes) })
     }
 
     /// Number of photographs, at least 1.
@@ -134,6 +135,14 @@ impl Source {
         match &self.kind {
             Kind::Photos { skipped, .. } => skipped.count(),
             Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// What was decided about photographs on reading them, a sentence for each kind.
+    pub fn notes(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Photos { noted, .. } => noted.sentences(),
+            Kind::Procedural { .. } => Vec::new(),
         }
     }
 
@@ -158,14 +167,16 @@ impl Source {
         self.cache.get_or(&id, || {
             let picture = match &self.kind {
                 Kind::Procedural { seed, side, .. } => procedural::photograph(*seed, id as u64, *side),
-                Kind::Photos { files, keep, .. } => {
-                    let full = Picture::open(&files[id as usize])?;
+                Kind::Photos { files, keep, noted, .. } => {
+                    let opened = Picture::open_noted(&files[id as usize])?;
+                    noted.add(&files[id as usize], &opened.notes);
+                    let full = &opened.picture;
                     let scale = *keep as f64 / full.short_side() as f64;
                     if scale < 1.0 {
                         let shrink = |n: usize| (n as f64 * scale).round() as usize;
                         full.resize_to(shrink(full.w), shrink(full.h))
                     } else {
-                        full
+                        opened.picture
                     }
                 }
             };
