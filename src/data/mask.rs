@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(mask.area(), SIDE * SIDE - forged().area());
         assert!(notes.iter().any(|n| n.kind == Kind::MaskInverted), "{notes:?}");
         for (on, off) in [(RED, WHITE), (BLUE, WHITE), (RED, BLUE), (GREEN, BLUE)] {
-            let e = of(on, off).err().expect("nobody knows").to_string();
+            let e = of(on, off).expect_err("nobody knows").to_string();
             assert!(e.contains("m.png") && e.contains("not known") && e.contains("white"), "{e}");
         }
         // Dark green counts as black; a spot of four pixels on green is found as a region of half the picture is.
