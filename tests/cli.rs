@@ -280,8 +280,8 @@ fn a_run_of_another_detector_or_version_is_refused() {
     let heat = dir.path().join("heat");
     refused(&lae(&["detect", path(&run), path(&picture), "--heatmaps", path(&heat)]), &["--heatmaps", "meso", "without a map"]);
     let csv = text(&ok(&["detect", path(&run), path(&picture), "--csv"]).stdout);
-    assert!(csv.starts_with("path,verdict,p_fake,logit,heatmap,error\n"), "{csv}");
-    assert!(csv.lines().all(|l| l.matches(',').count() == 5), "{csv}");
+    assert!(csv.starts_with("path,verdict,p_fake,logit,heatmap,error,notes\n"), "{csv}");
+    assert!(csv.lines().all(|l| l.matches(',').count() == 6), "{csv}");
 
     // Version 0.1 wrote no key `detector`.
     let config = fs::read_to_string(run.join("config.toml")).unwrap();

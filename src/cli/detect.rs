@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
-use crate::data::picture::Picture;
+use crate::data::note::Note;
+use crate::data::picture::{Opened, Picture};
 use crate::data::source::tell_passed;
 use crate::data::walk::{Found, HEAT, Passed, explained, identity, regular, walk};
 use crate::detectors;
@@ -40,7 +41,7 @@ pub struct DetectArgs {
     /// One JSON object per line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error
+    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error,notes
     #[arg(long)]
     csv: bool,
 }
@@ -71,18 +72,18 @@ impl DetectArgs {
             self.experience(&self.run)?;
         }
         if self.csv {
-            print(&format!("path,verdict,p_fake,{},heatmap,error\n", scorer.names.join(",")))?;
+            print(&format!("path,verdict,p_fake,{},heatmap,error,notes\n", scorer.names.join(",")))?;
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
             let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &homes) {
                 // A map that cannot be written is no fault of its picture: it ends the program.
-                (Ok((picture, v)), Some(homes)) => {
+                (Ok((opened, v)), Some(homes)) => {
                     let map = v.map.as_deref().zip(scorer.grid).expect("asked above");
-                    write_heatmap(&homes[i], &picture, map)?;
-                    Ok((v, Some(homes[i].file.as_path())))
+                    write_heatmap(&homes[i], &opened.picture, map)?;
+                    Ok((v, Some(homes[i].file.as_path()), opened.notes))
                 }
-                (judged, _) => judged.map(|(_, v)| (v, None)),
+                (judged, _) => judged.map(|(opened, v)| (v, None, opened.notes)),
             };
             failed += judged.is_err() as usize;
             self.print(file, scorer.names, judged)?;
@@ -134,11 +135,13 @@ impl DetectArgs {
         Ok(())
     }
 
-    fn print(&self, file: &Path, names: &[&str], judged: Result<(Verdict, Option<&Path>)>) -> Result<()> {
+    fn print(&self, file: &Path, names: &[&str], judged: Result<Judged>) -> Result<()> {
         let path = shown(file);
         let text = match (judged, self.json, self.csv) {
-            (Ok((v, heat)), true, _) => {
-                let mut object = json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": null });
+            (Ok((v, heat, notes)), true, _) => {
+                let notes: Vec<String> = notes.iter().map(|n| line(&n.text)).collect();
+                let mut object =
+                    json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": null, "notes": notes });
                 json_path(&mut object, "path", file);
                 heat.iter().for_each(|h| json_path(&mut object, "heatmap", h));
                 names.iter().zip(&v.values).for_each(|(name, x)| object[name] = json!(x));
@@ -149,13 +152,15 @@ impl DetectArgs {
                 json_path(&mut object, "path", file);
                 json_line(&object)
             }
-            (Ok((v, heat)), _, true) => {
+            (Ok((v, heat, notes)), _, true) => {
                 let heat = heat.map(|h| csv(&shown(h))).unwrap_or_default();
                 let values: String = v.values.iter().map(|x| format!("{x:.6},")).collect();
-                format!("{},{},{:.6},{values}{heat},", csv(&path), word(&v), v.p_fake())
+                let notes = notes.iter().map(|n| line(&n.text)).collect::<Vec<_>>().join("; ");
+                format!("{},{},{:.6},{values}{heat},,{}", csv(&path), word(&v), v.p_fake(), csv(&notes))
             }
-            (Err(e), _, true) => format!("{},,,{},{}", csv(&path), ",".repeat(names.len()), csv(&line(&e.to_string()))),
-            (Ok((v, heat)), ..) => {
+            (Err(e), _, true) => format!("{},,,{},{},", csv(&path), ",".repeat(names.len()), csv(&line(&e.to_string()))),
+            (Ok((v, heat, notes)), ..) => {
+                notes.iter().for_each(|n| say(&format!("note      {path}: {n}")));
                 let heat = heat.map(|h| format!("  {}", shown(h))).unwrap_or_default();
                 format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
             }
@@ -168,6 +173,8 @@ impl DetectArgs {
     }
 }
 
+type Judged<'a> = (Verdict, Option<&'a Path>, Vec<Note>);
+
 fn word(v: &Verdict) -> &'static str {
     if v.called_fake() { "fake" } else { "real" }
 }
@@ -178,12 +185,12 @@ fn judge(
     detector: &dyn Detector,
     scorer: &mut Scorer,
     store: &mut ParamStore,
-) -> Result<(Picture, Verdict)> {
+) -> Result<(Opened, Verdict)> {
     regular(file)?;
-    let picture = Picture::open(file).map_err(explained)?;
-    let x: Vec<f32> = picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
+    let opened = Picture::open_noted(file).map_err(explained)?;
+    let x: Vec<f32> = opened.picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
     let verdict = scorer.run(detector, store, &x)?.remove(0);
-    Ok((picture, verdict))
+    Ok((opened, verdict))
 }
 
 /// Where the heat map of a picture goes, and whose it is.

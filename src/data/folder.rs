@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use super::duplicates::{self, Member};
 use super::leak;
 use super::manifest::{self, Entry, slashes};
+use super::note::Noted;
 use super::picture::{Mask, Picture};
 use super::pictures::Pictures;
 use super::provenance::{MethodRecord, Provenance};
@@ -63,6 +64,8 @@ pub struct Folder {
     size: usize,
     /// What a reader must know: missing masks, format leaks.
     notices: Vec<String>,
+    /// What was decided about pictures and masks on reading them.
+    noted: Noted,
     /// Train, val and test.
     seen: [Part; 3],
     unseen: Vec<Part>,
@@ -115,7 +118,7 @@ impl Folder {
                 unseen.push(opened);
             }
         }
-        let mut folder = Folder { root: root.to_path_buf(), size, notices, seen, unseen };
+        let mut folder = Folder { root: root.to_path_buf(), size, notices, noted: Noted::new(tell), seen, unseen };
         let mut notices = Vec::new();
         folder.notices.extend(folder.format_leaks());
         for part in folder.seen.iter().chain(&folder.unseen) {
@@ -257,7 +260,7 @@ impl Pictures for Folder {
         let start = if fake { i - reals } else { i };
         for step in 0..class.items.len() {
             let item = &class.items[(start + step) % class.items.len()];
-            match item.load(self.size) {
+            match item.load(self.size, &self.noted) {
                 Ok((picture, mask)) => {
                     let entry = item.entry.as_ref();
                     return Ok(Sample {
@@ -293,14 +296,22 @@ impl Pictures for Folder {
         record.methods.extend(self.unseen().iter().map(|name| method(name, "unseen")));
         record.formats = self.formats();
         record.notices.extend(self.notices.iter().cloned());
+        record.notices.extend(self.noted.sentences());
     }
 }
 
 impl Item {
-    fn load(&self, size: usize) -> Result<(Picture, Option<Mask>)> {
-        let picture = Picture::open(&self.path)?;
+    fn load(&self, size: usize, noted: &Noted) -> Result<(Picture, Option<Mask>)> {
+        let opened = Picture::open_noted(&self.path)?;
+        noted.add(&self.path, &opened.notes);
+        let (shape, picture) = (opened.shape(), opened.picture.resize(size));
+        drop(opened);
         let mask = match &self.mask {
-            Some(path) => Some(Mask::open_for(path, picture.w, picture.h)?.resize_to(size, size)),
+            Some(path) => {
+                let (mask, notes) = Mask::open_for_noted(path, shape)?;
+                noted.add(path, &notes);
+                Some(mask.resize_to(size, size))
+            }
             None => None,
         };
         if let (Some(m), Some(path)) = (&mask, &self.mask)
@@ -308,7 +319,7 @@ impl Item {
         {
             return Err(Error::data(path, format!("nothing is left of the mask at {size} x {size} pixels; remove the picture")));
         }
-        Ok((picture.resize(size), mask))
+        Ok((picture, mask))
     }
 }
 
@@ -384,15 +395,15 @@ impl Class {
     fn probe(&mut self) -> Result<()> {
         // Outer error: the pairing is wrong; inner: the file is bad.
         let probe = |item: &Item| -> Result<Result<u64>> {
-            let size = match Picture::probe(&item.path).map_err(explained) {
-                Ok(size) => size,
+            let shape = match Picture::shape(&item.path).map_err(explained) {
+                Ok(shape) => shape,
                 Err(e) => return Ok(Err(e)),
             };
-            let pixels = (size.0 * size.1) as u64;
+            let pixels = (shape.w * shape.h) as u64;
             match item.mask.as_ref().map(|mask| (mask, Picture::probe(mask))) {
                 None => Ok(Ok(pixels)),
                 Some((_, Err(e))) => Ok(Err(e)),
-                Some((mask, Ok(of_mask))) => Mask::check_shape(mask, of_mask, size).map(|()| Ok(pixels)),
+                Some((mask, Ok(of_mask))) => Mask::check_fits(mask, of_mask, shape).map(|()| Ok(pixels)),
             }
         };
         let probes: Vec<_> = self.items.par_iter().take(PROBED).map(probe).collect();
@@ -436,6 +447,7 @@ impl Class {
             let ending = item.path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
             let format = match ending.as_str() {
                 "jpeg" | "jpe" | "jfif" => "jpg".into(),
+                "dib" => "bmp".into(),
                 "tiff" => "tif".into(),
                 "apng" => "png".into(),
                 _ => ending,

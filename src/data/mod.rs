@@ -4,19 +4,28 @@
 //! antialiased resize and the same rounding, so that a detector can only learn from the forgery itself (and from the planted
 //! trace of [`fingerprint`], if one was asked for).
 
+pub mod budget;
 pub mod cache;
 pub mod check;
+mod codec;
+mod colour;
 pub mod config;
+mod convert;
 pub mod dataset;
 pub mod duplicates;
 pub mod export;
 pub mod fingerprint;
 pub mod folder;
 pub mod forge;
+mod frames;
 pub mod hole;
+mod jpeg;
 pub mod leak;
 pub mod made;
 pub mod manifest;
+pub mod mask;
+mod meaning;
+pub mod note;
 pub mod picture;
 pub mod pictures;
 pub mod procedural;

@@ -1,25 +1,26 @@
-//! 8-bit sRGB pictures and binary masks: reading every format that `image` knows, resizing, cropping, writing.
+//! 8-bit sRGB pictures: reading every format that `image` knows, resizing, cropping, writing.
 
-use std::fs;
-use std::io::{BufReader, Cursor};
 use std::path::Path;
 
 use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
 use fir::pixels::U8x3;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::ImageFormat;
+use image::metadata::Orientation;
 
+use super::budget::Reserved;
+use super::codec::{self, encode, turned};
+use super::convert::turn;
 use crate::core::file::write_quickly;
 use crate::error::{Error, Result};
 
-/// Longest side that is decoded, pixels. A header that claims more is refused before anything is allocated.
-pub const MAX_SIDE: u32 = 30_000;
-/// Most memory that one decoded picture may take, bytes. 20,000 × 8,000 pixels of 8-bit RGB fit.
-pub const MAX_BYTES: u64 = 512 << 20;
+pub use super::codec::{MAX_BYTES, MAX_SIDE, Shape};
+pub use super::mask::Mask;
+pub use super::note::{Kind, Note};
 
 /// File name endings that are looked at in a data folder (lower case).
-pub const EXTENSIONS: [&str; 14] =
-    ["png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pnm"];
+pub const EXTENSIONS: [&str; 17] =
+    ["png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "pam", "pnm"];
 
 /// Whether the name ends like a picture.
 pub fn is_picture_name(path: &Path) -> bool {
@@ -36,12 +37,23 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// One byte per pixel, 0 or 1 (1 = manipulated), row-major: `on.len() == w * h`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Mask {
-    pub w: usize,
-    pub h: usize,
-    pub on: Vec<u8>,
+/// A picture and what was decided on the way to it.
+pub struct Opened {
+    pub picture: Picture,
+    /// What another viewer may decide otherwise: frames, transparency, colour profiles.
+    pub notes: Vec<Note>,
+    /// How the stored pixels were turned.
+    pub orientation: Orientation,
+    /// The picture's share of the memory of all threads ([`MAX_BYTES`]), until it is dropped. Drop the whole before another file is
+    /// opened, so that other threads need not wait.
+    _reserved: Reserved,
+}
+
+impl Opened {
+    /// Size as shown, and how it came from the stored one.
+    pub fn shape(&self) -> Shape {
+        Shape { w: self.picture.w, h: self.picture.h, orientation: self.orientation }
+    }
 }
 
 impl Picture {
@@ -66,24 +78,38 @@ impl Picture {
     }
 
     /// Reads a file of any known format; the content decides, not the name. The result is what a viewer shows: EXIF orientation
-    /// applied, 16 bits rounded to 8, grey copied to three channels, CMYK converted, transparency laid over white. Colour
-    /// profiles are ignored. Of an animation, the first frame.
+    /// applied, colours converted from an embedded profile to sRGB, 16 bits rounded to 8, grey copied to three channels, CMYK
+    /// converted, transparency laid over white. Of an animation, the first frame.
     pub fn open(path: impl AsRef<Path>) -> Result<Picture> {
+        Ok(Picture::open_noted(path)?.picture)
+    }
+
+    /// [`open`](Self::open), with notes about what another viewer may decide otherwise. Waits while other threads decode pictures
+    /// that together with this one would take more than [`MAX_BYTES`].
+    pub fn open_noted(path: impl AsRef<Path>) -> Result<Opened> {
         let path = path.as_ref();
-        let decoded = decode(path)?;
-        let (w, h) = (decoded.width() as usize, decoded.height() as usize);
-        let rgb = if decoded.color().has_alpha() { over_white(&decoded) } else { decoded.into_rgb8().into_raw() };
-        Ok(Picture { w, h, rgb })
+        let (raw, notes) = codec::decode(path)?.into_rgb(path)?;
+        let (mut reserved, orientation) = (raw.reserved, raw.orientation);
+        let (rgb, w, h) = turn(raw.bytes, (raw.w, raw.h), 3, orientation);
+        reserved.shrink(rgb.len() as u64);
+        Ok(Opened { picture: Picture { w, h, rgb }, notes, orientation, _reserved: reserved })
     }
 
     /// Size from the header alone: (w, h) in pixels as [`open`](Self::open) would return it. Fast, and finds most broken files.
     pub fn probe(path: impl AsRef<Path>) -> Result<(usize, usize)> {
-        let path = path.as_ref();
-        let (mut decoder, _) = open_decoder(path)?;
-        let (w, h) = checked_size(path, &mut decoder)?;
-        use image::metadata::Orientation::*;
-        let turned = matches!(decoder.orientation(), Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH));
-        Ok(if turned { (h as usize, w as usize) } else { (w as usize, h as usize) })
+        Ok(Picture::shape(path)?.shown())
+    }
+
+    /// [`probe`](Self::probe), with the orientation.
+    pub fn shape(path: impl AsRef<Path>) -> Result<Shape> {
+        let ((w, h), orientation, _) = codec::header(path.as_ref())?;
+        let (w, h) = if turned(orientation) { (h, w) } else { (w, h) };
+        Ok(Shape { w: w as usize, h: h as usize, orientation })
+    }
+
+    /// Most memory that reading the file takes, bytes; an error if that is above [`MAX_BYTES`].
+    pub fn memory(path: impl AsRef<Path>) -> Result<u64> {
+        Ok(codec::header(path.as_ref())?.2)
     }
 
     /// The shorter side, pixels.
@@ -171,205 +197,9 @@ impl Picture {
     }
 }
 
-impl Mask {
-    pub fn new(w: usize, h: usize) -> Mask {
-        Mask { w, h, on: vec![0; w * h] }
-    }
-
-    pub fn from_fn(w: usize, h: usize, mut f: impl FnMut(usize, usize) -> bool) -> Mask {
-        let on = (0..w * h).map(|i| f(i % w, i / w) as u8).collect();
-        Mask { w, h, on }
-    }
-
-    pub fn get(&self, x: usize, y: usize) -> bool {
-        self.on[y * self.w + x] != 0
-    }
-
-    /// Number of pixels that are on.
-    pub fn area(&self) -> usize {
-        self.on.iter().map(|&b| b as usize).sum()
-    }
-
-    /// Reads a mask of any format: a pixel is on where its grey value is above half of the range (127 of 255; 1-bit and 16-bit
-    /// files alike).
-    pub fn open(path: impl AsRef<Path>) -> Result<Mask> {
-        let path = path.as_ref();
-        // The mask is read as RGB and not as the decoder's grey, so that a red mask or one with a palette counts by its brightest
-        // channel. Transparent pixels are off.
-        let decoded = decode(path)?;
-        let alpha = decoded.color().has_alpha();
-        let rgba = decoded.to_rgba8();
-        let on = rgba
-            .pixels()
-            .map(|p| {
-                let level = p.0[..3].iter().max().copied().unwrap_or(0);
-                (level > 127 && (!alpha || p.0[3] > 127)) as u8
-            })
-            .collect();
-        Ok(Mask { w: rgba.width() as usize, h: rgba.height() as usize, on })
-    }
-
-    /// Reads the mask of a forged picture that is `w` × `h` pixels. A mask of another size but the same aspect is resized;
-    /// another aspect, or a mask with nothing on, is an error that names the file.
-    pub fn open_for(path: impl AsRef<Path>, w: usize, h: usize) -> Result<Mask> {
-        let path = path.as_ref();
-        let mask = Mask::open(path)?;
-        if mask.area() == 0 {
-            return Err(Error::data(
-                path,
-                "the mask is empty (no pixel above half brightness), but it belongs to a fake: draw the manipulated pixels \
-                 white, or remove the picture",
-            ));
-        }
-        Mask::check_shape(path, (mask.w, mask.h), (w, h))?;
-        Ok(mask.resize_to(w, h))
-    }
-
-    /// Whether a mask of one size can belong to a picture of another: same aspect, within a pixel of rounding.
-    pub fn check_shape(path: &Path, mask: (usize, usize), picture: (usize, usize)) -> Result<()> {
-        let (across, down) = (mask.0 * picture.1, mask.1 * picture.0);
-        let pixel = mask.0.max(mask.1).max(picture.0).max(picture.1);
-        if across.abs_diff(down) <= pixel {
-            return Ok(());
-        }
-        let why = format!(
-            "the mask is {} x {} pixels, its picture {} x {}: another shape. Make the mask from the same picture (same crop and \
-             orientation); another resolution of the same shape is fine",
-            mask.0, mask.1, picture.0, picture.1
-        );
-        Err(Error::data(path, why))
-    }
-
-    /// Nearest neighbour, pixel centres aligned.
-    pub fn resize_to(&self, w: usize, h: usize) -> Mask {
-        if (w, h) == (self.w, self.h) {
-            return self.clone();
-        }
-        let from = |i: usize, n: usize, m: usize| ((2 * i + 1) * m / (2 * n)).min(m - 1);
-        Mask::from_fn(w, h, |x, y| self.get(from(x, w, self.w), from(y, h, self.h)))
-    }
-
-    /// Left and right exchanged.
-    pub fn flip(&self) -> Mask {
-        Mask::from_fn(self.w, self.h, |x, y| self.get(self.w - 1 - x, y))
-    }
-
-    /// Writes a grey PNG, 255 = on.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let grey: Vec<u8> = self.on.iter().map(|&b| if b != 0 { 255 } else { 0 }).collect();
-        write_quickly(path.as_ref(), &encode(&grey, self.w, self.h, image::ExtendedColorType::L8, ImageFormat::Png)?)
-    }
-}
-
 /// Rounds to 8 bits, halves up.
 pub(super) fn to_u8(x: f32) -> u8 {
     (x + 0.5).clamp(0.0, 255.0) as u8 // NaN would become 0; no caller makes one
-}
-
-fn encode(data: &[u8], w: usize, h: usize, color: image::ExtendedColorType, format: ImageFormat) -> Result<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    image::write_buffer_with_format(&mut bytes, data, w as u32, h as u32, color, format)
-        .map_err(|e| Error::data("picture", format!("cannot be encoded ({e})")))?;
-    Ok(bytes.into_inner())
-}
-
-fn over_white(decoded: &DynamicImage) -> Vec<u8> {
-    let rgba = decoded.to_rgba8();
-    let mut rgb = Vec::with_capacity(rgba.len() / 4 * 3);
-    for p in rgba.pixels() {
-        let a = p.0[3] as u32;
-        rgb.extend(p.0[..3].iter().map(|&c| ((c as u32 * a + 255 * (255 - a) + 127) / 255) as u8));
-    }
-    rgb
-}
-
-fn limits() -> Limits {
-    let mut limits = Limits::no_limits();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    limits
-}
-
-fn open_decoder(path: &Path) -> Result<(impl ImageDecoder, ImageFormat)> {
-    let file = fs::File::open(path).map_err(|e| Error::io(path, e))?;
-    if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
-        return Err(Error::data(path, "the file is empty; copy it again or remove it"));
-    }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|e| Error::io(path, e))?;
-    let Some(format) = reader.format() else {
-        return Err(Error::data(path, "not a picture of a known format; use png, jpeg, webp, bmp, tiff, gif or pnm"));
-    };
-    reader.limits(limits());
-    let decoder = reader.into_decoder().map_err(|e| explain(path, e))?;
-    Ok((decoder, format))
-}
-
-fn checked_size(path: &Path, decoder: &mut impl ImageDecoder) -> Result<(u32, u32)> {
-    let (w, h) = decoder.dimensions();
-    if w == 0 || h == 0 {
-        return Err(Error::data(path, "the picture has no pixels; remove it"));
-    }
-    let bytes = decoder.total_bytes();
-    if w > MAX_SIDE || h > MAX_SIDE || bytes > MAX_BYTES {
-        return Err(too_large(path, &format!("{w} x {h} pixels, {} MiB decoded", bytes >> 20)));
-    }
-    Ok((w, h))
-}
-
-fn decode(path: &Path) -> Result<DynamicImage> {
-    let (mut decoder, format) = open_decoder(path)?;
-    checked_size(path, &mut decoder)?;
-    if format == ImageFormat::Jpeg {
-        jpeg_is_complete(path)?;
-    }
-    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(|e| explain(path, e))?;
-    decoded.apply_orientation(orientation);
-    Ok(decoded)
-}
-
-/// The JPEG decoder fills what is missing of a truncated file with grey and reports success. A data set must not hold such
-/// pictures, so the file is walked from marker to marker, and refused where the walk meets no EOI.
-fn jpeg_is_complete(path: &Path) -> Result<()> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-    let mut i = 2; // after SOI
-    while i + 1 < bytes.len() {
-        if bytes[i] != 0xFF {
-            i += 1; // entropy-coded data, or stray bytes between segments
-            continue;
-        }
-        match bytes[i + 1] {
-            0xD9 => return Ok(()),
-            0x00 | 0x01 | 0xD0..=0xD8 => i += 2, // stuffed byte, TEM, restart
-            0xFF => i += 1,                      // fill
-            _ if i + 3 < bytes.len() => i += 2 + u16::from_be_bytes([bytes[i + 2], bytes[i + 3]]) as usize,
-            _ => break,
-        }
-    }
-    Err(Error::data(path, "the JPEG file is truncated (no end marker); copy it again or remove it"))
-}
-
-fn too_large(path: &Path, what: &str) -> Error {
-    Error::data(
-        path,
-        format!(
-            "too large ({what}); the limits are {MAX_SIDE} pixels a side and {} MiB: shrink it or remove it",
-            MAX_BYTES >> 20
-        ),
-    )
-}
-
-fn explain(path: &Path, error: ImageError) -> Error {
-    match error {
-        ImageError::Limits(e) => too_large(path, &e.to_string()),
-        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::data(path, "the file is truncated; copy it again or remove it")
-        }
-        ImageError::IoError(e) => Error::io(path, e),
-        ImageError::Unsupported(e) => Error::data(path, format!("{e}; convert it to 8-bit PNG or JPEG")),
-        e => Error::data(path, format!("damaged or truncated ({e}); copy it again or remove it")),
-    }
 }
 
 #[cfg(test)]
@@ -377,6 +207,7 @@ mod tests {
     use super::*;
     use base64::Engine;
     use image::{ExtendedColorType, ImageEncoder};
+    use std::fs;
 
     fn written(
         dir: &tempfile::TempDir,
@@ -523,37 +354,6 @@ mod tests {
         assert_eq!(p.resize_window((3.0, 5.0, 20.0, 20.0), 20, 20), p.crop(3, 5, 20, 20));
         assert_eq!(p.flip().flip(), p);
         assert_eq!(p.flip().at(0, 7), p.at(39, 7));
-    }
-
-    #[test]
-    fn masks_of_any_kind() {
-        let dir = tempfile::tempdir().unwrap();
-        let m = Mask::open(written(&dir, "m8.png", &[0, 127, 128, 255], (2, 2), ExtendedColorType::L8)).unwrap();
-        assert_eq!(m.on, [0, 0, 1, 1]);
-        let deep: Vec<u8> = [0u16, 0x7F00, 0x8100, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
-        assert_eq!(Mask::open(written(&dir, "m16.png", &deep, (2, 2), ExtendedColorType::L16)).unwrap().on, [0, 0, 1, 1]);
-        fs::write(dir.path().join("m1.pbm"), "P1 2 2\n0 1\n1 0\n").unwrap(); // in PBM 1 is black
-        assert_eq!(Mask::open(dir.path().join("m1.pbm")).unwrap().on, [1, 0, 0, 1]);
-        let rgba = [255, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0];
-        assert_eq!(Mask::open(written(&dir, "ma.png", &rgba, (2, 2), ExtendedColorType::Rgba8)).unwrap().on, [1, 0, 0, 0]);
-        m.save(dir.path().join("saved.png")).unwrap();
-        assert_eq!(Mask::open(dir.path().join("saved.png")).unwrap(), m);
-    }
-
-    #[test]
-    fn masks_must_fit_their_pictures() {
-        let dir = tempfile::tempdir().unwrap();
-        let empty = written(&dir, "empty.png", &[9; 16], (4, 4), ExtendedColorType::L8);
-        let e = why(Mask::open_for(&empty, 4, 4));
-        assert!(e.contains("empty.png") && e.contains("draw"), "{e}");
-        let wide = written(&dir, "wide.png", &[255; 32], (8, 4), ExtendedColorType::L8);
-        let e = why(Mask::open_for(&wide, 64, 64));
-        assert!(e.contains("wide.png") && e.contains("8 x 4") && e.contains("64 x 64"), "{e}");
-        let m = Mask::open_for(&wide, 33, 16).unwrap();
-        assert_eq!((m.w, m.h, m.area()), (33, 16, 33 * 16));
-        let quarter = Mask::from_fn(4, 4, |x, y| x < 2 && y < 2);
-        assert_eq!(quarter.resize_to(64, 64), Mask::from_fn(64, 64, |x, y| x < 32 && y < 32));
-        assert_eq!(quarter.resize_to(2, 2).on, [1, 0, 0, 0]);
     }
 
     #[test]

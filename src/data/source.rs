@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::cache::Cache;
 use super::duplicates::{copies, copies_notice};
+use super::note::Noted;
 use super::picture::Picture;
 use super::procedural;
 use super::walk::{Found, Passed, explained, walk};
@@ -22,7 +23,7 @@ pub struct Source {
 }
 
 enum Kind {
-    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped, notices: Vec<String> },
+    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped, notices: Vec<String>, noted: Noted },
     Procedural { seed: u64, count: usize, side: usize },
 }
 
@@ -119,7 +120,8 @@ impl Source {
             notices.extend(leave_out_copies(&mut files, &mut sizes, dir, tell));
         }
         let small = sizes.iter().filter(|(w, h)| *w.min(h) < size).count();
-        Ok(Source { kind: Kind::Photos { files, keep, small, skipped, notices }, cache: Cache::new(cache_bytes) })
+        let kind = Kind::Photos { files, keep, small, skipped, notices, noted: Noted::new(tell) };
+        Ok(Source { kind, cache: Cache::new(cache_bytes) })
     }
 
     /// Number of photographs, at least 1.
@@ -142,10 +144,11 @@ impl Source {
         }
     }
 
-    /// What a reader must know: pictures that were passed over, copies that were left out.
+    /// What a reader must know: pictures that were passed over, copies that were left out, what was decided about photographs on
+    /// reading them.
     pub fn notices(&self) -> Vec<String> {
         match &self.kind {
-            Kind::Photos { notices, .. } => notices.clone(),
+            Kind::Photos { notices, noted, .. } => notices.iter().cloned().chain(noted.sentences()).collect(),
             Kind::Procedural { .. } => Vec::new(),
         }
     }
@@ -171,14 +174,16 @@ impl Source {
         self.cache.get_or(&id, || {
             let picture = match &self.kind {
                 Kind::Procedural { seed, side, .. } => procedural::photograph(*seed, id as u64, *side),
-                Kind::Photos { files, keep, .. } => {
-                    let full = Picture::open(&files[id as usize])?;
+                Kind::Photos { files, keep, noted, .. } => {
+                    let opened = Picture::open_noted(&files[id as usize])?;
+                    noted.add(&files[id as usize], &opened.notes);
+                    let full = &opened.picture;
                     let scale = *keep as f64 / full.short_side() as f64;
                     if scale < 1.0 {
                         let shrink = |n: usize| (n as f64 * scale).round() as usize;
                         full.resize_to(shrink(full.w), shrink(full.h))
                     } else {
-                        full
+                        opened.picture
                     }
                 }
             };
