@@ -56,9 +56,9 @@ fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }
 
-/// Files of 6 megapixels in every format, and the orientation that needs a copy.
+/// Files of 2 megapixels in every format, and the orientation that needs a copy.
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let (w, h) = (3000u32, 2000u32);
+    let (w, h) = (1800u32, 1200u32);
     let rgb: Vec<u8> = (0..w * h).flat_map(|i| [(i % 251) as u8, (i / w % 256) as u8, (i / 7 % 64) as u8]).collect();
     let rgba: Vec<u8> = rgb.chunks(3).flat_map(|p| [p[0], p[1], p[2], p[0] / 2 + 100]).collect();
     let grey: Vec<u8> = rgb.chunks(3).map(|p| p[0]).collect();

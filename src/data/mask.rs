@@ -68,7 +68,8 @@ impl Mask {
         Ok((mask, notes))
     }
 
-    /// The note about a mask that covers most of its picture, border included, as an inverted mask does.
+    /// The note about a mask that covers more than 60 % of its picture and of the border, as an inverted mask does: the object that was
+    /// put in may reach the border, but seldom fills it.
     fn coverage(&self) -> Option<Note> {
         let share = self.area() as f64 / self.on.len() as f64;
         let rim = |x: usize, y: usize| x == 0 || y == 0 || x + 1 == self.w || y + 1 == self.h;
@@ -82,8 +83,8 @@ impl Mask {
         let text = match share {
             1.0 => "the mask covers the whole picture: all of it was taken for forged; if the mask is inverted, invert it"
                 .to_string(),
-            s if s > 0.6 && on * 10 >= all * 9 => format!(
-                "the mask covers {:.0} % of the picture and its border: that was taken for forged, as drawn; if the mask is inverted \
+            s if s > 0.6 && on * 10 >= all * 6 => format!(
+                "the mask covers {:.0} % of the picture and most of its border: that was taken for forged, as drawn; if the mask is inverted \
                  (black = forged), invert it",
                 100.0 * s
             ),
