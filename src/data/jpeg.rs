@@ -1,6 +1,7 @@
 //! Whether the entropy-coded data of a JPEG file are all there: every scan is Huffman-decoded, nothing is transformed.
 //!
-//! The decoder behind `image` fills what it cannot decode with grey and reports success, in its strict mode as well. Damage is
+//! The decoder behind `image` fills what it cannot decode with grey and reports success; its strict mode, which `image` does not
+//! offer, tells data that end early and stray markers, but not blocks that are out of place. Damage is
 //! found here where a code is in no table, a coefficient lies beyond its block, a brightness lies far outside of the range, a
 //! restart marker is missing or out of turn, data end before the last block, or data are left over after it; and where
 //! progressive scans stop before full precision. A change that leaves all of these intact (one that only changes the bits of a
@@ -535,6 +536,25 @@ mod tests {
         let mut other = bytes.clone();
         other.drain(marks[0]..marks[1]);
         assert!(damaged(&other));
+    }
+
+    /// The same data under the coarsest steps: brighter than white.
+    #[test]
+    fn coefficients_that_no_picture_has_are_damage() {
+        for name in ["baseline", "progressive"] {
+            let bytes = files().into_iter().find(|f| f.0 == name).unwrap().1;
+            let table = bytes.windows(2).position(|w| w == [0xFF, 0xDB]).unwrap() + 5;
+            let coarse = |from: usize, to: usize| {
+                let mut other = bytes.clone();
+                other[table + from..table + to].fill(255);
+                match check(&other) {
+                    Err(Flaw::Damaged(why)) => why,
+                    read => panic!("{name}: {read:?}"),
+                }
+            };
+            assert!(coarse(0, 1).contains("a brightness outside"), "{name}");
+            assert!(coarse(1, 64).contains("a coefficient outside"), "{name}");
+        }
     }
 
     #[test]

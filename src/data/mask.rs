@@ -1,4 +1,5 @@
-//! Binary masks: which pixels of a forged picture are manipulated. What a mask's colours mean is decided in [`meaning`](super::meaning).
+//! Binary masks: which pixels of a forged picture are manipulated. What a mask's colours mean is
+//! decided in `meaning.rs`.
 
 use std::path::Path;
 
@@ -353,6 +354,12 @@ mod tests {
     #[test]
     fn photographs_are_no_masks_and_their_holes_are() {
         let dir = tempfile::tempdir().unwrap();
+        let colourful = crate::data::Picture::from_fn(64, 64, |x, y| [(x * 4) as u8, (y * 4) as u8, (x * y) as u8]);
+        for name in ["c.png", "c.jpg"] {
+            colourful.save(dir.path().join(name)).unwrap();
+            let e = why(Mask::open(dir.path().join(name)));
+            assert!(e.contains(name) && e.contains("photograph") && e.contains("white"), "{e}");
+        }
         for i in 0..6 {
             let p = photograph(1, i, 64);
             p.save(dir.path().join("p.png")).unwrap();
