@@ -59,7 +59,7 @@
 //! An input that is never filled is zeros. The weights stay in the store: to use the network, record it on a second tape over the
 //! same store with [`Mode::Eval`](nn::Mode), make a plan that fetches its output, and run that plan with the store. After a run on a
 //! GPU, [`ParamStore::pull`] brings the weights to the host; [`train::checkpoint`] saves and loads them. Losses: [`ops::bce_logits`],
-//! [`ops::cross_entropy`], and [`mse`](ops::difference::mse), [`sse`](ops::difference::sse) and [`l1`](ops::difference::l1).
+//! [`ops::cross_entropy`], [`mse`](ops::difference::mse) and [`l1`](ops::difference::l1).
 //!
 //! # What lies where
 //!

@@ -12,9 +12,10 @@ use lae_engine::data::picture::{Mask, Picture};
 use lae_engine::data::procedural::photograph;
 use serde_json::Value;
 
-/// A data set of 12 genuine and 12 forged pictures in every split, and an unseen forger.
+/// A data set of 12 genuine and 12 forged pictures in every split, and two unseen forgers.
 fn data_set(dir: &Path) {
-    let args = ["forge", "--out", path(dir), "--count", "24", "--size", "32", "--set", "data.unseen=[\"harmonic\"]"];
+    let args =
+        ["forge", "--out", path(dir), "--count", "24", "--size", "32", "--set", "data.unseen=[\"harmonic\", \"biharmonic\"]"];
     ok(&args);
 }
 
@@ -105,7 +106,8 @@ fn a_run_goes_on_over_the_pictures_it_began_with() {
     assert!(notices.contains("train/mask/000001.png") && notices.contains("the run began with"), "{notices}");
 }
 
-/// Masks that cover everything in one test set: the training keeps its report, which says what is missing and why.
+/// Masks that cover everything in one test set and nothing in another: the training keeps its report, which says what is missing and
+/// why, and the user hears of it when the folder is opened.
 #[test]
 fn masks_that_tell_nothing_cost_no_report() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,13 +116,20 @@ fn masks_that_tell_nothing_cost_no_report() {
     for entry in fs::read_dir(data.join("unseen/harmonic/mask")).unwrap() {
         Mask::from_fn(32, 32, |_, _| true).save(entry.unwrap().path()).unwrap();
     }
+    for entry in fs::read_dir(data.join("unseen/biharmonic/mask")).unwrap() {
+        Mask::from_fn(32, 32, |_, _| false).save(entry.unwrap().path()).unwrap();
+    }
     let out = ok(&["train", "--preset", "smoke", "--data", path(&data), "--annotations", "4", "--out", path(&run)]);
-    assert!(text(&out.stderr).contains("harmonic"), "{}", text(&out.stderr));
+    let err = text(&out.stderr);
+    let first_step = err.find("networks").unwrap();
+    for what in ["masks cover everything", "masks cover nothing"] {
+        assert!(err.find(what).is_some_and(|at| at < first_step), "{what} in {err}");
+    }
     let report: Value = serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap();
     let notices = report["notices"].to_string();
     assert!(notices.contains("harmonic: ") && notices.contains("masks cover nothing or everything"), "{notices}");
     let rows = report["localisation"].as_array().unwrap().len();
-    assert_eq!(rows + 1, report["detection"].as_array().unwrap().len(), "the set without usable masks has no row");
+    assert_eq!(rows + 2, report["detection"].as_array().unwrap().len(), "sets without usable masks have no row");
     Picture::new(8, 8).save(dir.path().join("p.png")).unwrap();
     ok(&["detect", path(&run), path(&dir.path().join("p.png"))]);
 }

@@ -8,6 +8,7 @@
 //! * Pictures that cannot be read are skipped, told to the user and counted, as long as they are at most half of their class.
 //! * `manifest.jsonl`, if there (the program's own export writes it), adds methods and photograph numbers.
 
+// Over 600 lines because the last third is the tests of the layout: made-up folders with one fault each.
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,8 @@ impl Folder {
             if masks.is_none() {
                 notices.push(format!("{} has no mask folder: its fakes are used without masks", shown(dir)));
             }
-            let fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest, tell, &mut passed)?;
+            let mut fake = Class::open(root, &dir.join("fake"), masks.as_deref(), &manifest, tell, &mut passed)?;
+            notices.extend(fake.settle_masks(size)?);
             let mut methods = fake.items.iter().map(|i| i.entry.as_ref().map(|e| e.method.as_str()));
             let first = methods.next().flatten();
             let method = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or(name).into();
@@ -308,17 +310,12 @@ impl Item {
         drop(opened);
         let mask = match &self.mask {
             Some(path) => {
-                let (mask, notes) = Mask::open_for_noted(path, shape)?;
+                let (mask, notes) = Mask::fitted(path, shape)?;
                 noted.add(path, &notes);
-                Some(mask.resize_to(size, size))
+                Some(mask.resize_to(size, size)).filter(|m| m.area() > 0)
             }
             None => None,
         };
-        if let (Some(m), Some(path)) = (&mask, &self.mask)
-            && m.area() == 0
-        {
-            return Err(Error::data(path, format!("nothing is left of the mask at {size} x {size} pixels; remove the picture")));
-        }
         Ok((picture, mask))
     }
 }
@@ -418,6 +415,11 @@ impl Class {
             }
         }
         self.pixels = self.pixels * self.items.len() as u64 / self.items.len().clamp(1, PROBED) as u64;
+        self.drop_items(&bad)
+    }
+
+    /// Leaves out the items of these numbers, in order. An error if too many are left out by now.
+    fn drop_items(&mut self, bad: &[usize]) -> Result<()> {
         self.mostly_readable()?;
         let mut i = 0;
         self.items.retain(|_| {
@@ -425,6 +427,40 @@ impl Class {
             bad.binary_search(&(i - 1)).is_err()
         });
         Ok(())
+    }
+
+    /// Reads every mask now, so that no training ends with masks that cannot be used. One that covers nothing says nothing of where,
+    /// and its picture is used without it; one that cannot be read costs its picture. The notices for the report.
+    fn settle_masks(&mut self, size: usize) -> Result<Vec<String>> {
+        let share = |item: &Item| -> Option<Result<usize>> {
+            let mask = item.mask.as_ref()?;
+            let fitted = Picture::shape(&item.path).and_then(|shape| Mask::fitted(mask, shape));
+            Some(fitted.map(|(m, _)| m.resize_to(size, size).area()))
+        };
+        let areas: Vec<_> = self.items.par_iter().with_max_len(1).map(share).collect();
+        let total = areas.iter().flatten().count();
+        let (mut bad, mut nothing, mut everything) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, area) in areas.into_iter().enumerate() {
+            match area {
+                Some(Err(e)) => {
+                    self.skipped.report(&self.items[i].path, &e);
+                    bad.push(i);
+                }
+                Some(Ok(0)) => nothing.extend(self.items[i].mask.take()),
+                Some(Ok(area)) if area == size * size => everything.extend(self.items[i].mask.clone()),
+                _ => {}
+            }
+        }
+        self.drop_items(&bad)?;
+        let rows = [
+            (nothing, "nothing", "their pictures are used without masks"),
+            (everything, "everything", "no map is judged by them"),
+        ];
+        let notice = |(masks, what, so): (Vec<PathBuf>, &str, &str)| {
+            let first = shown(masks.first()?);
+            Some(format!("{} of {total} masks cover {what} at {size} × {size} pixels ({first} first): {so}", masks.len()))
+        };
+        Ok(rows.into_iter().filter_map(notice).collect())
     }
 
     fn mostly_readable(&self) -> Result<()> {
@@ -592,11 +628,13 @@ mod tests {
         let data = open(&dir).unwrap();
         assert_eq!(data.sample(Split::Train, 4, 0).unwrap().path.unwrap(), fake(2));
         assert_eq!(data.describe().skipped_files, 1);
-        // An empty mask spoils its picture only.
+        // An empty mask says nothing of where: its picture is used without.
         Mask::new(48, 40).save(dir.path().join("val/mask/f2.png")).unwrap();
         let data = open(&dir).unwrap();
-        assert!(data.sample(Split::Val, 5, 0).unwrap().path.unwrap().ends_with("f0.png"));
-        assert_eq!(data.describe().skipped_files, 1);
+        let s = data.sample(Split::Val, 5, 0).unwrap();
+        assert!(s.path.unwrap().ends_with("f2.png") && s.mask.is_none() && !data.has_mask(Split::Val, 5));
+        let notices = data.describe().notices;
+        assert!(notices.iter().any(|n| n.contains("1 of 3 masks cover nothing") && n.contains("val/mask/f2.png")), "{notices:?}");
         // A mask of another shape is a wrong pairing.
         Mask::from_fn(40, 40, |_, _| true).save(dir.path().join("val/mask/f2.png")).unwrap();
         fails(&dir, &["val/mask/f2.png", "40 x 40", "48 x 40"]);

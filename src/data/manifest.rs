@@ -30,7 +30,7 @@ pub(super) fn slashes(path: &Path) -> String {
     path.components().map(|c| shown(c.as_os_str())).collect::<Vec<_>>().join("/")
 }
 
-/// The entries of a data folder by [`slashes`]; none without a manifest.
+/// The entries of a data folder by `slashes`; none without a manifest.
 pub fn read(root: &Path) -> Result<HashMap<String, Entry>> {
     let path = root.join("manifest.jsonl");
     if !path.is_file() {

@@ -104,7 +104,7 @@ impl Mask {
     /// turned one is turned as the picture is; otherwise it is taken as drawn on the turned picture. Either is noted.
     pub fn open_for_noted(path: impl AsRef<Path>, picture: Shape) -> Result<(Mask, Vec<Note>)> {
         let path = path.as_ref();
-        let (mut mask, mut notes) = Mask::open_noted(path)?;
+        let (mask, notes) = Mask::fitted(path, picture)?;
         if mask.area() == 0 {
             return Err(Error::data(
                 path,
@@ -112,6 +112,12 @@ impl Mask {
                  white, or remove the picture",
             ));
         }
+        Ok((mask, notes))
+    }
+
+    /// [`open_for_noted`](Self::open_for_noted), empty masks included.
+    pub fn fitted(path: &Path, picture: Shape) -> Result<(Mask, Vec<Note>)> {
+        let (mut mask, mut notes) = Mask::open_noted(path)?;
         if picture.orientation != Orientation::NoTransforms {
             if fits((mask.w, mask.h), picture.shown()) {
                 let text = "the EXIF orientation turns its picture: the mask was taken as drawn on the turned picture; if it was drawn \
