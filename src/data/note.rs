@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::text::shown;
+
 /// The kinds of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -97,7 +99,7 @@ impl Noted {
             let mut files = self.files.lock().unwrap_or_else(|p| p.into_inner());
             let of_kind = files.entry(note.kind).or_default();
             if of_kind.insert(file.to_path_buf()) && of_kind.len() == 1 {
-                (self.tell)(&format!("note      {}: {note} (more of this kind are only counted)", file.display()));
+                (self.tell)(&format!("note      {}: {note} (more of this kind are only counted)", shown(file)));
             }
         }
     }

@@ -257,8 +257,9 @@ pub struct Found {
 /// Everything below a folder. `every_name`: give a file under each of its names (masks: a thousand fakes may share one).
 /// Only a folder `dir` that cannot be listed is an error.
 pub fn walk(dir: &Path, every_name: bool) -> Result<Found> {
+    let root = fs::canonicalize(dir).map_err(|e| Error::io(dir, e))?;
     let mut walk =
-        Walk { every_name, found: Found::default(), folders: HashSet::new(), files: HashSet::new(), links: Vec::new() };
+        Walk { root, every_name, found: Found::default(), folders: HashSet::new(), files: HashSet::new(), links: Vec::new() };
     fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
     walk.folder(dir);
     // Links wait until everything has been visited under its own name.
@@ -272,6 +273,8 @@ pub fn walk(dir: &Path, every_name: bool) -> Result<Found> {
 }
 
 struct Walk {
+    /// The folder itself, without links.
+    root: PathBuf,
     every_name: bool,
     found: Found,
     folders: HashSet<Identity>,
@@ -318,6 +321,10 @@ impl Walk {
         match fs::metadata(path) {
             Err(_) => self.pass(UNREADABLE, "unreadable link", path),
             Ok(m) if m.is_dir() && hidden(path) => self.pass(NO_PICTURE, "hidden folder", path),
+            // Who asks for a folder does not ask for what lies beside it.
+            Ok(m) if m.is_dir() && fs::canonicalize(path).is_ok_and(|to| self.root.starts_with(to)) => {
+                self.pass(NO_PICTURE, "upward link", path)
+            }
             Ok(m) if m.is_dir() => self.folder(path),
             Ok(m) => self.file(path.to_path_buf(), m.file_type()),
         }
@@ -475,6 +482,10 @@ mod tests {
             assert!(line.contains(words), "{words} in {line}");
         }
         assert_eq!(found.passed.pictures(), 2);
+        // What lies beside the folder was not asked for.
+        let below = walk(&at("deep"), false).unwrap();
+        assert_eq!(names(&below, &at("deep")), ["er/z.png"]);
+        assert!(below.passed.line().contains("2 upward links"), "{}", below.passed.line());
         // Masks keep each of their names.
         assert_eq!(walk(dir.path(), true).unwrap().pictures.len(), 5);
         for (name, word) in
