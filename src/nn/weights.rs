@@ -53,16 +53,21 @@ impl Stored {
     }
 }
 
-/// The values of a tensor of any type of [`Stored`], exactly; the reason if it has another, or holds what is no number: one such
-/// weight makes every score NaN, and a score that is NaN compares as neither real nor fake.
-pub fn values(name: &str, t: &TensorView) -> Result<Vec<f32>, String> {
+/// The values of a tensor of any type of [`Stored`], exactly; the reason if it has another.
+pub fn widened(name: &str, t: &TensorView) -> Result<Vec<f32>, String> {
     let halves = || t.data().chunks_exact(2).map(|b| [b[0], b[1]]);
-    let values: Vec<f32> = match t.dtype() {
-        Dtype::F32 => bytemuck::pod_collect_to_vec(t.data()),
-        Dtype::F16 => halves().map(|b| f16::from_le_bytes(b).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
-        other => return Err(format!("tensor {name} has type {other:?}; f32, f16 and bf16 are read: convert it to one of them")),
-    };
+    match t.dtype() {
+        Dtype::F32 => Ok(bytemuck::pod_collect_to_vec(t.data())),
+        Dtype::F16 => Ok(halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::BF16 => Ok(halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+        other => Err(format!("tensor {name} has type {other:?}; f32, f16 and bf16 are read: convert it to one of them")),
+    }
+}
+
+/// [`widened`], and the reason if a value is not finite: one such weight makes every score NaN, and a score that is NaN compares as
+/// neither real nor fake.
+pub fn values(name: &str, t: &TensorView) -> Result<Vec<f32>, String> {
+    let values = widened(name, t)?;
     match values.iter().position(|x| !x.is_finite()) {
         Some(i) => {
             let (bad, n) = (values.iter().filter(|x| !x.is_finite()).count(), values.len());
