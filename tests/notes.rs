@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use binary::{lae, ok, path, text, train};
-use lae_engine::data::{Mask, Picture};
+use lae_engine::data::Mask;
+use lae_engine::data::procedural::photograph;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(name)
@@ -41,23 +42,23 @@ fn detect_says_what_was_judged() {
     assert_eq!(out.status.code(), Some(1));
     let commas = |l: &str| l.matches(',').count();
     assert!(csv.lines().all(|l| commas(l) == commas("path,verdict,p_fake,logit,heatmap,error,notes")), "{csv}");
-    assert!(csv.lines().nth(1).unwrap().ends_with("remove it,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().ends_with("remove it\","), "{csv}");
 }
 
 #[test]
 fn a_data_set_counts_its_notes() {
     let dir = tempfile::tempdir().unwrap();
     let (data, run) = (dir.path().join("data"), dir.path().join("run"));
+    let mut photographs = 0..;
     for (part, n) in [("train", 8), ("val", 4), ("test", 4)] {
         for i in 0..n {
             for class in ["real", "fake", "mask"] {
                 fs::create_dir_all(data.join(part).join(class)).unwrap();
                 let file = data.join(part).join(class).join(format!("{i}.png"));
-                let shade = |x: usize, y: usize| [(x * 7 + i * 31) as u8, (y * 5 + i * 17) as u8, (x * y) as u8];
                 match class {
                     "mask" if part == "train" && i < 3 => Mask::from_fn(40, 40, |x, y| x > 14 || y > 19).save(file).unwrap(),
                     "mask" => Mask::from_fn(40, 40, |x, y| x < 15 && y < 20).save(file).unwrap(),
-                    _ => Picture::from_fn(40, 40, shade).save(file).unwrap(),
+                    _ => photograph(1, photographs.next().unwrap(), 40).save(file).unwrap(),
                 }
             }
         }
