@@ -11,7 +11,7 @@ use crate::core::params::ParamStore;
 use crate::data::note::Note;
 use crate::data::picture::{Opened, Picture};
 use crate::data::source::tell_passed;
-use crate::data::walk::{Found, HEAT, Passed, explained, identity, regular, walk};
+use crate::data::walk::{Found, HEAT, HEAT_CHUNK, HEAT_KEYWORD, Passed, explained, identity, regular, walk};
 use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -239,25 +239,21 @@ fn owner(file: &Path) -> u64 {
     path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Where the chunk that names the owner stands in a heat map: after the PNG signature and the header.
-const CHUNK: usize = 8 + 25;
-const KEYWORD: &[u8] = b"tEXtlae-engine heat map of\0";
-
 /// Whose heat map a file is; none for a file that is no heat map.
 fn owner_in(file: &Path) -> Option<u64> {
     regular(file).ok()?;
-    let head = crate::data::walk::head_of(file, CHUNK + 4 + KEYWORD.len() + 16).ok()?;
-    let text = head.get(CHUNK + 4..)?.strip_prefix(KEYWORD)?;
+    let head = crate::data::walk::head_of(file, HEAT_CHUNK + 4 + HEAT_KEYWORD.len() + 16).ok()?;
+    let text = head.get(HEAT_CHUNK + 4..)?.strip_prefix(HEAT_KEYWORD)?;
     u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
 }
 
 /// A PNG file with a chunk that names the owner.
 fn with_owner(png: &[u8], owner: u64) -> Vec<u8> {
-    let chunk = [KEYWORD, format!("{owner:016x}").as_bytes()].concat();
+    let chunk = [HEAT_KEYWORD, format!("{owner:016x}").as_bytes()].concat();
     let crc = !chunk
         .iter()
         .fold(!0u32, |crc, &b| (0..8).fold(crc ^ b as u32, |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 }));
-    [&png[..CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[CHUNK..]].concat()
+    [&png[..HEAT_CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[HEAT_CHUNK..]].concat()
 }
 
 fn write_heatmap(home: &Home, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<()> {

@@ -3,7 +3,7 @@
 //!
 //! * Each real folder is visited once and each file is given once, whatever links lead to it. Names that are no links come first.
 //! * Regular files only: a pipe or a device is never opened, since opening a pipe waits for its writer.
-//! * A file is a picture by the ending of its name or by its content ([`sniff`]). Heat maps (`*.heat.png`) and hidden files are not
+//! * A file is a picture by the ending of its name or by its content ([`sniff`]). Heat maps ([`is_heat_map`]) and hidden files are not
 //!   given; they are counted like pictures of kinds that are not read, links that lead nowhere, and all other files.
 
 use std::collections::{BTreeMap, HashSet};
@@ -17,6 +17,12 @@ use crate::text::shown;
 
 /// What the names of heat maps end with.
 pub const HEAT: &str = ".heat.png";
+
+/// Where the chunk that names the owner stands in a heat map: after the PNG signature and the header.
+pub const HEAT_CHUNK: usize = 8 + 25;
+
+/// How the chunk begins, after its length. The owner's number follows.
+pub const HEAT_KEYWORD: &[u8] = b"tEXtlae-engine heat map of\0";
 
 /// Kinds of pictures and videos that are not read, by the endings of their names.
 const UNREAD: &[(&str, &[&str])] = &[
@@ -372,9 +378,12 @@ fn hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Whether the name is one that `detect --heatmaps` writes.
+/// Whether a file is one that `detect --heatmaps` wrote, by its name and by the chunk that such a file carries: the name alone
+/// would let anybody take a picture out of the verdicts about a folder.
 pub fn is_heat_map(path: &Path) -> bool {
-    path.file_name().is_some_and(|n| n.as_encoded_bytes().to_ascii_lowercase().ends_with(HEAT.as_bytes()))
+    let named = path.file_name().is_some_and(|n| n.as_encoded_bytes().to_ascii_lowercase().ends_with(HEAT.as_bytes()));
+    let from = HEAT_CHUNK + 4;
+    named && head_of(path, from + HEAT_KEYWORD.len()).is_ok_and(|head| head.get(from..) == Some(HEAT_KEYWORD))
 }
 
 /// A name without the ending, if the ending is that of a picture: `frame.0001` keeps its number.
@@ -424,12 +433,13 @@ mod tests {
         for name in ["1.HEIC", "2.heic", "x.jp2", "y.dng", "notes.txt", ".DS_Store"] {
             fs::write(at(name), b"words").unwrap();
         }
+        fs::write(at("b.heat.png"), [&png[..HEAT_CHUNK], &[0; 4], HEAT_KEYWORD, &png[HEAT_CHUNK..]].concat()).unwrap();
         fs::write(at("z.dng"), b"II*\0\x08\0\0\0\0\0").unwrap();
         fs::write(at("video"), b"\0\0\0\x18ftypisom").unwrap();
         fs::write(at("p5.log"), b"P5\n4 4\n255\n").unwrap();
         fs::create_dir(at(".git")).unwrap();
         let found = walk(dir.path(), false).unwrap();
-        assert_eq!(names(&found, dir.path()), ["a.png", "frame.0001", "no ending", "w.txt", "wrong.heic"]);
+        assert_eq!(names(&found, dir.path()), ["a.heat.png", "a.png", "frame.0001", "no ending", "w.txt", "wrong.heic"]);
         let line = found.passed.line();
         for words in [
             "2 HEIC (",
