@@ -107,8 +107,8 @@ impl DataArgs {
     }
 }
 
-/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged or the data are faulty, 2 error,
-/// 3 a device that was asked for is not there.
+/// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged or the data are
+/// faulty, 2 error, 3 a device that was asked for is not there.
 pub fn main() -> i32 {
     let cli = Cli::parse();
     let work = move || match cli.command {

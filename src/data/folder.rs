@@ -285,7 +285,7 @@ impl Pictures for Folder {
     }
 
     fn files(&self) -> Vec<(String, &Path)> {
-        let name = |path: &Path| slashes(path.strip_prefix(&self.root).unwrap_or(path));
+        let name = |path: &Path| shown(path.strip_prefix(&self.root).unwrap_or(path));
         let items = self.classes().flat_map(|c| &c.items);
         items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().map(|path| (name(path), &**path)).collect()
     }

@@ -469,6 +469,37 @@ mod tests {
         }
     }
 
+    /// The shares that docs/pictures.md gives.
+    #[test]
+    #[ignore = "a measurement"]
+    fn how_much_damage_is_found() {
+        let baseline = photograph(1, 0, 256).to_jpeg(85).unwrap();
+        let progressive = include_bytes!("../../tests/pictures/progressive.jpg").to_vec();
+        for (name, bytes) in [("baseline, 256 x 256", baseline), ("progressive, 48 x 40", progressive)] {
+            let begin = data(&bytes);
+            type Damage = fn(&mut Vec<u8>, usize, &mut Rng);
+            let kinds: [(&str, Damage); 5] = [
+                ("64 bytes of noise", |b, at, rng| b[at..at + 64].iter_mut().for_each(|x| *x = rng.next_u32() as u8)),
+                ("64 zeros", |b, at, _| b[at..at + 64].fill(0)),
+                ("a byte lost", |b, at, _| {
+                    b.remove(at);
+                }),
+                ("a byte added", |b, at, rng| b.insert(at, rng.next_u32() as u8)),
+                ("a byte changed", |b, at, rng| b[at] ^= 1 + rng.below(255) as u8),
+            ];
+            for (what, damage) in kinds {
+                let mut rng = Rng::new(1, 2, 3);
+                let found = (0..2000).filter(|_| {
+                    let mut bytes = bytes.clone();
+                    let at = begin + rng.below(bytes.len() - begin - 66);
+                    damage(&mut bytes, at, &mut rng);
+                    damaged(&bytes)
+                });
+                println!("{name}: {what}: {:.0} % found", found.count() as f64 / 20.0);
+            }
+        }
+    }
+
     #[test]
     fn files_that_end_early_are_damaged_with_and_without_an_end_marker() {
         for (name, bytes) in files() {
