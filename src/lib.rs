@@ -109,7 +109,6 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod profile;
-pub mod ptx;
 pub mod report;
 pub mod text;
 pub mod train;
@@ -121,3 +120,5 @@ pub use crate::core::shape::{Shape, shape};
 pub use crate::core::tape::{Tape, Var};
 pub use device::Device;
 pub use error::{Error, Result};
+#[doc(inline)]
+pub use lae_ptx as ptx;

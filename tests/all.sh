@@ -45,7 +45,7 @@ done
 step "benches, one pass each"
 cargo bench --locked --bench kernels -- --test
 cargo bench --locked --bench step -- --test
-cargo bench --locked --bench emulator -- --test
+cargo bench --locked -p lae-ptx --bench emulator -- --test
 step "a short training"
 run=$(mktemp -d)/run
 trap 'rm -rf "$(dirname "$run")"' EXIT

@@ -3,4 +3,4 @@
 # macros `ops!` and `detectors!` declare.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-find src tests benches examples build build.rs -name '*.rs' -print0 2> /dev/null | xargs -0 rustfmt --edition 2024 "$@"
+find src tests benches examples build build.rs ptx -name '*.rs' -print0 2> /dev/null | xargs -0 rustfmt --edition 2024 "$@"

@@ -10,10 +10,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Folders of `src` (and files beside them) from the lowest floor to the highest. Each may import those before it and no other.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 15] = [
     "text",
     "error",
-    "ptx",
     "device",
     "core",
     "host",

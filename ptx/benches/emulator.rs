@@ -1,0 +1,112 @@
+//! Speed of the PTX emulator, in warp instructions a second on one thread: `cargo bench --bench emulator`.
+//!
+//! `fma` is a loop of 16 multiply-adds on 8 accumulators, as a product has them; `chain` the same on one, each waiting for the one
+//! before; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for 16 multiply-adds; `saxpy` streams global
+//! memory. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race check.
+//! `native` is the work of `fma` and `chain` in plain Rust, 32 lanes to an instruction and compiled for the oldest x86-64 (multiply,
+//! then add, four lanes wide), so that the rates on different machines can be compared by their ratio.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lae_ptx::{Arg, Checks, Config, Launch, Machine, Module};
+
+const LOOPS: u32 = 20_000;
+
+/// A loop of 16 multiply-adds on so many accumulators.
+fn fma(name: &str, accumulators: usize) -> Module {
+    let each = |what: &dyn Fn(usize) -> String| (0..16).map(what).collect::<String>();
+    let zero = each(&|i| format!("mov.f32 %a{i}, 0f3F800000;\n"));
+    let body = each(&|i| format!("fma.rn.f32 %a{0}, %a{0}, %f2, %f3;\n", i % accumulators));
+    let sum = each(&|i| format!("add.rn.f32 %f1, %f1, %a{i};\n"));
+    let text = format!(
+        ".version 8.0\n.target sm_80\n.address_size 64
+        .visible .entry {name}(.param .u64 y, .param .u32 n) {{
+        .reg .pred %p<2>; .reg .b32 %r<4>; .reg .f32 %f<4>, %a<16>; .reg .b64 %rd<4>;
+        ld.param.u64 %rd1, [y]; ld.param.u32 %r1, [n];
+        mov.f32 %f1, 0f00000000; mov.f32 %f2, 0f3F7FFFF0; mov.f32 %f3, 0f3A800000; mov.u32 %r2, 0; {zero}
+        L: {body} add.s32 %r2, %r2, 1; setp.lt.s32 %p1, %r2, %r1; @%p1 bra L; {sum}
+        mov.u32 %r3, %tid.x; mul.wide.u32 %rd2, %r3, 4; add.s64 %rd3, %rd1, %rd2; st.global.f32 [%rd3], %f1; ret; }}"
+    );
+    Module::parse("fma.ptx", &text).expect("the text is PTX")
+}
+
+/// The same work by the host.
+fn native<const N: usize>(m: f32, a: f32) -> f32 {
+    let mut x = [[1f32; 32]; N];
+    for _ in 0..LOOPS as usize * 16 / N {
+        for v in x.as_flattened_mut() {
+            *v = *v * m + a;
+        }
+    }
+    x.as_flattened().iter().sum()
+}
+
+fn checks() -> [(&'static str, Config); 4] {
+    let with = |init, race, counters| Config { checks: Checks { init, race, tf32: true }, counters, ..Config::default() };
+    [
+        ("bounds", with(false, false, false)),
+        ("init", with(true, false, false)),
+        ("counters", with(true, false, true)),
+        ("race", with(true, true, false)),
+    ]
+}
+
+fn emulator(c: &mut Criterion) {
+    let (loose, chain, basic) = (
+        fma("fma", 8),
+        fma("chain", 1),
+        Module::parse("basic.ptx", include_str!("../tests/ptx/basic.ptx")).expect("nvcc wrote it"),
+    );
+    for (name, config) in checks() {
+        let mut g = c.benchmark_group(format!("emulator/{name}"));
+        g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+        let mut m = Machine::new(config);
+        let mut buffer = |name: &str, words: u64| {
+            let a = m.alloc(name, 4 * words);
+            m.write(a, &vec![0; 4 * words as usize]).expect("just allocated");
+            (a, 4 * words)
+        };
+        let read = |(addr, len)| Arg::Read { addr, len };
+        let update = |(addr, len)| Arg::Update { addr, len };
+        let (rows, columns, depth, n) = (128u32, 128u32, 512u32, 1u32 << 16);
+        let y = buffer("y", 32);
+        let (a, b) = (buffer("A", (depth * rows) as u64), buffer("B", (depth * columns) as u64));
+        let (product, x, z) = (buffer("C", (rows * columns) as u64), buffer("x", n as u64), buffer("z", n as u64));
+        let launches = [
+            ("fma", &loose, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
+            ("chain", &chain, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
+            (
+                "gemm",
+                &basic,
+                Launch {
+                    grid: [2, 2, 1],
+                    block: [256, 1, 1],
+                    shared: 0,
+                    args: vec![rows.into(), columns.into(), depth.into(), read(a), read(b), update(product)],
+                },
+            ),
+            (
+                "saxpy",
+                &basic,
+                Launch { grid: [8, 1, 1], block: [256, 1, 1], shared: 0, args: vec![n.into(), 2f32.into(), read(x), update(z)] },
+            ),
+        ];
+        for (kernel, module, launch) in &launches {
+            let report = m.launch(module, kernel, launch).unwrap_or_else(|f| panic!("{f}"));
+            g.throughput(Throughput::Elements(report.instructions));
+            g.bench_function(*kernel, |b| b.iter(|| m.launch(module, kernel, launch).expect("it ran before")));
+        }
+        g.finish();
+    }
+    let mut g = c.benchmark_group("native");
+    g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    g.throughput(Throughput::Elements(19 * LOOPS as u64));
+    g.bench_function("fma", |b| b.iter(|| native::<8>(black_box(0.999_999), black_box(0.001))));
+    g.bench_function("chain", |b| b.iter(|| native::<1>(black_box(0.999_999), black_box(0.001))));
+    g.finish();
+}
+
+criterion_group!(benches, emulator);
+criterion_main!(benches);

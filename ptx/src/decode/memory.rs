@@ -1,0 +1,223 @@
+//! Loads, stores, atomics, fences and asynchronous copies.
+
+use super::decoder::{Decoder, Done, arity, between};
+use crate::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, SINK, strong};
+use crate::program::Preset;
+use crate::source::{Instr, Operand, Space};
+
+/// The state space that the modifiers name; none for a generic address.
+pub(super) fn space(mods: &[&str]) -> Option<Space> {
+    mods.iter().find_map(|m| match *m {
+        "global" => Some(Space::Global),
+        "shared" | "shared::cta" => Some(Space::Shared),
+        "local" => Some(Space::Local),
+        "const" => Some(Space::Const),
+        _ => None,
+    })
+}
+
+/// Whether the modifiers make an access strong, whether they order it (`.acquire`, `.release`, `.acq_rel`), and whether beyond
+/// the block.
+fn order(mods: &[&str]) -> (bool, bool, bool) {
+    let ordered = mods.iter().any(|m| matches!(*m, "acquire" | "release" | "acq_rel"));
+    (ordered || mods.iter().any(|m| matches!(*m, "volatile" | "relaxed")), ordered, !mods.contains(&"cta"))
+}
+
+pub(super) fn ld(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let space = space(mods);
+    let address = d.address(&i.operands[1], space)?;
+    let mem = d.mem(&i.operands[0], mods, true)?;
+    let code = match space {
+        Some(Space::Global | Space::Const) => Code::LdGlobal,
+        Some(Space::Shared) => Code::LdShared,
+        Some(Space::Local) => Code::LdLocal,
+        _ => Code::LdGeneric,
+    };
+    let (true, ordered, device) = order(mods) else { return d.put_mem(code, mem, address) };
+    let Some(x) = strong::code(space) else { return d.put_mem(code, mem, address) };
+    d.put_mem(Code::LdStrong, mem, address)?;
+    d.program.ops.last_mut().expect("just put").x = x;
+    // To acquire is to read, then to fence.
+    if ordered {
+        d.emit(Code::Fence).x = device as u16;
+    }
+    Ok(())
+}
+
+pub(super) fn st(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let space = space(mods);
+    let address = d.address(&i.operands[0], space)?;
+    let mem = d.mem(&i.operands[1], mods, false)?;
+    let code = match space {
+        Some(Space::Global) => Code::StGlobal,
+        Some(Space::Shared) => Code::StShared,
+        Some(Space::Local) => Code::StLocal,
+        _ => Code::StGeneric,
+    };
+    let (true, ordered, device) = order(mods) else { return d.put_mem(code, mem, address) };
+    let Some(x) = strong::code(space) else { return d.put_mem(code, mem, address) };
+    // To release is to fence, then to write.
+    if ordered {
+        d.emit(Code::Fence).x = device as u16;
+    }
+    d.put_mem(Code::StStrong, mem, address)?;
+    d.program.ops.last_mut().expect("just put").x = x;
+    Ok(())
+}
+
+pub(super) fn ld_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let Operand::Address(base, plus) = &i.operands[1] else { return Err("expected an address".into()) };
+    let mem = d.mem(&i.operands[0], mods, true)?;
+    if let Operand::Reg(_) = **base {
+        let address = d.address(&i.operands[1], Some(Space::Param))?;
+        return d.put_mem(Code::LdKernelParam, mem, address);
+    }
+    let at = d.param_offset(base)?;
+    let end = *plus + mem.bytes as i64 * mem.count as i64;
+    if *plus < 0 || end > d.param_size(base) as i64 {
+        return Err(format!("reads bytes {plus} to {end} of a parameter of {} bytes", d.param_size(base)));
+    }
+    let at = at + *plus as u32;
+    if matches!(**base, Operand::Formal(false, _)) && d.f.entry {
+        // The kernel's own parameters are constants of the launch.
+        for k in 0..mem.count {
+            if mem.regs[k as usize] == SINK {
+                continue;
+            }
+            let p = Preset::KernelParam { at: at + (k * mem.bytes) as u32, bytes: mem.bytes, signed: mem.signed };
+            let (bank, code) = if mem.wide { (Bank::L, Code::Mov64) } else { (Bank::W, Code::Mov32) };
+            let a = d.preset(bank, p);
+            d.put(code, mem.regs[k as usize], [a, 0, 0]);
+            if mem.half && mem.signed && mem.bytes == 1 {
+                d.put(Code::Zext16, mem.regs[k as usize], [mem.regs[k as usize], 0, 0]);
+            }
+        }
+        return Ok(());
+    }
+    d.put_mem(Code::LdParam, mem, (0, true, at as i32))
+}
+
+pub(super) fn st_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 2)?;
+    let Operand::Address(base, plus) = &i.operands[0] else { return Err("expected an address".into()) };
+    let mem = d.mem(&i.operands[1], mods, false)?;
+    let at = d.param_offset(base)?;
+    let end = *plus + mem.bytes as i64 * mem.count as i64;
+    if *plus < 0 || end > d.param_size(base) as i64 {
+        return Err(format!("writes bytes {plus} to {end} of a parameter of {} bytes", d.param_size(base)));
+    }
+    d.put_mem(Code::StParam, mem, (0, true, at as i32 + *plus as i32))
+}
+
+pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    let red = i.opcode.starts_with("red");
+    let name = mods[..mods.len() - 1].iter().rev().find(|m| **m != "noftz").expect("the form has an operation");
+    let op = match *name {
+        "add" => AtomOp::Add,
+        "min" => AtomOp::Min,
+        "max" => AtomOp::Max,
+        "inc" => AtomOp::Inc,
+        "dec" => AtomOp::Dec,
+        "and" => AtomOp::And,
+        "or" => AtomOp::Or,
+        "xor" => AtomOp::Xor,
+        "exch" => AtomOp::Exch,
+        _ => AtomOp::Cas,
+    };
+    let ty = match mods[mods.len() - 1] {
+        "b16" => AtomType::B16,
+        "s32" => AtomType::S32,
+        "b32" | "u32" => AtomType::U32,
+        "s64" => AtomType::S64,
+        "b64" | "u64" => AtomType::U64,
+        "f32" => AtomType::F32,
+        "f16" => AtomType::F16,
+        "bf16" => AtomType::Bf16,
+        "f16x2" => AtomType::F16x2,
+        "bf16x2" => AtomType::Bf16x2,
+        _ => AtomType::F64,
+    };
+    let float = matches!(ty, AtomType::F32 | AtomType::F64);
+    if (float && !matches!(op, AtomOp::Add | AtomOp::Exch)) || (ty == AtomType::B16 && op != AtomOp::Cas) {
+        return Err(format!("`{}` does not exist", i.opcode));
+    }
+    let n = 2 + !red as usize + (op == AtomOp::Cas) as usize;
+    arity(i, n)?;
+    let bank = if ty.bytes() == 8 { Bank::L } else { Bank::W };
+    let space = space(mods);
+    let at = !red as usize;
+    let (a, address64, imm) = d.address(&i.operands[at], space)?;
+    let b = d.src(&i.operands[at + 1], bank)?;
+    let c = if op == AtomOp::Cas { d.src(&i.operands[at + 2], bank)? } else { 0 };
+    let dst = if red || i.operands[0] == Operand::Sink { SINK } else { d.dst(&i.operands[0], bank)? };
+    let atom = Atom { op, ty, space, address64, count: 1, d: [dst, SINK, SINK, SINK], b: [b, 0, 0, 0], c };
+    // `.release` needs a fence before. `.acquire` needs none after: the race check lets every atomic acquire.
+    if mods.iter().any(|m| matches!(*m, "release" | "acq_rel")) {
+        d.emit(Code::Fence).x = !mods.contains(&"cta") as u16;
+    }
+    let x = d.extra(Extra::Atom(atom))?;
+    let op = d.emit(Code::Atom);
+    (op.a, op.imm, op.x) = (a, imm, x);
+    Ok(())
+}
+
+pub(super) fn fence(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    arity(i, 0)?;
+    let scope = mods.iter().any(|m| matches!(*m, "gl" | "gpu" | "sys")) as u16;
+    d.emit(Code::Fence).x = scope;
+    Ok(())
+}
+
+pub(super) fn cp_async(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    match mods[1] {
+        "commit_group" => {
+            arity(i, 0)?;
+            d.emit(Code::CpCommit);
+        }
+        "wait_all" => {
+            arity(i, 0)?;
+            d.emit(Code::CpWait).imm = -1;
+        }
+        "wait_group" => {
+            arity(i, 1)?;
+            let Operand::Int(n @ 0..) = i.operands[0] else { return Err("the number of groups must be a constant".into()) };
+            d.emit(Code::CpWait).imm = n.min(i32::MAX as i64) as i32;
+        }
+        kind => {
+            between(i, 3, 4)?;
+            let Operand::Int(bytes @ (4 | 8 | 16)) = i.operands[2] else { return Err("the copy size must be 4, 8 or 16".into()) };
+            if kind == "cg" && bytes != 16 {
+                return Err("cp.async.cg copies 16 bytes".into());
+            }
+            let (to, wide, to_offset) = d.address(&i.operands[0], Some(Space::Shared))?;
+            let (from, _, from_offset) = d.address(&i.operands[1], Some(Space::Global))?;
+            let size = match i.operands.get(3) {
+                Some(o) => Some(d.src(o, Bank::W)?),
+                None => None,
+            };
+            // Offsets are folded into the registers, so that the op needs none.
+            let to = match (wide, to_offset) {
+                (false, 0) => to,
+                (false, n) => {
+                    let (t, k) = (d.temp(Bank::W), d.constant(Bank::W, n as u64));
+                    d.put(Code::Add32, t, [to, k, 0]);
+                    t
+                }
+                (true, n) => {
+                    let (t, k, w) = (d.temp(Bank::L), d.constant(Bank::L, n as i64 as u64), d.temp(Bank::W));
+                    d.put(Code::Add64, t, [to, k, 0]);
+                    d.put(Code::Cvt32L, w, [t, 0, 0]);
+                    w
+                }
+            };
+            let op = d.emit(Code::CpAsync);
+            (op.a, op.b, op.imm) = (to, from, from_offset);
+            (op.c, op.d) = (size.unwrap_or(0), size.is_some() as u16);
+            op.x = bytes as u16;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! A PTX emulator: runs on the host the text that `nvcc` writes, lane by lane as a GPU would, and checks every step of it.
+//!
+//! ```text
+//! text ──parse──► syntax tree ──decode──► micro-ops ──run──► memory, faults, counts
+//!                    source               program, op   exec, alu, access, sync, matrix
+//! ```
+//! A kernel that touches memory outside its arguments, uses an uninitialised value, or waits at a barrier that not all threads
+//! reach ends in a [`Fault`], which names the instruction, its source line, the thread and the memory. An instruction that the
+//! emulator does not know is refused by name.
+//!
+//! [`Machine`] has an example. No two files need each other (`tests/ptx/layers.rs`).
+
+// A loop over lanes indexes several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+mod access;
+mod alu;
+mod atomic;
+mod calls;
+mod copy;
+pub mod counters;
+mod decode;
+mod error;
+mod exec;
+mod fast;
+mod fault;
+mod flow;
+mod grid;
+pub mod isa;
+mod lanes;
+mod launch;
+mod machine;
+mod matrix;
+mod mem;
+mod module;
+pub mod num;
+pub mod observe;
+pub mod occupancy;
+mod op;
+mod operands;
+mod parse;
+pub mod pattern;
+mod program;
+pub mod race;
+mod rng;
+pub mod roofline;
+mod schedule;
+mod simd;
+mod source;
+mod state;
+mod sync;
+mod taint;
+mod watch;
+
+pub use error::Error;
+pub use fault::{Details, Fault, FaultKind, Place, Site};
+pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report};
+pub use machine::{Machine, NoSuchMemory};
+pub use module::{Entry, Module, Param};
+pub use num::approx::Approx;
+pub use num::mma::Tensor;
+pub use schedule::Schedule;

@@ -1,0 +1,351 @@
+//! The machine: memory that outlives launches, and the launch itself.
+
+use std::collections::HashMap;
+
+use super::fault::{Details, Fault, FaultKind};
+use super::grid::{counters, profile, run_grid, watched};
+use super::lanes::BITS;
+use super::launch::{Arg, Config, Copies, Launch, Report};
+use super::mem::{Bytes, Global, Span};
+use super::module::{Entry, Module};
+use super::observe::Observer;
+use super::program::{Program, layout};
+use super::schedule::{Preempt, Schedule};
+use super::simd::Level;
+use super::source::{Space, Var};
+use super::state::{Barrier, Exec, Shape};
+use super::watch::Watch;
+
+/// A range of addresses that is not inside one live allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchMemory(String);
+
+impl std::fmt::Display for NoSuchMemory {
+    fn fmt(&self, o: &mut std::fmt::Formatter) -> std::fmt::Result {
+        o.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoSuchMemory {}
+
+/// A GPU that runs one launch at a time, block after block. Tests that want parallelism use a machine each.
+///
+/// ```
+/// use lae_ptx::{Arg, Config, Launch, Machine, Module};
+///
+/// let module = Module::parse("twice.ptx", r#"
+///     .version 8.0
+///     .target sm_80
+///     .address_size 64
+///     .visible .entry twice(.param .u64 x, .param .u32 n) {
+///         .reg .pred %p<2>;
+///         .reg .b32 %r<4>;
+///         .reg .f32 %f<3>;
+///         .reg .b64 %rd<4>;
+///         ld.param.u64 %rd1, [x];
+///         ld.param.u32 %r1, [n];
+///         mov.u32 %r2, %tid.x;
+///         setp.ge.u32 %p1, %r2, %r1;
+///         @%p1 bra DONE;
+///         mul.wide.u32 %rd2, %r2, 4;
+///         add.s64 %rd3, %rd1, %rd2;
+///         ld.global.f32 %f1, [%rd3];
+///         add.rn.f32 %f2, %f1, %f1;
+///         st.global.f32 [%rd3], %f2;
+///     DONE:
+///         ret;
+///     }"#)?;
+/// let mut machine = Machine::new(Config::default());
+/// let x = machine.alloc("x", 12);
+/// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat())?;
+/// let args = vec![Arg::Update { addr: x, len: 12 }, 3u32.into()];
+/// machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
+/// let mut y = [0; 12];
+/// machine.read(x, &mut y)?;
+/// assert_eq!(y[8..], 6f32.to_le_bytes());
+///
+/// // One element more than there is memory for:
+/// let args = vec![Arg::Update { addr: x, len: 12 }, 4u32.into()];
+/// let fault = machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap_err();
+/// assert!(fault.to_string().starts_with("out of bounds: read of 4 bytes in global memory"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Machine {
+    config: Config,
+    global: Global,
+    /// Variables of modules, by module and index.
+    variables: HashMap<(u64, u32), u64>,
+    level: Level,
+}
+
+impl Machine {
+    pub fn new(config: Config) -> Machine {
+        Machine { config, global: Global::new(), variables: HashMap::new(), level: Level::best() }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    /// The instruction sets that this build can use here, slowest first.
+    pub fn levels() -> Vec<&'static str> {
+        Level::all().map(Level::name).collect()
+    }
+
+    /// Uses one of [`Machine::levels`]; results do not depend on it.
+    pub fn set_level(&mut self, name: &str) -> bool {
+        let found = Level::all().find(|l| l.name() == name);
+        self.level = found.unwrap_or(self.level);
+        found.is_some()
+    }
+
+    /// Memory of `bytes` bytes that nothing has written. The name is for messages. Addresses are multiples of 256 and never used
+    /// again.
+    pub fn alloc(&mut self, name: &str, bytes: u64) -> u64 {
+        self.global.alloc(name, Bytes::unknown(bytes as usize))
+    }
+
+    /// Frees the allocation that begins at `addr`.
+    pub fn free(&mut self, addr: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, 0)?;
+        if at != 0 {
+            return Err(NoSuchMemory(format!("free({addr:#x}): `{}` begins {at} bytes earlier", self.global.buffers[i].name)));
+        }
+        let b = &mut self.global.buffers[i];
+        b.freed = true;
+        b.bytes = Bytes::default();
+        Ok(())
+    }
+
+    /// Copies to the machine.
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, data.len() as u64)?;
+        let b = &mut self.global.buffers[i].bytes;
+        b.data[at..at + data.len()].copy_from_slice(data);
+        b.mark(at, data.len());
+        Ok(())
+    }
+
+    /// Copies from the machine, uninitialised bytes included: see [`Machine::initialised`].
+    pub fn read(&self, addr: u64, data: &mut [u8]) -> Result<(), NoSuchMemory> {
+        data.copy_from_slice(self.bytes(addr, data.len() as u64)?);
+        Ok(())
+    }
+
+    /// The bytes of a range, without a copy.
+    pub fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(&self.global.buffers[i].bytes.data[at..at + len as usize])
+    }
+
+    /// Whether every byte of the range was written.
+    pub fn initialised(&self, addr: u64, len: u64) -> Result<bool, NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        Ok(self.global.buffers[i].bytes.is_known(at, len as usize))
+    }
+
+    /// Makes the range uninitialised, and fills the range with the pattern of uninitialised memory.
+    pub fn forget(&mut self, addr: u64, len: u64) -> Result<(), NoSuchMemory> {
+        let (i, at) = self.range(addr, len)?;
+        self.global.buffers[i].bytes.forget(at, len as usize);
+        Ok(())
+    }
+
+    fn range(&self, addr: u64, len: u64) -> Result<(usize, usize), NoSuchMemory> {
+        self.global.range(addr, len).map_err(NoSuchMemory)
+    }
+
+    /// Address and size of a `.global` or `.const` variable. Variables keep their contents from launch to launch.
+    pub fn symbol(&mut self, module: &Module, name: &str) -> Option<(u64, usize)> {
+        self.place_variables(module);
+        let i = module.source.vars.iter().position(|v| v.name == name)?;
+        let addr = *self.variables.get(&(module.id, i as u32))?;
+        Some((addr, module.source.vars[i].size as usize))
+    }
+
+    /// Gives the module's variables addresses and initial values, unless they have them.
+    fn place_variables(&mut self, module: &Module) {
+        let vars = &module.source.vars;
+        let global = |v: &Var| matches!(v.space, Space::Global | Space::Const);
+        if !vars.iter().enumerate().any(|(i, v)| global(v) && !self.variables.contains_key(&(module.id, i as u32))) {
+            return;
+        }
+        for (i, v) in vars.iter().enumerate().filter(|(_, v)| global(v)) {
+            // Variables without a value begin as zeros.
+            let addr = self.global.alloc(&v.name, Bytes::zeros(v.size as usize));
+            self.variables.insert((module.id, i as u32), addr);
+        }
+        for (i, v) in vars.iter().enumerate().filter(|(_, v)| global(v)) {
+            let mut data = v.init.clone();
+            for (at, name, plus) in &v.relocations {
+                let target = vars.iter().position(|v| v.name == *name).and_then(|k| self.variables.get(&(module.id, k as u32)));
+                // The address of anything but a variable stays null, so that an access through it is a fault.
+                let value = target.map_or(0, |&a| a.wrapping_add(*plus as u64)).to_le_bytes();
+                data[*at as usize..*at as usize + 8].copy_from_slice(&value);
+            }
+            let addr = self.variables[&(module.id, i as u32)];
+            self.write(addr, &data).expect("the variable was just placed");
+        }
+    }
+
+    /// Runs a kernel to its end, or to the first fault.
+    pub fn launch(&mut self, module: &Module, kernel: &str, launch: &Launch) -> Result<Report, Fault> {
+        self.launch_observed(module, kernel, launch, None)
+    }
+
+    /// [`Machine::launch`], watched by an observer.
+    pub fn launch_observed(
+        &mut self,
+        module: &Module,
+        kernel: &str,
+        launch: &Launch,
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<Report, Fault> {
+        let nowhere = |kind| {
+            let kernel = kernel.to_string();
+            Fault::from(Details { kind, kernel, block: None, thread: None, lane: None, site: None, executed: 0 })
+        };
+        let (program, shape) = self.prepare(module, kernel, launch).map_err(nowhere)?;
+        let mut x = self.exec(program, shape, launch);
+        // A shorter borrow of the same observer.
+        x.observer = match observer {
+            Some(o) => Some(&mut *o),
+            None => None,
+        };
+        let result = run_grid(&mut x, module, kernel, launch);
+        let report = result.map(|blocks| {
+            let profile = profile(&x, module);
+            let traffic = x.watch.take().and_then(|w| w.traffic);
+            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
+            Report { instructions: x.executed, blocks, profile, counters }
+        });
+        self.global.spans.clear();
+        report
+    }
+
+    /// Checks a launch, and gives its kernel's program and what its blocks know of themselves.
+    fn prepare<'a>(&mut self, module: &'a Module, kernel: &str, launch: &Launch) -> Result<(&'a Program, Shape), FaultKind> {
+        let wrong = |why: String| FaultKind::Launch { why };
+        let Some(entry) = module.entry(kernel) else {
+            let names: Vec<&str> = module.entries().iter().map(|e| e.name.as_str()).collect();
+            return Err(wrong(format!("`{}` has no kernel of this name; it has {}", module.name(), names.join(", "))));
+        };
+        let program = module.program(entry).map_err(|e| FaultKind::Unsupported { why: e.to_string() })?;
+        let (shared, dynamic_at) = self.sizes(module, entry, program, launch).map_err(wrong)?;
+        self.place_variables(module);
+        let params = self.arguments(module, entry, program, launch).map_err(wrong)?;
+        let address = |i| self.variables.get(&(module.id, i)).copied().unwrap_or(0);
+        let symbols = (0..module.source.vars.len() as u32).map(address).collect();
+        let (grid, block, dynamic) = (launch.grid, launch.block, launch.shared);
+        Ok((program, Shape { grid, block, at: [0; 3], params, dynamic_at, shared, dynamic, symbols }))
+    }
+
+    /// The state of a launch before its first block.
+    fn exec<'a>(&'a mut self, program: &'a Program, shape: Shape, launch: &Launch) -> Exec<'a> {
+        let c = &self.config;
+        let ops = if c.counters { program.ops.len() } else { 0 };
+        let mut x = Exec {
+            program,
+            global: &mut self.global,
+            shared: Bytes::unknown(shape.shared as usize),
+            shape,
+            barriers: [Barrier::default(); 16],
+            live: 0,
+            initcheck: c.checks.init,
+            tf32check: c.checks.tf32,
+            late_copies: c.copies == Copies::Late,
+            approx: c.approx,
+            tensor: c.tensor,
+            counters: c.counters,
+            tally: vec![[0; 2]; ops],
+            executed: 0,
+            budget: c.budget,
+            hints: vec![0; program.mems.len()],
+            watch: None,
+            observer: None,
+            schedule: c.schedule,
+            preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
+            level: self.level,
+            bits: std::hint::black_box(BITS),
+        };
+        if c.checks.race || c.counters {
+            x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
+        }
+        x
+    }
+
+    /// Checks grid, block and shared memory. Gives the bytes of shared memory, and where its dynamic part begins.
+    fn sizes(&self, module: &Module, entry: &Entry, program: &Program, launch: &Launch) -> Result<(u32, u32), String> {
+        let [x, y, z] = launch.block;
+        let threads = x as u64 * y as u64 * z as u64;
+        if threads == 0 || threads > 1024 || z > 64 {
+            return Err(format!("a block of {x} × {y} × {z} threads; it must have 1 to 1024, at most 64 along z"));
+        }
+        let [gx, gy, gz] = launch.grid;
+        if gx == 0 || gy == 0 || gz == 0 || gx > i32::MAX as u32 || gy > 65535 || gz > 65535 {
+            return Err(format!("a grid of {gx} × {gy} × {gz} blocks; limits are 1 to 2147483647 × 65535 × 65535"));
+        }
+        if let Some([mx, my, mz]) = entry.max_threads {
+            let most = mx as u64 * my as u64 * mz as u64;
+            if entry.required && launch.block != [mx, my, mz] {
+                return Err(format!("a block of {x} × {y} × {z} threads; the kernel requires {mx} × {my} × {mz} (.reqntid)"));
+            }
+            if threads > most {
+                return Err(format!("a block of {threads} threads; the kernel allows {most} (.maxntid)"));
+            }
+        }
+        // Dynamic shared memory follows the static part, as its declaration asks.
+        let align = module.source.vars.iter().filter(|v| v.space == Space::Shared && v.external).map(|v| v.align).max();
+        let dynamic_at = program.shared.next_multiple_of(align.unwrap_or(16).max(16));
+        let shared = if launch.shared > 0 { dynamic_at as u64 + launch.shared as u64 } else { program.shared as u64 };
+        if shared > self.config.max_shared as u64 {
+            let (fixed, more, max) = (program.shared, launch.shared, self.config.max_shared);
+            return Err(format!("{shared} bytes of shared memory ({fixed} static, {more} dynamic); a block may have {max}"));
+        }
+        Ok((shared as u32, dynamic_at))
+    }
+
+    /// Checks the arguments, and lays them out as the kernel reads them.
+    fn arguments(&mut self, module: &Module, entry: &Entry, program: &Program, launch: &Launch) -> Result<Vec<u8>, String> {
+        if launch.args.len() != entry.params.len() {
+            return Err(format!("{} arguments for {} parameters", launch.args.len(), entry.params.len()));
+        }
+        self.global.spans.clear();
+        let (offsets, size) = layout(&module.source.functions[entry.function].params, 0);
+        let mut params = vec![0; size as usize];
+        for (i, (arg, p)) in launch.args.iter().zip(&entry.params).enumerate() {
+            let pointer;
+            let bytes: &[u8] = match arg {
+                Arg::Bytes(b) => b,
+                Arg::Null => &[0; 8],
+                Arg::Read { addr, len } | Arg::Write { addr, len } | Arg::Update { addr, len } => {
+                    let (buffer, _) = self.global.range(*addr, *len).map_err(|e| format!("argument {i} (`{}`): {e}", p.name))?;
+                    let write = !matches!(arg, Arg::Read { .. });
+                    let what = format!("argument {i}");
+                    self.global.spans.push(Span { lo: *addr, hi: addr + len, buffer, write, what });
+                    pointer = addr.to_le_bytes();
+                    &pointer
+                }
+            };
+            if bytes.len() != p.size as usize {
+                return Err(format!("argument {i} has {} bytes; parameter `{}` has {}", bytes.len(), p.name, p.size));
+            }
+            params[offsets[i] as usize..offsets[i] as usize + bytes.len()].copy_from_slice(bytes);
+        }
+        // Variables can reach each other through initial values, so a program that names one may touch all.
+        if !program.globals.is_empty() {
+            for (i, v) in module.source.vars.iter().enumerate() {
+                if let Some(&lo) = self.variables.get(&(module.id, i as u32)) {
+                    let (buffer, _) = self.global.range(lo, v.size as u64)?;
+                    let write = v.space == Space::Global;
+                    self.global.spans.push(Span { lo, hi: lo + v.size as u64, buffer, write, what: "variable".into() });
+                }
+            }
+        }
+        Ok(params)
+    }
+}
