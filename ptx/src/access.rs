@@ -9,7 +9,7 @@ use super::op::{Bank, Code, Mem, Op, SINK, strong};
 use super::pattern::Lanes;
 use super::race::{self, Conflict, Touch};
 use super::source::Space;
-use super::state::{Exec, Issue, Regs, Warp};
+use super::state::{Exec, Issue, Poll, Regs, Warp};
 use super::watch::{self, Touching};
 
 /// The memory that a lane's address lies in.
@@ -194,7 +194,23 @@ impl Exec<'_> {
             return self.store_lanes(w, r, frame, &mem, &resolved);
         }
         self.load_lanes(w, r, frame, &mem, &resolved);
+        if touch == Touch::StrongRead {
+            self.polls(&resolved);
+        }
         Ok(())
+    }
+
+    /// Counts a strong read of global memory, or an atomic that changed none: the warp may wait for another that does.
+    pub fn polls(&mut self, by: &Resolved) {
+        for lane in lanes_of(by.m) {
+            if let (Target::Buffer(buffer), at) = by.targets[lane] {
+                let (lane, pc, buffer, at) = (lane as u32, by.pc as u32, buffer as u32, at as u64);
+                self.poll = Some(Poll { warp: by.warp, lane, pc, buffer, at, bytes: by.bytes });
+                self.polls += 1;
+                self.polled = true;
+                return;
+            }
+        }
     }
 
     /// Moves registers to memory that was resolved and checked.
@@ -387,7 +403,12 @@ impl Exec<'_> {
     pub fn put(&mut self, w: &mut Warp, frame: u32, to: Location, v: u64, known: bool) {
         let Location { target, at, len, lane } = to;
         match target {
-            Target::Buffer(i) => self.global.buffers[i].bytes.set(at, len, v, known),
+            Target::Buffer(i) => {
+                let bytes = &mut self.global.buffers[i].bytes;
+                let same = bytes.get(at, len) == v & (!0 >> (64 - 8 * len)) && bytes.is_known(at, len) == known;
+                self.epoch += !same as u64;
+                bytes.set(at, len, v, known);
+            }
             Target::Shared => self.shared.set(at, len, v, known),
             Target::Local if len == 8 => {
                 w.local.set(local(at, lane), 4, v & 0xffff_ffff, known);

@@ -83,6 +83,7 @@ impl Exec<'_> {
         let resolved = Resolved { warp: w.index, pc, m, bytes: size, targets: &targets };
         self.tell(&resolved, &a, AccessKind::Atomic)?;
         self.watch(&resolved, Touch::Atomic, &|_, _| true)?;
+        let epoch = self.epoch;
         for k in 0..atom.count as usize {
             let mut out = [0u64; 32];
             for i in lanes_of(m) {
@@ -106,6 +107,9 @@ impl Exec<'_> {
                 }
                 r.set_taint(bank, atom.d[k], m, 0);
             }
+        }
+        if self.epoch == epoch {
+            self.polls(&resolved);
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ at_level! {
 /// Instructions that a warp may run before the other warps of its block get their turn. Many, so that the change of warps costs
 /// little; not too many, so that a warp that spins on a flag lets the warp run that sets it.
 const SLICE: u64 = 1 << 18;
+/// Strong reads of global memory, and atomics that changed none, that a warp may do before the other warps of its block, and other
+/// blocks, get their turn: it may wait for one of them.
+const POLLS: u32 = 16;
 /// Instructions that a group of lanes may run before the other groups of its warp get their turn.
 const GROUP_SLICE: u64 = 1 << 12;
 
@@ -25,13 +28,15 @@ impl Exec<'_> {
     /// Runs a warp until all its groups wait or are gone, or its slice is over.
     pub fn warp(&mut self, w: &mut Warp) -> Raised {
         let start = self.executed;
+        self.polls = 0;
         loop {
             self.wake(w);
             let Some(i) = pick(w) else { return Ok(()) };
             let group = w.groups.swap_remove(i);
             let level = self.level;
             level.run(self, w, group)?;
-            if self.executed - start > SLICE || self.preempt.as_mut().is_some_and(|p| p.take()) {
+            let preempted = self.preempt.as_mut().is_some_and(|p| p.take());
+            if self.executed - start > SLICE || preempted || self.polls >= POLLS {
                 return Ok(());
             }
         }
@@ -142,14 +147,19 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
         {
             break Err(e);
         }
-        // A random schedule stops warps behind memory instructions.
+        // A random schedule stops warps behind memory instructions. A warp that polls stops, and its other groups go first.
         macro_rules! yield_if_due {
-            () => {
+            () => {{
+                if x.polls >= POLLS {
+                    w.turn += 1;
+                    w.groups.push(put_back(pc + 1, active, w.turn));
+                    break Ok(());
+                }
                 if x.preempt.as_ref().is_some_and(|p| p.due) {
                     w.groups.push(put_back(pc + 1, active, group.turn));
                     break Ok(());
                 }
-            };
+            }};
         }
         let issue = Issue { op, pc, frame, m };
         // A fast path declines whatever is unusual, with nothing done; `access` then does all of it.
@@ -158,7 +168,10 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
                 match $fast {
                     Ok(true) => {
                         x.tick();
-                        yield_if_due!();
+                        if x.preempt.as_ref().is_some_and(|p| p.due) {
+                            w.groups.push(put_back(pc + 1, active, group.turn));
+                            break Ok(());
+                        }
                     }
                     Ok(false) => match x.access(w, r, issue) {
                         Ok(()) => yield_if_due!(),

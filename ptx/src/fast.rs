@@ -273,6 +273,7 @@ impl Exec<'_> {
             let found = watch.global(&by, hit.buffer, &Lanes::new(&a, m));
             self.global_race(found, hit.buffer)?;
         }
+        self.epoch += 1;
         scatter(&mut self.global.buffers[hit.buffer].bytes, |i| a[i] as usize, m, r, mem);
         Ok(true)
     }

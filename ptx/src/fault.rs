@@ -88,6 +88,8 @@ pub enum FaultKind {
     DivergentBarrier { waits: Vec<String> },
     /// No warp of the block can go on: which lanes wait where.
     Deadlock { waits: Vec<String> },
+    /// No block can go on, as each waits for another: which one reads what again and again.
+    BlockDeadlock { waits: Vec<String> },
     /// A `*.sync` instruction whose mask is zero or lacks the lane that executes it.
     SyncMask { mask: u32 },
     /// Barrier operands that make no sense: number ≥ 16, a count that is no multiple of 32 or that the threads disagree on.
@@ -122,6 +124,7 @@ impl FaultKind {
             FaultKind::Uninitialised { .. } => "uninitialised",
             FaultKind::DivergentBarrier { .. } => "divergent-barrier",
             FaultKind::Deadlock { .. } => "deadlock",
+            FaultKind::BlockDeadlock { .. } => "deadlock",
             FaultKind::SyncMask { .. } => "sync-mask",
             FaultKind::Barrier { .. } => "barrier",
             FaultKind::Operand { .. } => "operand",
@@ -154,6 +157,9 @@ impl fmt::Display for FaultKind {
                 write!(o, "divergent barrier: not all threads of a warp reach the same one{}", list(waits))
             }
             FaultKind::Deadlock { waits } => write!(o, "deadlock: no thread of the block can go on{}", list(waits)),
+            FaultKind::BlockDeadlock { waits } => {
+                write!(o, "deadlock: every block that is left repeats itself, and none changes memory{}", list(waits))
+            }
             FaultKind::SyncMask { mask } => {
                 write!(o, "bad mask {mask:#010x} of a .sync instruction: it must name the lane that executes it")
             }

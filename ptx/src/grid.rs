@@ -5,42 +5,171 @@ use super::fault::{Details, Fault, FaultKind, Raise};
 use super::launch::{Executed, Launch};
 use super::module::Module;
 use super::op::{Code, Extra, strong};
+use super::resident::Resident;
 use super::schedule::Schedule;
 use super::source::Space;
-use super::state::{Barrier, Exec, State, Warp};
+use super::state::{Exec, State, Warp};
 use super::watch::Watched;
 
-/// All blocks, in the order of the schedule.
+/// Turns that a block which polls may have in a row, before another block gets one.
+const TURNS: u32 = 16;
+/// Instructions after which the turn of a block that does not poll is looked at: one that loops for ever shows then.
+const TURN: u64 = 1 << 20;
+
+/// An error, and the warp that raised it if one did.
+type Failed = (Box<Raise>, Option<usize>);
+
+/// All blocks, in the order of the schedule; each to its end, unless it waits for another.
 pub(super) fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Launch) -> Result<u64, Fault> {
     let schedule = x.schedule;
-    let [gx, gy, gz] = launch.grid.map(|n| n as u64);
-    let blocks = gx * gy * gz;
-    let warps = x.shape.threads().div_ceil(32);
-    let mut pool: Vec<Warp> = (0..warps).map(Warp::new).collect();
+    let blocks: u64 = launch.grid.iter().map(|&n| n as u64).product();
+    let most = room(x, launch);
     // A list of all blocks is made for a random order only: a grid may have billions.
     let shuffled = if matches!(schedule, Schedule::Random(_)) { schedule.order(blocks as usize, 0) } else { Vec::new() };
-    for n in 0..blocks {
-        let b = match schedule {
-            Schedule::Forward => n,
-            Schedule::Reverse => blocks - 1 - n,
-            Schedule::Random(_) => shuffled[n as usize] as u64,
+    let mut begun = 0;
+    // Blocks that have begun and are not over; what is left of those that are, for the next ones.
+    let (mut resident, mut spare): (Vec<Resident>, Vec<Resident>) = (Vec::new(), Vec::new());
+    // The block whose turn it is: an index into `resident`.
+    let mut at = 0;
+    loop {
+        let n = resident.len();
+        let after = |wakes: &dyn Fn(&Resident) -> bool| (0..n).map(|k| (at + k) % n).find(|&i| wakes(&resident[i]));
+        // New blocks come before those that sleep: most often what many wait for has happened when all have begun.
+        let room = begun < blocks && (n as u64) < most;
+        let next = after(&|b| !b.asleep).or_else(|| {
+            let woken = |b: &Resident| b.poll.map(|p| p.value(x.global)) != b.polled;
+            (!room).then(|| after(&woken).or_else(|| after(&|b| b.epoch != x.epoch)))?
+        });
+        at = match next {
+            Some(i) => i,
+            None if begun < blocks && (n as u64) < most => {
+                let number = match schedule {
+                    Schedule::Forward => begun,
+                    Schedule::Reverse => blocks - 1 - begun,
+                    Schedule::Random(_) => shuffled[begun as usize] as u64,
+                };
+                begun += 1;
+                let mut b = spare.pop().unwrap_or_else(|| another(x));
+                b.begin(number, x);
+                resident.push(b);
+                n
+            }
+            None if n == 0 => return Ok(blocks),
+            None => {
+                let kind = asleep(x, &resident, blocks - begun);
+                return Err(fault(x, module, kernel, &resident[0], (Box::new(Raise { kind, lane: None }), None)));
+            }
         };
-        x.shape.at = [(b % gx) as u32, (b / gx % gy) as u32, (b / gx / gy) as u32];
-        if let Err((raise, who)) = run_block(x, &mut pool, b) {
-            let Raise { kind, lane } = *raise;
-            let site = who.and_then(|w| module.site(x.program, pool[w].at.0 as usize));
-            return Err(Fault::from(Details {
-                kind: name_sites(kind, x, module),
-                kernel: kernel.to_string(),
-                block: Some(x.shape.at),
-                thread: who.zip(lane).map(|(w, l)| x.shape.thread(w as u32, l)),
-                lane: who.zip(lane).map(|(w, l)| (w as u32, l)),
-                site,
-                executed: x.executed,
-            }));
+        let b = &mut resident[at];
+        match turns(x, b) {
+            Ok(true) => spare.push(resident.swap_remove(at)),
+            Ok(false) => at += 1,
+            Err(e) => return Err(fault(x, module, kernel, &resident[at], e)),
         }
+        // One block after the other takes its turn; with one left out, the next has its place.
+        at = if at < resident.len() { at } else { 0 };
     }
-    Ok(blocks)
+}
+
+/// How many blocks are on the machine at once, at most: as on an H100, by threads and shared memory of a block.
+fn room(x: &Exec, launch: &Launch) -> u64 {
+    if let Some(n) = x.resident {
+        return n.max(1) as u64;
+    }
+    let threads = launch.block.iter().product::<u32>().next_multiple_of(32);
+    let each = (2048 / threads).min(32).min((228 << 10) / (x.shape.shared + 1024)).max(1);
+    132 * each as u64
+}
+
+fn another(x: &Exec) -> Resident {
+    let warps = x.shape.threads().div_ceil(32);
+    Resident::new(warps, x.shape.shared as usize, x.watch.as_ref().map(|w| w.another()))
+}
+
+/// Turns of a block until it is over (true), sleeps, or has polled in as many as it may have in a row.
+fn turns(x: &mut Exec, b: &mut Resident) -> Result<bool, Failed> {
+    if b.rounds > 0
+        && let Some(o) = &mut x.observer
+    {
+        o.turn(b.at);
+    }
+    let mut left = TURNS;
+    while left > 0 {
+        b.exchange(x);
+        x.polled = false;
+        // While the block waits nothing is drawn: what was drawn would hide that its state comes back.
+        let waited = b.waited(x.epoch);
+        let preempt = if waited { x.preempt.take() } else { None };
+        let over = turn(x, b, if waited { Schedule::Forward } else { x.schedule });
+        x.preempt = preempt.or(x.preempt.take());
+        b.exchange(x);
+        if over? {
+            return Ok(true);
+        }
+        b.turn_over(x);
+        if b.asleep {
+            return Ok(false);
+        }
+        left -= x.polled as u32;
+    }
+    Ok(false)
+}
+
+/// Who waits for what, where no block can go on.
+fn asleep(x: &Exec, resident: &[Resident], left: u64) -> FaultKind {
+    let mut waits = Vec::new();
+    for b in resident {
+        let [i, j, k] = b.at;
+        let Some(p) = b.poll else {
+            let pc = b.warps.iter().flat_map(|w| &w.groups).map(|g| g.pc).next().unwrap_or(0);
+            waits.push(format!("block ({i},{j},{k}) repeats itself, and changes nothing: @{pc}"));
+            continue;
+        };
+        let buffer = &x.global.buffers[p.buffer as usize];
+        let [tx, ty, tz] = x.shape.thread(p.warp, p.lane);
+        let value = p.value(x.global);
+        let last = match x.watch.as_ref().and_then(|w| w.writer(p.buffer, p.at)) {
+            Some(w) if w as u64 == b.number => "its own block was the last to write".to_string(),
+            Some(w) => {
+                let [gx, gy, _] = x.shape.grid;
+                format!("block ({},{},{}) was the last to write", w % gx, w / gx % gy, w / gx / gy)
+            }
+            None => "which no block has written".to_string(),
+        };
+        waits.push(format!(
+            "block ({i},{j},{k}), thread ({tx},{ty},{tz}) reads {value:#x} again and again from {}, {last}: @{}",
+            x.global.about(buffer.lo + p.at),
+            p.pc
+        ));
+    }
+    shorten(&mut waits);
+    if left > 0 {
+        waits.push(format!("{left} more blocks have not begun: the machine holds {} of these at once", resident.len()));
+    }
+    FaultKind::BlockDeadlock { waits }
+}
+
+fn shorten(waits: &mut Vec<String>) {
+    let more = waits.len().saturating_sub(12);
+    waits.truncate(12);
+    if more > 0 {
+        waits.push(format!("and {more} more"));
+    }
+}
+
+/// What was raised in a block, with all that tells where.
+fn fault(x: &Exec, module: &Module, kernel: &str, b: &Resident, (raise, who): Failed) -> Fault {
+    let Raise { kind, lane } = *raise;
+    let site = who.and_then(|w| module.site(x.program, b.warps[w].at.0 as usize));
+    Fault::from(Details {
+        kind: name_sites(kind, x, module),
+        kernel: kernel.to_string(),
+        block: Some(b.at),
+        thread: who.zip(lane).map(|(w, l)| x.shape.thread(w as u32, l)),
+        lane: who.zip(lane).map(|(w, l)| (w as u32, l)),
+        site,
+        executed: x.executed,
+    })
 }
 
 /// Replaces op numbers in a report of several places, written `@123`, by the instructions.
@@ -55,31 +184,20 @@ fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
     match kind {
         FaultKind::Deadlock { waits } => FaultKind::Deadlock { waits: waits.into_iter().map(name).collect() },
         FaultKind::Race { hazard, at, sides } => FaultKind::Race { hazard, at, sides: sides.into_iter().map(name).collect() },
+        FaultKind::BlockDeadlock { waits } => FaultKind::BlockDeadlock { waits: waits.into_iter().map(name).collect() },
         FaultKind::DivergentBarrier { waits } => FaultKind::DivergentBarrier { waits: waits.into_iter().map(name).collect() },
         k => k,
     }
 }
 
-/// Runs one block to its end. An error comes with the warp that raised it, if a warp did.
-fn run_block(x: &mut Exec, pool: &mut [Warp], number: u64) -> Result<(), (Box<Raise>, Option<usize>)> {
-    x.shared.reset();
-    x.live = x.shape.threads();
-    x.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
-    for w in pool.iter_mut() {
-        w.reset(&x.program.functions[0], &x.shape, x.initcheck);
-    }
-    if let Some(watch) = &mut x.watch {
-        watch.begin(number as u32);
-    }
-    if let Some(o) = &mut x.observer {
-        o.block(x.shape.at, pool.len() as u32, x.shared.data.len() as u32);
-    }
-    let mut turn = 0;
+/// Rounds of the block's warps until it is over (true), until one of them has polled, or until the turn is long.
+fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Failed> {
+    let start = x.executed;
     while x.live > 0 {
-        turn += 1;
+        b.rounds += 1;
         let mut progress = false;
-        for i in x.schedule.order(pool.len(), number << 32 | turn) {
-            let w = &mut pool[i];
+        for i in schedule.order(b.warps.len(), b.number << 32 | b.rounds) {
+            let w = &mut b.warps[i];
             let can_run = w.groups.iter().any(|g| match g.state {
                 State::Ready => true,
                 State::Parked => false,
@@ -91,13 +209,16 @@ fn run_block(x: &mut Exec, pool: &mut [Warp], number: u64) -> Result<(), (Box<Ra
             }
         }
         if !progress {
-            return Err((Box::new(stuck(x, pool)), None));
+            return Err((Box::new(stuck(x, &b.warps)), None));
+        }
+        if x.live > 0 && (x.polled || x.executed - start > TURN) {
+            return Ok(false);
         }
     }
     if let Some(o) = &mut x.observer {
         o.block_end().map_err(|(kind, lane)| (Box::new(Raise { kind, lane: Some(lane) }), None))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Why no warp can go on.
@@ -123,11 +244,7 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
             waits.push(format!("{what}: @{}", g.pc));
         }
     }
-    let more = waits.len().saturating_sub(12);
-    waits.truncate(12);
-    if more > 0 {
-        waits.push(format!("and {more} more"));
-    }
+    shorten(&mut waits);
     let kind = if divergent { FaultKind::DivergentBarrier { waits } } else { FaultKind::Deadlock { waits } };
     Raise { kind, lane: None }
 }
@@ -168,7 +285,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
         ops: p.ops.len(),
         warps: x.shape.threads().div_ceil(32) as usize,
         blocks: launch.grid.iter().map(|&n| n as u64).product(),
-        shared: x.shared.data.len(),
+        shared: x.shape.shared as usize,
         buffers: buffers.collect(),
         narrowest,
     }

@@ -42,6 +42,8 @@ pub struct Config {
     pub tensor: Tensor,
     /// Most bytes of shared memory of a block; sm_80 has 163 KiB, sm_90 227.
     pub max_shared: u32,
+    /// Most blocks that are on the machine at once, of which one may wait for another; None: as many as an H100 holds.
+    pub resident: Option<u32>,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             approx: Approx::Central,
             tensor: Tensor::Ideal,
             max_shared: 227 << 10,
+            resident: None,
         }
     }
 }

@@ -42,6 +42,7 @@ mod parse;
 pub mod pattern;
 mod program;
 pub mod race;
+mod resident;
 mod rng;
 pub mod roofline;
 mod schedule;

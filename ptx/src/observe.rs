@@ -54,6 +54,8 @@ pub struct Access<'a> {
 pub trait Observer {
     /// A block begins, with fresh shared memory of this many bytes.
     fn block(&mut self, at: [u32; 3], warps: u32, shared: u32) {}
+    /// A block that has begun goes on: the one before it waits for another block, or has waited long enough.
+    fn turn(&mut self, at: [u32; 3]) {}
     fn access(&mut self, a: &Access) -> Result<(), (FaultKind, u32)> {
         Ok(())
     }

@@ -310,6 +310,15 @@ pub(crate) struct Exec<'a> {
     pub counters: bool,
     /// For each op, if `counters`: warps that executed it, and their active lanes summed.
     pub tally: Vec<[u64; 2]>,
+    /// The most blocks that are on the machine at once, if the launch says.
+    pub resident: Option<u32>,
+    /// How often something has changed global memory.
+    pub epoch: u64,
+    /// Of the running warp: strong reads of global memory, and atomics without effect, since it was given its turn.
+    pub polls: u32,
+    /// The last of them by a warp of the running block; and whether there was one in the block's turn.
+    pub poll: Option<Poll>,
+    pub polled: bool,
     /// Warp instructions of the launch so far, and how many it may take.
     pub executed: u64,
     pub budget: u64,
@@ -324,6 +333,24 @@ pub(crate) struct Exec<'a> {
     /// A run-time copy of [`super::lanes::BITS`]: with the constant, LLVM treats each lane separately and the loop is not
     /// vectorised.
     pub bits: [u32; 32],
+}
+
+/// The strong read of global memory, or the atomic without effect, that a block did last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Poll {
+    pub warp: u32,
+    pub lane: u32,
+    pub pc: u32,
+    pub buffer: u32,
+    pub at: u64,
+    pub bytes: u32,
+}
+
+impl Poll {
+    /// What is there now.
+    pub fn value(&self, global: &Global) -> u64 {
+        global.buffers[self.buffer as usize].bytes.get(self.at as usize, self.bytes.min(8) as usize)
+    }
 }
 
 /// What a special op did with the group.

@@ -28,16 +28,45 @@ impl Touching<'_> {
 
 /// The state of a launch under watch.
 pub(crate) struct Watch {
-    shared: Option<SharedRaces>,
     global: Option<GlobalRaces>,
-    clocks: GlobalClocks,
     pub traffic: Option<Traffic>,
     /// For each op: the pattern of its last access to shared memory, and of its last access to global memory (`cp.async` has
     /// both).
     patterns: Vec<[Option<Box<Pattern>>; 2]>,
-    warps: usize,
+    /// Of the block that runs.
+    pub block: BlockWatch,
+    /// What a [`BlockWatch`] is made for.
+    race: bool,
+    sizes: (usize, u32, usize),
+}
+
+/// The part of a [`Watch`] that belongs to one block.
+pub(crate) struct BlockWatch {
+    shared: Option<SharedRaces>,
+    clocks: GlobalClocks,
     /// For each barrier: the warps that wait at the barrier, and whether a warp has arrived without waiting (`bar.arrive`).
     waiting: [(Vec<u32>, bool); 16],
+    warps: usize,
+}
+
+impl BlockWatch {
+    fn new(race: bool, (bytes, granule, warps): (usize, u32, usize)) -> BlockWatch {
+        BlockWatch {
+            shared: race.then(|| SharedRaces::new(bytes, granule, warps)),
+            clocks: GlobalClocks::new(0, warps),
+            waiting: Default::default(),
+            warps,
+        }
+    }
+
+    /// A block begins.
+    pub fn begin(&mut self, block: u32) {
+        if let Some(s) = &mut self.shared {
+            s.begin(block);
+        }
+        self.clocks = GlobalClocks::new(block, self.warps);
+        self.waiting = Default::default();
+    }
 }
 
 /// What a launch is made of, for a [`Watch`].
@@ -57,23 +86,19 @@ impl Watch {
     pub fn new(l: Watched, race: bool, count: bool) -> Watch {
         let sizes = || l.buffers.iter().map(|&(len, write)| if write { len as usize } else { 0 }).collect();
         Watch {
-            shared: race.then(|| SharedRaces::new(l.shared, l.narrowest.0, l.warps)),
             global: race.then(|| GlobalRaces::new(sizes(), l.narrowest.1, l.blocks)),
-            clocks: GlobalClocks::new(0, l.warps),
             traffic: count.then(|| Traffic::new(l.buffers.iter().map(|b| b.0).collect())),
             patterns: (0..l.ops).map(|_| [None, None]).collect(),
-            warps: l.warps,
-            waiting: Default::default(),
+            // No block runs yet, and the first brings its own.
+            block: BlockWatch::new(false, (0, 4, 0)),
+            race,
+            sizes: (l.shared, l.narrowest.0, l.warps),
         }
     }
 
-    /// A block begins.
-    pub fn begin(&mut self, block: u32) {
-        if let Some(s) = &mut self.shared {
-            s.begin(block);
-        }
-        self.clocks = GlobalClocks::new(block, self.warps);
-        self.waiting = Default::default();
+    /// What one more block needs that is on the machine at the same time as others.
+    pub fn another(&self) -> BlockWatch {
+        BlockWatch::new(self.race, self.sizes)
     }
 
     /// Lanes of a warp access shared memory, at the offsets `at`.
@@ -86,12 +111,12 @@ impl Watch {
         {
             t.shared(operation(by.touch), by.pc as u32, p);
         }
-        if self.shared.is_some() { self.shared_races(by, at) } else { Ok(()) }
+        if self.block.shared.is_some() { self.shared_races(by, at) } else { Ok(()) }
     }
 
     #[inline(never)]
     fn shared_races(&mut self, by: &Touching, at: &Lanes) -> Found {
-        let (Some(races), Some(p)) = (&mut self.shared, &self.patterns[by.pc][0]) else { return Ok(()) };
+        let (Some(races), Some(p)) = (&mut self.block.shared, &self.patterns[by.pc][0]) else { return Ok(()) };
         match agreed(p, by, at.mask) {
             None => races.touch(&by.access(at, &p.pieces)),
             Some(pieces) => races.touch(&by.access(at, &pieces)),
@@ -117,26 +142,31 @@ impl Watch {
     fn global_races(&mut self, by: &Touching, buffer: u32, at: &Lanes) -> Found {
         let (Some(races), Some(p)) = (&mut self.global, &self.patterns[by.pc][1]) else { return Ok(()) };
         match agreed(p, by, at.mask) {
-            None => races.touch(&mut self.clocks, buffer, &by.access(at, &p.pieces)),
-            Some(pieces) => races.touch(&mut self.clocks, buffer, &by.access(at, &pieces)),
+            None => races.touch(&mut self.block.clocks, buffer, &by.access(at, &p.pieces)),
+            Some(pieces) => races.touch(&mut self.block.clocks, buffer, &by.access(at, &pieces)),
         }
+    }
+
+    /// The block that wrote last to a place of a buffer, as far as the race check knows.
+    pub fn writer(&self, buffer: u32, at: u64) -> Option<u32> {
+        self.global.as_ref()?.writer(buffer, at)
     }
 
     /// A `.sync` instruction of lanes `mask` of a warp of which `live` have not exited.
     #[inline]
     pub fn sync(&mut self, warp: u32, mask: u32, live: u32) {
-        if let Some(s) = &mut self.shared {
+        if let Some(s) = &mut self.block.shared {
             s.sync(warp, mask, live);
         }
     }
 
     /// A warp arrives at a barrier; with `pass`, without waiting there.
     pub fn arrive(&mut self, barrier: usize, warp: u32, pass: bool) {
-        let (waiting, passed) = &mut self.waiting[barrier];
+        let (waiting, passed) = &mut self.block.waiting[barrier];
         *passed |= pass;
         if !pass && !waiting.contains(&warp) {
             waiting.push(warp);
-        } else if pass && let Some(s) = &mut self.shared {
+        } else if pass && let Some(s) = &mut self.block.shared {
             // Published now: the barrier does not order what this warp does from here on.
             s.arrive(barrier as u32, warp);
         }
@@ -144,13 +174,13 @@ impl Watch {
 
     /// All threads that a barrier waits for have arrived; `all`: these threads are the whole block.
     pub fn complete(&mut self, barrier: usize, all: bool) {
-        let (waiting, passed) = std::mem::take(&mut self.waiting[barrier]);
+        let (waiting, passed) = std::mem::take(&mut self.block.waiting[barrier]);
         if all && !passed {
-            if let Some(s) = &mut self.shared {
+            if let Some(s) = &mut self.block.shared {
                 s.barrier();
             }
-            self.clocks.barrier();
-        } else if let Some(s) = &mut self.shared {
+            self.block.clocks.barrier();
+        } else if let Some(s) = &mut self.block.shared {
             waiting.iter().for_each(|&w| s.arrive(barrier as u32, w));
             waiting.iter().for_each(|&w| s.leave(barrier as u32, w));
             s.forget_barrier(barrier as u32);
@@ -158,11 +188,11 @@ impl Watch {
     }
 
     pub fn fence(&mut self, warp: u32, device: bool) {
-        if let Some(s) = &mut self.shared {
+        if let Some(s) = &mut self.block.shared {
             s.fence(warp);
         }
         if device {
-            self.clocks.fence(warp);
+            self.block.clocks.fence(warp);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Races in global memory, between the blocks and the warps of one launch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::access::{Access, Conflict, Touch, WarpAccess};
 use super::stamp::{LIMIT, SPECIAL, Stamp};
@@ -33,15 +33,39 @@ struct Release {
     clock: u32,
 }
 
-impl Release {
-    /// Adds the release to a list that keeps the newest one of each warp, which covers the older ones.
-    fn join(self, list: &mut Vec<Release>) {
-        match list.iter_mut().find(|r| (r.block, r.warp) == (self.block, self.warp)) {
-            Some(r) if (r.generation, r.clock) < (self.generation, self.clock) => *r = self,
-            Some(_) => {}
-            None => list.push(self),
+/// Releases by block, of each of its warps the newest, which covers the older ones.
+#[derive(Default)]
+struct Known(HashMap<u32, Vec<Release>>);
+
+impl Known {
+    /// Adds a release. Returns whether that was news.
+    fn join(&mut self, r: Release) -> bool {
+        let list = self.0.entry(r.block).or_default();
+        match list.iter_mut().find(|o| o.warp == r.warp) {
+            Some(o) if (o.generation, o.clock) < (r.generation, r.clock) => *o = r,
+            Some(_) => return false,
+            None => list.push(r),
         }
+        true
     }
+
+    fn all(&self) -> impl Iterator<Item = Release> {
+        self.0.values().flatten().copied()
+    }
+
+    /// Whether a past access comes before one of the releases.
+    fn covers(&self, m: Mark) -> bool {
+        let (g, w) = (m.stamp.generation(), m.stamp.warp());
+        let before = |r: &Release| g < r.generation || g == r.generation && w == r.warp && m.stamp.clock() <= r.clock;
+        self.0.get(&(m.block & !MANY)).is_some_and(|list| list.iter().any(before))
+    }
+}
+
+/// What was released through a place. The version is a number that no other state of it has.
+#[derive(Default)]
+struct Released {
+    known: Known,
+    version: u64,
 }
 
 /// The clocks of a running block, and what it has acquired from other blocks.
@@ -52,9 +76,11 @@ pub struct GlobalClocks {
     clock: Vec<u32>,
     /// Per warp: what the warp's last fence covers.
     fenced: Vec<Option<Release>>,
-    acquired: Vec<Release>,
+    acquired: Known,
     /// (warp, release): releases that a strong read of the warp has seen, acquired at the next fence of the warp.
     observed: Vec<(u32, Release)>,
+    /// By warp and place: the version of the releases that it has observed already. A warp that polls reads a place many times.
+    seen: HashMap<(u32, (u32, u64)), u64>,
 }
 
 impl GlobalClocks {
@@ -64,8 +90,9 @@ impl GlobalClocks {
             generation: 1,
             clock: vec![1; warps],
             fenced: vec![None; warps],
-            acquired: Vec::new(),
+            acquired: Known::default(),
             observed: Vec::new(),
+            seen: HashMap::new(),
         }
     }
 
@@ -80,10 +107,13 @@ impl GlobalClocks {
         let clock = &mut self.clock[warp as usize];
         self.fenced[warp as usize] = Some(Release { block: self.block, generation: self.generation, warp, clock: *clock });
         *clock += 1;
-        while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
-            let (_, r) = self.observed.swap_remove(k);
-            self.acquire(r);
-        }
+        let acquired = &mut self.acquired;
+        self.observed.retain(|&(w, r)| {
+            if w == warp {
+                acquired.join(r);
+            }
+            w != warp
+        });
     }
 
     /// An access of this block, for a report.
@@ -91,27 +121,12 @@ impl GlobalClocks {
         now.access(touch, self.block - 1)
     }
 
-    fn acquire(&mut self, r: Release) {
-        r.join(&mut self.acquired);
-    }
-
     /// Whether a past access comes before what warp `warp` does now. Lanes of a warp are taken as ordered.
     #[inline(always)]
     fn after(&self, m: Mark, warp: u32) -> bool {
         let s = m.stamp;
-        if m.block & !MANY == self.block {
-            return s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT || self.covered(m);
-        }
-        self.covered(m)
-    }
-
-    /// Whether something that was acquired covers a past access.
-    fn covered(&self, m: Mark) -> bool {
-        let s = m.stamp;
-        self.acquired.iter().any(|r| {
-            let (g, w) = (s.generation(), s.warp());
-            r.block == m.block & !MANY && (g < r.generation || g == r.generation && w == r.warp && s.clock() <= r.clock)
-        })
+        let own = m.block & !MANY == self.block;
+        own && (s.warp() == warp || s.generation() < self.generation || s.generation() >= LIMIT) || self.acquired.covers(m)
     }
 }
 
@@ -131,10 +146,12 @@ pub struct GlobalRaces {
     shadows: Vec<Shadow>,
     /// Further readers of a granule, none ordered before another.
     readers: HashMap<(u32, usize), Vec<Mark>>,
-    /// The last strong read of each granule by each warp, against which ordinary writes are checked.
-    polled: HashMap<(u32, usize), Vec<Mark>>,
+    /// The last strong read of each granule by each warp of each block, against which ordinary writes are checked.
+    polled: HashMap<(u32, usize), BTreeMap<(u32, u32), Mark>>,
     /// By buffer and offset of the atomic: what was released through it.
-    released: HashMap<(u32, u64), Vec<Release>>,
+    released: HashMap<(u32, u64), Released>,
+    /// The last [`Released::version`] that was given out.
+    version: u64,
     blind: bool,
 }
 
@@ -149,6 +166,7 @@ impl GlobalRaces {
             readers: HashMap::new(),
             polled: HashMap::new(),
             released: HashMap::new(),
+            version: 0,
             blind: blocks > 1 << 20,
         }
     }
@@ -164,20 +182,27 @@ impl GlobalRaces {
         self.blind
     }
 
+    /// The block that wrote last to a place, if one has.
+    pub fn writer(&self, buffer: u32, at: u64) -> Option<u32> {
+        let mark = self.shadows.get(buffer as usize)?.writes.get((at >> self.shift) as usize)?;
+        (mark.block & !MANY).checked_sub(1)
+    }
+
     /// An atomic acquires what was released through its address; after a fence, it releases.
     fn atomic(&mut self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
-        for &r in self.released.get(&key).into_iter().flatten() {
-            me.acquire(r);
+        if let Some(released) = self.released.get(&key) {
+            released.known.all().for_each(|r| {
+                me.acquired.join(r);
+            });
         }
         self.release(key, warp, me);
     }
 
     /// A strong read of `warp` sees what was released through an address.
     fn observe(&self, key: (u32, u64), warp: u32, me: &mut GlobalClocks) {
-        for &r in self.released.get(&key).into_iter().flatten() {
-            if !me.acquired.contains(&r) && !me.observed.contains(&(warp, r)) {
-                me.observed.push((warp, r));
-            }
+        let Some(released) = self.released.get(&key) else { return };
+        if me.seen.insert((warp, key), released.version) != Some(released.version) {
+            me.observed.extend(released.known.all().map(|r| (warp, r)));
         }
     }
 
@@ -185,13 +210,18 @@ impl GlobalRaces {
     fn release(&mut self, key: (u32, u64), warp: u32, me: &GlobalClocks) {
         // The warp's own fence counts, and fences of the other warps before the last barrier.
         let counts = |f: &Release| f.warp == warp || f.generation < me.generation;
-        let fences: Vec<Release> = me.fenced.iter().flatten().copied().filter(counts).collect();
-        if fences.is_empty() {
+        let mut fences = me.fenced.iter().flatten().copied().filter(counts).peekable();
+        if fences.peek().is_none() {
             return;
         }
         // What this block acquired before is passed on.
-        let list = self.released.entry(key).or_default();
-        fences.iter().chain(&me.acquired).for_each(|r| r.join(list));
+        let released = self.released.entry(key).or_default();
+        let mut news = false;
+        fences.chain(me.acquired.all()).for_each(|r| news |= released.known.join(r));
+        if news {
+            self.version += 1;
+            released.version = self.version;
+        }
     }
 
     /// A warp of the block `me` accesses a buffer.
@@ -247,11 +277,7 @@ impl GlobalRaces {
         let mark = Mark { stamp: now, block: me.block };
         // Strong reads are kept apart from reads: only a later ordinary write can race with one.
         if touch == Touch::StrongRead {
-            let polls = self.polled.entry((buffer, i)).or_default();
-            match polls.iter_mut().find(|p| (p.block, p.stamp.warp()) == (mark.block, warp)) {
-                Some(p) => *p = mark,
-                None => polls.push(mark),
-            }
+            self.polled.entry((buffer, i)).or_default().insert((mark.block, warp), mark);
             return Ok(());
         }
         if touch == Touch::Read {
@@ -267,7 +293,7 @@ impl GlobalRaces {
         if touch == Touch::Write
             && !self.polled.is_empty()
             && let Some(polls) = self.polled.remove(&(buffer, i))
-            && let Some(&read) = polls.iter().find(|p| !me.after(**p, warp))
+            && let Some(&read) = polls.values().find(|p| !me.after(**p, warp))
         {
             return self.conflict(i, read.access(Touch::StrongRead), me.access(now, touch));
         }
@@ -291,7 +317,17 @@ impl GlobalRaces {
     #[cold]
     fn another_reader(&mut self, me: &GlobalClocks, buffer: u32, i: usize, mark: Mark) {
         let list = self.readers.entry((buffer, i)).or_default();
-        list.retain(|r| !me.after(*r, mark.stamp.warp()));
+        // A later read of the same warp stands for its earlier one.
+        if let Some(r) = list.last_mut()
+            && (r.block, r.stamp.warp()) == (mark.block, mark.stamp.warp())
+        {
+            *r = mark;
+            return;
+        }
+        // Readers that come before this one can go. They are looked through each time the list has doubled: it may hold thousands.
+        if list.len() >= 16 && list.len().is_power_of_two() {
+            list.retain(|r| !me.after(*r, mark.stamp.warp()));
+        }
         list.push(mark);
     }
 
