@@ -100,12 +100,42 @@ fn emulator(c: &mut Criterion) {
         }
         g.finish();
     }
+    threads(c, &basic);
     let mut g = c.benchmark_group("native");
     g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
     g.throughput(Throughput::Elements(19 * LOOPS as u64));
     g.bench_function("fma", |b| b.iter(|| native::<8>(black_box(0.999_999), black_box(0.001))));
     g.bench_function("chain", |b| b.iter(|| native::<1>(black_box(0.999_999), black_box(0.001))));
     g.finish();
+}
+
+/// Launches of many blocks, on one thread of the host and on two; bounds, uninitialised values and races are checked.
+fn threads(c: &mut Criterion, basic: &Module) {
+    for threads in [1, 2] {
+        let mut g = c.benchmark_group(format!("emulator/{threads} threads"));
+        g.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(3));
+        let mut m = Machine::new(Config { threads, ..Config::default() });
+        let mut buffer = |name: &str, words: u64| {
+            let a = m.alloc(name, 4 * words);
+            m.write(a, &vec![0; 4 * words as usize]).expect("just allocated");
+            (a, 4 * words)
+        };
+        let (rows, depth, n) = (1024u32, 128u32, 1u32 << 22);
+        let (a, b, x) = (buffer("A", (depth * rows) as u64), buffer("B", (depth * rows) as u64), buffer("x", n as u64));
+        let (product, z) = (buffer("C", (rows * rows) as u64), buffer("z", n as u64));
+        let read = |(addr, len)| Arg::Read { addr, len };
+        let update = |(addr, len)| Arg::Update { addr, len };
+        let args = vec![rows.into(), rows.into(), depth.into(), read(a), read(b), update(product)];
+        let gemm = Launch { grid: [16, 16, 1], block: [256, 1, 1], shared: 0, args };
+        let args = vec![n.into(), 2f32.into(), read(x), update(z)];
+        let saxpy = Launch { grid: [n / 1024, 1, 1], block: [256, 1, 1], shared: 0, args };
+        for (kernel, module, launch) in [("gemm", basic, &gemm), ("saxpy", basic, &saxpy)] {
+            let report = m.launch(module, kernel, launch).unwrap_or_else(|f| panic!("{f}"));
+            g.throughput(Throughput::Elements(report.instructions));
+            g.bench_function(kernel, |b| b.iter(|| m.launch(module, kernel, launch).expect("it ran before")));
+        }
+        g.finish();
+    }
 }
 
 criterion_group!(benches, emulator);

@@ -356,6 +356,14 @@ impl Counters {
 struct Bits(Vec<u64>);
 
 impl Bits {
+    fn join(&mut self, o: &Bits) {
+        if self.0.is_empty() {
+            self.0 = o.0.clone();
+        } else {
+            self.0.iter_mut().zip(&o.0).for_each(|(a, b)| *a |= b);
+        }
+    }
+
     #[inline(always)]
     fn set(&mut self, words: usize, from: usize, n: usize) {
         if self.0.is_empty() {
@@ -455,6 +463,21 @@ impl Traffic {
     pub fn matrix(&mut self, pc: u32, macs: u64) {
         self.at(pc).macs += macs;
         self.counters.macs += macs;
+    }
+
+    /// Adds what other blocks of the launch did.
+    pub fn merge(&mut self, o: &Traffic) {
+        for (pc, count) in o.lines.iter().enumerate() {
+            self.at(pc as u32).add(count);
+        }
+        self.counters.merge(&o.counters);
+        let sides = self.read.iter_mut().chain(&mut self.written).zip(o.read.iter().chain(&o.written));
+        sides.for_each(|(to, from)| to.join(from));
+    }
+
+    /// For no launch yet, with the buffers of this one.
+    pub fn fresh(&self) -> Traffic {
+        Traffic::new(self.sizes.clone())
     }
 
     /// The end of the launch: `line` says where an instruction stands.

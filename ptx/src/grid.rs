@@ -1,4 +1,6 @@
-//! A launch on its way: the blocks of a grid in the order of the schedule, the warps of a block in turn, and what is counted.
+//! A launch on its way: blocks as they are supplied, the warps of a block in turn, and what is counted.
+
+use std::sync::atomic::Ordering;
 
 use super::counters::{Counters, Traffic};
 use super::fault::{Details, Fault, FaultKind, Raise};
@@ -19,14 +21,54 @@ const TURN: u64 = 1 << 20;
 /// An error, and the warp that raised it if one did.
 type Failed = (Box<Raise>, Option<usize>);
 
-/// All blocks, in the order of the schedule; each to its end, unless it waits for another.
-pub(super) fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Launch) -> Result<u64, Fault> {
-    let schedule = x.schedule;
-    let blocks: u64 = launch.grid.iter().map(|&n| n as u64).product();
+/// The blocks of a launch in the order of its schedule.
+pub(super) struct Order {
+    pub blocks: u64,
+    schedule: Schedule,
+    /// A list of all is made for a random order only: a grid may have billions.
+    shuffled: Vec<usize>,
+}
+
+impl Order {
+    pub fn new(schedule: Schedule, grid: [u32; 3]) -> Order {
+        let blocks: u64 = grid.iter().map(|&n| n as u64).product();
+        let shuffled = if matches!(schedule, Schedule::Random(_)) { schedule.order(blocks as usize, 0) } else { Vec::new() };
+        Order { blocks, schedule, shuffled }
+    }
+
+    /// The linear index in the grid of the block that comes in this place.
+    pub fn number(&self, place: u64) -> u64 {
+        match self.schedule {
+            Schedule::Forward => place,
+            Schedule::Reverse => self.blocks - 1 - place,
+            Schedule::Random(_) => self.shuffled[place as usize] as u64,
+        }
+    }
+}
+
+/// Where the blocks that [`run_blocks`] runs come from.
+pub(super) trait Supply {
+    /// The next block, by its place in the order; `idle`: none is on the machine.
+    fn next(&mut self, x: &Exec, idle: bool) -> Option<u64>;
+    /// A block waits for another.
+    fn waits(&mut self) {}
+    /// Blocks that are not yet begun.
+    fn left(&self) -> u64;
+}
+
+/// What runs where: the module and the kernel, for reports, and the order.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub module: &'a Module,
+    pub kernel: &'a str,
+    pub launch: &'a Launch,
+    pub order: &'a Order,
+}
+
+/// Blocks as they are supplied; each to its end, unless it waits for another.
+pub(super) fn run_blocks(x: &mut Exec, run: Run, supply: &mut dyn Supply) -> Result<(), Fault> {
+    let Run { module, kernel, launch, order } = run;
     let most = room(x, launch);
-    // A list of all blocks is made for a random order only: a grid may have billions.
-    let shuffled = if matches!(schedule, Schedule::Random(_)) { schedule.order(blocks as usize, 0) } else { Vec::new() };
-    let mut begun = 0;
     // Blocks that have begun and are not over; what is left of those that are, for the next ones.
     let (mut resident, mut spare): (Vec<Resident>, Vec<Resident>) = (Vec::new(), Vec::new());
     // The block whose turn it is: an index into `resident`.
@@ -34,36 +76,32 @@ pub(super) fn run_grid(x: &mut Exec, module: &Module, kernel: &str, launch: &Lau
     loop {
         let n = resident.len();
         let after = |wakes: &dyn Fn(&Resident) -> bool| (0..n).map(|k| (at + k) % n).find(|&i| wakes(&resident[i]));
-        // New blocks come before those that sleep: most often what many wait for has happened when all have begun.
-        let room = begun < blocks && (n as u64) < most;
-        let next = after(&|b| !b.asleep).or_else(|| {
-            let woken = |b: &Resident| b.poll.map(|p| p.value(x.global)) != b.polled;
-            (!room).then(|| after(&woken).or_else(|| after(&|b| b.epoch != x.epoch)))?
-        });
-        at = match next {
-            Some(i) => i,
-            None if begun < blocks && (n as u64) < most => {
-                let number = match schedule {
-                    Schedule::Forward => begun,
-                    Schedule::Reverse => blocks - 1 - begun,
-                    Schedule::Random(_) => shuffled[begun as usize] as u64,
-                };
-                begun += 1;
-                let mut b = spare.pop().unwrap_or_else(|| another(x));
-                b.begin(number, x);
-                resident.push(b);
-                n
-            }
-            None if n == 0 => return Ok(blocks),
-            None => {
-                let kind = asleep(x, &resident, blocks - begun);
-                return Err(fault(x, module, kernel, &resident[0], (Box::new(Raise { kind, lane: None }), None)));
-            }
+        let woken = |b: &Resident| b.poll.map(|p| p.value(x.global)) != b.polled;
+        at = if let Some(i) = after(&|b| !b.asleep) {
+            i
+        } else if (n as u64) < most
+            && let Some(place) = supply.next(x, n == 0)
+        {
+            // New blocks come before those that sleep: most often what many wait for has happened when all have begun.
+            let mut b = spare.pop().unwrap_or_else(|| another(x));
+            b.begin(order.number(place), x);
+            resident.push(b);
+            n
+        } else if let Some(i) = after(&woken).or_else(|| after(&|b| b.epoch != x.epoch)) {
+            i
+        } else if n == 0 {
+            return Ok(());
+        } else {
+            let kind = asleep(x, &resident, supply.left());
+            return Err(fault(x, module, kernel, &resident[0], (Box::new(Raise { kind, lane: None }), None)));
         };
         let b = &mut resident[at];
         match turns(x, b) {
             Ok(true) => spare.push(resident.swap_remove(at)),
-            Ok(false) => at += 1,
+            Ok(false) => {
+                supply.waits();
+                at += 1;
+            }
             Err(e) => return Err(fault(x, module, kernel, &resident[at], e)),
         }
         // One block after the other takes its turn; with one left out, the next has its place.
@@ -95,6 +133,10 @@ fn turns(x: &mut Exec, b: &mut Resident) -> Result<bool, Failed> {
     }
     let mut left = TURNS;
     while left > 0 {
+        if x.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
+            let why = "stopped".into();
+            return Err((Box::new(Raise { kind: FaultKind::Launch { why }, lane: None }), None));
+        }
         b.exchange(x);
         x.polled = false;
         // While the block waits nothing is drawn: what was drawn would hide that its state comes back.

@@ -44,6 +44,9 @@ pub struct Config {
     pub max_shared: u32,
     /// Most blocks that are on the machine at once, of which one may wait for another; None: as many as an H100 holds.
     pub resident: Option<u32>,
+    /// Threads of the host that a launch of many blocks may take, whose blocks do not depend on each other; 0: as many as there
+    /// are cores. What a launch gives and reports does not depend on it.
+    pub threads: usize,
 }
 
 impl Default for Config {
@@ -58,6 +61,7 @@ impl Default for Config {
             tensor: Tensor::Ideal,
             max_shared: 227 << 10,
             resident: None,
+            threads: 0,
         }
     }
 }

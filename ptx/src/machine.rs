@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use super::fault::{Details, Fault, FaultKind};
-use super::grid::{counters, profile, run_grid, watched};
-use super::lanes::BITS;
-use super::launch::{Arg, Config, Copies, Launch, Report};
+use super::grid::{Order, Run, counters, profile, watched};
+use super::launch::{Arg, Config, Launch, Report};
 use super::mem::{Bytes, Global, Span};
 use super::module::{Entry, Module};
 use super::observe::Observer;
+use super::parallel::run_grid;
 use super::program::{Program, layout};
-use super::schedule::{Preempt, Schedule};
 use super::simd::Level;
 use super::source::{Space, Var};
-use super::state::{Barrier, Exec, Shape};
+use super::state::{Exec, Shape};
 use super::watch::Watch;
 
 /// A range of addresses that is not inside one live allocation.
@@ -76,11 +75,12 @@ pub struct Machine {
     /// Variables of modules, by module and index.
     variables: HashMap<(u64, u32), u64>,
     level: Level,
+    helped: u64,
 }
 
 impl Machine {
     pub fn new(config: Config) -> Machine {
-        Machine { config, global: Global::new(), variables: HashMap::new(), level: Level::best() }
+        Machine { config, global: Global::new(), variables: HashMap::new(), level: Level::best(), helped: 0 }
     }
 
     pub fn config(&self) -> &Config {
@@ -210,21 +210,32 @@ impl Machine {
             Fault::from(Details { kind, kernel, block: None, thread: None, lane: None, site: None, executed: 0 })
         };
         let (program, shape) = self.prepare(module, kernel, launch).map_err(nowhere)?;
-        let mut x = self.exec(program, shape, launch);
+        let c = &self.config;
+        let mut x = Exec::new(c, self.level, &mut self.global, program, shape);
+        if c.checks.race || c.counters {
+            x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
+        }
         // A shorter borrow of the same observer.
         x.observer = match observer {
             Some(o) => Some(&mut *o),
             None => None,
         };
-        let result = run_grid(&mut x, module, kernel, launch);
-        let report = result.map(|blocks| {
+        let order = Order::new(x.schedule, launch.grid);
+        let result = run_grid(&mut x, Run { module, kernel, launch, order: &order }, c);
+        let report = result.map(|()| {
             let profile = profile(&x, module);
             let traffic = x.watch.take().and_then(|w| w.traffic);
-            let counters = traffic.map(|t| counters(t, &x, module, &profile, blocks)).unwrap_or_default();
-            Report { instructions: x.executed, blocks, profile, counters }
+            let counters = traffic.map(|t| counters(t, &x, module, &profile, order.blocks)).unwrap_or_default();
+            Report { instructions: x.executed, blocks: order.blocks, profile, counters }
         });
+        self.helped = x.helped;
         self.global.spans.clear();
         report
+    }
+
+    /// Blocks of the last launch that other threads of the host ran ([`Config::threads`]); how many is a matter of chance.
+    pub fn helped(&self) -> u64 {
+        self.helped
     }
 
     /// Checks a launch, and gives its kernel's program and what its blocks know of themselves.
@@ -242,45 +253,6 @@ impl Machine {
         let symbols = (0..module.source.vars.len() as u32).map(address).collect();
         let (grid, block, dynamic) = (launch.grid, launch.block, launch.shared);
         Ok((program, Shape { grid, block, at: [0; 3], params, dynamic_at, shared, dynamic, symbols }))
-    }
-
-    /// The state of a launch before its first block.
-    fn exec<'a>(&'a mut self, program: &'a Program, shape: Shape, launch: &Launch) -> Exec<'a> {
-        let c = &self.config;
-        let ops = if c.counters { program.ops.len() } else { 0 };
-        let mut x = Exec {
-            program,
-            global: &mut self.global,
-            shared: Bytes::default(),
-            shape,
-            barriers: [Barrier::default(); 16],
-            live: 0,
-            initcheck: c.checks.init,
-            tf32check: c.checks.tf32,
-            late_copies: c.copies == Copies::Late,
-            approx: c.approx,
-            tensor: c.tensor,
-            counters: c.counters,
-            tally: vec![[0; 2]; ops],
-            epoch: 0,
-            polls: 0,
-            poll: None,
-            polled: false,
-            resident: c.resident,
-            executed: 0,
-            budget: c.budget,
-            hints: vec![0; program.mems.len()],
-            watch: None,
-            observer: None,
-            schedule: c.schedule,
-            preempt: if let Schedule::Random(seed) = c.schedule { Some(Preempt::new(seed)) } else { None },
-            level: self.level,
-            bits: std::hint::black_box(BITS),
-        };
-        if c.checks.race || c.counters {
-            x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
-        }
-        x
     }
 
     /// Checks grid, block and shared memory. Gives the bytes of shared memory, and where its dynamic part begins.

@@ -131,6 +131,17 @@ impl Bytes {
         }
     }
 
+    /// Takes a range over from a copy.
+    pub fn take(&mut self, from: &Bytes, at: usize, len: usize) {
+        self.data[at..at + len].copy_from_slice(&from.data[at..at + len]);
+        if from.is_known(at, len) {
+            return self.mark(at, len);
+        }
+        for i in at..at + len {
+            if from.is_known(i, 1) { self.mark(i, 1) } else { self.unmark(i, 1) }
+        }
+    }
+
     /// Up to 8 bytes, little-endian.
     #[inline(always)]
     pub fn get(&self, at: usize, len: usize) -> u64 {
@@ -166,7 +177,7 @@ fn fill(data: &mut [u8], at: usize) {
 }
 
 /// One allocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     pub name: String,
     pub lo: u64,
@@ -186,7 +197,7 @@ pub(crate) struct Span {
     pub what: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Global {
     /// Sorted by address.
     pub buffers: Vec<Buffer>,
@@ -203,6 +214,21 @@ pub(crate) struct Hit {
 }
 
 impl Global {
+    /// A copy of what the launch may touch; other memory has its place, and no contents.
+    pub fn fork(&self) -> Global {
+        let copy = |(i, b): (usize, &Buffer)| {
+            let named = self.spans.iter().any(|s| s.buffer == i);
+            Buffer {
+                name: String::new(),
+                lo: b.lo,
+                len: b.len,
+                freed: b.freed,
+                bytes: if named { b.bytes.clone() } else { Bytes::default() },
+            }
+        };
+        Global { buffers: self.buffers.iter().enumerate().map(copy).collect(), next: self.next, spans: self.spans.clone() }
+    }
+
     pub fn new() -> Global {
         Global { buffers: Vec::new(), next: BASE, spans: Vec::new() }
     }

@@ -7,6 +7,7 @@
 //! next, the block will do the same for ever, until another changes global memory; so the block sleeps until one has.
 
 use super::mem::Bytes;
+use super::schedule::{Preempt, Schedule};
 use super::state::{Barrier, Exec, Poll, State, Warp};
 use super::watch::BlockWatch;
 
@@ -23,6 +24,8 @@ pub(crate) struct Resident {
     /// Threads that have not exited.
     pub live: u32,
     pub watch: Option<BlockWatch>,
+    /// Where a random schedule stops warps: drawn for each block, so that it is the same whatever ran before.
+    preempt: Option<Preempt>,
     /// Rounds of the warps so far, a key for the order of the next.
     pub rounds: u64,
     /// What the block polled last.
@@ -45,6 +48,7 @@ impl Resident {
             barriers: [Barrier::default(); 16],
             live: 0,
             watch,
+            preempt: None,
             rounds: 0,
             poll: None,
             polled: None,
@@ -69,6 +73,7 @@ impl Resident {
         if let Some(watch) = &mut self.watch {
             watch.begin(number as u32);
         }
+        self.preempt = if let Schedule::Random(seed) = x.schedule { Some(Preempt::new(seed, number)) } else { None };
         (self.rounds, self.poll, self.epoch, self.asleep) = (0, None, x.epoch, false);
         self.states.clear();
         if let Some(o) = &mut x.observer {
@@ -83,6 +88,7 @@ impl Resident {
         std::mem::swap(&mut x.barriers, &mut self.barriers);
         std::mem::swap(&mut x.live, &mut self.live);
         std::mem::swap(&mut x.poll, &mut self.poll);
+        std::mem::swap(&mut x.preempt, &mut self.preempt);
         if let (Some(watch), Some(own)) = (&mut x.watch, &mut self.watch) {
             std::mem::swap(&mut watch.block, own);
         }

@@ -35,20 +35,22 @@ impl Schedule {
 /// Stops a warp at some of its memory instructions.
 pub(crate) struct Preempt {
     seed: u64,
+    block: u64,
     count: u32,
     left: u32,
     pub due: bool,
 }
 
 impl Preempt {
-    pub fn new(seed: u64) -> Preempt {
-        let mut p = Preempt { seed, count: 0, left: 0, due: false };
+    pub fn new(seed: u64, block: u64) -> Preempt {
+        let mut p = Preempt { seed, block, count: 0, left: 0, due: false };
         p.draw();
         p
     }
 
     fn draw(&mut self) {
-        let [a, ..] = philox([self.seed as u32, (self.seed >> 32) as u32], [self.count, 0, 0, 2]);
+        let [a, ..] =
+            philox([self.seed as u32, (self.seed >> 32) as u32], [self.count, self.block as u32, (self.block >> 32) as u32, 2]);
         self.count = self.count.wrapping_add(1);
         // Most intervals are at most 16 instructions long; one in four is at most 200.
         self.left = 1 + (a >> 8) % if a % 4 == 0 { 200 } else { 16 };

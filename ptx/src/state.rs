@@ -1,8 +1,10 @@
 //! The state of a running block: registers, frames, warps, barriers, and [`Exec`], which holds all that its warps share.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
-use super::lanes::{L, W};
+use super::lanes::{BITS, L, W};
+use super::launch::{Config, Copies};
 use super::mem::{Bytes, Global, POISON};
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
@@ -152,6 +154,7 @@ pub(crate) struct Barrier {
 }
 
 /// The shape of a launch, and the place of the running block in it.
+#[derive(Clone)]
 pub(crate) struct Shape {
     pub grid: [u32; 3],
     pub block: [u32; 3],
@@ -326,6 +329,10 @@ pub(crate) struct Exec<'a> {
     pub hints: Vec<u16>,
     pub watch: Option<Box<Watch>>,
     pub observer: Option<&'a mut dyn Observer>,
+    /// Blocks that other threads of the host ran.
+    pub helped: u64,
+    /// Set when what is run here is of no use any more.
+    pub stop: Option<&'a AtomicBool>,
     pub schedule: Schedule,
     /// Counts memory instructions to the next pre-emption; `None` unless the schedule is random.
     pub preempt: Option<Preempt>,
@@ -350,6 +357,43 @@ impl Poll {
     /// What is there now.
     pub fn value(&self, global: &Global) -> u64 {
         global.buffers[self.buffer as usize].bytes.get(self.at as usize, self.bytes.min(8) as usize)
+    }
+}
+
+impl<'a> Exec<'a> {
+    /// Before the first block; nothing watches it yet.
+    pub fn new(c: &Config, level: Level, global: &'a mut Global, program: &'a Program, shape: Shape) -> Exec<'a> {
+        Exec {
+            program,
+            global,
+            shared: Bytes::default(),
+            shape,
+            barriers: [Barrier::default(); 16],
+            live: 0,
+            initcheck: c.checks.init,
+            tf32check: c.checks.tf32,
+            late_copies: c.copies == Copies::Late,
+            approx: c.approx,
+            tensor: c.tensor,
+            counters: c.counters,
+            tally: vec![[0; 2]; if c.counters { program.ops.len() } else { 0 }],
+            resident: c.resident,
+            epoch: 0,
+            polls: 0,
+            poll: None,
+            polled: false,
+            executed: 0,
+            budget: c.budget,
+            hints: vec![0; program.mems.len()],
+            watch: None,
+            observer: None,
+            helped: 0,
+            stop: None,
+            schedule: c.schedule,
+            preempt: None,
+            level,
+            bits: std::hint::black_box(BITS),
+        }
     }
 }
 

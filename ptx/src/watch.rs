@@ -2,6 +2,7 @@
 
 use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
+use super::footprint::Footprint;
 use super::pattern::{Lanes, Pattern};
 use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch, WarpAccess};
 
@@ -38,6 +39,8 @@ pub(crate) struct Watch {
     /// What a [`BlockWatch`] is made for.
     race: bool,
     sizes: (usize, u32, usize),
+    /// Which words were touched, where the race check does not tell: kept while blocks run side by side.
+    pub footprint: Option<Footprint>,
 }
 
 /// The part of a [`Watch`] that belongs to one block.
@@ -93,6 +96,44 @@ impl Watch {
             block: BlockWatch::new(false, (0, 4, 0)),
             race,
             sizes: (l.shared, l.narrowest.0, l.warps),
+            footprint: None,
+        }
+    }
+
+    /// The same for other blocks of the launch, on a copy of its memory.
+    pub fn fork(&self) -> Watch {
+        let patterns = self.patterns.iter().map(|_| [None, None]).collect();
+        let (race, sizes) = (self.race, self.sizes);
+        Watch {
+            global: self.global.as_ref().map(GlobalRaces::fresh),
+            traffic: self.traffic.as_ref().map(Traffic::fresh),
+            patterns,
+            block: BlockWatch::new(false, (0, 4, 0)),
+            race,
+            sizes,
+            footprint: None,
+        }
+    }
+
+    /// Whether the race check sees every access that can race.
+    pub fn finds_races(&self) -> bool {
+        self.global.as_ref().is_some_and(|g| !g.is_blind())
+    }
+
+    /// From here on, [`Watch::footprint`] can be asked for. `buffers`: bytes of each that the launch may write to, 0 for others.
+    pub fn keep_footprint(&mut self, buffers: &[u64]) {
+        if !self.finds_races() {
+            self.footprint = Some(Footprint::new(buffers));
+        }
+    }
+
+    /// What was read and written, in buffers that the launch may write to. With the race check since the launch began; else since
+    /// [`Watch::keep_footprint`].
+    pub fn footprint(&mut self) -> Footprint {
+        match (&mut self.footprint, &self.global) {
+            (Some(f), _) => std::mem::take(f),
+            (None, Some(g)) => g.footprint(),
+            (None, None) => Footprint::default(),
         }
     }
 
@@ -127,11 +168,14 @@ impl Watch {
     #[inline(always)]
     pub fn global(&mut self, by: &Touching, buffer: usize, at: &Lanes) -> Found {
         let races = self.global.as_ref().is_some_and(|g| g.watches(buffer as u32));
-        if !races && self.traffic.is_none() {
+        if !races && self.traffic.is_none() && self.footprint.is_none() {
             return Ok(());
         }
         let p = self.patterns[by.pc][1].get_or_insert_default();
         p.update(at, by.bytes, self.traffic.is_some());
+        if let Some(f) = &mut self.footprint {
+            f.touch(buffer, by.touch.reads_only(), at.first, &p.pieces, by.bytes);
+        }
         if let Some(t) = &mut self.traffic {
             t.global(operation(by.touch), by.pc as u32, buffer as u32, at, p, by.bytes);
         }

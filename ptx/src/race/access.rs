@@ -21,7 +21,7 @@ impl Touch {
         matches!(self, Touch::StrongRead | Touch::StrongWrite | Touch::Atomic)
     }
     #[inline(always)]
-    pub(super) fn reads_only(self) -> bool {
+    pub(crate) fn reads_only(self) -> bool {
         matches!(self, Touch::Read | Touch::StrongRead)
     }
 }

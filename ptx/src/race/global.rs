@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::access::{Access, Conflict, Touch, WarpAccess};
 use super::stamp::{LIMIT, SPECIAL, Stamp};
+use crate::footprint::Footprint;
 
 /// A past access to global memory: its block, and a [`Stamp`].
 #[derive(Clone, Copy)]
@@ -180,6 +181,24 @@ impl GlobalRaces {
     /// Whether the grid is too large for stamps: then nothing is checked.
     pub fn is_blind(&self) -> bool {
         self.blind
+    }
+
+    /// For the same launch, with nothing touched yet.
+    pub fn fresh(&self) -> GlobalRaces {
+        GlobalRaces::new(self.sizes.clone(), 1 << self.shift, if self.blind { u64::MAX } else { 0 })
+    }
+
+    /// What was read and what was written.
+    pub(crate) fn footprint(&self) -> Footprint {
+        let sizes: Vec<u64> = self.sizes.iter().map(|&n| n as u64).collect();
+        let mut f = Footprint::new(&sizes);
+        for (buffer, s) in self.shadows.iter().enumerate() {
+            for (read, marks) in [(true, &s.reads), (false, &s.writes)] {
+                let touched = |&(_, m): &(usize, &Mark)| m.block != 0;
+                marks.iter().enumerate().filter(touched).for_each(|(i, _)| f.set(buffer, read, (i << self.shift) / 4));
+            }
+        }
+        f
     }
 
     /// The block that wrote last to a place, if one has.
