@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::error::Error;
 use super::flow;
+use super::idioms;
 use super::op::{Bank, Code, Op, SINK};
-use super::program::{Func, OpSite, Program, layout};
+use super::program::{Func, OpSite, Program, Rounds, layout};
 use super::source::{Instr, RegType, Source, Space, type_size};
 use decoder::{Decoder, Done};
 use table::How;
@@ -37,6 +38,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
         shared: 0,
         shared_vars: Vec::new(),
         globals: Vec::new(),
+        rounds: Rounds::default(),
     };
     let site = OpSite { function: 0, instr: 0, first: true };
     let f = &source.functions[entry];
@@ -71,6 +73,7 @@ pub(crate) fn program(source: &Source, module: &str, entry: usize) -> Result<Pro
         found.sort_unstable();
         queue = found.into_iter().map(|(_, s)| s).collect();
     }
+    idioms::recognise(&mut d.program);
     let Program { ops, plain, alike, .. } = &mut d.program;
     (*plain, *alike) = (vec![0; ops.len()], vec![1; ops.len()]);
     for i in (0..ops.len()).rev() {
@@ -175,6 +178,11 @@ impl<'a> Decoder<'a> {
             });
         };
         let mods: Vec<&str> = i.opcode.split('.').skip(1).collect();
+        match mods.iter().position(|m| *m == "tf32") {
+            Some(_) if i.opcode.starts_with("cvt") => self.program.rounds.by_cvt = true,
+            Some(_) => self.program.rounds.tf32 = true,
+            None => {}
+        }
         self.width = mods.last().and_then(|m| type_size(&format!(".{m}"))).unwrap_or(4);
         self.wider = matches!(i.opcode.split('.').next(), Some("cvt" | "st"));
         match row.how {

@@ -12,8 +12,18 @@ pub struct Checks {
     pub init: bool,
     /// Accesses to shared or global memory that nothing orders.
     pub race: bool,
-    /// tf32 operands that were not rounded.
+    /// tf32 operands that were not rounded; see [`Truncation`].
     pub tf32: bool,
+}
+
+/// Whether a kernel may leave it to the tensor core to cut its tf32 operands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Truncation {
+    /// If it rounds none of them, or adds half a unit of the last place: then that is deliberate. One that rounds some is checked.
+    #[default]
+    Recognised,
+    /// No: every operand must have been rounded, be it by another kernel.
+    Never,
 }
 
 /// When the copies of `cp.async` take effect. A correct kernel cannot tell.
@@ -30,6 +40,7 @@ pub enum Copies {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub checks: Checks,
+    pub truncation: Truncation,
     pub schedule: Schedule,
     /// Most warp instructions of one launch.
     pub budget: u64,
@@ -53,6 +64,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             checks: Checks { init: true, race: true, tf32: true },
+            truncation: Truncation::Recognised,
             schedule: Schedule::Forward,
             budget: 1 << 33,
             counters: false,

@@ -27,6 +27,7 @@ mod fault;
 mod flow;
 mod footprint;
 mod grid;
+mod idioms;
 pub mod isa;
 mod lanes;
 mod launch;
@@ -57,7 +58,7 @@ mod watch;
 
 pub use error::Error;
 pub use fault::{Details, Fault, FaultKind, Place, Site};
-pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report};
+pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report, Truncation};
 pub use machine::{Machine, NoSuchMemory};
 pub use module::{Entry, Module, Param};
 pub use num::approx::Approx;

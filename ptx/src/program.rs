@@ -22,6 +22,18 @@ pub(crate) struct Program {
     pub shared_vars: Vec<(String, u32, u32)>,
     /// Module variables that the program names (indices into [`Source::vars`]).
     pub globals: Vec<u32>,
+    pub rounds: Rounds,
+}
+
+/// What a program does about the operands of its tf32 products.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rounds {
+    /// It has such products.
+    pub tf32: bool,
+    /// It rounds values to tf32 (`cvt`).
+    pub by_cvt: bool,
+    /// It adds half a unit of the last place to an operand.
+    pub by_half_ulp: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

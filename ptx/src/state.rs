@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
 use super::lanes::{BITS, L, W};
-use super::launch::{Config, Copies};
+use super::launch::{Config, Copies, Truncation};
 use super::mem::{Bytes, Global, POISON};
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
@@ -371,7 +371,10 @@ impl<'a> Exec<'a> {
             barriers: [Barrier::default(); 16],
             live: 0,
             initcheck: c.checks.init,
-            tf32check: c.checks.tf32,
+            tf32check: c.checks.tf32 && {
+                let r = program.rounds;
+                c.truncation == Truncation::Never || r.by_cvt && !r.by_half_ulp
+            },
             late_copies: c.copies == Copies::Late,
             approx: c.approx,
             tensor: c.tensor,

@@ -46,7 +46,8 @@ enum Command {
 
 impl Emulator {
     pub fn new(options: Options) -> Arc<Emulator> {
-        let machine = ptx::Machine::new(options);
+        // Operands of products may have been rounded by an earlier kernel: a kernel that rounds none does not cut them on purpose.
+        let machine = ptx::Machine::new(Options { truncation: ptx::Truncation::Never, ..options });
         let (blocks, reports) = (HashMap::new(), Vec::new());
         let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false, other: HashMap::new() };
         Arc::new(Emulator { state: Arc::new(Mutex::new(state)) })

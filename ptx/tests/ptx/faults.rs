@@ -337,7 +337,7 @@ fn trap() {
 fn tf32_operands() {
     let body = |low: &str| {
         format!(
-            "mov.u32 %r3, 0x3f800{low}; mov.f32 %f1, 0f00000000; mov.u32 %r4, 0x40000000;
+            "mov.u32 %r3, 0x3f800{low}; mov.f32 %f1, 0f00000000; mov.u32 %r4, 0x40000000; cvt.rna.tf32.f32 %r4, %r4;
             mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {{%f2,%f3,%f4,%f5}}, {{%r3,%r3,%r3,%r3}}, {{%r4,%r4}}, {{%f1,%f1,%f1,%f1}};
             st.global.f32 [%rd4], %f2;"
         )

@@ -411,7 +411,7 @@ fn tf32_operands_must_be_rounded() {
     let zero: String = (1..9).map(|i| format!("mov.f32 %f{i}, 0f00000000;")).collect();
     let body = |bits: &str| {
         format!(
-            "mov.u32 %r2, 0x3f800{bits}; mov.u32 %r3, 0x40000000; {zero}
+            "mov.u32 %r2, 0x3f800{bits}; mov.u32 %r3, 0x40000000; cvt.rna.tf32.f32 %r3, %r3; {zero}
             wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32 {F}, {{%r3,%r3,%r3,%r3}}, {{%r2,%r2,%r2,%r2}}, {F};
             wmma.store.d.sync.aligned.col.m16n16k8.f32 [%rd2], {F};"
         )
