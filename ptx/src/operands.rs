@@ -117,7 +117,7 @@ pub(crate) struct Parts<'a> {
     pub nums: &'a [Num],
 }
 
-/// Calls `f` for every register operand of an op; `f` may put another slot in its place.
+/// Calls `f` for every register operand of an op; `f` may put another slot in its place, the same one for the same register.
 pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &mut u16, Role)) {
     if op.pred != 0 {
         f(P, &mut op.pred, Use);
@@ -134,12 +134,13 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
         return;
     }
     if let Some(operands) = fixed(op.code) {
-        for o in operands {
-            if o.exists(op) {
-                let mut slot = o.slot(op);
-                f(o.bank, &mut slot, o.role);
-                o.set_slot(op, slot);
-            }
+        // A field that is both read and written comes twice. Each time `f` sees the slot that was there at first: a renaming that
+        // saw its own result would rename twice.
+        let before = *op;
+        for o in operands.iter().filter(|o| o.exists(&before)) {
+            let mut slot = o.slot(&before);
+            f(o.bank, &mut slot, o.role);
+            o.set_slot(op, slot);
         }
         return;
     }
