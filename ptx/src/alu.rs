@@ -219,6 +219,7 @@ fn uncommon(x: &Exec, r: &mut Regs, op: &Op, m: u32) -> bool {
             put_p(&mut r.p[op.d as usize], m, t);
         }
         Code::AddC | Code::SubC | Code::MadLoC | Code::MadHiC => carry(r, op, m),
+        Code::AddC64 | Code::SubC64 | Code::MadLoC64 | Code::MadHiC64 => carry64(r, op, m),
         Code::Lop3 | Code::Bfi32 | Code::Bfi64 | Code::BfeU64 | Code::BfeS64 => bits_of(r, op, m),
         Code::Pack16 | Code::Pack16x4 => pack(r, op, m),
         Code::Unpack16 | Code::Unpack32 | Code::Unpack16x4 => unpack(r, op, m),
@@ -273,31 +274,66 @@ fn compare(r: &Regs, op: &Op, bits: &[u32; 32]) -> u32 {
     }
 }
 
-/// Sums that read or write the carry flag, a predicate.
+/// Sums that read or write the carry flag, a predicate. As in hardware a difference is the sum a + !b + 1, and the flag is its
+/// carry: no borrow. (The ISA speaks of a borrow; the two agree unless additions and subtractions share a chain, as they do in
+/// nvcc's division of 128-bit integers.)
 fn carry(r: &mut Regs, op: &Op, m: u32) {
     let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
     let flag = op.imm as usize;
     let (mut o, mut carry) = ([0; 32], 0u32);
     for i in 0..32 {
         let (p, q) = (r.w[a].0[i], r.w[b].0[i]);
-        let c_in = (op.x & 1 != 0 && r.p[flag] >> i & 1 != 0) as u64;
         let sum = match op.code {
-            Code::AddC => p as u64 + q as u64 + c_in,
-            // The flag is a borrow.
-            Code::SubC => (p as u64).wrapping_sub(q as u64).wrapping_sub(c_in),
-            _ => {
+            Code::AddC => p as u64 + q as u64,
+            Code::SubC => p as u64 + !q as u64,
+            code => {
                 let signed = op.x & 4 != 0;
-                let product = if signed { (p as i32 as i64 * q as i32 as i64) as u64 } else { p as u64 * q as u64 };
-                let part = if op.code == Code::MadLoC { product as u32 } else { (product >> 32) as u32 };
-                part as u64 + r.w[c].0[i] as u64 + c_in
+                let product = if signed { mul_wide_s32(p, q) } else { mul_wide_u32(p, q) };
+                let part = if code == Code::MadLoC { product as u32 } else { (product >> 32) as u32 };
+                part as u64 + r.w[c].0[i] as u64
             }
         };
+        let sum = sum + carry_in(r.p[flag], i, op) as u64;
         o[i] = sum as u32;
         carry |= ((sum >> 32 != 0) as u32) << i;
     }
     put_w(&mut r.w[op.d as usize], m, &o);
     if op.x & 2 != 0 {
         put_p(&mut r.p[flag], m, carry);
+    }
+}
+
+/// [`carry`] in 64 bits.
+fn carry64(r: &mut Regs, op: &Op, m: u32) {
+    let (a, b, c) = (op.a as usize, op.b as usize, op.c as usize);
+    let flag = op.imm as usize;
+    let (mut o, mut carry) = ([0; 32], 0u32);
+    for i in 0..32 {
+        let (p, q) = (r.l[a].0[i], r.l[b].0[i]);
+        let sum = match op.code {
+            Code::AddC64 => p as u128 + q as u128,
+            Code::SubC64 => p as u128 + !q as u128,
+            code => {
+                let high = if op.x & 4 != 0 { mul_hi_s64(p, q) } else { mul_hi_u64(p, q) };
+                let part = if code == Code::MadLoC64 { p.wrapping_mul(q) } else { high };
+                part as u128 + r.l[c].0[i] as u128
+            }
+        };
+        let sum = sum + carry_in(r.p[flag], i, op) as u128;
+        o[i] = sum as u64;
+        carry |= ((sum >> 64 != 0) as u32) << i;
+    }
+    put_l(&mut r.l[op.d as usize], m, &o);
+    if op.x & 2 != 0 {
+        put_p(&mut r.p[flag], m, carry);
+    }
+}
+
+/// What lane i's sum gets besides its operands: the flag, or, where none is read, the 1 of a difference.
+fn carry_in(flag: u32, i: usize, op: &Op) -> u32 {
+    match op.x & 1 {
+        0 => matches!(op.code, Code::SubC | Code::SubC64) as u32,
+        _ => flag >> i & 1,
     }
 }
 

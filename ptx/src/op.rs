@@ -332,7 +332,7 @@ macro_rules! codes {
             /// Predicate logic.
             PredAnd, PredOr, PredXor, PredNot, PredMov,
             /// Sums with a carry flag, which is a predicate: bit 0 of `x` reads the flag, bit 1 writes it.
-            AddC, SubC, MadLoC, MadHiC,
+            AddC, SubC, MadLoC, MadHiC, AddC64, SubC64, MadLoC64, MadHiC64,
             Lop3, Bfi32, Bfi64, BfeU64, BfeS64,
             /// A function of whole lane arrays, by index.
             Num,

@@ -87,8 +87,12 @@ pub(crate) fn fixed(code: Code) -> Option<&'static [Operand]> {
         // The carry flag is a predicate, in `imm`.
         Code::AddC | Code::SubC =>
             const { &[reads(W, A), reads(W, B), reads(P, Imm).when(1), writes(W, D), writes(P, Imm).when(2)] },
+        Code::AddC64 | Code::SubC64 =>
+            const { &[reads(L, A), reads(L, B), reads(P, Imm).when(1), writes(L, D), writes(P, Imm).when(2)] },
         Code::MadLoC | Code::MadHiC =>
             const { &[reads(W, A), reads(W, B), reads(W, C), reads(P, Imm).when(1), writes(W, D), writes(P, Imm).when(2)] },
+        Code::MadLoC64 | Code::MadHiC64 =>
+            const { &[reads(L, A), reads(L, B), reads(L, C), reads(P, Imm).when(1), writes(L, D), writes(P, Imm).when(2)] },
         Code::Lop3 => const { &[reads(W, A), reads(W, B), reads(W, C), writes(W, D)] },
         Code::Bfi32 => const { &[reads(W, A), reads(W, B), reads(W, C), reads(W, X), writes(W, D)] },
         Code::Bfi64 => const { &[reads(L, A), reads(L, B), reads(W, C), reads(W, X), writes(L, D)] },

@@ -8,24 +8,30 @@ use crate::source::{Instr, Operand};
 
 pub(super) fn carry(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let name = i.opcode.split('.').next().expect("an opcode has a name");
-    let code = match name {
-        "add" | "addc" => Code::AddC,
-        "sub" | "subc" => Code::SubC,
-        _ if mods[0] == "lo" => Code::MadLoC,
-        _ => Code::MadHiC,
+    let ty = *mods.last().expect("every form has a type");
+    let bank = type_bank(ty);
+    let code = match (name, mods[0], bank == Bank::L) {
+        ("add" | "addc", _, false) => Code::AddC,
+        ("add" | "addc", _, true) => Code::AddC64,
+        ("sub" | "subc", _, false) => Code::SubC,
+        ("sub" | "subc", _, true) => Code::SubC64,
+        (_, "lo", false) => Code::MadLoC,
+        (_, "lo", true) => Code::MadLoC64,
+        (_, _, false) => Code::MadHiC,
+        (_, _, true) => Code::MadHiC64,
     };
     let n = if name.starts_with("mad") { 3 } else { 2 };
     arity(i, n + 1)?;
     let mut s = [0; 3];
     for k in 0..n {
-        s[k] = d.src(&i.operands[k + 1], Bank::W)?;
+        s[k] = d.src(&i.operands[k + 1], bank)?;
     }
-    let dst = d.dst(&i.operands[0], Bank::W)?;
+    let dst = d.dst(&i.operands[0], bank)?;
     // The carry flag is one more predicate of the function.
     let flag = d.preset(Bank::P, Preset::Bits(0));
     d.put(code, dst, s);
     let op = d.program.ops.last_mut().expect("just put");
-    op.x = name.ends_with('c') as u16 | (mods.contains(&"cc") as u16) << 1 | ((mods.last() == Some(&"s32")) as u16) << 2;
+    op.x = name.ends_with('c') as u16 | (mods.contains(&"cc") as u16) << 1 | (ty.starts_with('s') as u16) << 2;
     op.imm = flag as i32;
     Ok(())
 }
