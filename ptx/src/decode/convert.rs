@@ -1,7 +1,7 @@
 //! Moves, conversions, and addresses from one space to another.
 
 use super::decoder::{Decoder, Done, arity, type_bank};
-use super::numeric;
+use super::numeric::{self, Width};
 use crate::mem::{LOCAL_WINDOW, SHARED_WINDOW};
 use crate::op::{Bank, Code};
 use crate::source::{Instr, Operand, type_size};
@@ -54,78 +54,115 @@ pub(super) fn mov(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
+/// Bytes of a type.
+fn size(ty: &str) -> u32 {
+    if ty == "tf32" { 4 } else { type_size(&format!(".{ty}")).expect("the form lists types") }
+}
+
+fn signed(ty: &str) -> bool {
+    ty.starts_with('s')
+}
+
+/// The result register of a `cvt`. It may be wider than the type: it is filled by the sign of the type, with zeros for a float.
+struct Target {
+    slot: u16,
+    bank: Bank,
+    /// The register has 16 bits: a sign extension goes no further.
+    half: bool,
+}
+
+impl Target {
+    fn of(d: &mut Decoder, o: &Operand, ty: &str) -> Result<Target, String> {
+        let (bank, half) = (d.bank(o).unwrap_or(type_bank(ty)), d.is_half(o));
+        let bytes = match bank {
+            Bank::L => 8,
+            _ if half => 2,
+            _ => 4,
+        };
+        if bank != Bank::P && bytes < size(ty) {
+            return Err(format!("the result's register has {} bits, fewer than its type", 8 * bytes));
+        }
+        let slot = d.dst(o, if bank == Bank::P { Bank::W } else { bank })?;
+        Ok(Target { slot, bank, half })
+    }
+
+    fn width(&self) -> Width {
+        match self.bank {
+            Bank::L => Width::B64,
+            _ if self.half => Width::B16,
+            _ => Width::B32,
+        }
+    }
+
+    /// Puts the low `bytes` of slot `a` there, extended to the register's width.
+    fn fill(&self, d: &mut Decoder, a: u16, from: Bank, bytes: u32, sign: bool) {
+        let (a, from) = match (from, self.bank) {
+            (Bank::L, Bank::W) => {
+                let t = d.temp(Bank::W);
+                d.put(Code::Cvt32L, t, [a, 0, 0]);
+                (t, Bank::W)
+            }
+            same => (a, same.0),
+        };
+        let code = match (from, self.bank, bytes, sign) {
+            (Bank::W, Bank::W, 1, true) if self.half => Code::Sext8To16,
+            (Bank::W, Bank::W, 1, true) => Code::Sext8,
+            (Bank::W, Bank::W, 1, false) => Code::Zext8,
+            (Bank::W, Bank::W, 2, true) if !self.half => Code::Sext16,
+            (Bank::W, Bank::W, 2, _) => Code::Zext16,
+            (Bank::W, Bank::W, ..) => Code::Mov32,
+            (Bank::W, _, 1, true) => Code::Ext8S64,
+            (Bank::W, _, 1, false) => Code::Ext8U64,
+            (Bank::W, _, 2, true) => Code::Ext16S64,
+            (Bank::W, _, 2, false) => Code::Ext16U64,
+            (Bank::W, _, _, true) => Code::CvtS64S32,
+            (Bank::W, ..) => Code::CvtU64U32,
+            (_, _, 1, true) => Code::Sext8L,
+            (_, _, 1, false) => Code::Zext8L,
+            (_, _, 2, true) => Code::Sext16L,
+            (_, _, 2, false) => Code::Zext16L,
+            (_, _, 4, true) => Code::Sext32L,
+            (_, _, 4, false) => Code::Zext32L,
+            _ => Code::Mov64,
+        };
+        d.put(code, self.slot, [a, 0, 0]);
+    }
+}
+
 /// Integer to integer: take the source's type, then the destination's, then fill the register.
 pub(super) fn cvt_int(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let (to, from) = (mods[0], mods[1]);
-    let size = |t: &str| type_size(&format!(".{t}")).expect("the form lists types");
-    let dst_bank = d.bank(&i.operands[0]).unwrap_or(if size(to) == 8 { Bank::L } else { Bank::W });
-    let src_bank = if size(from) == 8 { Bank::L } else { Bank::W };
-    let a = d.src(&i.operands[1], src_bank)?;
-    let dst = d.dst(&i.operands[0], dst_bank)?;
-    let signed = |t: &str| t.starts_with('s');
-    // The narrower of the two types decides which bits survive, and how they are extended: by its sign, or by zeros.
-    let (bytes, sign) = if size(to) <= size(from) { (size(to), signed(to)) } else { (size(from), signed(from)) };
-    // A 16-bit register holds its value zero-extended: a sign extension to 32 bits is cut to 16 again.
-    let half = d.is_half(&i.operands[0]);
-    let code = match (src_bank, dst_bank) {
-        (Bank::W, Bank::W) => match (bytes, sign, half) {
-            (1, true, true) => Code::Sext8To16,
-            (1, true, false) if size(to) == 2 => Code::Sext8To16,
-            (1, true, false) => Code::Sext8,
-            (1, false, _) => Code::Zext8,
-            (2, true, false) if size(to) > 2 => Code::Sext16,
-            (2, true, false) if size(to) == 2 => Code::Sext16,
-            (2, ..) => Code::Zext16,
-            _ => Code::Mov32,
-        },
-        (Bank::W, _) => match (bytes, sign) {
-            (1, true) => Code::Ext8S64,
-            (1, false) => Code::Ext8U64,
-            (2, true) => Code::Ext16S64,
-            (2, false) => Code::Ext16U64,
-            (_, true) => Code::CvtS64S32,
-            _ => Code::CvtU64U32,
-        },
-        (_, Bank::W) => match (bytes, sign, half) {
-            (1 | 2, ..) => {
-                let t = d.temp(Bank::W);
-                d.put(Code::Cvt32L, t, [a, 0, 0]);
-                let code = match (bytes, sign, half) {
-                    (1, true, true) => Code::Sext8To16,
-                    (1, true, false) => Code::Sext8,
-                    (1, false, _) => Code::Zext8,
-                    (2, true, false) => Code::Sext16,
-                    _ => Code::Zext16,
-                };
-                d.put(code, dst, [t, 0, 0]);
-                return Ok(());
-            }
-            _ => Code::Cvt32L,
-        },
-        _ => match (bytes, sign) {
-            (1, true) => Code::Sext8L,
-            (1, false) => Code::Zext8L,
-            (2, true) => Code::Sext16L,
-            (2, false) => Code::Zext16L,
-            (4, true) => Code::Sext32L,
-            (4, false) => Code::Zext32L,
-            _ => Code::Mov64,
-        },
-    };
-    d.put(code, dst, [a, 0, 0]);
+    let bank = type_bank(from);
+    let a = d.src(&i.operands[1], bank)?;
+    let target = Target::of(d, &i.operands[0], to)?;
+    if size(to) <= size(from) {
+        target.fill(d, a, bank, size(to), signed(to));
+    } else if signed(from) && !signed(to) {
+        // First by the sign of the source to the size of the destination's type, then by zeros.
+        let t = d.temp(type_bank(to));
+        let code = match (size(from), size(to)) {
+            (1, 2) => Code::Sext8To16,
+            (1, 4) => Code::Sext8,
+            (2, 4) => Code::Sext16,
+            (1, _) => Code::Ext8S64,
+            (2, _) => Code::Ext16S64,
+            _ => Code::CvtS64S32,
+        };
+        d.put(code, t, [a, 0, 0]);
+        target.fill(d, t, type_bank(to), size(to), false);
+    } else {
+        target.fill(d, a, bank, size(from), signed(from));
+    }
     Ok(())
 }
 
 pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let (to, from) = (mods[mods.len() - 2], mods[mods.len() - 1]);
-    let size = |t: &str| if t == "tf32" { 4 } else { type_size(&format!(".{t}")).expect("the form lists types") };
-    let src_bank = if size(from) == 8 { Bank::L } else { Bank::W };
-    let mut a = d.src(&i.operands[1], src_bank)?;
-    let dst_bank = if size(to) == 8 { Bank::L } else { Bank::W };
-    let dst = d.dst(&i.operands[0], dst_bank)?;
-    let float = |t: &str| t.starts_with('f') || t.starts_with('b');
+    let mut a = d.src(&i.operands[1], type_bank(from))?;
+    let target = Target::of(d, &i.operands[0], to)?;
+    let float = |t: &str| t.starts_with('f') || t.starts_with('b') || t.starts_with('t');
     // Small integers are widened first.
     let mut from = from;
     if !float(from) && size(from) < 4 {
@@ -141,10 +178,21 @@ pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         from = if from.starts_with('s') { "s32" } else { "u32" };
     }
     let rounding: Vec<&str> = mods[..mods.len() - 2].to_vec();
-    match numeric::cvt(&rounding, to, from) {
-        Some(numeric::Cvt::Code(code)) => d.put(code, dst, [a, 0, 0]),
-        Some(numeric::Cvt::Num(num)) => d.put_num(num, dst, [a, 0, 0]),
-        None => return Err(format!("`{}`: this rounding is not supported", i.opcode)),
+    let converted = if float(to) {
+        numeric::cvt(&rounding, to, from)
+    } else {
+        numeric::float_to_int(&rounding, to, from, target.width()).map(numeric::Cvt::Num)
+    };
+    let Some(converted) = converted else { return Err(format!("`{}`: this rounding is not supported", i.opcode)) };
+    // Only an integer is computed to the register's width: a float in a wider register is widened afterwards.
+    let wider = float(to) && target.bank != type_bank(to);
+    let slot = if wider { d.temp(type_bank(to)) } else { target.slot };
+    match converted {
+        numeric::Cvt::Code(code) => d.put(code, slot, [a, 0, 0]),
+        numeric::Cvt::Num(num) => d.put_num(num, slot, [a, 0, 0]),
+    }
+    if wider {
+        target.fill(d, slot, type_bank(to), size(to), false);
     }
     Ok(())
 }
@@ -158,11 +206,9 @@ pub(super) fn cvt_pair(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 pub(super) fn cvt_sat(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 2)?;
     let (to, from) = (mods[1], mods[2]);
-    let wide = |t: &str| t.ends_with("64");
-    let a = d.src(&i.operands[1], if wide(from) { Bank::L } else { Bank::W })?;
-    let dst = d.dst(&i.operands[0], if wide(to) { Bank::L } else { Bank::W })?;
-    let half = d.is_half(&i.operands[0]);
-    d.put_num(numeric::cvt_sat(to, from, half), dst, [a, 0, 0]);
+    let a = d.src(&i.operands[1], type_bank(from))?;
+    let target = Target::of(d, &i.operands[0], to)?;
+    d.put_num(numeric::cvt_sat(to, from, target.width()), target.slot, [a, 0, 0]);
     Ok(())
 }
 

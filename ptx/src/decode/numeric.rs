@@ -148,23 +148,45 @@ pub(super) fn cvt_pair(mods: &[&str]) -> Num {
     www(move |a, b| one(a) << 16 | one(b))
 }
 
+/// Bits of the register that takes an integer result. Registers of 16 bits lie zero-extended in 32.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    B16,
+    B32,
+    B64,
+}
+
+impl Width {
+    /// What of a result, extended to 64 bits by the sign of its type, is put into the register.
+    fn keep(self, x: u64) -> u64 {
+        match self {
+            Width::B16 => x & 0xffff,
+            Width::B32 => x & 0xffff_ffff,
+            Width::B64 => x,
+        }
+    }
+}
+
+/// A conversion to an integer, lifted to 32 lanes, from a source in a register of 64 bits or not.
+fn to_int(wide: bool, width: Width, f: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Num {
+    match (wide, width == Width::B64) {
+        (false, false) => ww(move |a| width.keep(f(a as u64)) as u32),
+        (false, true) => lw(move |a| f(a as u64)),
+        (true, false) => wl(move |a| width.keep(f(a)) as u32),
+        (true, true) => ll(f),
+    }
+}
+
 /// `cvt.sat` between integers.
-pub(super) fn cvt_sat(to: &str, from: &str, half: bool) -> Num {
+pub(super) fn cvt_sat(to: &str, from: &str, width: Width) -> Num {
     let bits = |t: &str| t[1..].parse::<u32>().expect("an integer type");
     let signed = |t: &str| t.starts_with('s');
     let (to_bits, to_signed, from_bits, from_signed) = (bits(to), signed(to), bits(from), signed(from));
-    let convert = move |x: u64| {
+    to_int(from_bits == 64, width, move |x| {
         let up = 64 - from_bits;
         let x = if from_signed { (((x << up) as i64) >> up) as u64 } else { x << up >> up };
-        let x = convert::int_to_int_sat(x, from_signed, to_bits, to_signed);
-        if half || to_bits == 16 { x & 0xffff } else { x }
-    };
-    match (from_bits == 64, to_bits == 64) {
-        (false, false) => ww(move |a| convert(a as u64) as u32),
-        (false, true) => lw(move |a| convert(a as u64)),
-        (true, false) => wl(move |a| convert(a) as u32),
-        (true, true) => ll(convert),
-    }
+        convert::int_to_int_sat(x, from_signed, to_bits, to_signed)
+    })
 }
 
 pub(super) enum Cvt {
@@ -213,16 +235,11 @@ fn half_of(ty: &str) -> Half {
     if ty == "f16" { Half::F16 } else { Half::Bf16 }
 }
 
-/// A conversion between numbers, one of them a float; integers have 32 or 64 bits as sources. `None`: no such form.
+/// A conversion to a float; integers have 32 or 64 bits as sources. `None`: no such form.
 pub(super) fn cvt(mods: &[&str], to: &str, from: &str) -> Option<Cvt> {
     let m = Modifiers::of(mods);
     let float = |t: &str| matches!(t, "f32" | "f64" | "f16" | "bf16" | "tf32");
-    match (float(to), float(from)) {
-        (true, true) => float_to_float(m, to, from),
-        (true, false) => int_to_float(m, to, from),
-        (false, true) => float_to_int(m, to, from).map(Cvt::Num),
-        (false, false) => None,
-    }
+    if float(from) { float_to_float(m, to, from) } else { int_to_float(m, to, from) }
 }
 
 fn int_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
@@ -295,27 +312,17 @@ fn float_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
     })
 }
 
-fn float_to_int(m: Modifiers, to: &str, from: &str) -> Option<Num> {
+/// A conversion of a float to an integer. Out of range saturates, so that `.sat` changes nothing. `None`: no such form.
+pub(super) fn float_to_int(mods: &[&str], to: &str, from: &str, width: Width) -> Option<Num> {
+    let m = Modifiers::of(mods);
     let (mode, signed) = (m.mode, to.starts_with('s'));
     let bits: u32 = to[1..].parse().ok()?;
-    // Narrow results stay zero-extended in their registers.
-    let cut = move |x: u64| match bits {
-        16 => x & 0xffff,
-        8 if !signed => x & 0xff,
-        _ => x,
-    };
-    Some(match (from, bits) {
-        ("f32", 64) => lw(move |a| convert::f32_to_int(m.arg(a), 64, signed, mode)),
-        ("f32", _) => ww(move |a| cut(convert::f32_to_int(m.arg(a), bits, signed, mode)) as u32),
-        ("f64", 64) => ll(move |a| convert::f64_to_int(a, 64, signed, mode)),
-        ("f64", _) => wl(move |a| cut(convert::f64_to_int(a, bits, signed, mode)) as u32),
-        ("f16" | "bf16", 64) => {
+    Some(match from {
+        "f32" => to_int(false, width, move |a| convert::f32_to_int(m.arg(a as u32), bits, signed, mode)),
+        "f64" => to_int(true, width, move |a| convert::f64_to_int(a, bits, signed, mode)),
+        "f16" | "bf16" => {
             let k = half_of(from);
-            lw(move |a| convert::half_to_int(a & 0xffff, k, 64, signed, mode))
-        }
-        ("f16" | "bf16", _) => {
-            let k = half_of(from);
-            ww(move |a| cut(convert::half_to_int(a & 0xffff, k, bits, signed, mode)) as u32)
+            to_int(false, width, move |a| convert::half_to_int(a as u32 & 0xffff, k, bits, signed, mode))
         }
         _ => return None,
     })
