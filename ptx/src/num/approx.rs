@@ -5,6 +5,9 @@
 //! is right only for the central value is right by luck: [`Approx::Within`] gives values spread over the bound, one for each
 //! argument, function and seed. The corner cases (0, ∞, NaN, negative numbers) are fixed by tables of the ISA and the same in
 //! both modes. Bounds and tables: PTX ISA, "Floating Point Instructions" and "Half Precision Floating Point Instructions".
+//!
+//! Powers of two are the same in both modes, too ([`Function::is_exact`]): the bounds would allow another value, but every GPU
+//! gives the exact one, and libdevice scales by `ex2.approx` of whole numbers.
 
 use super::Round;
 use super::float::{NAN, f32_bits, ftz};
@@ -74,12 +77,34 @@ impl Function {
         }
     }
 
+    /// Whether every GPU gives the function's value at `x` exactly: powers of two, of which the hardware's tables of fractions
+    /// hold the first entry, and whole numbers, of which they see no fraction.
+    pub fn is_exact(self, x: f64) -> bool {
+        match self {
+            Function::Ex2 => x == x.trunc(),
+            Function::Lg2 => x > 0.0 && power_of_two(x).is_some(),
+            Function::Rcp => power_of_two(x).is_some(),
+            Function::Sqrt | Function::Rsqrt => x > 0.0 && power_of_two(x).is_some_and(|e| e % 2 == 0),
+            Function::Sin | Function::Cos | Function::Tanh => false,
+        }
+    }
+
     /// The largest magnitude that the function has.
     fn ceiling(self) -> f64 {
         match self {
             Function::Sin | Function::Cos | Function::Tanh => 1.0,
             _ => f64::INFINITY,
         }
+    }
+}
+
+/// The exponent e of ±2^e; none for any other number.
+fn power_of_two(x: f64) -> Option<i32> {
+    let (field, fraction) = ((x.to_bits() >> 52 & 0x7ff) as i32, x.to_bits() & ((1 << 52) - 1));
+    match field {
+        0x7ff => None,
+        0 => fraction.is_power_of_two().then(|| fraction.ilog2() as i32 - 1074),
+        _ => (fraction == 0).then_some(field - 1023),
     }
 }
 
@@ -97,10 +122,20 @@ fn spread(seed: u64, function: u64, a: u64) -> f64 {
     ((z ^ z >> 31) as i64 >> 11) as f64 / 2f64.powi(52)
 }
 
-/// `y` rounded, or another number within `bound` of it. `ulp` is the distance of numbers at y.
+/// `y` rounded, or another number within `bound` of it unless it is `exact`. `ulp` is the distance of numbers at y.
 #[inline(always)]
-fn near(y: f64, bound: f64, ulp: f64, mode: Approx, key: (u64, u64), round: impl Fn(f64) -> (u32, f64)) -> u32 {
-    if let Approx::Within(seed) = mode {
+fn near(
+    y: f64,
+    bound: f64,
+    ulp: f64,
+    mode: Approx,
+    key: (u64, u64),
+    exact: impl Fn() -> bool,
+    round: impl Fn(f64) -> (u32, f64),
+) -> u32 {
+    if let Approx::Within(seed) = mode
+        && !exact()
+    {
         let (bits, d) = round(y + (bound - 0.5 * ulp).max(0.0) * spread(seed, key.0, key.1));
         // (Beyond a power of two numbers lie twice as far apart, and rounding can leave the bound.)
         if (d - y).abs() <= bound {
@@ -128,7 +163,8 @@ pub fn f32(f: Function, a: u32, flush: bool, mode: Approx) -> u32 {
         };
     }
     let top = f.ceiling();
-    let d = near(y, f.bound(x as f64, y), ulp(y), mode, (f as u64, a as u64), |y| round_f32(y.clamp(-top, top)));
+    let (bound, exact) = (f.bound(x as f64, y), || f.is_exact(x as f64));
+    let d = near(y, bound, ulp(y), mode, (f as u64, a as u64), exact, |y| round_f32(y.clamp(-top, top)));
     if flush { ftz(d) } else { d }
 }
 
@@ -152,10 +188,18 @@ pub fn half(f: Function, a: u32, kind: Half, mode: Approx) -> u32 {
     let exponent = (y.to_bits() >> 52 & 0x7ff) as i32 - 1023;
     let ulp = 2f64.powi(exponent.max(least) - digits);
     let top = f.ceiling();
-    let d = near(y, bound, ulp, mode, (f as u64 + 16, a as u64), |y| {
-        let bits = half::narrow64(y.clamp(-top, top).to_bits(), kind, Round::Nearest);
-        (bits, f32::from_bits(half::widen(bits, kind)) as f64)
-    });
+    let d = near(
+        y,
+        bound,
+        ulp,
+        mode,
+        (f as u64 + 16, a as u64),
+        || f.is_exact(x as f64),
+        |y| {
+            let bits = half::narrow64(y.clamp(-top, top).to_bits(), kind, Round::Nearest);
+            (bits, f32::from_bits(half::widen(bits, kind)) as f64)
+        },
+    );
     if flush && d & 0x7f80 == 0 { d & 0x8000 } else { d }
 }
 
@@ -165,7 +209,10 @@ fn quotient(a: u32, b: u32, mode: Approx, function: u64) -> u32 {
     if y == 0.0 {
         return f32_bits(y as f32);
     }
-    near(y, 2.0 * ulp(y), ulp(y), mode, (function, (a as u64) << 32 | b as u64), round_f32)
+    // A division multiplies by the reciprocal, which is exact for a power of two; so is the product, unless it is subnormal and
+    // loses bits. (Of a power of two, no other divisor has an exact quotient.)
+    let exact = || power_of_two(f32::from_bits(b) as f64).is_some() && round_f32(y).1 == y;
+    near(y, 2.0 * ulp(y), ulp(y), mode, (function, (a as u64) << 32 | b as u64), exact, round_f32)
 }
 
 /// `div.approx`: within 2 ulp for 2⁻¹²⁶ ≤ |b| ≤ 2¹²⁶; for a larger b its reciprocal is 0.
@@ -261,6 +308,66 @@ mod tests {
             assert!(most > 0.8, "{f:?}: {most}");
             assert!(moved > inside / 5, "{f:?}: {moved} of {inside}");
         }
+    }
+
+    /// What every GPU gives exactly, with any seed; and that the neighbours of these arguments move.
+    #[test]
+    fn powers_of_two_stay() {
+        let p = |e: i32| 2f64.powi(e) as f32;
+        let two = |f: Function, x: f32, want: f32| {
+            for seed in 0..20 {
+                for flush in [false, true] {
+                    let flushed = |v: f32| if flush { f32::from_bits(ftz(v.to_bits())) } else { v };
+                    let got = f32(f, x.to_bits(), flush, Approx::Within(seed));
+                    // A flushed argument is a zero, of which the tables speak.
+                    if flushed(x) == x {
+                        assert_eq!(got, flushed(want).to_bits(), "{f:?} of {x:e}");
+                    }
+                }
+            }
+        };
+        for e in -149..=127 {
+            two(Function::Ex2, e as f32, p(e));
+            two(Function::Lg2, p(e), e as f32);
+            for sign in [1.0, -1.0] {
+                two(Function::Rcp, sign * p(e), sign * (1.0 / p(e) as f64) as f32);
+            }
+            if e % 2 == 0 {
+                two(Function::Sqrt, p(e), p(e / 2));
+                two(Function::Rsqrt, p(e), p(-e / 2));
+            }
+            for a in [1.0f32, -3.0, 1.999_999_9, 1e-30, 12345.678] {
+                let q = a as f64 / p(e) as f64;
+                if q as f32 as f64 == q {
+                    for seed in 0..5 {
+                        let quotient =
+                            |f: fn(u32, u32, bool, Approx) -> u32| f(a.to_bits(), p(e).to_bits(), false, Approx::Within(seed));
+                        assert_eq!(quotient(div_full), (q as f32).to_bits(), "{a} / 2^{e}");
+                        if e <= 126 {
+                            assert_eq!(quotient(div), (q as f32).to_bits(), "{a} / 2^{e}");
+                        }
+                    }
+                }
+            }
+        }
+        let half = |x: f64, kind| half::narrow64(x.to_bits(), kind, Round::Nearest);
+        for (kind, least) in [(Half::F16, -24), (Half::Bf16, -126)] {
+            for e in least..=15 {
+                for seed in 0..20 {
+                    let got = super::half(Function::Ex2, half(e as f64, kind), kind, Approx::Within(seed));
+                    assert_eq!(got, half(2f64.powi(e), kind), "{kind:?} {e}");
+                }
+            }
+        }
+        let moved = |f: Function, x: f32| {
+            (0..50).any(|s| f32(f, x.to_bits(), false, Approx::Within(s)) != f32(f, x.to_bits(), false, Approx::Central))
+        };
+        for f in [Function::Ex2, Function::Lg2, Function::Rcp, Function::Sqrt, Function::Rsqrt] {
+            assert!(moved(f, 3.1), "{f:?}");
+        }
+        assert!(
+            moved(Function::Sqrt, 2.0) && moved(Function::Rsqrt, 8.0) && moved(Function::Rcp, 3.0) && moved(Function::Lg2, 3.0)
+        );
     }
 
     #[test]
