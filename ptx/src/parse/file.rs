@@ -297,6 +297,10 @@ impl<'a> Parser<'a> {
                 self.expect(b')')?;
             }
             let plus = if self.eat(b'+')? { self.integer()? } else { 0 };
+            if size < 8 {
+                let bits = 8 * size;
+                return self.error(format!("`{}` has elements of {bits} bits, too few for the address of `{name}`", v.name));
+            }
             v.relocations.push((v.init.len() as u32, name.to_string(), plus));
             0
         } else {
