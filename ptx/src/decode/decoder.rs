@@ -248,6 +248,12 @@ impl<'a> Decoder<'a> {
         arity(i, s.len() + 1)?;
         let mut slots = [0; 3];
         for (k, &bank) in s.iter().enumerate() {
+            // The addend of a wide product and the count of a shift have 32 bits, whatever the type.
+            let full =
+                matches!((code, k), (Code::MadWideS16 | Code::MadWideU16, 2) | (Code::Shl16 | Code::ShrU16 | Code::ShrS16, 1));
+            if full {
+                self.width = 4;
+            }
             slots[k] = self.src(&i.operands[k + 1], bank)?;
         }
         let dst = self.dst(&i.operands[0], d)?;

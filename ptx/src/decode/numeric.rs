@@ -274,6 +274,9 @@ fn int_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
 fn float_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
     use Cvt::{Code as C, Num as N};
     let mode = m.mode;
+    if m.integral && to != from {
+        return None;
+    }
     Some(match (to, from) {
         ("tf32", "f32") => N(ww(half::tf32_rn)),
         ("f32", "f32") if !m.rounds && !m.ftz && !m.sat => C(Code::Mov32),
@@ -286,7 +289,10 @@ fn float_to_float(m: Modifiers, to: &str, from: &str) -> Option<Cvt> {
             let x = if m.integral { convert::f64_integral(a, mode) } else { a };
             if m.sat { fp::sat64(x) } else { x }
         })),
-        ("f64", "f32") if !m.sat => N(lw(move |a| convert::f32_to_f64(m.arg(a)))),
+        ("f64", "f32") => N(lw(move |a| {
+            let x = convert::f32_to_f64(m.arg(a));
+            if m.sat { fp::sat64(x) } else { x }
+        })),
         ("f32", "f64") => N(wl(move |a| m.fin(m.arg(convert::f64_to_f32(a, mode))))),
         ("f32", "f16" | "bf16") => {
             let k = half_of(from);
