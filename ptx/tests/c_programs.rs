@@ -19,7 +19,7 @@ use lae_ptx::*;
 pub struct Draws(u64);
 
 impl Draws {
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -28,7 +28,7 @@ impl Draws {
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.word() % n as u64) as usize
     }
 }
 
@@ -98,14 +98,14 @@ int main(void)
 /// Words that mean something as integers and as floats.
 fn input(r: &mut Draws) -> u64 {
     let f32s = [0u64, 0x8000_0000, 0x3f80_0000, 0x7f80_0000, 0x7fc0_0000, 1, 0x4b00_0000, 0xcf00_0000, 0x40a0_0000];
-    let x = r.next();
+    let x = r.word();
     match x % 6 {
-        0 => r.next(),
-        1 => r.next() >> (r.next() % 64),
-        2 => ((r.next() as i64) >> (r.next() % 64)) as u64,
-        3 => r.next() % 9,
+        0 => r.word(),
+        1 => r.word() >> (r.word() % 64),
+        2 => ((r.word() as i64) >> (r.word() % 64)) as u64,
+        3 => r.word() % 9,
         4 => f32s[r.below(f32s.len())],
-        _ => (1023 + r.next() % 70).wrapping_sub(4) << 52 | r.next() >> 12 | (x >> 60) << 63,
+        _ => (1023 + r.word() % 70).wrapping_sub(4) << 52 | r.word() >> 12 | (x >> 60) << 63,
     }
 }
 

@@ -207,7 +207,7 @@ fn inputs(sources: &[(Reg, Ty)], seed: u64, all: bool) -> Vec<Vec<u64>> {
         more => threads.extend((0..if all { 1500 } else { 250 }).map(|_| more.iter().map(|l| l[r.below(l.len())]).collect())),
     }
     let random = threads.len() + 256;
-    while threads.len() < random || threads.len() % 256 != 0 {
+    while threads.len() < random || !threads.len().is_multiple_of(256) {
         let mut x: Vec<u64> = sources.iter().map(|s| draw(s.1, &mut r)).collect();
         match (sources, r.next() % 4) {
             // Equal operands, and sums that cancel.

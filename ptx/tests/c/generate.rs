@@ -97,7 +97,7 @@ impl Program<'_> {
                 let n = bits(ty);
                 let small = self.r.below(20);
                 let shift = self.r.below(n.min(64) as usize);
-                let any = self.r.next() >> (64 - n.min(64));
+                let any = self.r.word() >> (64 - n.min(64));
                 match self.r.below(4) {
                     0 => format!("({ty}){small}"),
                     1 => format!("({ty})(((u64)1 << {shift}) - {})", small % 3),

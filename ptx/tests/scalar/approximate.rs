@@ -1,7 +1,7 @@
 //! The instructions that the ISA only bounds: their values by the host's f64 functions, the bounds and the corner cases by the
 //! tables of the ISA.
 
-use crate::model::Want;
+use crate::model::{Function, Want};
 use crate::real::*;
 
 /// A number of 32 bits or fewer in f64, which holds all of them.
@@ -41,7 +41,7 @@ fn power_of_two(x: f64) -> bool {
     }
 }
 
-pub fn function(name: &str, mods: &[&str], f: Format) -> Option<Box<dyn Fn(&[u64]) -> Want>> {
+pub fn function(name: &str, mods: &[&str], f: Format) -> Option<Function> {
     if f == F64 {
         return None;
     }
@@ -117,7 +117,7 @@ pub fn function(name: &str, mods: &[&str], f: Format) -> Option<Box<dyn Fn(&[u64
         let nearest = number(f, f.round(&F64.decode(y.to_bits()), Mode::Even));
         let (mut low, mut high) = (nearest.min(y - bound), nearest.max(y + bound));
         let flushed = if f == F16 { 0.0 } else { 2f64.powi(-126) };
-        if ftz && low.abs().min(high.abs()) < flushed || ftz && low * high <= 0.0 {
+        if ftz && (low.abs().min(high.abs()) < flushed || low * high <= 0.0) {
             (low, high) = (low.min(0.0), high.max(0.0));
         }
         Want::Between(low, high, f)

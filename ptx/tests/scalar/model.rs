@@ -45,7 +45,8 @@ pub enum Half {
     Between(f64, f64, Format),
 }
 
-type Function = Box<dyn Fn(&[u64]) -> Want>;
+/// What an instruction gives for its sources.
+pub type Function = Box<dyn Fn(&[u64]) -> Want>;
 
 /// One way to write an instruction: `$d` is the result, `$a` `$b` `$c` `$e` are the sources.
 pub struct Case {

@@ -234,7 +234,7 @@ impl Format {
                 // A carry makes the next power of two, whose exponent is one more.
                 let (whole, place) = if whole >> self.precision != 0 { (whole >> 1, place + 1) } else { (whole, place) };
                 let field = if whole >> (self.precision - 1) == 0 { 0 } else { place - self.least() + 1 };
-                if field >= 2 * self.bias() + 1 {
+                if field > 2 * self.bias() {
                     let outwards = match mode {
                         Mode::Even | Mode::Away => true,
                         Mode::Zero => false,
