@@ -5,6 +5,8 @@
 mod approximate;
 #[path = "scalar/model.rs"]
 mod model;
+#[path = "scalar/rare.rs"]
+mod rare;
 #[path = "scalar/real.rs"]
 mod real;
 
@@ -44,14 +46,17 @@ fn forms(form: &str) -> Vec<String> {
 
 /// Rows that are no scalar arithmetic, by their first words, and what tests them.
 const OTHERS: [(&str, &str); 8] = [
-    ("ld ldu st prefetch atom red cp", "memory: tests/ptx/kernels.rs, faults.rs"),
+    (
+        "ld ldu st prefetch prefetchu applypriority discard createpolicy atom red cp mbarrier",
+        "memory: tests/ptx/kernels.rs, faults.rs",
+    ),
     ("membar fence", "order: tests/race.rs, tests/ptx/faults.rs"),
     ("cvta isspacep", "addresses, whose bases are the emulator's own: tests/ptx/instructions.txt"),
-    ("ldmatrix mma movmatrix wmma", "matrices: tests/ptx/wmma.rs, kernels.rs, units of num::mma"),
-    ("bra call ret exit trap brkpt", "control: tests/ptx/kernels.rs, faults.rs"),
-    ("nanosleep", "does nothing"),
+    ("ldmatrix stmatrix mma movmatrix wmma", "matrices: tests/ptx/wmma.rs, kernels.rs, units of num::mma"),
+    ("bra brx call ret exit trap brkpt", "control: tests/ptx/kernels.rs, faults.rs"),
+    ("nanosleep pmevent griddepcontrol setmaxnreg", "do nothing"),
     ("bar barrier", "barriers: tests/ptx/faults.rs, warp.rs"),
-    ("shfl vote match redux activemask", "lanes together: tests/ptx/warp.rs"),
+    ("shfl vote match redux activemask elect", "lanes together: tests/ptx/warp.rs"),
 ];
 
 /// Opcodes that a row's text allows, but that neither ptxas nor the emulator takes.

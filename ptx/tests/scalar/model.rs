@@ -58,7 +58,7 @@ pub struct Case {
     pub f: Function,
 }
 
-fn case(text: String, sources: Vec<(Reg, Ty)>, result: Reg, f: impl Fn(&[u64]) -> Want + 'static) -> Case {
+pub fn case(text: String, sources: Vec<(Reg, Ty)>, result: Reg, f: impl Fn(&[u64]) -> Want + 'static) -> Case {
     // Only whole numbers and f32 and f64 can be written; the pairs' and the predicates' cannot.
     let immediate = match sources.last() {
         Some((P, _)) | None => false,
@@ -70,18 +70,18 @@ fn case(text: String, sources: Vec<(Reg, Ty)>, result: Reg, f: impl Fn(&[u64]) -
 }
 
 /// An opcode with its operands in their usual order.
-fn plain(opcode: &str, sources: Vec<(Reg, Ty)>, result: Reg, f: impl Fn(&[u64]) -> Want + 'static) -> Vec<Case> {
+pub fn plain(opcode: &str, sources: Vec<(Reg, Ty)>, result: Reg, f: impl Fn(&[u64]) -> Want + 'static) -> Vec<Case> {
     let names = ["$a", "$b", "$c", "$e"];
     vec![case(format!("{opcode} $d, {}", names[..sources.len()].join(", ")), sources, result, f)]
 }
 
 /// Bits and sign of an integer type; `.b32` has no sign.
-fn int(t: &str) -> Option<(u32, bool)> {
+pub fn int(t: &str) -> Option<(u32, bool)> {
     let (kind, bits) = t.split_at_checked(1)?;
     matches!(kind, "u" | "s" | "b").then(|| bits.parse().ok())?.map(|b| (b, kind == "s"))
 }
 
-fn format(t: &str) -> Option<Format> {
+pub fn format(t: &str) -> Option<Format> {
     Some(match t {
         "f16" | "f16x2" => F16,
         "bf16" | "bf16x2" => BF16,
@@ -93,7 +93,7 @@ fn format(t: &str) -> Option<Format> {
 }
 
 /// The registers of a type with so many bits.
-fn reg(bits: u32) -> Reg {
+pub fn reg(bits: u32) -> Reg {
     match bits {
         0..=16 => H,
         17..=32 => W,
@@ -110,29 +110,29 @@ fn width(r: Reg) -> u32 {
     }
 }
 
-fn register(f: Format) -> Reg {
+pub fn register(f: Format) -> Reg {
     reg(f.bits as u32)
 }
 
-fn mask(bits: u32) -> u64 {
+pub fn mask(bits: u32) -> u64 {
     u64::MAX >> (64 - bits)
 }
 
 /// The number that `bits` bits stand for.
-fn value(x: u64, bits: u32, signed: bool) -> i128 {
+pub fn value(x: u64, bits: u32, signed: bool) -> i128 {
     let x = (x & mask(bits)) as i128;
     if signed && x >> (bits - 1) == 1 { x - (1 << bits) } else { x }
 }
 
-fn cut(x: i128, bits: u32) -> Want {
+pub fn cut(x: i128, bits: u32) -> Want {
     Want::Bits(x as u64 & mask(bits))
 }
 
-fn least(bits: u32, signed: bool) -> i128 {
+pub fn least(bits: u32, signed: bool) -> i128 {
     if signed { -(1 << (bits - 1)) } else { 0 }
 }
 
-fn most(bits: u32, signed: bool) -> i128 {
+pub fn most(bits: u32, signed: bool) -> i128 {
     if signed { (1 << (bits - 1)) - 1 } else { (1 << bits) - 1 }
 }
 
@@ -150,6 +150,10 @@ pub fn model(opcode: &str) -> Vec<Case> {
     let name = parts.next().unwrap_or("");
     let mods: Vec<&str> = parts.collect();
     let ty = mods.last().copied().unwrap_or("");
+    let rare = crate::rare::model(opcode, name, &mods);
+    if !rare.is_empty() {
+        return rare;
+    }
     match name {
         "cvt" => return convert(opcode, &mods),
         "setp" => return setp(opcode, &mods),
@@ -374,7 +378,7 @@ fn predicates(opcode: &str, name: &str) -> Vec<Case> {
     }
 }
 
-fn logic(name: &str) -> fn(u64, u64) -> u64 {
+pub fn logic(name: &str) -> fn(u64, u64) -> u64 {
     match name {
         "and" => |a, b| a & b,
         "or" => |a, b| a | b,
@@ -383,7 +387,7 @@ fn logic(name: &str) -> fn(u64, u64) -> u64 {
 }
 
 /// Whether a relation holds; None: an operand is NaN.
-fn holds(relation: &str, o: Option<Ordering>) -> bool {
+pub fn holds(relation: &str, o: Option<Ordering>) -> bool {
     use Ordering::{Equal, Greater, Less};
     let Some(o) = o else { return relation.len() == 3 && relation.ends_with('u') || relation == "nan" };
     match relation {
@@ -401,12 +405,12 @@ fn holds(relation: &str, o: Option<Ordering>) -> bool {
 
 /// A comparison: registers and type of its operands, and what it says of their bits.
 #[derive(Clone)]
-struct Comparison {
-    source: (Reg, Ty),
-    says: std::rc::Rc<dyn Fn(u64, u64) -> bool>,
+pub struct Comparison {
+    pub source: (Reg, Ty),
+    pub says: std::rc::Rc<dyn Fn(u64, u64) -> bool>,
 }
 
-fn comparison(relation: &str, ty: &str, ftz: bool) -> Option<Comparison> {
+pub fn comparison(relation: &str, ty: &str, ftz: bool) -> Option<Comparison> {
     let relation = relation.to_string();
     if let Some(f) = format(ty) {
         let order = move |a: u64, b: u64| compare(&f.decode(flush(f, ftz, a)), &f.decode(flush(f, ftz, b)));
@@ -516,11 +520,11 @@ fn mov(opcode: &str, ty: &str) -> Vec<Case> {
 }
 
 /// `.ftz`: a subnormal becomes a zero of its sign. It is there for f32, and in arithmetic for f16.
-fn flush(f: Format, ftz: bool, x: u64) -> u64 {
+pub fn flush(f: Format, ftz: bool, x: u64) -> u64 {
     if ftz && (f == F32 || f == F16) && f.is_subnormal(x) { x & f.sign() } else { x }
 }
 
-fn mode(mods: &[&str]) -> Mode {
+pub fn mode(mods: &[&str]) -> Mode {
     let of = |m: &&str| match *m {
         "rn" | "rni" => Some(Mode::Even),
         "rna" => Some(Mode::Away),
@@ -543,7 +547,7 @@ fn saturate(f: Format, x: u64) -> u64 {
 }
 
 /// `.relu`: what is negative becomes +0.
-fn rectify(f: Format, x: u64) -> u64 {
+pub fn rectify(f: Format, x: u64) -> u64 {
     if f.is_nan(x) || x & f.sign() == 0 { x } else { 0 }
 }
 
