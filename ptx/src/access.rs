@@ -110,20 +110,48 @@ pub(crate) fn same_words(r: &Regs, mem: &Mem, i: usize, k: usize) -> bool {
     })
 }
 
+/// What lanes load that could not, in a launch that goes on.
+#[cold]
+fn zero(r: &mut Regs, mem: &Mem, lanes: u32) {
+    for &slot in mem.regs[..mem.count as usize].iter().filter(|s| **s != SINK) {
+        if mem.wide {
+            put_l(&mut r.l[slot as usize], lanes, &[0; 32]);
+        } else {
+            put_w(&mut r.w[slot as usize], lanes, &[0; 32]);
+        }
+        r.set_taint(if mem.wide { Bank::L } else { Bank::W }, slot, lanes, 0);
+    }
+}
+
 impl Exec<'_> {
     /// A race in shared memory, as a fault.
     #[inline(always)]
-    pub fn shared_race(&self, found: Result<(), Box<Conflict>>) -> Raised {
-        found.map_err(|c| watch::report(&c, Place { address: c.at, about: self.about_shared(c.at) }, |a| self.who(a)))
+    pub fn shared_race(&mut self, found: Result<(), Box<Conflict>>) -> Raised {
+        found.or_else(|c| self.raced(&c, None))
     }
 
     /// A race in a buffer, as a fault.
     #[inline(always)]
-    pub fn global_race(&self, found: Result<(), Box<Conflict>>, buffer: usize) -> Raised {
-        found.map_err(|c| {
-            let address = self.global.buffers[buffer].lo + c.at;
-            watch::report(&c, Place { address, about: self.global.about(address) }, |a| self.who(a))
-        })
+    pub fn global_race(&mut self, found: Result<(), Box<Conflict>>, buffer: usize) -> Raised {
+        found.or_else(|c| self.raced(&c, Some(buffer)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn raced(&mut self, c: &Conflict, buffer: Option<usize>) -> Raised {
+        let (first, second) = (c.first.pc, c.second.pc);
+        if self.findings.as_mut().is_some_and(|f| f.knows_race(first, second)) {
+            return Ok(());
+        }
+        let at = match buffer {
+            None => Place { address: c.at, about: self.about_shared(c.at) },
+            Some(b) => {
+                let address = self.global.buffers[b].lo + c.at;
+                Place { address, about: self.global.about(address) }
+            }
+        };
+        let raise = watch::report(c, at, |a| self.who(a));
+        self.admit_pair(raise, c.second.warp, second as usize, first)
     }
 
     /// A thread and its block, in words.
@@ -151,7 +179,7 @@ impl Exec<'_> {
     /// Any load or store, lane by lane, with every check and a precise report.
     #[inline(never)]
     pub fn access(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
-        let Issue { op, pc, frame, m } = i;
+        let Issue { op, pc, frame, mut m } = i;
         let mem = self.program.mems[op.c as usize];
         let space = match op.code {
             Code::LdGlobal | Code::StGlobal => Some(Space::Global),
@@ -168,18 +196,33 @@ impl Exec<'_> {
         if !fixed {
             let t = r.taint(if mem.address64 { Bank::L } else { Bank::W }, op.a) & m;
             if t != 0 {
-                return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+                let found = raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+                found.or_else(|e| self.admit(e, w.index, pc))?;
+                m &= !t;
             }
         }
-        // All addresses are checked before anything moves.
+        // All addresses are checked before anything moves. If the launch goes on after a fault, it does without the lane.
         let mut targets = [(Target::Shared, 0usize); 32];
         for lane in lanes_of(m) {
             targets[lane] = if fixed {
                 let size = self.program.functions[w.frames[frame as usize].function as usize].params as usize;
                 (Target::Param, lane * size + op.imm as usize)
             } else {
-                self.resolve(w, frame, Request { space, bytes, write }, a[lane], lane as u32)?
+                match self.resolve(w, frame, Request { space, bytes, write }, a[lane], lane as u32) {
+                    Ok(target) => target,
+                    Err(e) => {
+                        self.admit(e, w.index, pc)?;
+                        m &= !(1 << lane);
+                        continue;
+                    }
+                }
             };
+        }
+        if m != i.m && !write {
+            zero(r, &mem, i.m & !m);
+        }
+        if m == 0 {
+            return Ok(());
         }
         let resolved = Resolved { warp: w.index, pc, m, bytes, targets: &targets };
         self.tell(&resolved, &a, if write { AccessKind::Write } else { AccessKind::Read })?;
@@ -224,8 +267,11 @@ impl Exec<'_> {
                 let v = if mem.wide { r.l[slot].0[lane] } else { r.w[slot].0[lane] as u64 };
                 let clean = taint >> lane & 1 == 0;
                 let at = to.location(lane, k, each);
+                let mut clean = clean;
                 if !clean && matches!(at.target, Target::Buffer(_)) {
-                    return raise(FaultKind::Uninitialised { used_as: "the value of a store to global memory" }, lane as u32);
+                    let found = raise(FaultKind::Uninitialised { used_as: "the value of a store to global memory" }, lane as u32);
+                    found.or_else(|e| self.admit(e, to.warp, to.pc))?;
+                    clean = true;
                 }
                 self.put(w, frame, at, v, clean);
             }

@@ -60,7 +60,7 @@ fn combine(a: &Atom, old: u64, b: u64, c: u64, global: bool) -> u64 {
 impl Exec<'_> {
     /// Atomic operations of a warp, in order of the lanes.
     pub fn atom(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
-        let Issue { op, pc, frame, m } = i;
+        let Issue { op, pc, frame, mut m } = i;
         let Extra::Atom(atom) = &self.program.extras[op.x as usize] else { unreachable!("an atomic is described") };
         let atom = *atom;
         let bytes = atom.ty.bytes() as usize;
@@ -69,16 +69,29 @@ impl Exec<'_> {
         let bank = if wide { Bank::L } else { Bank::W };
         let t = r.taint(if atom.address64 { Bank::L } else { Bank::W }, op.a) & m;
         if t != 0 {
-            return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+            let found = raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+            found.or_else(|e| self.admit(e, w.index, pc))?;
+            m &= !t;
         }
         let t = (0..atom.count as usize).fold(r.taint(bank, atom.c), |t, k| t | r.taint(bank, atom.b[k])) & m;
         if self.initcheck && t != 0 && (atom.op == AtomOp::Cas || r.taint(bank, atom.b[0]) & m != 0) {
-            return raise(FaultKind::Uninitialised { used_as: "an operand of an atomic" }, t.trailing_zeros());
+            let found = raise(FaultKind::Uninitialised { used_as: "an operand of an atomic" }, t.trailing_zeros());
+            found.or_else(|e| self.admit(e, w.index, pc))?;
         }
         let a = addresses(r, op, atom.address64);
         let mut targets = [(Target::Shared, 0); 32];
         for i in lanes_of(m) {
-            targets[i] = self.resolve(w, frame, Request { space: atom.space, bytes: size, write: true }, a[i], i as u32)?;
+            let want = Request { space: atom.space, bytes: size, write: true };
+            match self.resolve(w, frame, want, a[i], i as u32) {
+                Ok(target) => targets[i] = target,
+                Err(e) => {
+                    self.admit(e, w.index, pc)?;
+                    m &= !(1 << i);
+                }
+            }
+        }
+        if m == 0 {
+            return Ok(());
         }
         let resolved = Resolved { warp: w.index, pc, m, bytes: size, targets: &targets };
         self.tell(&resolved, &a, AccessKind::Atomic)?;
@@ -90,7 +103,8 @@ impl Exec<'_> {
                 let at = resolved.location(i, k, bytes);
                 let (old, known) = self.get(w, frame, at);
                 if self.initcheck && !known && atom.op != AtomOp::Exch {
-                    return raise(FaultKind::Uninitialised { used_as: "memory of an atomic" }, i as u32);
+                    let found = raise(FaultKind::Uninitialised { used_as: "memory of an atomic" }, i as u32);
+                    found.or_else(|e| self.admit(e, w.index, pc))?;
                 }
                 let value = |slot: u16| if wide { r.l[slot as usize].0[i] } else { r.w[slot as usize].0[i] as u64 };
                 let cut = !0u64 >> (64 - 8 * bytes);

@@ -1,10 +1,11 @@
 //! The run loop: one group of lanes through its micro-ops, until it blocks, splits, returns or meets other lanes.
 
 use super::alu::{arithmetic, cold};
-use super::fault::{FaultKind, Raised, raise};
+use super::fault::{FaultKind, Raise, Raised, raise};
 use super::lanes::{lanes_of, put_l, put_p, put_w};
 use super::mem::Window;
-use super::op::{Code, Extra};
+use super::op::{Bank, Code, Extra};
+use super::operands::results;
 use super::simd::at_level;
 use super::state::{Exec, Flow, Group, Issue, Regs, State, Warp};
 use super::sync::deliver;
@@ -126,7 +127,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
             let end = if r.tainted { pc + 1 } else { pc + stretch };
             n += (end - pc) as u64;
             if r.tainted
-                && let Err(e) = propagate(program, r, &ops[pc], active & (r.p[ops[pc].pred as usize] ^ ops[pc].neg), active)
+                && let Err(e) = x.tainted(w.index, r, pc, active)
             {
                 break Err(e);
             }
@@ -143,7 +144,7 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
             tally[pc][1] += m.count_ones() as u64;
         }
         if r.tainted
-            && let Err(e) = propagate(program, r, op, m, active)
+            && let Err(e) = x.tainted(w.index, r, pc, active)
         {
             break Err(e);
         }
@@ -208,7 +209,10 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
             _ => match x.special(w, r, issue, active) {
                 Ok(Flow::Next) => yield_if_due!(),
                 Ok(Flow::Leave) => break Ok(()),
-                Err(e) => break Err(e),
+                Err(e) => match x.passed_over(e, w.index, r, issue) {
+                    Ok(()) => {}
+                    Err(e) => break Err(e),
+                },
             },
         }
         pc += 1;
@@ -228,6 +232,35 @@ pub(crate) fn run(x: &mut Exec, w: &mut Warp, group: Group) -> Raised {
 }
 
 impl Exec<'_> {
+    /// Carries taint over op `pc`. If the launch goes on after a tainted guard, the guard counts as known.
+    #[cold]
+    #[inline(never)]
+    fn tainted(&mut self, warp: u32, r: &mut Regs, pc: usize, active: u32) -> Raised {
+        let (program, op) = (self.program, &self.program.ops[pc]);
+        let m = active & (r.p[op.pred as usize] ^ op.neg);
+        propagate(program, r, op, m, active).or_else(|e| {
+            self.admit(e, warp, pc)?;
+            r.set_taint(Bank::P, op.pred, active, 0);
+            propagate(program, r, op, m, active)
+        })
+    }
+
+    /// After a fault of an op as a whole: if the launch goes on, it does as if the op's results were zero.
+    #[cold]
+    #[inline(never)]
+    fn passed_over(&mut self, e: Box<Raise>, warp: u32, r: &mut Regs, i: Issue) -> Raised {
+        self.admit(e, warp, i.pc)?;
+        for (bank, slot) in results(i.op, self.program) {
+            match bank {
+                Bank::W => put_w(&mut r.w[slot as usize], i.m, &[0; 32]),
+                Bank::L => put_l(&mut r.l[slot as usize], i.m, &[0; 32]),
+                Bank::P => put_p(&mut r.p[slot as usize], i.m, 0),
+            }
+            r.set_taint(bank, slot, i.m, 0);
+        }
+        Ok(())
+    }
+
     /// Everything that is not in the hot table, for a group whose lanes are `active`.
     #[inline(never)]
     pub fn special(&mut self, w: &mut Warp, r: &mut Regs, i: Issue, active: u32) -> Raised<Flow> {

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::counters::{Counters, Traffic};
-use super::fault::{Details, Fault, FaultKind, Raise};
+use super::fault::{Fault, FaultKind, Raise};
+use super::findings::{self, Where};
 use super::launch::{Executed, Launch};
 use super::module::Module;
 use super::op::{Code, Extra, strong};
@@ -202,34 +203,10 @@ fn shorten(waits: &mut Vec<String>) {
 /// What was raised in a block, with all that tells where.
 fn fault(x: &Exec, module: &Module, kernel: &str, b: &Resident, (raise, who): Failed) -> Fault {
     let Raise { kind, lane } = *raise;
-    let site = who.and_then(|w| module.site(x.program, b.warps[w].at.0 as usize));
-    Fault::from(Details {
-        kind: name_sites(kind, x, module),
-        kernel: kernel.to_string(),
-        block: Some(b.at),
-        thread: who.zip(lane).map(|(w, l)| x.shape.thread(w as u32, l)),
-        lane: who.zip(lane).map(|(w, l)| (w as u32, l)),
-        site,
-        executed: x.executed,
-    })
-}
-
-/// Replaces op numbers in a report of several places, written `@123`, by the instructions.
-fn name_sites(kind: FaultKind, x: &Exec, module: &Module) -> FaultKind {
-    let name = |line: String| match line.split_once('@') {
-        Some((before, pc)) => match pc.parse().ok().and_then(|pc| module.site(x.program, pc)) {
-            Some(site) => format!("{before}{site}"),
-            None => line,
-        },
-        None => line,
-    };
-    match kind {
-        FaultKind::Deadlock { waits } => FaultKind::Deadlock { waits: waits.into_iter().map(name).collect() },
-        FaultKind::Race { hazard, at, sides } => FaultKind::Race { hazard, at, sides: sides.into_iter().map(name).collect() },
-        FaultKind::BlockDeadlock { waits } => FaultKind::BlockDeadlock { waits: waits.into_iter().map(name).collect() },
-        FaultKind::DivergentBarrier { waits } => FaultKind::DivergentBarrier { waits: waits.into_iter().map(name).collect() },
-        k => k,
-    }
+    let pc = who.map_or(0, |w| b.warps[w].at.0 as usize);
+    let at = Where { block: b.at, warp: who.map(|w| w as u32), pc, executed: x.executed };
+    let thread = who.zip(lane).map(|(w, l)| x.shape.thread(w as u32, l));
+    findings::fault(module, x.program, kernel, kind, lane, at, thread)
 }
 
 /// Rounds of the block's warps until it is over (true), until one of them has polled, or until the turn is long.

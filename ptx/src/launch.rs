@@ -1,9 +1,11 @@
 //! What a launch is given, and what it reports.
 
 use super::counters::Counters;
+use super::findings::Finding;
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
 use super::schedule::Schedule;
+use super::suppress::Suppression;
 
 /// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub enum Copies {
 pub struct Config {
     pub checks: Checks,
     pub truncation: Truncation,
+    pub suppressions: Vec<Suppression>,
     pub schedule: Schedule,
     /// Most warp instructions of one launch.
     pub budget: u64,
@@ -65,6 +68,7 @@ impl Default for Config {
         Config {
             checks: Checks { init: true, race: true, tf32: true },
             truncation: Truncation::Recognised,
+            suppressions: Vec::new(),
             schedule: Schedule::Forward,
             budget: 1 << 33,
             counters: false,
@@ -138,6 +142,18 @@ pub struct Report {
     pub profile: Vec<Executed>,
     /// With [`Config::counters`]: instructions, traffic and bank conflicts, in all and by line.
     pub counters: Counters,
+    /// For each of [`Config::suppressions`]: how often it applied.
+    pub suppressed: Vec<u64>,
+}
+
+/// What a launch did that goes on after a finding ([`Machine::survey`](super::Machine::survey)).
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// All findings, in the order in which the launch came by them; each pair of a kind and an instruction once.
+    pub findings: Vec<Finding>,
+    /// Whether the launch came to its end: it does not if it cannot go on after the last finding, or has as many as were asked for.
+    pub complete: bool,
+    pub report: Report,
 }
 
 /// How often an instruction was executed.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::fault::{Details, Fault, FaultKind};
+use super::findings::{Finding, Findings};
 use super::grid::{Order, Run, counters, profile, watched};
-use super::launch::{Arg, Config, Launch, Report};
+use super::launch::{Arg, Config, Launch, Report, Survey};
 use super::mem::{Bytes, Global, Span};
 use super::module::{Entry, Module};
 use super::observe::Observer;
@@ -205,15 +206,55 @@ impl Machine {
         launch: &Launch,
         observer: Option<&mut dyn Observer>,
     ) -> Result<Report, Fault> {
-        let nowhere = |kind| {
-            let kernel = kernel.to_string();
-            Fault::from(Details { kind, kernel, block: None, thread: None, lane: None, site: None, executed: 0 })
+        self.run(module, kernel, launch, observer, 0).0
+    }
+
+    /// Blocks of the last launch that other threads of the host ran ([`Config::threads`]); how many is a matter of chance.
+    pub fn helped(&self) -> u64 {
+        self.helped
+    }
+
+    /// Runs a kernel to its end, and past findings that a launch can go on from: up to `most` of them. Lanes that must not access memory do
+    /// without the access and read zeros; values that nobody wrote count as known once they were reported.
+    pub fn survey(&mut self, module: &Module, kernel: &str, launch: &Launch, most: usize) -> Survey {
+        let (result, mut findings) = self.run(module, kernel, launch, None, most.max(1));
+        match result {
+            Ok(report) => Survey { findings, complete: true, report },
+            Err(fault) => {
+                let report = Report { instructions: fault.executed, ..Report::default() };
+                // The finding that the launch ended at is in the list, unless a launch cannot go on from it.
+                if findings.len() < most.max(1) {
+                    findings.push(Finding { fault, times: 1 });
+                }
+                Survey { findings, complete: false, report }
+            }
+        }
+    }
+
+    /// Runs a kernel, to its first fault (`most` = 0) or past up to `most` findings.
+    fn run(
+        &mut self,
+        module: &Module,
+        kernel: &str,
+        launch: &Launch,
+        observer: Option<&mut dyn Observer>,
+        most: usize,
+    ) -> (Result<Report, Fault>, Vec<Finding>) {
+        let (program, shape) = match self.prepare(module, kernel, launch) {
+            Ok(prepared) => prepared,
+            Err(kind) => {
+                let kernel = kernel.to_string();
+                let d = Details { kind, kernel, block: None, thread: None, lane: None, site: None, executed: 0 };
+                return (Err(Fault::from(d)), Vec::new());
+            }
         };
-        let (program, shape) = self.prepare(module, kernel, launch).map_err(nowhere)?;
         let c = &self.config;
         let mut x = Exec::new(c, self.level, &mut self.global, program, shape);
         if c.checks.race || c.counters {
             x.watch = Some(Box::new(Watch::new(watched(&x, launch), c.checks.race, c.counters)));
+        }
+        if most > 0 || !c.suppressions.is_empty() {
+            x.findings = Some(Box::new(Findings::new(module, program, kernel, &c.suppressions, most)));
         }
         // A shorter borrow of the same observer.
         x.observer = match observer {
@@ -222,20 +263,16 @@ impl Machine {
         };
         let order = Order::new(x.schedule, launch.grid);
         let result = run_grid(&mut x, Run { module, kernel, launch, order: &order }, c);
+        let (findings, suppressed) = x.findings.take().map_or_else(Default::default, |f| (f.list, f.suppressed));
         let report = result.map(|()| {
             let profile = profile(&x, module);
             let traffic = x.watch.take().and_then(|w| w.traffic);
             let counters = traffic.map(|t| counters(t, &x, module, &profile, order.blocks)).unwrap_or_default();
-            Report { instructions: x.executed, blocks: order.blocks, profile, counters }
+            Report { instructions: x.executed, blocks: order.blocks, profile, counters, suppressed }
         });
         self.helped = x.helped;
         self.global.spans.clear();
-        report
-    }
-
-    /// Blocks of the last launch that other threads of the host ran ([`Config::threads`]); how many is a matter of chance.
-    pub fn helped(&self) -> u64 {
-        self.helped
+        (report, findings)
     }
 
     /// Checks a launch, and gives its kernel's program and what its blocks know of themselves.

@@ -169,7 +169,7 @@ impl Exec<'_> {
         if self.tf32check && m.element == Element::Tf32 {
             let seen = fa.iter().chain(fb).flat_map(|x| x.iter()).fold(0, |seen, x| seen | x);
             if seen & TF32_CUT != 0 {
-                unrounded(r, [("A", a), ("B", b)])?;
+                unrounded(r, [("A", a), ("B", b)]).or_else(|e| self.admit(e, w.index, pc))?;
             }
         }
         self.level.multiply(&shape, fa, fb, fc, &mut fd[..d.len()]);

@@ -2,6 +2,7 @@
 //! Register allocation ([`super::flow`]) and the check for uninitialised values ([`super::taint`]) both read it.
 
 use super::op::{AtomOp, Bank, Code, Extra, Mem, Num, Op, SINK, barrier};
+use super::program::Program;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -153,6 +154,19 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
         Code::Bar | Code::Shfl | Code::Vote | Code::Match | Code::Clock | Code::CpAsync => visit_by_mode(op, f),
         _ => visit_memory(op, &mut program.mems[op.c as usize], f),
     }
+}
+
+/// The registers that an op writes.
+pub(crate) fn results(op: &Op, program: &Program) -> Vec<(Bank, u16)> {
+    let (mut mems, mut extras) = (program.mems.clone(), program.extras.clone());
+    let mut list = Vec::new();
+    let mut parts = Parts { mems: &mut mems, extras: &mut extras, nums: &program.nums };
+    visit(&mut op.clone(), &mut parts, &mut |bank, slot, role| {
+        if role == Def {
+            list.push((bank, *slot));
+        }
+    });
+    list
 }
 
 fn address(wide: bool) -> Bank {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
+use super::fault::{Raise, Raised};
+use super::findings::{Findings, Where};
 use super::lanes::{BITS, L, W};
 use super::launch::{Config, Copies, Truncation};
 use super::mem::{Bytes, Global, POISON};
@@ -329,6 +331,8 @@ pub(crate) struct Exec<'a> {
     pub hints: Vec<u16>,
     pub watch: Option<Box<Watch>>,
     pub observer: Option<&'a mut dyn Observer>,
+    /// What was found, if the launch goes on after a finding.
+    pub findings: Option<Box<Findings<'a>>>,
     /// Blocks that other threads of the host ran.
     pub helped: u64,
     /// Set when what is run here is of no use any more.
@@ -351,6 +355,23 @@ pub(crate) struct Poll {
     pub buffer: u32,
     pub at: u64,
     pub bytes: u32,
+}
+
+impl Exec<'_> {
+    /// After a fault at an op of a warp: `Ok` if the launch goes on.
+    #[cold]
+    pub fn admit(&mut self, raise: Box<Raise>, warp: u32, pc: usize) -> Raised {
+        self.admit_pair(raise, warp, pc, u32::MAX)
+    }
+
+    /// The same for a race, of which `other` is the other instruction.
+    #[cold]
+    pub fn admit_pair(&mut self, raise: Box<Raise>, warp: u32, pc: usize, other: u32) -> Raised {
+        let Some(f) = &mut self.findings else { return Err(raise) };
+        let at = Where { block: self.shape.at, warp: Some(warp), pc, executed: self.executed };
+        let thread = raise.lane.map(|l| self.shape.thread(warp, l));
+        if f.goes_on(&raise, at, thread, other) { Ok(()) } else { Err(raise) }
+    }
 }
 
 impl Poll {
@@ -390,6 +411,7 @@ impl<'a> Exec<'a> {
             hints: vec![0; program.mems.len()],
             watch: None,
             observer: None,
+            findings: None,
             helped: 0,
             stop: None,
             schedule: c.schedule,
