@@ -226,6 +226,9 @@ impl<'a> Decoder<'a> {
         self.func = empty(source);
         self.func.start = ops as u32;
         self.func.banks = [0, 0, 1];
+        // Callers copy their arguments all the same.
+        let f = &self.source.functions[source as usize];
+        self.func.params = layout(&f.rets, layout(&f.params, 0).1).1;
         self.site = OpSite { function: self.program.functions.len() as u32, instr: 0, first: false };
         let op = self.emit(Code::Trap);
         (op.x, op.imm) = (x, 1);

@@ -305,7 +305,7 @@ impl Parser<'_> {
     }
 
     /// Whether a declaration begins here, and a line with it.
-    fn begins_declaration(&self) -> bool {
+    pub fn begins_declaration(&self) -> bool {
         const WORDS: [&str; 9] = [".visible", ".entry", ".func", ".extern", ".weak", ".common", ".global", ".const", ".shared"];
         let blank = self.s[..self.at].iter().rev().find(|c| !matches!(c, b' ' | b'\t'));
         let rest = &self.s[self.at..];

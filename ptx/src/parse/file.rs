@@ -192,13 +192,15 @@ impl<'a> Parser<'a> {
         // The head as text, then to the end of the function.
         (self.at, self.line, self.depth) = (start, line, 0);
         let Some(name) = self.name_at_least(entry)? else { return Err(e) };
-        while !matches!(self.peek()?, b';' | b'{' | b'}') && self.at < self.s.len() {
+        while !matches!(self.peek()?, b';' | b'{' | b'}') && self.at < self.s.len() && !self.begins_declaration() {
             self.at += 1;
         }
         let has_body = self.peek()? == b'{';
         e.line = e.line.max(line);
         let r = self.refusal(start, &e);
-        self.skip_directive(true)?;
+        if !self.begins_declaration() {
+            self.skip_directive(true)?;
+        }
         self.out.functions.push(refused(name, entry, has_body, r));
         Ok(())
     }

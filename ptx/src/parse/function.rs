@@ -70,6 +70,8 @@ impl<'a> Parser<'a> {
         (self.at, self.line, self.depth) = (start, line, 0);
         let directive = self.s[start] == b'.';
         let opcode = match self.guard_and_opcode() {
+            // A label is no opcode.
+            Ok(_) if self.eat(b':')? => String::new(),
             Ok(opcode) => opcode,
             Err(e) if e.whole => return Err(e),
             Err(_) => String::new(),

@@ -149,7 +149,7 @@ impl<'a> Parser<'a> {
                 b'(' => depth += 1,
                 b')' => depth -= 1,
                 b';' | b'{' | b'}' => return Ok(()),
-                _ if self.at >= self.s.len() => return Ok(()),
+                _ if self.at >= self.s.len() || self.begins_declaration() => return Ok(()),
                 _ => {}
             }
             self.at += 1;
