@@ -87,6 +87,12 @@ impl Module {
         self.source.unread.iter().map(error).collect()
     }
 
+    /// Bytes of the module's `.global` and `.const` variables, which its first launch allocates.
+    pub fn bytes(&self) -> u64 {
+        let lasting = |v: &&source::Var| matches!(v.space, source::Space::Global | source::Space::Const);
+        self.source.vars.iter().filter(lasting).map(|v| v.size as u64).sum()
+    }
+
     /// Bytes of static shared memory of a kernel.
     pub fn shared(&self, entry: &Entry) -> Result<u32, Error> {
         self.program(entry).map(|p| p.shared).map_err(Clone::clone)

@@ -134,8 +134,14 @@ fn what_is_not_understood_costs_one_kernel() {
     let called = |f: &str| format!("{f}\n{}", kernel("call f;"));
     for (text, words) in [
         // Statements.
-        (kernel("frobnicate.u32 %r1, <%r2>;"), "kernel `k`: instruction `frobnicate.u32` is not supported\n    frobnicate.u32 %r1, <%r2>;"),
-        (kernel("add.u32 %r1, %r2 %r3;"), "foreign.ptx:7: kernel `k`: expected `,` or `;`, found `%r3;`\n    add.u32 %r1, %r2 %r3;"),
+        (
+            kernel("frobnicate.u32 %r1, <%r2>;"),
+            "kernel `k`: instruction `frobnicate.u32` is not supported\n    frobnicate.u32 %r1, <%r2>;",
+        ),
+        (
+            kernel("add.u32 %r1, %r2 %r3;"),
+            "foreign.ptx:7: kernel `k`: expected `,` or `;`, found `%r3;`\n    add.u32 %r1, %r2 %r3;",
+        ),
         (kernel("add.u32 %r1, %r2,;"), "expected an operand, found `;`"),
         (kernel("mov.u32 %r1, (1+2;"), "expected `)`"),
         (kernel("mov.u32 %r1, 1/0;"), "division by zero"),
@@ -157,7 +163,10 @@ fn what_is_not_understood_costs_one_kernel() {
         (kernel(".reg .b99 q;"), "registers of type `.b99` are not supported\n    .reg .b99 q;"),
         (kernel(".reg .b32 %r<4>;"), "`%r` is declared twice"),
         (kernel(".reg .b32 a; .reg .b64 a;"), "`a` is declared twice"),
-        (kernel(".unheard { of; this } mov.u32 %r1,1;"), "directive `.unheard` in `k` is not supported\n    .unheard { of; this }"),
+        (
+            kernel(".unheard { of; this } mov.u32 %r1,1;"),
+            "directive `.unheard` in `k` is not supported\n    .unheard { of; this }",
+        ),
         (kernel(".shared .align 3 .b32 s;"), "alignment 3 is no power of two"),
         (kernel(".shared .b32 s = 1;"), "only global and constant variables have initial values"),
         (kernel(".local .b8 huge[600000]; mov.u32 %r1,huge;"), "more than 524288 bytes of local variables"),
@@ -180,13 +189,19 @@ fn what_is_not_understood_costs_one_kernel() {
         (kernel("call k;"), "call of `k`, which is not in the module"),
         (called(".func f() { ret; } .func f() { trap; }"), "`f` is defined twice"),
         // Variables and other declarations of the module.
-        (format!(".global .texref t;\n{}", kernel("mov.u64 %d,t;")), "`t` stands in line 4, which is not understood: `.texref` in a"),
+        (
+            format!(".global .texref t;\n{}", kernel("mov.u64 %d,t;")),
+            "`t` stands in line 4, which is not understood: `.texref` in a",
+        ),
         (format!(".unheard g 5;\n{}", kernel("ld.global.u32 %r1,[g];")), "directive `.unheard` is not supported at module scope"),
         (format!(".global .b32 g[2]={{1,2,3}};\n{}", kernel("ld.global.u32 %r1,[g];")), "too many initial values for `g`"),
         (format!(".global .f32 g=1;\n{}", kernel("ld.global.u32 %r1,[g];")), "an initial value does not have the type `.f32`"),
         (format!(".global .b8 g={{h}};\n{}", kernel("ld.global.u32 %r1,[g];")), "an address does not fit into `.b8`"),
         (format!(".global .b32 g=1;.global .b32 g=2;\n{}", kernel("ld.global.u32 %r1,[g];")), "`g` is defined twice"),
-        (format!(".extern .global .b32 g;\n{}", kernel("ld.global.u32 %r1,[g];")), "`g` is declared `.extern`, and this text defines it nowhere"),
+        (
+            format!(".extern .global .b32 g;\n{}", kernel("ld.global.u32 %r1,[g];")),
+            "`g` is declared `.extern`, and this text defines it nowhere",
+        ),
         (kernel("ld.global.u32 %r1,[nothing];"), "`nothing` is not a register, variable or known special register"),
         (kernel("ld.global.u32 %r1,nothing[2];"), "`nothing` is no array that was declared before"),
         (format!(".global .b32 g;\n{}", kernel("ld.global.u32 %r1,g[2];")), "`g` is no array"),
@@ -204,7 +219,8 @@ fn what_is_not_understood_costs_one_kernel() {
             for e in &refused {
                 let lines: String = words.replace("foreign.ptx:4", "").replace("foreign.ptx:7", "");
                 let words = if text.starts_with(INNOCENT) { lines.split(": kernel").last().unwrap() } else { words };
-                let words = words.replace(", line 4", ", line ").replace("in line 4", "in line ").replace("lines 4 and 4", "lines ");
+                let words =
+                    words.replace(", line 4", ", line ").replace("in line 4", "in line ").replace("lines 4 and 4", "lines ");
                 let e = e.replace(", line 4", ", line ").replace(", line 6", ", line ").replace("in line 4", "in line ");
                 let e = e.replace("in line 6", "in line ").replace("lines 4 and 4", "lines ").replace("lines 6 and 6", "lines ");
                 assert!(e.contains(&words), "no `{words}` in: {e}\n{text}");
@@ -267,7 +283,9 @@ fn calls_that_go_wrong() {
         .func (.reg .b64 y) other(.reg .b32 x) { cvt.u64.u32 y,x; ret; }
         .global .u64 table[4]={good,bad,worse,other};\n";
     let call = |which: &str| {
-        let body = format!("P: .callprototype (.reg .b32 _) _ (.reg .b32 _); {which}; call (%r1),%d,(6),P; st.global.u32 [%o],%r1; ret;");
+        let body = format!(
+            "P: .callprototype (.reg .b32 _) _ (.reg .b32 _); {which}; call (%r1),%d,(6),P; st.global.u32 [%o],%r1; ret;"
+        );
         word(&parse(&format!("{functions}{}", kernel(&body))), "k").map_err(|f| (f.kind.name(), f.to_string()))
     };
     assert_eq!(call("mov.u64 %d,good"), Ok(7));
@@ -285,7 +303,8 @@ fn calls_that_go_wrong() {
         let (got, text) = call(which).expect_err(which);
         assert!(got == kind && text.contains(words), "{which}: {text}");
     }
-    let f = word(&parse(&kernel("mov.u64 %d,f; ld.u32 %r1,[%d];").replace(".visible", ".func f(){ret;}\n.visible")), "k").unwrap_err();
+    let f = word(&parse(&kernel("mov.u64 %d,f; ld.u32 %r1,[%d];").replace(".visible", ".func f(){ret;}\n.visible")), "k")
+        .unwrap_err();
     assert!(f.to_string().contains("out of bounds") && f.to_string().contains("among the addresses of functions"), "{f}");
     let f = word(&parse(&kernel("T: .branchtargets A,B; mov.u32 %r1,2; brx.idx %r1,T; A: B:")), "k").unwrap_err();
     assert!(f.to_string().contains("index 2 of a jump table that has 2 targets"), "{f}");

@@ -23,8 +23,8 @@ fn cases() -> Vec<Case> {
         let text = match text.split_once("====\n") {
             None => text.to_string(),
             Some((top, body)) => format!(
-                "{top}.visible .entry kNN(.param .u64 out)\n{{\n.reg .b64 %o,%d<9>; .reg .b32 %r<9>; .reg .pred %p<3>; .reg .f32 %f<9>;
-                .reg .b16 %h<9>;\nld.param.u64 %o,[out];\n{body}\nret;\n}}\n"
+                "{top}.visible .entry kNN(.param .u64 out)\n{{\n.reg .b64 %o,%d<9>; .reg .b32 %r<9>; .reg .pred %p<3>;
+                .reg .f32 %f<9>; .reg .b16 %h<9>;\nld.param.u64 %o,[out];\n{body}\nret;\n}}\n"
             ),
         };
         let text = text.replace("NN", &format!("_{n}"));

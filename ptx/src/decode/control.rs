@@ -130,7 +130,8 @@ fn indirect(d: &mut Decoder, p: &Parts) -> Done {
                     None => return Err(format!("`{name}` among the targets is not in the module")),
                 }
             }
-            let first = &source.functions[list[0] as usize];
+            let Some(&first) = list.first() else { return Err("a call without targets".into()) };
+            let first = &source.functions[first as usize];
             if let Some(f) = list.iter().find(|&&f| !alike(f, &first.rets, &first.params)) {
                 let name = &source.functions[*f as usize].name;
                 return Err(format!("`{name}` among the targets has no body, or other parameters than the first"));

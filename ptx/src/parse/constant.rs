@@ -1,5 +1,5 @@
-//! Numbers and constant expressions. What they mean was compared with ptxas 13.0, through the machine code that it makes: integers
-//! have 64 bits and a sign, a shift counts modulo 64, `%` is unsigned, `~` makes its operand unsigned.
+//! Numbers and constant expressions. What they mean was compared with ptxas 13.0, through the machine code that it makes:
+//! integers have 64 bits and a sign, a shift counts modulo 64, `%` is unsigned, `~` makes its operand unsigned.
 
 use super::cursor::{Parsed, Parser};
 use crate::source::Operand;

@@ -17,6 +17,8 @@ pub(super) struct Parser<'a> {
     pub depth: u32,
     /// Bytes of all variables so far.
     pub bytes: u64,
+    /// Targets of all tables so far.
+    pub targets: u32,
 }
 
 /// Why the parser stopped.
@@ -46,7 +48,7 @@ fn word_byte(c: u8) -> bool {
 
 impl<'a> Parser<'a> {
     pub fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, s: text.as_bytes(), at: 0, line: 1, out: Source::default(), loc: None, depth: 0, bytes: 0 }
+        Parser { text, s: text.as_bytes(), at: 0, line: 1, out: Source::default(), loc: None, depth: 0, bytes: 0, targets: 0 }
     }
 
     pub fn error<T>(&self, why: impl Into<String>) -> Parsed<T> {
@@ -126,7 +128,9 @@ impl<'a> Parser<'a> {
 
     /// What comes next, for an error message.
     pub fn rest(&self) -> String {
-        let line = self.text.get(self.at..).unwrap_or("").lines().next().unwrap_or("");
+        // The line may be all of a long text.
+        let near = (self.at..self.s.len().min(self.at + 200)).rev().find_map(|end| self.text.get(self.at..=end));
+        let line = near.unwrap_or("").lines().next().unwrap_or("");
         if line.is_empty() { "end of file".into() } else { line.chars().take(40).collect() }
     }
 
@@ -230,7 +234,14 @@ impl<'a> Parser<'a> {
 impl Parser<'_> {
     /// The text from `start` to here, blanks collapsed.
     pub fn text_from(&self, start: usize) -> String {
-        self.text[start..self.at].split_whitespace().collect::<Vec<_>>().join(" ")
+        let mut text = String::with_capacity(self.at - start);
+        for word in self.text[start..self.at].split_ascii_whitespace() {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(word);
+        }
+        text
     }
 
     /// The statement from `start` to here, which was not understood.

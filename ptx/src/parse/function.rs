@@ -4,6 +4,9 @@ use super::cursor::{Parsed, Parser, Stop};
 use super::scope::{Body, Meaning};
 use crate::source::{Instr, Operand, RegType, Space, Table, Target};
 
+/// Most targets that `L<n>` may stand for, all tables of a module together.
+const TARGETS: u32 = 1 << 20;
+
 /// How the body of a function ended.
 pub(super) enum End {
     Closed,
@@ -119,7 +122,7 @@ impl<'a> Parser<'a> {
             let (name, mut v) = self.variable(space, false, t)?;
             let new = if matches!(space, Space::Global | Space::Const) {
                 for r in &mut v.relocations {
-                    if let Some(Meaning::Global(i)) = b.find(&r.name) {
+                    if let Some(i) = b.global(&r.name) {
                         r.to = Target::Var(i);
                     }
                 }
@@ -207,7 +210,10 @@ impl<'a> Parser<'a> {
 
     /// An opcode with its modifiers; blanks may stand before a dot.
     fn opcode(&mut self) -> Parsed<String> {
-        let mut opcode = self.word()?.to_string();
+        let word = self.word()?;
+        let start = self.at - word.len();
+        self.modifiers();
+        let mut opcode = self.text[start..self.at].to_string();
         loop {
             let end = self.at;
             let line = self.line;
@@ -218,23 +224,28 @@ impl<'a> Parser<'a> {
                 return Ok(opcode);
             }
             let from = self.at;
-            self.components();
-            // `.L2::128B`: two colons belong to the modifier, one ends a label.
-            while self.s[self.at..].starts_with(b"::") {
-                self.at += 2;
-                while self.s.get(self.at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_') {
-                    self.at += 1;
-                }
-            }
+            self.modifiers();
             opcode.push_str(&self.text[from..self.at]);
+        }
+    }
+
+    /// Modifiers without blanks. `.L2::128B`: two colons belong to a modifier, one ends a label.
+    fn modifiers(&mut self) {
+        self.components();
+        while self.s[self.at..].starts_with(b"::") {
+            self.at += 2;
+            while self.s.get(self.at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_') {
+                self.at += 1;
+            }
+            self.components();
         }
     }
 
     /// Behind a label: either it is the place of what follows, or it names a table.
     fn label(&mut self, b: &mut Body<'a>, name: &'a str) -> Parsed<()> {
+        let mut labels = Vec::new();
         let table = if self.eat_directive(".branchtargets")? {
-            let labels = self.targets()?;
-            b.tables.push((b.f.tables.len(), labels, b.current));
+            labels = self.targets()?;
             Table::Branches(Vec::new())
         } else if self.eat_directive(".calltargets")? {
             Table::Calls(self.targets()?)
@@ -248,6 +259,9 @@ impl<'a> Parser<'a> {
             };
         };
         self.expect(b';')?;
+        if matches!(table, Table::Branches(_)) {
+            b.tables.push((b.f.tables.len(), labels, b.current));
+        }
         b.f.tables.push(table);
         if b.define(name, Meaning::Table(b.f.tables.len() as u32 - 1)) {
             Ok(())
@@ -264,8 +278,9 @@ impl<'a> Parser<'a> {
             if self.eat(b'<')? {
                 let n = self.whole()?;
                 self.expect(b'>')?;
-                if n > 1 << 16 {
-                    return self.error(format!("{n} targets"));
+                self.targets = self.targets.saturating_add(n);
+                if self.targets > TARGETS {
+                    return self.error(format!("the tables of the module name more than {TARGETS} targets"));
                 }
                 list.extend((0..n).map(|i| format!("{name}{i}")));
             } else {

@@ -17,6 +17,8 @@ pub(super) struct Scope<'a> {
 pub(super) enum Meaning {
     /// The first register, and how many there are: more than one is a vector.
     Reg(u32, u32),
+    /// The same for a register of a range, which a declaration of its name may replace.
+    Ranged(u32, u32),
     /// A variable of the function.
     Local(u32),
     /// A global or constant variable.
@@ -30,6 +32,7 @@ pub(super) enum Meaning {
 struct Range {
     kind: Kind,
     count: u32,
+    /// Registers by number: names with leading zeros are the same register.
     made: HashMap<u32, u32>,
 }
 
@@ -77,7 +80,7 @@ impl<'a> Body<'a> {
 
     /// Gives a name its meaning in this scope; false if the name has one.
     pub fn define(&mut self, name: &'a str, m: Meaning) -> bool {
-        self.scopes[self.current].names.insert(name, m).is_none()
+        matches!(self.scopes[self.current].names.insert(name, m), None | Some(Meaning::Ranged(..)))
     }
 
     /// New registers for a name.
@@ -105,23 +108,33 @@ impl<'a> Body<'a> {
         })
     }
 
+    /// The module variable of the body that a name means here.
+    pub fn global(&self, w: &str) -> Option<u32> {
+        match self.outwards(self.current).find_map(|s| self.scopes[s].names.get(w)) {
+            Some(Meaning::Global(i)) => Some(*i),
+            _ => None,
+        }
+    }
+
     /// What a name means here, without its components.
-    pub fn find(&mut self, w: &str) -> Option<Meaning> {
-        let digits = w.len() - w.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let index = w[digits..].parse::<u32>().ok();
+    fn find(&mut self, w: &'a str) -> Option<Meaning> {
         let mut at = self.current;
         loop {
             if let Some(&m) = self.scopes[at].names.get(w) {
                 return Some(m);
             }
-            if let Some(i) = index
+            if !self.scopes[at].ranges.is_empty()
+                && let digits = w.len() - w.bytes().rev().take_while(u8::is_ascii_digit).count()
+                && let Ok(i) = w[digits..].parse::<u32>()
                 && let Some(range) = self.scopes[at].ranges.get(&w[..digits])
                 && i < range.count
             {
                 let (kind, made) = (range.kind, range.made.get(&i).copied());
                 let first = made.unwrap_or_else(|| self.register(w, kind));
                 self.scopes[at].ranges.get_mut(&w[..digits]).expect("just seen").made.insert(i, first);
-                return Some(Meaning::Reg(first, kind.lanes));
+                let m = Meaning::Ranged(first, kind.lanes);
+                self.scopes[at].names.insert(w, m);
+                return Some(m);
             }
             if at == 0 {
                 return None;
@@ -131,7 +144,7 @@ impl<'a> Body<'a> {
     }
 
     /// What a name, with its components, stands for as an operand.
-    pub fn operand(&mut self, w: &str) -> Operand {
+    pub fn operand(&mut self, w: &'a str) -> Operand {
         if w == "_" {
             return Operand::Sink;
         }
@@ -144,13 +157,17 @@ impl<'a> Body<'a> {
                 _ => u32::MAX,
             };
             return match self.find(base) {
-                Some(Meaning::Reg(first, lanes)) if k < lanes && lanes > 1 => Operand::Reg(first + k),
+                Some(Meaning::Reg(first, lanes) | Meaning::Ranged(first, lanes)) if k < lanes && lanes > 1 => {
+                    Operand::Reg(first + k)
+                }
                 _ => Operand::Name(w.to_string()),
             };
         }
         match self.find(w) {
-            Some(Meaning::Reg(r, 1)) => Operand::Reg(r),
-            Some(Meaning::Reg(first, lanes)) => Operand::Vector((first..first + lanes).map(Operand::Reg).collect()),
+            Some(Meaning::Reg(r, 1) | Meaning::Ranged(r, 1)) => Operand::Reg(r),
+            Some(Meaning::Reg(first, lanes) | Meaning::Ranged(first, lanes)) => {
+                Operand::Vector((first..first + lanes).map(Operand::Reg).collect())
+            }
             Some(Meaning::Local(v)) => Operand::Local(v),
             Some(Meaning::Global(v)) => Operand::Global(v),
             Some(Meaning::Formal(result, i)) => Operand::Formal(result, i),

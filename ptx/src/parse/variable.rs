@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
                 // `0xFF00(symbol)`: one byte of an address.
                 Value::Int(mask, _) if self.peek()? == b'(' => {
                     let first = mask.trailing_zeros() / 8;
-                    if size != 1 || mask != 0xffu64.checked_shl(first * 8).unwrap_or(0) {
+                    if size != 1 || mask == 0 || mask != 0xff << (first * 8) {
                         return self.error(format!("mask {mask:#x} in an initial value is not supported"));
                     }
                     self.at += 1;
