@@ -1,5 +1,5 @@
 //! Numbers and constant expressions. What they mean was compared with ptxas 13.0, through the machine code that it makes:
-//! integers have 64 bits and a sign, a shift counts modulo 64, `%` is unsigned, `~` makes its operand unsigned.
+//! integers have 64 bits and a sign, a shift counts modulo 64, `%` and `~` are unsigned.
 
 use super::cursor::{Parsed, Parser};
 use crate::source::Operand;
@@ -269,7 +269,7 @@ fn apply(op: &str, a: Value, b: Value) -> Result<Value, String> {
         "/" | "%" if y == 0 => return Err("division by zero".into()),
         "/" if signed => i.wrapping_div(k) as u64,
         "/" => x / y,
-        "%" => x % y,
+        "%" => return Ok(Value::Int(x % y, false)),
         "<<" => return Ok(Value::Int(x << (y & 63), s)),
         ">>" if s => return Ok(Value::Int((i >> (y & 63)) as u64, s)),
         ">>" => return Ok(Value::Int(x >> (y & 63), s)),
@@ -306,6 +306,7 @@ mod tests {
             ("-7/2", -3),
             ("-7 % 4", 1),
             ("-8 % 3", 2),
+            ("(-2 % -1)>>1", i64::MAX),
             ("-1>>1", -1),
             ("0xFFFFFFFFFFFFFFFF>>1", i64::MAX),
             ("-1U>>1", i64::MAX),
