@@ -147,6 +147,7 @@ fn what_is_not_understood_costs_one_kernel() {
         (kernel("mov.u32 %r1, 1/0;"), "division by zero"),
         (kernel("mov.u32 %r1, 08;"), "`08` is not a number"),
         (kernel("mov.b64 {%r1, %r2, %o;"), "expected `}`"),
+        (kernel("st.global.v2.u32 [%o], {%r1, _};"), "a store has no `_`"),
         (kernel("mov.b64 {%r1, %r2}}, %o;"), "expected `,` or `;`"),
         (kernel("sured.b.2d.add.u32.trap [%o,{%r1,%r2}], %r3;"), "instruction `sured.b.2d.add.u32.trap` is not supported"),
         (kernel("ld.global.u32 %r1, [\"text\"];"), "not a number"),

@@ -408,7 +408,8 @@ impl<'a> Decoder<'a> {
         let mut regs = [SINK; 4];
         for (slot, o) in regs.iter_mut().zip(list) {
             *slot = match o {
-                Operand::Sink => SINK,
+                Operand::Sink if load => SINK,
+                Operand::Sink => return Err("a store has no `_`".into()),
                 _ if load => self.dst(o, bank)?,
                 _ => self.src(o, bank)?,
             };
