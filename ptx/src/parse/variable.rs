@@ -174,8 +174,9 @@ impl<'a> Parser<'a> {
         let size = t.size as usize;
         let name = word_start(self.peek()?) && !self.s[self.at..].starts_with(b"WARP_SZ");
         let bits = if name {
-            if !matches!(size, 4 | 8) {
-                return self.error(format!("an address does not fit into `{}`", t.ty));
+            if size != 8 && t.ty != ".u32" {
+                let (ty, symbol) = (t.ty, self.word()?);
+                return self.error(format!("`{}` has elements of type `{ty}`, which take no address as of `{symbol}`", v.name));
             }
             self.relocation(v, size as u8, 0)?;
             0
