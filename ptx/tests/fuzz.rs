@@ -286,6 +286,7 @@ fn long_texts() {
         ("kernels", format!("{HEAD}{}", many(&|i| format!(".entry k{i}() {{ ret; }}\n")))),
         ("functions", format!("{HEAD}{}", many(&|i| format!(".func f{i}() {{ call f{}; ret; }}\n", i.max(1) - 1)))),
         ("variables", format!("{HEAD}{}", many(&|i| format!(".global .b32 g{i} = {i};\n")))),
+        ("broken variables", format!("{HEAD}{}", many(&|i| format!(".global .b32 g{i};\n.global .b32 h{i} what;\n")))),
         ("huge variables", format!("{HEAD}{}", many(&|i| format!(".global .b8 g{i}[1073741824];\n")))),
         ("huge shared", kernel(&many(&|i| format!(".shared .align 16777216 .b8 g{i}[1073741824]; mov.u32 %r1,g{i};")))),
         ("parameters", format!("{HEAD}.entry k({} .param .b8 x) {{ ret; }}", many(&|i| format!(".param .b8 x{i},")))),

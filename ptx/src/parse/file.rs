@@ -149,7 +149,9 @@ impl<'a> Parser<'a> {
         self.expect(b';').inspect_err(|_| {
             // The declaration as a whole is not understood.
             for v in self.out.vars.drain(first..) {
-                self.out.var_names.remove(&v.name);
+                if self.out.var_names.get(&v.name).is_some_and(|&i| i as usize >= first) {
+                    self.out.var_names.remove(&v.name);
+                }
             }
         })
     }
