@@ -299,15 +299,19 @@ impl Exec<'_> {
             }
             Code::Trap => {
                 let Extra::Text(why) = &self.program.extras[op.x as usize] else { unreachable!("a trap has a text") };
-                return raise(FaultKind::Trap { why: why.clone() }, m.trailing_zeros());
+                let why = why.clone();
+                // A function that could be reached through its address only, and that cannot be run.
+                let kind = if op.imm != 0 { FaultKind::Unsupported { why } } else { FaultKind::Trap { why } };
+                return raise(kind, m.trailing_zeros());
             }
-            Code::Exit | Code::Call | Code::Ret => {
+            Code::Exit | Code::Call | Code::CallR | Code::Ret | Code::Brx => {
                 if rest.mask != 0 {
                     w.groups.push(rest);
                 }
                 match op.code {
                     Code::Exit => self.exit(w, m),
-                    Code::Call => self.call(w, i)?,
+                    Code::Call | Code::CallR => self.call(w, r, i)?,
+                    Code::Brx => self.jump(w, r, i)?,
                     _ => self.ret(w, i),
                 }
                 return Ok(Flow::Leave);

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::op::{Bank, Code, Op};
+use super::op::{Bank, Code, Extra, Op};
 use super::operands::{Parts, Role, visit};
 use super::program::{Func, Program};
 
@@ -69,7 +69,8 @@ pub(crate) fn allocate(program: &mut Program, f: &mut Func, named: [u16; 3], end
     }
     operands.first.push(operands.list.len());
 
-    let (entry, intervals) = liveness(ops, start, &operands, number.total);
+    let jumps = Jumps::new(ops, start, parts.extras);
+    let (entry, intervals) = liveness(ops, &jumps, &operands, number.total);
     let (renamed, banks, uninitialised) = assign(f, named, number, &entry, &intervals);
     for op in ops {
         visit(op, &mut parts, &mut |bank, slot, _| *slot = renamed[number.of(bank, *slot)]);
@@ -94,14 +95,47 @@ impl Operands {
     }
 }
 
-/// The registers that are live at the entry, and the interval of each register. `ops[0]` is op `start` of the program.
-fn liveness(ops: &[Op], start: usize, operands: &Operands, total: usize) -> (Set, Vec<Interval>) {
+/// Where the ops of a function may jump: each to one op, or by a table to several.
+struct Jumps {
+    list: Vec<usize>,
+    /// Where the targets of each op begin in `list`; one entry more than there are ops.
+    first: Vec<usize>,
+}
+
+impl Jumps {
+    /// `ops[0]` is op `start` of the program.
+    fn new(ops: &[Op], start: usize, extras: &[Extra]) -> Jumps {
+        let mut j = Jumps { list: Vec::new(), first: Vec::with_capacity(ops.len() + 1) };
+        for op in ops {
+            j.first.push(j.list.len());
+            match (op.code, extras.get(op.x as usize)) {
+                (Code::Bra, _) => j.list.push(op.imm as usize - start),
+                (Code::Brx, Some(Extra::Jumps(targets))) => {
+                    // A table may name a target many times.
+                    let mut t: Vec<usize> = targets.iter().map(|&t| t as usize - start).collect();
+                    t.sort_unstable();
+                    t.dedup();
+                    j.list.append(&mut t);
+                }
+                _ => {}
+            }
+        }
+        j.first.push(j.list.len());
+        j
+    }
+
+    fn of(&self, pc: usize) -> &[usize] {
+        &self.list[self.first[pc]..self.first[pc + 1]]
+    }
+}
+
+/// The registers that are live at the entry, and the interval of each register.
+fn liveness(ops: &[Op], jumps: &Jumps, operands: &Operands, total: usize) -> (Set, Vec<Interval>) {
     let words = total.div_ceil(64);
-    let jump = |op: &Op| (op.code == Code::Bra).then(|| op.imm as usize - start);
     // Which registers are live before each branch target: an index into `at_target`; backward to a fixed point.
     let mut target = vec![usize::MAX; ops.len()];
     let mut at_target: Vec<Set> = Vec::new();
-    for t in ops.iter().filter_map(jump) {
+    for &t in &jumps.list {
         if target[t] == usize::MAX {
             target[t] = at_target.len();
             at_target.push(vec![0; words]);
@@ -113,15 +147,12 @@ fn liveness(ops: &[Op], start: usize, operands: &Operands, total: usize) -> (Set
         let mut changed = false;
         live.fill(0);
         for (pc, op) in ops.iter().enumerate().rev() {
-            if let Some(t) = jump(op) {
-                let there = &at_target[target[t]];
-                if op.pred == 0 {
-                    live.copy_from_slice(there);
-                } else {
-                    live.iter_mut().zip(there).for_each(|(l, t)| *l |= t);
-                }
-            } else if matches!(op.code, Code::Exit | Code::Ret | Code::Trap) && op.pred == 0 {
+            // Nothing goes on behind these, unless a guard lets lanes pass.
+            if matches!(op.code, Code::Bra | Code::Brx | Code::Exit | Code::Ret | Code::Trap) && op.pred == 0 {
                 live.fill(0);
+            }
+            for &t in jumps.of(pc) {
+                live.iter_mut().zip(&at_target[target[t]]).for_each(|(l, t)| *l |= t);
             }
             for r in operands.of(pc, Role::Def) {
                 intervals[r].grow(pc);
@@ -144,8 +175,8 @@ fn liveness(ops: &[Op], start: usize, operands: &Operands, total: usize) -> (Set
         }
     }
     // Live at a target or across a jump back: the interval covers the jump.
-    for (pc, op) in ops.iter().enumerate() {
-        for t in [Some(pc), jump(op)].into_iter().flatten().filter(|&t| target[t] != usize::MAX) {
+    for pc in 0..ops.len() {
+        for &t in [pc].iter().chain(jumps.of(pc)).filter(|&&t| target[t] != usize::MAX) {
             for r in (0..total).filter(|&r| has(&at_target[target[t]], r)) {
                 intervals[r].grow(pc);
             }

@@ -24,6 +24,7 @@ const HALF_ULP: u64 = 0x1000;
 /// The registers of each op, and where control goes.
 struct Graph<'a> {
     ops: &'a [Op],
+    extras: &'a [Extra],
     operands: Vec<Vec<(Register, Role)>>,
 }
 
@@ -37,7 +38,7 @@ impl<'a> Graph<'a> {
             list
         };
         let operands = ops.iter().map(operands).collect();
-        Graph { ops, operands }
+        Graph { ops, extras: parts.extras, operands }
     }
 
     fn results(&self, pc: usize) -> impl Iterator<Item = Register> {
@@ -70,6 +71,10 @@ impl<'a> Graph<'a> {
         let mut next = match op.code {
             Code::Bra if always => vec![op.imm as usize],
             Code::Bra => vec![op.imm as usize, pc + 1],
+            Code::Brx => match &self.extras[op.x as usize] {
+                Extra::Jumps(targets) => targets.iter().map(|&t| t as usize).chain((!always).then_some(pc + 1)).collect(),
+                _ => unreachable!("a jump has a table"),
+            },
             Code::Exit | Code::Ret | Code::Trap if always => Vec::new(),
             _ => vec![pc + 1],
         };

@@ -10,7 +10,8 @@ use super::module::Module;
 pub fn census(module: &Module) -> Vec<Form> {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     for f in &module.source.functions {
-        for i in &f.body {
+        // A statement that was not understood may have no opcode.
+        for i in f.body.iter().filter(|i| !i.opcode.is_empty() && !i.opcode.starts_with('.')) {
             *counts.entry(&i.opcode).or_default() += 1;
         }
     }

@@ -6,13 +6,13 @@ use super::fault::{Details, Fault, FaultKind};
 use super::findings::{Finding, Findings};
 use super::grid::{Order, Run, counters, profile, watched};
 use super::launch::{Arg, Config, Launch, Report, Survey};
-use super::mem::{Bytes, Global, Span};
+use super::mem::{Bytes, Global, Span, function_address};
 use super::module::{Entry, Module};
 use super::observe::Observer;
 use super::parallel::run_grid;
 use super::program::{Program, layout};
 use super::simd::Level;
-use super::source::{Space, Var};
+use super::source::{Space, Target, Var};
 use super::state::{Exec, Shape};
 use super::watch::Watch;
 
@@ -163,9 +163,9 @@ impl Machine {
     /// Address and size of a `.global` or `.const` variable. Variables keep their contents from launch to launch.
     pub fn symbol(&mut self, module: &Module, name: &str) -> Option<(u64, usize)> {
         self.place_variables(module);
-        let i = module.source.vars.iter().position(|v| v.name == name)?;
-        let addr = *self.variables.get(&(module.id, i as u32))?;
-        Some((addr, module.source.vars[i].size as usize))
+        let i = module.source.var(name)?;
+        let addr = *self.variables.get(&(module.id, i))?;
+        Some((addr, module.source.vars[i as usize].size as usize))
     }
 
     /// Gives the module's variables addresses and initial values, unless they have them.
@@ -182,11 +182,16 @@ impl Machine {
         }
         for (i, v) in vars.iter().enumerate().filter(|(_, v)| global(v)) {
             let mut data = v.init.clone();
-            for (at, name, plus) in &v.relocations {
-                let target = vars.iter().position(|v| v.name == *name).and_then(|k| self.variables.get(&(module.id, k as u32)));
-                // The address of anything but a variable stays null, so that an access through it is a fault.
-                let value = target.map_or(0, |&a| a.wrapping_add(*plus as u64)).to_le_bytes();
-                data[*at as usize..*at as usize + 8].copy_from_slice(&value);
+            for r in &v.relocations {
+                let target = match r.to {
+                    Target::Var(k) => self.variables.get(&(module.id, k)).copied(),
+                    Target::Function(f) => Some(function_address(f)),
+                    Target::Nothing => None,
+                };
+                // The address of what has none stays null, so that an access through it is a fault.
+                let value = target.map_or(0, |a| a.wrapping_add_signed(r.plus)).to_le_bytes();
+                let (at, first, n) = (r.at as usize, r.first as usize, r.bytes as usize);
+                data[at..at + n].copy_from_slice(&value[first..first + n]);
             }
             let addr = self.variables[&(module.id, i as u32)];
             self.write(addr, &data).expect("the variable was just placed");

@@ -14,7 +14,20 @@ const GUARD: u64 = 16 << 20;
 pub(crate) const SHARED_WINDOW: u64 = 0x7f01_0000_0000;
 pub(crate) const LOCAL_WINDOW: u64 = 0x7f02_0000_0000;
 pub(crate) const PARAM_WINDOW: u64 = 0x7f03_0000_0000;
+/// Functions have addresses of their own, which hold no memory.
+const FUNCTION_WINDOW: u64 = 0x7f04_0000_0000;
 pub(crate) const WINDOW: u64 = 1 << 32;
+
+/// The address of a function, by its number in the module.
+pub(crate) fn function_address(function: u32) -> u64 {
+    FUNCTION_WINDOW + 16 * (function as u64 + 1)
+}
+
+/// The number of the function that has this address, if any can.
+pub(crate) fn function_at(address: u64) -> Option<u32> {
+    let at = address.wrapping_sub(FUNCTION_WINDOW);
+    ((16..WINDOW).contains(&at) && at.is_multiple_of(16)).then(|| (at / 16 - 1) as u32)
+}
 
 /// The part of the generic address space that an address lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,6 +351,9 @@ impl Global {
 
     /// The address in words: its span, or the nearest one, or its allocation.
     pub fn about(&self, address: u64) -> String {
+        if (FUNCTION_WINDOW..FUNCTION_WINDOW + WINDOW).contains(&address) {
+            return "among the addresses of functions".into();
+        }
         let size = |s: &Span| format!("{} (`{}`, {} bytes)", s.what, self.buffers[s.buffer].name, s.hi - s.lo);
         if let Some(s) = self.spans.iter().find(|s| s.lo <= address && address < s.hi) {
             return format!("offset {} of {}", address - s.lo, size(s));

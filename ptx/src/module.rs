@@ -10,8 +10,8 @@ use super::parse;
 use super::program::Program;
 use super::source::{self, Source};
 
-/// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
-/// supported fails only the kernels that use it.
+/// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that a statement that is not
+/// supported or not understood fails only the kernels that contain it, or call a function that does.
 pub struct Module {
     name: String,
     pub(crate) source: Source,
@@ -74,6 +74,23 @@ impl Module {
     /// Decodes every kernel: whether each can be run.
     pub fn check(&self) -> Vec<(&Entry, Result<(), Error>)> {
         self.entries.iter().map(|e| (e, self.program(e).map(|_| ()).map_err(Clone::clone))).collect()
+    }
+
+    /// Statements at module scope that were not understood. They cost the kernels that name what they declare, no others.
+    pub fn unread(&self) -> Vec<Error> {
+        let error = |r: &source::Refusal| Error {
+            module: self.name.clone(),
+            line: r.line,
+            kernel: String::new(),
+            why: format!("{}\n    {}", r.why, r.text),
+        };
+        self.source.unread.iter().map(error).collect()
+    }
+
+    /// Bytes of the module's `.global` and `.const` variables, which its first launch allocates.
+    pub fn bytes(&self) -> u64 {
+        let lasting = |v: &&source::Var| matches!(v.space, source::Space::Global | source::Space::Const);
+        self.source.vars.iter().filter(lasting).map(|v| v.size as u64).sum()
     }
 
     /// Bytes of static shared memory of a kernel.

@@ -338,6 +338,8 @@ macro_rules! codes {
             Num,
             Pack16, Unpack16, Pack16x4, Unpack16x4, Unpack32,
             Bra, Ret, Exit, Call, Trap, Nop,
+            /// A jump by a table, and a call of the function whose address is in a register.
+            Brx, CallR,
             LdGlobal, LdShared, LdLocal, LdGeneric, LdParam, LdKernelParam,
             StGlobal, StShared, StLocal, StGeneric, StParam,
             /// Volatile and other strong accesses: `x` says where ([`strong`]).
@@ -474,6 +476,8 @@ pub(crate) enum Extra {
     Mma(MatrixOp),
     Tile(Tile),
     Text(String),
+    /// Where a jump by a table goes: labels while its function is decoded, then ops.
+    Jumps(Vec<u32>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -555,7 +559,8 @@ pub(crate) struct Tile {
 /// A call: parameters are copied between the frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub function: u32,
+    /// The functions that the call may enter, by address; a direct call has one.
+    pub targets: Vec<(u64, u32)>,
     /// (offset in the caller's parameter memory, offset in the callee's, bytes)
     pub args: Vec<(u32, u32, u32)>,
     pub rets: Vec<(u32, u32, u32)>,

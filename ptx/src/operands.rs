@@ -110,6 +110,8 @@ pub(crate) fn fixed(code: Code) -> Option<&'static [Operand]> {
         Code::MovMatrix => const { &[reads(W, A), writes(W, D)] },
         Code::Tile => const { &[reads(L, A), reads(W, B)] },
         Code::Bra | Code::Ret | Code::Exit | Code::Call | Code::Trap | Code::Nop => &[],
+        Code::Brx => const { &[reads(W, A)] },
+        Code::CallR => const { &[reads(L, A)] },
         Code::Fence | Code::CpCommit | Code::CpWait => &[],
         _ => return None,
     })

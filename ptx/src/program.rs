@@ -22,6 +22,8 @@ pub(crate) struct Program {
     pub shared_vars: Vec<(String, u32, u32)>,
     /// Module variables that the program names (indices into [`Source::vars`]).
     pub globals: Vec<u32>,
+    /// If a call goes through a register: the module's functions by number, for messages.
+    pub function_names: Vec<String>,
     pub rounds: Rounds,
 }
 

@@ -56,7 +56,7 @@ fn widen() {
 #[test]
 fn narrow_address() {
     let why = words(include_str!("foreign/narrow_address.ptx"), 1, &[], 1, Config::default()).unwrap_err();
-    assert!(why.contains("`narrow`") && why.contains("`other`") && why.contains("foreign.ptx:4"), "{why}");
+    assert!(why.contains("`narrow`") && why.contains("`other`") && why.contains("line 4"), "{why}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::mem::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
+use crate::mem::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, function_address};
 use crate::op::{Bank, Code, Extra, Mem, Num, Op, SINK};
 use crate::program::{Func, OpSite, Preset, Program, Special};
 use crate::source::{Function, Instr, Operand, RegType, Source, Space, Var, type_size};
@@ -12,6 +12,10 @@ pub(crate) struct Decoder<'a> {
     pub program: Program,
     /// Functions by index in the source: their number in the program.
     pub numbers: HashMap<u32, u32>,
+    /// The same in the order of the numbers: functions to decode.
+    pub queue: Vec<u32>,
+    /// Calls through registers: index of the [`Extra`], and the functions that each may enter.
+    pub indirect: Vec<(u16, Vec<u32>)>,
     pub shared: HashMap<String, u32>,
     // The fields below belong to the function that is being decoded.
     pub f: &'a Function,
@@ -26,6 +30,10 @@ pub(crate) struct Decoder<'a> {
     pub param_at: Vec<u32>,
     pub ret_at: Vec<u32>,
     pub formal_at: Vec<u32>,
+    /// Where arguments and results that lie in registers pass through parameter memory.
+    pub passing: u32,
+    /// Jumps by tables: indices of [`Extra`]s whose labels are to become ops.
+    pub jumps: Vec<u16>,
     /// Bytes that an immediate of this instruction has; 8- and 16-bit registers stay zero-extended.
     pub width: u32,
     /// Whether a source register may be wider than the type.
@@ -50,6 +58,15 @@ impl<'a> Decoder<'a> {
         self.program.extras.push(e);
         u16::try_from(self.program.extras.len() - 1)
             .map_err(|_| "more than 65536 matrix or atomic instructions in a kernel".into())
+    }
+
+    /// The number of a function in the program; the first call for a function has it decoded.
+    pub fn number(&mut self, function: u32) -> u32 {
+        let queue = &mut self.queue;
+        *self.numbers.entry(function).or_insert_with(|| {
+            queue.push(function);
+            queue.len() as u32 - 1
+        })
     }
 
     /// A new register.
@@ -81,8 +98,9 @@ impl<'a> Decoder<'a> {
         if let Some(&at) = self.shared.get(&v.name) {
             return Some(at);
         }
-        let at = self.program.shared.next_multiple_of(v.align.max(1));
-        self.program.shared = at + v.size;
+        // More than fits into 32 bits is more than any launch allows.
+        let at = self.program.shared.checked_next_multiple_of(v.align.max(1)).unwrap_or(u32::MAX);
+        self.program.shared = at.saturating_add(v.size);
         self.shared.insert(v.name.clone(), at);
         self.program.shared_vars.push((v.name.clone(), at, v.size));
         Some(at)
@@ -103,28 +121,64 @@ impl<'a> Decoder<'a> {
                 Preset::Bits((PARAM_WINDOW as i64 + self.formal_at[*i as usize] as i64 + plus) as u64)
             }
             Operand::Formal(..) => return Err("the address of a function's parameter is not supported".into()),
-            Operand::Name(name) => {
-                let source = self.source;
-                let Some(i) = source.vars.iter().position(|v| v.name == *name) else {
-                    return Err(if source.functions.iter().any(|f| f.name == *name) {
-                        format!("the address of function `{name}` is not supported")
-                    } else {
-                        format!("`{name}` is not a register, variable or known special register")
-                    });
-                };
-                match source.vars[i].space {
-                    Space::Shared => self.shared_preset(&source.vars[i], plus),
-                    _ => {
-                        if !self.program.globals.contains(&(i as u32)) {
-                            self.program.globals.push(i as u32);
+            Operand::Global(i) => self.module_variable(*i, plus)?,
+            Operand::Name(name) => match (self.source.var(name), self.source.function(name)) {
+                (Some(i), _) => self.module_variable(i, plus)?,
+                (_, Some(f)) => Preset::Bits(function_address(f).wrapping_add_signed(plus)),
+                _ => {
+                    return Err(match self.source.unread_about(name) {
+                        Some(r) => {
+                            format!("`{name}` stands in line {}, which is not understood: {}\n    {}", r.line, r.why, r.text)
                         }
-                        Preset::Symbol(i as u32, plus)
-                    }
+                        None => format!("`{name}` is not a register, variable or known special register"),
+                    });
                 }
+            },
+            // An element at a constant index.
+            Operand::Element(base, None, index, size) => {
+                return self.symbol(base, plus.wrapping_add(index.wrapping_mul(*size as i64)), bank);
             }
             _ => return Err("expected a variable".into()),
         };
         Ok(self.preset(bank, preset))
+    }
+
+    /// The address of a variable of the module.
+    fn module_variable(&mut self, i: u32, plus: i64) -> Result<Preset, String> {
+        let v = &self.source.vars[i as usize];
+        if let Some(r) = &v.refused {
+            return Err(format!("variable `{}`, line {}: {}", v.name, r.line, r.why));
+        }
+        if v.space == Space::Shared {
+            return Ok(self.shared_preset(v, plus));
+        }
+        if v.external {
+            return Err(format!("variable `{}` is declared `.extern`, and this text defines it nowhere", v.name));
+        }
+        if !self.program.globals.contains(&i) {
+            self.program.globals.push(i);
+        }
+        Ok(Preset::Symbol(i, plus))
+    }
+
+    /// The byte offset of an element at an index in a register, added to the address of its array.
+    fn element(&mut self, o: &Operand, window: i64) -> Result<u16, String> {
+        let Operand::Element(base, Some(register), plus, size) = o else { return self.symbol(o, window, Bank::L) };
+        let array = self.symbol(base, window, Bank::L)?;
+        let mut index =
+            self.src(&Operand::Reg(*register), Bank::W).map_err(|_| "an index must be a 32-bit register".to_string())?;
+        if *plus != 0 {
+            let (t, k) = (self.temp(Bank::W), self.constant(Bank::W, *plus as u64));
+            self.put(Code::Add32, t, [index, k, 0]);
+            index = t;
+        }
+        // In 32 bits, as ptxas computes it.
+        let (scaled, wide, sum) = (self.temp(Bank::W), self.temp(Bank::L), self.temp(Bank::L));
+        let k = self.constant(Bank::W, *size as u64);
+        self.put(Code::MulLo32, scaled, [index, k, 0]);
+        self.put(Code::CvtU64U32, wide, [scaled, 0, 0]);
+        self.put(Code::Add64, sum, [array, wide, 0]);
+        Ok(sum)
     }
 
     pub fn shared_preset(&mut self, v: &Var, plus: i64) -> Preset {
@@ -162,7 +216,7 @@ impl<'a> Decoder<'a> {
                 }
                 self.constant(bank, bits)
             }
-            Operand::F32(b) if bank == Bank::L => self.constant(bank, (f32::from_bits(*b) as f64).to_bits()),
+            // In a 64-bit instruction the bits are the low ones of 64, not a value to be converted: so ptxas takes `0f`.
             Operand::F32(b) => self.constant(bank, *b as u64),
             Operand::F64(b) if bank == Bank::W => self.constant(bank, (f64::from_bits(*b) as f32).to_bits() as u64),
             Operand::F64(b) => self.constant(bank, *b),
@@ -177,7 +231,17 @@ impl<'a> Decoder<'a> {
                 t
             }
             Operand::Name(name) if name.starts_with('%') => return Err(format!("special register `{name}` is not supported")),
-            Operand::Name(_) | Operand::Local(_) | Operand::Formal(..) => self.symbol(o, 0, bank)?,
+            Operand::Name(_) | Operand::Local(_) | Operand::Global(_) | Operand::Formal(..) => self.symbol(o, 0, bank)?,
+            Operand::Element(_, None, ..) => self.symbol(o, 0, bank)?,
+            Operand::Element(..) => {
+                let wide = self.element(o, 0)?;
+                if bank == Bank::L {
+                    return Ok(wide);
+                }
+                let t = self.temp(Bank::W);
+                self.put(Code::Cvt32L, t, [wide, 0, 0]);
+                t
+            }
             Operand::Pair(base, plus) => match **plus {
                 Operand::Int(plus) => self.symbol(base, plus, bank)?,
                 _ => return Err("unexpected `|`".into()),
@@ -278,9 +342,13 @@ impl<'a> Decoder<'a> {
 
     /// The address operand: slot, whether it is 64 bits wide, offset.
     pub fn address(&mut self, o: &Operand, space: Option<Space>) -> Result<(u16, bool, i32), String> {
-        let Operand::Address(base, plus) = o else { return Err("expected an address".into()) };
-        let offset = i32::try_from(*plus).map_err(|_| format!("offset {plus} is out of range"))?;
-        match &**base {
+        let (base, plus) = match o {
+            Operand::Address(base, plus) => (&**base, *plus),
+            Operand::Element(..) => (o, 0),
+            _ => return Err("expected an address".into()),
+        };
+        let offset = i32::try_from(plus).map_err(|_| format!("offset {plus} is out of range"))?;
+        match base {
             Operand::Reg(r) => match self.slots[*r as usize] {
                 (Bank::L, slot) => Ok((slot, true, offset)),
                 (Bank::W, slot) if matches!(space, Some(Space::Shared | Space::Local | Space::Const)) => {
@@ -291,18 +359,22 @@ impl<'a> Decoder<'a> {
             Operand::Int(i) => Ok((self.constant(Bank::L, *i as u64), true, offset)),
             name => {
                 // Without a space the symbol's address is generic.
-                let window = match (space, name) {
+                let variable = match name {
+                    Operand::Element(base, ..) => base,
+                    other => other,
+                };
+                let window = match (space, variable) {
                     (None, Operand::Local(v)) => match self.f.vars[*v as usize].space {
                         Space::Shared => SHARED_WINDOW as i64,
                         _ => LOCAL_WINDOW as i64,
                     },
-                    (None, Operand::Name(n)) => match self.source.vars.iter().find(|v| v.name == *n) {
-                        Some(v) if v.space == Space::Shared => SHARED_WINDOW as i64,
+                    (None, Operand::Name(n)) => match self.source.var(n) {
+                        Some(v) if self.source.vars[v as usize].space == Space::Shared => SHARED_WINDOW as i64,
                         _ => 0,
                     },
                     _ => 0,
                 };
-                Ok((self.symbol(name, window, Bank::L)?, true, offset))
+                Ok((self.element(name, window)?, true, offset))
             }
         }
     }
@@ -336,7 +408,8 @@ impl<'a> Decoder<'a> {
         let mut regs = [SINK; 4];
         for (slot, o) in regs.iter_mut().zip(list) {
             *slot = match o {
-                Operand::Sink => SINK,
+                Operand::Sink if load => SINK,
+                Operand::Sink => return Err("a store has no `_`".into()),
                 _ if load => self.dst(o, bank)?,
                 _ => self.src(o, bank)?,
             };

@@ -76,7 +76,7 @@ pub(super) fn ld_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         return d.put_mem(Code::LdKernelParam, mem, address);
     }
     let at = d.param_offset(base)?;
-    let end = *plus + mem.bytes as i64 * mem.count as i64;
+    let end = plus.saturating_add(mem.bytes as i64 * mem.count as i64);
     if *plus < 0 || end > d.param_size(base) as i64 {
         return Err(format!("reads bytes {plus} to {end} of a parameter of {} bytes", d.param_size(base)));
     }
@@ -105,7 +105,7 @@ pub(super) fn st_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let Operand::Address(base, plus) = &i.operands[0] else { return Err("expected an address".into()) };
     let mem = d.mem(&i.operands[1], mods, false)?;
     let at = d.param_offset(base)?;
-    let end = *plus + mem.bytes as i64 * mem.count as i64;
+    let end = plus.saturating_add(mem.bytes as i64 * mem.count as i64);
     if *plus < 0 || end > d.param_size(base) as i64 {
         return Err(format!("writes bytes {plus} to {end} of a parameter of {} bytes", d.param_size(base)));
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::decoder::Decoder;
-use super::{arithmetic, control, convert, form, memory, tensor, together, wmma};
+use super::{arithmetic, control, convert, form, memory, tensor, together, vector, wmma};
 use crate::op::Code;
 use crate::source::Instr;
 
@@ -297,6 +297,8 @@ static TABLE: &[Row] = &[
     row("slct[.ftz].{b32|u32|s32|f32|b64|u64|s64|f64}.{s32|f32}", With(arithmetic::slct)),
     // Moves and conversions.
     row("mov.{pred|b16|u16|s16|f16|bf16|b32|u32|s32|f32|b64|u64|s64|f64}", With(convert::mov)),
+    row("mov.{v2|v4}.{b16|u16|s16|f16|bf16|b32|u32|s32|f32|b64|u64|s64|f64}", With(vector::mov)),
+    row("mov.b128", With(vector::mov)),
     row("cvt.{u8|s8|u16|s16|u32|s32|u64|s64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(convert::cvt_int)),
     row("cvt.sat.{u8|s8|u16|s16|u32|s32|u64|s64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(convert::cvt_sat)),
     row("cvt[.rn|.rz|.rm|.rp].{f32|f64}.{u8|s8|u16|s16|u32|s32|u64|s64}", With(convert::cvt)),
@@ -355,6 +357,7 @@ static TABLE: &[Row] = &[
     row("wmma.mma.sync.aligned.{row|col}.{row|col}.m16n16k8.f32.tf32.tf32.f32", With(wmma::mma)),
     // Control.
     row("bra[.uni]", With(control::bra)),
+    row("brx.idx[.uni]", With(control::brx)),
     row("call[.uni]", With(control::call)),
     row("ret[.uni]", With(control::ret)),
     row("exit", With(control::ret)),

@@ -1,319 +1,209 @@
-//! The file as a whole: directives, variables, functions up to their bodies.
+//! The file as a whole: what the text is written for, and its declarations.
 
-use super::cursor::{Parser, word_start};
-use crate::error::Error;
-use crate::source::{Function, Operand, Space, Var, type_size};
+use super::cursor::{Parsed, Parser, Stop};
+use super::function::End;
+use super::signature::refused;
+use crate::source::{Refusal, Space};
+
+/// The newest GPU whose text is understood, and the newest version of the language.
+const NEWEST: u32 = 90;
+const VERSION: u32 = 9;
 
 impl<'a> Parser<'a> {
     /// The whole file.
-    pub fn file(&mut self) -> Result<(), Error> {
-        let mut version = false;
-        loop {
-            if self.peek()? == 0 {
-                break;
+    pub fn file(&mut self) -> Parsed<()> {
+        self.version()?;
+        while !self.ended()? {
+            if self.s[self.at..].starts_with(b"@@DWARF") {
+                self.skip_line();
+                continue;
             }
-            let word = self.dotted()?;
-            match word {
-                ".version" => {
-                    self.dotted()?;
-                    version = true;
-                }
-                ".target" => {
-                    self.dotted()?;
-                    while self.eat(b',')? {
-                        self.dotted()?;
-                    }
-                }
-                ".address_size" => {
-                    if self.integer()? != 64 {
-                        return self.error("only .address_size 64 is supported");
-                    }
-                }
-                ".file" => {
-                    let n = self.integer()? as u32;
-                    let name = self.string()?.to_string();
-                    while self.eat(b',')? {
-                        self.integer()?;
-                    }
-                    self.out.files.insert(n, name);
-                }
-                ".section" => self.section()?,
-                ".pragma" => {
-                    self.string()?;
-                    self.expect(b';')?;
-                }
-                ".alias" => return self.error("`.alias` is not supported"),
-                _ if word.starts_with('.') => self.declaration(word)?,
-                _ => return self.error(format!("`{word}` at module scope is neither a directive nor a declaration")),
+            let (start, line) = (self.at, self.line);
+            let Err(e) = self.item() else { continue };
+            if e.whole {
+                return Err(e);
             }
-        }
-        if !version {
-            return self.error("no `.version`: this is not PTX text");
+            (self.at, self.line, self.depth) = (start, line, 0);
+            self.skip_directive(true)?;
+            // Whatever stands here is skipped.
+            self.at = self.at.max(start + 1);
+            while !self.text.is_char_boundary(self.at) {
+                self.at += 1;
+            }
+            let r = self.refusal(start, &e);
+            self.out.unread.push(r);
         }
         Ok(())
     }
 
-    /// A debug section: only the strings are kept.
-    fn section(&mut self) -> Result<(), Error> {
-        self.dotted()?;
-        self.expect(b'{')?;
-        let (mut label, mut bytes) = (None, Vec::new());
+    /// `.version` comes first in any PTX text.
+    fn version(&mut self) -> Parsed<()> {
+        let line = self.line;
+        if self.ended()? || !self.eat_word(".version")? {
+            let found = if self.at >= self.s.len() { "is empty".into() } else { format!("begins with `{}`", self.rest()) };
+            return self.fatal(line, format!("not PTX text, which begins with `.version`: this {found}"));
+        }
+        let (start, line) = (self.at, self.line);
+        self.skip()?;
+        while self.s.get(self.at).is_some_and(|&c| c.is_ascii_digit() || c == b'.') {
+            self.at += 1;
+        }
+        let text = self.text[start..self.at].trim();
+        match text.split_once('.').map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>())) {
+            Some((Ok(major), Ok(_))) if major <= VERSION => Ok(()),
+            Some((Ok(_), Ok(_))) => self.fatal(
+                line,
+                format!("PTX version {text} is newer than {VERSION}.x, the newest that is known: compile with an older CUDA"),
+            ),
+            _ => self.fatal(line, format!("`.version {text}` is no version")),
+        }
+    }
+
+    /// What the text was compiled for. A newer GPU's text is refused as a whole: its instructions may mean something else.
+    fn target(&mut self) -> Parsed<()> {
+        let line = self.line;
         loop {
-            match self.peek()? {
-                b'}' => break,
-                0 => return self.error("a section does not end"),
-                b'.' => {
-                    self.dotted()?;
-                    loop {
-                        if self.peek()?.is_ascii_digit() || self.peek()? == b'-' {
-                            bytes.push(self.integer()? as u8);
-                        } else {
-                            // A label, or a difference of labels: not part of a string.
-                            self.dotted()?;
-                            if matches!(self.peek()?, b'+' | b'-') {
-                                self.at += 1;
-                                continue;
-                            }
+            let word = self.word()?;
+            match word.strip_prefix("sm_") {
+                Some(arch) => {
+                    let number = arch.trim_end_matches(|c: char| c.is_ascii_lowercase());
+                    match number.parse::<u32>() {
+                        Ok(n) if n <= NEWEST => {}
+                        Ok(_) => {
+                            let why = format!("target `{word}` is newer than sm_{NEWEST}, the newest that is known");
+                            let how = format!("compile for sm_{NEWEST} or older (nvcc -arch=sm_{NEWEST} -ptx)");
+                            return self.fatal(line, format!("{why}: {how}"));
                         }
-                        if !self.eat(b',')? {
-                            break;
-                        }
+                        Err(_) => return self.fatal(line, format!("target `{word}` is not known")),
                     }
                 }
-                _ => {
-                    self.keep_string(label.take(), &mut bytes);
-                    label = Some(self.word()?.to_string());
-                    self.expect(b':')?;
-                }
+                None if matches!(word, "texmode_unified" | "texmode_independent" | "debug") => {}
+                None => return self.fatal(line, format!("target `{word}` is not supported")),
+            }
+            if !self.eat(b',')? {
+                return Ok(());
             }
         }
-        self.at += 1;
-        self.keep_string(label, &mut bytes);
-        Ok(())
     }
 
-    fn keep_string(&mut self, label: Option<String>, bytes: &mut Vec<u8>) {
-        if let Some(label) = label {
-            let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-            self.out.strings.insert(label, String::from_utf8_lossy(&bytes[..end]).into_owned());
+    /// One directive or declaration.
+    fn item(&mut self) -> Parsed<()> {
+        if self.peek()? != b'.' {
+            let word = self.word()?;
+            return self.error(format!("`{word}` at module scope is neither a directive nor a declaration"));
         }
-        bytes.clear();
-    }
-
-    /// A variable or function at module scope; `first` is the directive that was read.
-    fn declaration(&mut self, first: &'a str) -> Result<(), Error> {
-        let mut word = first;
         let mut external = false;
         loop {
-            match word {
+            match self.directive()? {
+                ".target" => return self.target(),
+                ".address_size" => {
+                    let line = self.line;
+                    return if self.whole()? == 64 { Ok(()) } else { self.fatal(line, "only .address_size 64 is supported") };
+                }
+                ".file" => return self.source_file(),
+                ".section" => return self.section(),
+                ".pragma" => return self.pragma(),
+                ".alias" => {
+                    let alias = self.word()?.to_string();
+                    self.expect(b',')?;
+                    let name = self.word()?.to_string();
+                    self.out.aliases.push((alias, name));
+                    return self.expect(b';');
+                }
                 ".visible" | ".weak" | ".common" => {}
                 ".extern" => external = true,
                 ".entry" => return self.function(true),
                 ".func" => return self.function(false),
-                ".global" | ".const" | ".shared" => {
-                    let space = match word {
-                        ".global" => Space::Global,
-                        ".const" => Space::Const,
-                        _ => Space::Shared,
-                    };
-                    loop {
-                        let v = self.var(space, external)?;
-                        self.out.vars.push(v);
-                        if !self.eat(b',')? {
-                            break;
-                        }
-                    }
-                    return self.expect(b';');
-                }
-                _ => return self.error(format!("directive `{word}` is not supported at module scope")),
+                ".global" => return self.variables_of_module(Space::Global, external),
+                ".const" => return self.variables_of_module(Space::Const, external),
+                ".shared" => return self.variables_of_module(Space::Shared, external),
+                w => return self.error(format!("directive `{w}` is not supported at module scope")),
             }
-            word = self.dotted()?;
         }
     }
 
-    fn function(&mut self, entry: bool) -> Result<(), Error> {
-        self.loc = None;
-        let rets = if !entry && self.peek()? == b'(' { self.formals()? } else { Vec::new() };
-        let name = self.word()?.to_string();
-        let params = if self.peek()? == b'(' { self.formals()? } else { Vec::new() };
-        let mut f = Function {
-            name,
-            entry,
-            rets,
-            params,
-            max_threads: None,
-            required_threads: false,
-            regs: Vec::new(),
-            reg_names: Vec::new(),
-            vars: Vec::new(),
-            body: Vec::new(),
-            has_body: false,
-        };
+    fn variables_of_module(&mut self, space: Space, external: bool) -> Parsed<()> {
+        let (start, first) = (self.at, self.out.vars.len());
+        let t = self.declared()?;
         loop {
-            match self.peek()? {
-                b';' => {
-                    self.at += 1;
-                    break;
+            let (_, mut v) = self.variable(space, external, t)?;
+            let i = self.out.vars.len() as u32;
+            match self.out.var(&v.name) {
+                // Of a declaration and a definition, the definition.
+                Some(known) if !self.out.vars[known as usize].external && !external => {
+                    let why = Stop { line: self.line, why: format!("`{}` is defined twice", v.name), whole: false };
+                    let r = self.refusal(start, &why);
+                    self.out.vars[known as usize].refused = Some(r.clone());
+                    v.refused = Some(r);
                 }
-                b'{' => {
-                    self.at += 1;
-                    f.has_body = true;
-                    f = self.body(f)?;
-                    break;
+                Some(known) if !self.out.vars[known as usize].external => {}
+                _ => {
+                    self.out.var_names.insert(v.name.clone(), i);
                 }
-                _ => {}
             }
-            match self.dotted()? {
-                w @ (".maxntid" | ".reqntid") => {
-                    let mut n = [1; 3];
-                    for (i, v) in n.iter_mut().enumerate() {
-                        if i > 0 && !self.eat(b',')? {
-                            break;
-                        }
-                        *v = self.integer()? as u32;
-                    }
-                    f.max_threads = Some(n);
-                    f.required_threads = w == ".reqntid";
-                }
-                ".minnctapersm" | ".maxnreg" | ".maxnctapersm" => {
-                    self.integer()?;
-                }
-                ".noreturn" => {}
-                ".pragma" => {
-                    self.string()?;
-                    self.expect(b';')?;
-                }
-                w => return self.error(format!("directive `{w}` of function `{}` is not supported", f.name)),
+            self.out.vars.push(v);
+            if !self.eat(b',')? {
+                break;
             }
         }
-        self.out.functions.push(f);
-        Ok(())
+        self.expect(b';').inspect_err(|_| {
+            // The declaration as a whole is not understood.
+            for v in self.out.vars.drain(first..) {
+                if self.out.var_names.get(&v.name).is_some_and(|&i| i as usize >= first) {
+                    self.out.var_names.remove(&v.name);
+                }
+            }
+        })
     }
 
-    fn formals(&mut self) -> Result<Vec<Var>, Error> {
-        self.expect(b'(')?;
-        let mut list = Vec::new();
-        if !self.eat(b')')? {
-            loop {
-                match self.dotted()? {
-                    ".param" => list.push(self.var(Space::Param, false)?),
-                    w => return self.error(format!("expected `.param`, found `{w}`")),
+    fn function(&mut self, entry: bool) -> Parsed<()> {
+        self.loc = None;
+        let (start, line) = (self.at, self.line);
+        let mut e = match self.head(entry) {
+            Ok(head) => {
+                let mut b = head.function(entry);
+                if self.eat(b';')? {
+                    self.out.functions.push(b.f);
+                    return Ok(());
                 }
-                if !self.eat(b',')? {
-                    break;
+                let open = (self.at, self.line);
+                self.at += 1;
+                b.f.has_body = true;
+                match self.body(&mut b) {
+                    Ok(End::Closed) => {
+                        self.out.functions.push(b.f);
+                        return Ok(());
+                    }
+                    Ok(End::Open) => {
+                        let why = format!("`{}` does not end: another declaration begins inside, a brace is missing", b.f.name);
+                        let r = Refusal { line: self.line, why, text: self.rest() };
+                        self.out.functions.push(refused(&b.f.name, entry, true, r));
+                        return Ok(());
+                    }
+                    Err(e) => {
+                        (self.at, self.line) = open;
+                        e
+                    }
                 }
             }
-            self.expect(b')')?;
-        }
-        Ok(list)
-    }
-
-    /// `.align 4 .b8 name[16] = {…}`, behind the word that names the space.
-    pub fn var(&mut self, space: Space, external: bool) -> Result<Var, Error> {
-        let (mut align, mut ty, mut lanes) = (0, None, 1);
-        while self.peek()? == b'.' {
-            match self.dotted()? {
-                ".align" => {
-                    align = self.integer()? as u32;
-                    if !align.is_power_of_two() || align > 128 * 1024 {
-                        return self.error(format!("alignment {align} is not a power of two"));
-                    }
-                }
-                // Attributes of pointers, which only ptxas needs. An `.align` behind `.ptr` is that of the memory pointed to.
-                ".ptr" => {
-                    while self.peek()? == b'.' {
-                        if self.dotted()? == ".align" {
-                            self.integer()?;
-                        }
-                    }
-                }
-                ".v2" => lanes = 2,
-                ".v4" => lanes = 4,
-                ".attribute" => {
-                    self.expect(b'(')?;
-                    while !self.eat(b')')? {
-                        if self.peek()? == 0 {
-                            return self.error("an attribute does not end");
-                        }
-                        self.at += 1;
-                    }
-                }
-                t => match type_size(t) {
-                    Some(size) => ty = Some((t, size)),
-                    None => return self.error(format!("`{t}` in a declaration is not supported")),
-                },
-            }
-        }
-        let Some((ty, size)) = ty else { return self.error("a declaration without a type") };
-        let name = self.word()?.to_string();
-        let mut count = Some(1u64);
-        while self.eat(b'[')? {
-            count = if self.peek()? == b']' { None } else { count.and_then(|c| c.checked_mul(self.integer().ok()? as u64)) };
-            self.expect(b']')?;
-        }
-        let mut v = Var {
-            name,
-            space,
-            align: if align == 0 { size * lanes } else { align },
-            size: 0,
-            external,
-            init: Vec::new(),
-            relocations: Vec::new(),
+            Err(e) => e,
         };
-        let open = count.is_none();
-        let bytes = count.unwrap_or(0).checked_mul((size * lanes) as u64).filter(|&b| b <= 1 << 30);
-        let Some(bytes) = bytes else { return self.error(format!("variable `{}` is too large", v.name)) };
-        v.size = bytes as u32;
-        if self.eat(b'=')? {
-            self.initialiser(&mut v, ty, size)?;
-            if open {
-                v.size = v.init.len() as u32;
-            }
-            if v.init.len() > v.size as usize {
-                return self.error(format!("too many initial values for `{}`", v.name));
-            }
+        if e.whole {
+            return Err(e);
         }
-        Ok(v)
-    }
-
-    fn initialiser(&mut self, v: &mut Var, ty: &str, size: u32) -> Result<(), Error> {
-        if self.eat(b'{')? {
-            if !self.eat(b'}')? {
-                loop {
-                    self.initialiser(v, ty, size)?;
-                    if !self.eat(b',')? {
-                        break;
-                    }
-                }
-                self.expect(b'}')?;
-            }
-            return Ok(());
+        // The head as text, then to the end of the function.
+        (self.at, self.line, self.depth) = (start, line, 0);
+        let Some(name) = self.name_at_least(entry)? else { return Err(e) };
+        while !matches!(self.peek()?, b';' | b'{' | b'}') && self.at < self.s.len() && !self.begins_declaration() {
+            self.at += 1;
         }
-        let bits = if word_start(self.peek()?) {
-            let mut name = self.word()?;
-            let generic = name == "generic" && self.eat(b'(')?;
-            if generic {
-                name = self.word()?;
-                self.expect(b')')?;
-            }
-            let plus = if self.eat(b'+')? { self.integer()? } else { 0 };
-            if size < 8 {
-                let bits = 8 * size;
-                return self.error(format!("`{}` has elements of {bits} bits, too few for the address of `{name}`", v.name));
-            }
-            v.relocations.push((v.init.len() as u32, name.to_string(), plus));
-            0
-        } else {
-            match (self.number()?, ty) {
-                (Operand::F64(b), ".f32") => (f64::from_bits(b) as f32).to_bits() as u64,
-                (Operand::F64(b), _) => b,
-                (Operand::F32(b), ".f64") => (f32::from_bits(b) as f64).to_bits(),
-                (Operand::F32(b), _) => b as u64,
-                (Operand::Int(i), _) => i as u64,
-                _ => unreachable!("a number is one of three"),
-            }
-        };
-        v.init.extend_from_slice(&bits.to_le_bytes()[..size as usize]);
+        let has_body = self.peek()? == b'{';
+        e.line = e.line.max(line);
+        let r = self.refusal(start, &e);
+        if !self.begins_declaration() {
+            self.skip_directive(true)?;
+        }
+        self.out.functions.push(refused(name, entry, has_body, r));
         Ok(())
     }
 }

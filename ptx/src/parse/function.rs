@@ -1,325 +1,334 @@
-//! The body of a function: declarations, labels, instructions and their operands.
+//! The body of a function: declarations, labels, instructions.
 
-use std::collections::HashMap;
+use super::cursor::{Parsed, Parser, Stop};
+use super::scope::{Body, Meaning};
+use crate::source::{Instr, Operand, RegType, Space, Table, Target};
 
-use super::cursor::{Parser, word_start};
-use crate::error::Error;
-use crate::source::{Function, Instr, Loc, Operand, RegType, Space, type_size};
+/// Most targets that `L<n>` may stand for, all tables of a module together.
+const TARGETS: u32 = 1 << 20;
 
-/// The names visible inside a pair of braces.
-#[derive(Default)]
-struct Scope<'a> {
-    parent: usize,
-    regs: HashMap<&'a str, u32>,
-    /// `%r<12>` declares %r0 … %r11, numbered from `first`.
-    ranges: HashMap<&'a str, (u32, u32)>,
-    vars: HashMap<&'a str, u32>,
-    labels: HashMap<&'a str, u32>,
-}
-
-struct Body<'a> {
-    f: Function,
-    scopes: Vec<Scope<'a>>,
-    current: usize,
-    /// Names that may be labels further down: (instruction, operand path, scope).
-    pending: Vec<(usize, usize, usize)>,
+/// How the body of a function ended.
+pub(super) enum End {
+    Closed,
+    /// A declaration of the module began inside: a brace is missing.
+    Open,
 }
 
 impl<'a> Parser<'a> {
     /// What follows the opening brace of a function, to the closing one.
-    pub fn body(&mut self, f: Function) -> Result<Function, Error> {
-        let mut b = Body { f, scopes: vec![Scope::default()], current: 0, pending: Vec::new() };
-        let mut depth = 1;
-        while depth > 0 {
+    pub fn body(&mut self, b: &mut Body<'a>) -> Parsed<End> {
+        loop {
             match self.peek()? {
-                0 => return self.error(format!("function `{}` does not end: the file is truncated", b.f.name)),
                 b'{' => {
                     self.at += 1;
-                    depth += 1;
-                    b.scopes.push(Scope { parent: b.current, ..Default::default() });
-                    b.current = b.scopes.len() - 1;
+                    if !b.open() {
+                        return self.error(format!("`{}` nests its braces too deep", b.f.name));
+                    }
                 }
                 b'}' => {
                     self.at += 1;
-                    depth -= 1;
-                    b.current = b.scopes[b.current].parent;
-                }
-                b';' => self.at += 1,
-                b'.' => self.body_directive(&mut b)?,
-                _ => self.statement(&mut b)?,
-            }
-        }
-        self.resolve_labels(&mut b)?;
-        Ok(b.f)
-    }
-
-    fn body_directive(&mut self, b: &mut Body<'a>) -> Result<(), Error> {
-        match self.dotted()? {
-            ".reg" => {
-                self.registers(b)?;
-                self.expect(b';')
-            }
-            w @ (".local" | ".shared" | ".param") => {
-                let space = match w {
-                    ".local" => Space::Local,
-                    ".shared" => Space::Shared,
-                    _ => Space::Param,
-                };
-                loop {
-                    let v = self.var(space, false)?;
-                    let name = self.interned(&v.name);
-                    b.scopes[b.current].vars.insert(name, b.f.vars.len() as u32);
-                    b.f.vars.push(v);
-                    if !self.eat(b',')? {
+                    if b.close() {
                         break;
                     }
                 }
-                self.expect(b';')
-            }
-            ".loc" => {
-                let (file, line, col) = (self.integer()? as u32, self.integer()? as u32, self.integer()? as u32);
-                let mut inlined = None;
-                if self.eat(b',')? {
-                    if self.word()? != "function_name" {
-                        return self.error("`.loc`: expected function_name");
+                b';' => self.at += 1,
+                b'@' if self.s[self.at..].starts_with(b"@@DWARF") => self.skip_line(),
+                b'.' => {
+                    let (start, line) = (self.at, self.line);
+                    if self.begins_function() {
+                        return Ok(End::Open);
                     }
-                    let label = self.word()?.to_string();
-                    if self.eat(b'+')? {
-                        self.integer()?;
+                    if let Err(e) = self.body_directive(b) {
+                        self.refuse(b, (start, line), e)?;
                     }
-                    self.expect(b',')?;
-                    if self.word()? != "inlined_at" {
-                        return self.error("`.loc`: expected inlined_at");
-                    }
-                    inlined = Some((label, self.integer()? as u32, self.integer()? as u32, self.integer()? as u32));
                 }
-                self.out.locs.push(Loc { file, line, col, inlined });
-                self.loc = Some(self.out.locs.len() as u32 - 1);
-                Ok(())
+                _ if self.at >= self.s.len() => {
+                    return self.fatal(self.line, format!("function `{}` does not end: the file is truncated", b.f.name));
+                }
+                _ => {
+                    let (start, line) = (self.at, self.line);
+                    if let Err(e) = self.statement(b) {
+                        self.refuse(b, (start, line), e)?;
+                    }
+                }
             }
-            ".pragma" => {
-                self.string()?;
-                self.expect(b';')
-            }
+        }
+        self.resolve_labels(b);
+        Ok(End::Closed)
+    }
+
+    /// Whether a function of the module begins here.
+    fn begins_function(&self) -> bool {
+        const WORDS: [&str; 4] = [".visible", ".entry", ".func", ".weak"];
+        let rest = &self.s[self.at..];
+        let is = |w: &str| rest.starts_with(w.as_bytes()) && !rest.get(w.len()).is_some_and(u8::is_ascii_alphanumeric);
+        WORDS.into_iter().any(is)
+    }
+
+    /// Keeps a statement that was not understood, from `start` to its end, in the place of an instruction.
+    fn refuse(&mut self, b: &mut Body<'a>, (start, line): (usize, u32), e: Stop) -> Parsed<()> {
+        if e.whole {
+            return Err(e);
+        }
+        (self.at, self.line, self.depth) = (start, line, 0);
+        let directive = self.s[start] == b'.';
+        let opcode = match self.guard_and_opcode() {
+            // A label is no opcode.
+            Ok(_) if self.eat(b':')? => String::new(),
+            Ok(opcode) => opcode,
+            Err(e) if e.whole => return Err(e),
+            Err(_) => String::new(),
+        };
+        (self.at, self.line) = (start, line);
+        if directive {
+            self.skip_directive(false)?;
+        } else {
+            self.skip_statement()?;
+        }
+        let r = self.refusal(start, &e);
+        let (text, loc) = (r.text, self.loc);
+        b.f.body.push(Instr { guard: None, opcode, operands: Vec::new(), text, line, loc, refused: Some(r.why) });
+        Ok(())
+    }
+
+    fn guard_and_opcode(&mut self) -> Parsed<String> {
+        if self.eat(b'@')? {
+            self.eat(b'!')?;
+            self.word()?;
+        }
+        if self.peek()? == b'.' {
+            return Ok(self.directive()?.to_string());
+        }
+        self.opcode()
+    }
+
+    fn body_directive(&mut self, b: &mut Body<'a>) -> Parsed<()> {
+        match self.directive()? {
+            ".reg" => self.registers(b),
+            ".local" => self.variables(b, Space::Local),
+            ".shared" => self.variables(b, Space::Shared),
+            ".param" => self.variables(b, Space::Param),
+            ".global" => self.variables(b, Space::Global),
+            ".const" => self.variables(b, Space::Const),
+            ".loc" => self.place(),
+            ".pragma" => self.pragma(),
             w => self.error(format!("directive `{w}` in `{}` is not supported", b.f.name)),
         }
     }
 
-    /// A name that was just read, as a slice of the file's text.
-    fn interned(&self, name: &str) -> &'a str {
-        let at = self.text[..self.at].rfind(name).expect("the name was just read");
-        &self.text[at..at + name.len()]
-    }
-
-    fn registers(&mut self, b: &mut Body<'a>) -> Result<(), Error> {
-        let mut ty = self.dotted()?;
-        if matches!(ty, ".v2" | ".v4") {
-            return self.error("vector registers are not supported");
-        }
-        if let Some(i) = ty[1..].find('.') {
-            ty = &ty[..i + 1];
-        }
-        let kind = match (ty, type_size(ty)) {
-            (".pred", _) => RegType::Pred,
-            (_, Some(1 | 2)) => RegType::B16,
-            (_, Some(4)) => RegType::B32,
-            (_, Some(8)) => RegType::B64,
-            _ => return self.error(format!("registers of type `{ty}` are not supported")),
-        };
+    fn variables(&mut self, b: &mut Body<'a>, space: Space) -> Parsed<()> {
+        let t = self.declared()?;
         loop {
-            let name = self.word()?;
-            let first = b.f.regs.len() as u32;
-            if self.eat(b'<')? {
-                let n = self.integer()?;
-                self.expect(b'>')?;
-                if !(0..1 << 20).contains(&n) {
-                    return self.error(format!("{n} registers `{name}`"));
+            let (name, mut v) = self.variable(space, false, t)?;
+            let new = if matches!(space, Space::Global | Space::Const) {
+                for r in &mut v.relocations {
+                    if let Some(i) = b.global(&r.name) {
+                        r.to = Target::Var(i);
+                    }
                 }
-                b.scopes[b.current].ranges.insert(name, (first, n as u32));
-                for i in 0..n {
-                    b.f.regs.push(kind);
-                    b.f.reg_names.push(format!("{name}{i}"));
-                }
+                self.out.vars.push(v);
+                b.define(name, Meaning::Global(self.out.vars.len() as u32 - 1))
             } else {
-                b.scopes[b.current].regs.insert(name, first);
-                b.f.regs.push(kind);
-                b.f.reg_names.push(name.to_string());
+                b.local(name, v)
+            };
+            if !new {
+                return self.error(format!("`{name}` is declared twice"));
             }
             if !self.eat(b',')? {
-                return Ok(());
+                return self.expect(b';');
             }
         }
     }
 
-    fn statement(&mut self, b: &mut Body<'a>) -> Result<(), Error> {
+    fn registers(&mut self, b: &mut Body<'a>) -> Parsed<()> {
+        let kind = self.register_type()?;
+        loop {
+            let name = self.word()?;
+            if name == "_" {
+                return self.error("a register has no name");
+            }
+            let new = if self.eat(b'<')? {
+                let n = self.whole()?;
+                self.expect(b'>')?;
+                b.range(name, kind, n)
+            } else {
+                let first = b.register(name, kind);
+                b.define(name, Meaning::Reg(first, kind.lanes))
+            };
+            if !new {
+                return self.error(format!("`{name}` is declared twice"));
+            }
+            if !self.eat(b',')? {
+                return self.expect(b';');
+            }
+        }
+    }
+
+    fn statement(&mut self, b: &mut Body<'a>) -> Parsed<()> {
         let mut guard = None;
-        let start = self.at;
-        let line = self.line;
+        let (start, line) = (self.at, self.line);
         if self.eat(b'@')? {
             let negated = self.eat(b'!')?;
-            let name = self.word()?;
-            match self.name(b, name) {
+            let name = self.dotted()?;
+            match b.operand(name) {
                 Operand::Reg(r) if b.f.regs[r as usize] == RegType::Pred => guard = Some((r, negated)),
                 _ => return self.error(format!("guard `{name}` is not a predicate register")),
             }
-        }
-        let opcode = self.dotted()?;
-        if guard.is_none() && self.peek()? == b':' {
-            self.at += 1;
-            if b.scopes[b.current].labels.insert(opcode, b.f.body.len() as u32).is_some() {
-                return self.error(format!("label `{opcode}` is defined twice"));
+        } else {
+            let word = self.word()?;
+            if self.peek()? == b':' && self.s.get(self.at + 1) != Some(&b':') {
+                self.at += 1;
+                return self.label(b, word);
             }
-            return match self.peek()? {
-                // Tables of branch targets and prototypes belong to the label.
-                b'.' if self.text[self.at..].starts_with(".callprototype")
-                    || self.text[self.at..].starts_with(".branchtargets") =>
-                {
-                    self.error(format!("`{}` is not supported", self.rest()))
-                }
-                _ => Ok(()),
-            };
+            (self.at, self.line) = (start, line);
         }
+        let opcode = self.opcode()?;
+        let call = opcode.starts_with("call");
         let mut operands = Vec::new();
-        while self.peek()? != b';' {
-            operands.push(self.operand(b)?);
-            self.eat(b',')?;
+        if self.peek()? != b';' {
+            loop {
+                operands.push(self.operand(b, call)?);
+                if !self.eat(b',')? {
+                    break;
+                }
+            }
         }
-        let text = self.text[start..self.at].split_whitespace().collect::<Vec<_>>().join(" ");
+        if self.peek()? != b';' {
+            let found = self.rest();
+            return self.error(format!("expected `,` or `;`, found `{found}`"));
+        }
+        let text = self.text_from(start);
         self.at += 1;
-        for (i, o) in operands.iter().enumerate() {
-            if matches!(o, Operand::Name(_)) {
-                b.pending.push((b.f.body.len(), i, b.current));
-            }
-        }
-        b.f.body.push(Instr { guard, opcode: opcode.to_string(), operands, text, line, loc: self.loc });
-        Ok(())
-    }
-
-    fn operand(&mut self, b: &mut Body<'a>) -> Result<Operand, Error> {
-        let c = self.peek()?;
-        let first = match c {
-            b'{' => {
-                self.at += 1;
-                let list = self.list(b, b'}')?;
-                return Ok(Operand::Vector(list));
-            }
-            b'(' => {
-                self.at += 1;
-                let list = self.list(b, b')')?;
-                return Ok(Operand::List(list));
-            }
-            b'[' => {
-                self.at += 1;
-                let base = if word_start(self.peek()?) {
-                    let w = self.word()?;
-                    self.name(b, w)
-                } else {
-                    Operand::Int(self.integer()?)
-                };
-                let plus = if self.eat(b'+')? || self.peek()? == b'-' { self.integer()? } else { 0 };
-                self.expect(b']')?;
-                return Ok(Operand::Address(Box::new(base), plus));
-            }
-            b'!' => {
-                self.at += 1;
-                let w = self.word()?;
-                match self.name(b, w) {
-                    Operand::Reg(r) => return Ok(Operand::NotReg(r)),
-                    _ => return self.error(format!("`!{w}`: not a register")),
-                }
-            }
-            c if c.is_ascii_digit() || c == b'-' => return self.number(),
-            c if word_start(c) => {
-                let w = self.dotted()?;
-                self.name(b, w)
-            }
-            _ => {
-                let found = self.rest();
-                return self.error(format!("expected an operand, found `{found}`"));
-            }
-        };
-        if self.eat(b'|')? {
-            let w = self.word()?;
-            let second = self.name(b, w);
-            return Ok(Operand::Pair(Box::new(first), Box::new(second)));
-        }
-        if let Operand::Name(_) | Operand::Local(_) | Operand::Formal(..) = first
-            && self.eat(b'+')?
+        if opcode.starts_with("bra")
+            && let Some(i) = operands.iter().position(|o| matches!(o, Operand::Name(_)))
         {
-            // `symbol + offset` as a value.
-            let plus = self.integer()?;
-            return Ok(Operand::Pair(Box::new(first), Box::new(Operand::Int(plus))));
+            b.branches.push((b.f.body.len(), i, b.current));
         }
-        Ok(first)
-    }
-
-    fn list(&mut self, b: &mut Body<'a>, close: u8) -> Result<Vec<Operand>, Error> {
-        let mut list = Vec::new();
-        while !self.eat(close)? {
-            if self.peek()? == 0 {
-                return self.error("a list does not end");
-            }
-            list.push(self.operand(b)?);
-            self.eat(b',')?;
-        }
-        Ok(list)
-    }
-
-    /// What a name means here.
-    fn name(&self, b: &Body<'a>, w: &str) -> Operand {
-        if w == "_" {
-            return Operand::Sink;
-        }
-        let mut s = b.current;
-        let digits = w.len() - w.bytes().rev().take_while(u8::is_ascii_digit).count();
-        loop {
-            let scope = &b.scopes[s];
-            if let Some(&r) = scope.regs.get(w) {
-                return Operand::Reg(r);
-            }
-            if let Some(&(first, n)) = scope.ranges.get(&w[..digits])
-                && let Ok(i) = w[digits..].parse::<u32>()
-                && i < n
-            {
-                return Operand::Reg(first + i);
-            }
-            if let Some(&v) = scope.vars.get(w) {
-                return Operand::Local(v);
-            }
-            if s == 0 {
-                break;
-            }
-            s = scope.parent;
-        }
-        if let Some(i) = b.f.params.iter().position(|v| v.name == w) {
-            return Operand::Formal(false, i as u32);
-        }
-        if let Some(i) = b.f.rets.iter().position(|v| v.name == w) {
-            return Operand::Formal(true, i as u32);
-        }
-        Operand::Name(w.to_string())
-    }
-
-    fn resolve_labels(&mut self, b: &mut Body<'a>) -> Result<(), Error> {
-        for &(instr, operand, mut scope) in &b.pending {
-            let Operand::Name(name) = &b.f.body[instr].operands[operand] else { continue };
-            let target = loop {
-                if let Some(&t) = b.scopes[scope].labels.get(name.as_str()) {
-                    break Some(t);
-                }
-                if scope == 0 {
-                    break None;
-                }
-                scope = b.scopes[scope].parent;
-            };
-            if let Some(t) = target {
-                b.f.body[instr].operands[operand] = Operand::Label(t);
-            } else if b.f.body[instr].opcode.starts_with("bra") {
-                let (name, line) = (name.clone(), b.f.body[instr].line);
-                self.line = line;
-                return self.error(format!("branch to `{name}`, which is no label of `{}`", b.f.name));
-            }
-        }
+        b.f.body.push(Instr { guard, opcode, operands, text, line, loc: self.loc, refused: None });
         Ok(())
+    }
+
+    /// An opcode with its modifiers; blanks may stand before a dot.
+    fn opcode(&mut self) -> Parsed<String> {
+        let word = self.word()?;
+        let start = self.at - word.len();
+        self.modifiers();
+        let mut opcode = self.text[start..self.at].to_string();
+        loop {
+            let end = self.at;
+            let line = self.line;
+            let dot = self.peek()? == b'.' && self.s.get(self.at + 1).is_some_and(u8::is_ascii_alphanumeric);
+            if !dot {
+                // Blanks behind the opcode are skipped again; a line counts once.
+                (self.at, self.line) = (end, line);
+                return Ok(opcode);
+            }
+            let from = self.at;
+            self.modifiers();
+            opcode.push_str(&self.text[from..self.at]);
+        }
+    }
+
+    /// Modifiers without blanks. `.L2::128B`: two colons belong to a modifier, one ends a label.
+    fn modifiers(&mut self) {
+        self.components();
+        while self.s[self.at..].starts_with(b"::") {
+            self.at += 2;
+            while self.s.get(self.at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_') {
+                self.at += 1;
+            }
+            self.components();
+        }
+    }
+
+    /// Behind a label: either it is the place of what follows, or it names a table.
+    fn label(&mut self, b: &mut Body<'a>, name: &'a str) -> Parsed<()> {
+        let mut labels = Vec::new();
+        let table = if self.eat_directive(".branchtargets")? {
+            labels = self.targets()?;
+            Table::Branches(Vec::new())
+        } else if self.eat_directive(".calltargets")? {
+            Table::Calls(self.targets()?)
+        } else if self.eat_directive(".callprototype")? {
+            self.prototype()?
+        } else {
+            return if b.scopes[b.current].labels.insert(name, b.f.body.len() as u32).is_some() {
+                self.error(format!("label `{name}` is defined twice"))
+            } else {
+                Ok(())
+            };
+        };
+        self.expect(b';')?;
+        if matches!(table, Table::Branches(_)) {
+            b.tables.push((b.f.tables.len(), labels, b.current));
+        }
+        b.f.tables.push(table);
+        if b.define(name, Meaning::Table(b.f.tables.len() as u32 - 1)) {
+            Ok(())
+        } else {
+            self.error(format!("`{name}` is declared twice"))
+        }
+    }
+
+    /// Names with commas between; `L<3>` is L0, L1, L2.
+    fn targets(&mut self) -> Parsed<Vec<String>> {
+        let mut list = Vec::new();
+        loop {
+            let name = self.word()?;
+            if self.eat(b'<')? {
+                let n = self.whole()?;
+                self.expect(b'>')?;
+                self.targets = self.targets.saturating_add(n);
+                if self.targets > TARGETS {
+                    return self.error(format!("the tables of the module name more than {TARGETS} targets"));
+                }
+                list.extend((0..n).map(|i| format!("{name}{i}")));
+            } else {
+                list.push(name.to_string());
+            }
+            if !self.eat(b',')? {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// `(.param .b32 _) _ (.param .b64 _)`
+    fn prototype(&mut self) -> Parsed<Table> {
+        let rets = if self.peek()? == b'(' { self.formals()? } else { Vec::new() };
+        if self.word()? != "_" {
+            return self.error("expected `_` in a prototype");
+        }
+        let params = if self.peek()? == b'(' { self.formals()? } else { Vec::new() };
+        while self.peek()? == b'.' {
+            match self.directive()? {
+                ".noreturn" => {}
+                ".abi_preserve" | ".abi_preserve_control" => {
+                    self.whole()?;
+                }
+                w => return self.error(format!("directive `{w}` of a prototype is not supported")),
+            }
+        }
+        let vars = |list: Vec<super::signature::Formal>| list.into_iter().map(|(_, v, _)| v).collect();
+        Ok(Table::Prototype(vars(rets), vars(params)))
+    }
+
+    /// Gives branches their targets: a label of their own braces, or of those around.
+    fn resolve_labels(&mut self, b: &mut Body<'a>) {
+        let find = |b: &Body, name: &str, scope: usize| b.outwards(scope).find_map(|s| b.scopes[s].labels.get(name).copied());
+        for (instr, operand, scope) in std::mem::take(&mut b.branches) {
+            let Operand::Name(name) = &b.f.body[instr].operands[operand] else { continue };
+            match find(b, name, scope) {
+                Some(t) => b.f.body[instr].operands[operand] = Operand::Label(t),
+                None => {
+                    let why = format!("branch to `{name}`, which is no label of `{}`", b.f.name);
+                    b.f.body[instr].refused = Some(why);
+                }
+            }
+        }
+        for (table, names, scope) in std::mem::take(&mut b.tables) {
+            let found: Option<Vec<u32>> = names.iter().map(|n| find(b, n, scope)).collect();
+            // A table with a label that is not there has no targets, and no branch can use it.
+            b.f.tables[table] = Table::Branches(found.unwrap_or_default());
+        }
     }
 }
