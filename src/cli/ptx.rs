@@ -333,8 +333,13 @@ impl RunArgs {
                 found.ok_or_else(|| Error::config(format!("--out {o}"), "expected N=FILE, with N an argument that is memory"))?,
             );
         }
-        let launch =
-            Launch { grid: extent("--grid", &self.grid)?, block: extent("--block", &self.block)?, shared: self.shared, args };
+        let launch = Launch {
+            grid: extent("--grid", &self.grid)?,
+            block: extent("--block", &self.block)?,
+            shared: self.shared,
+            args,
+            ..Launch::default()
+        };
         let report = match m.launch(&module, &kernel, &launch) {
             Ok(report) => report,
             Err(fault) => {
