@@ -8,6 +8,7 @@ use super::error::Error;
 use super::fault::Site;
 use super::parse;
 use super::program::Program;
+use super::signature::{Kind, kinds};
 use super::source::{self, Source};
 
 /// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
@@ -40,6 +41,16 @@ pub struct Param {
     /// Bytes.
     pub size: u32,
     pub align: u32,
+}
+
+/// A variable of the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    /// Bytes.
+    pub size: u32,
+    /// `__constant__`: kernels cannot write it.
+    pub constant: bool,
 }
 
 impl Module {
@@ -79,6 +90,24 @@ impl Module {
     /// Bytes of static shared memory of a kernel.
     pub fn shared(&self, entry: &Entry) -> Result<u32, Error> {
         self.program(entry).map(|p| p.shared).map_err(Clone::clone)
+    }
+
+    /// What each parameter of a kernel is: by its declaration, and by what the kernel does with it.
+    pub fn kinds(&self, entry: &Entry) -> Vec<Kind> {
+        kinds(&self.source, entry.function)
+    }
+
+    /// The `.global` and `.const` variables, which [`Machine::symbol`](super::Machine::symbol) finds.
+    pub fn variables(&self) -> Vec<Variable> {
+        let vars = self.source.vars.iter().filter(|v| matches!(v.space, source::Space::Global | source::Space::Const));
+        let variable =
+            |v: &source::Var| Variable { name: v.name.clone(), size: v.size, constant: v.space == source::Space::Const };
+        vars.map(variable).collect()
+    }
+
+    /// Whether a kernel, or a function that it calls, uses shared memory whose size the launch gives.
+    pub fn dynamic_shared(&self, entry: &Entry) -> Result<bool, Error> {
+        self.program(entry).map(Program::dynamic_shared).map_err(Clone::clone)
     }
 
     pub(crate) fn program(&self, entry: &Entry) -> Result<&Program, &Error> {

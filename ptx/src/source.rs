@@ -44,6 +44,10 @@ pub(crate) struct Var {
     /// Bytes; 0 for `.extern .shared x[]`, whose size the launch gives.
     pub size: u32,
     pub external: bool,
+    /// The type of one element, as written: `.f32`.
+    pub ty: String,
+    /// A parameter that is declared to be a pointer (`.ptr`).
+    pub pointer: bool,
     pub init: Vec<u8>,
     /// Addresses inside `init`: (offset, symbol, addend).
     pub relocations: Vec<(u32, String, i64)>,

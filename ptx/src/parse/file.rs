@@ -210,7 +210,7 @@ impl<'a> Parser<'a> {
 
     /// `.align 4 .b8 name[16] = {…}`, behind the word that names the space.
     pub fn var(&mut self, space: Space, external: bool) -> Result<Var, Error> {
-        let (mut align, mut ty, mut lanes) = (0, None, 1);
+        let (mut align, mut ty, mut lanes, mut pointer) = (0, None, 1, false);
         while self.peek()? == b'.' {
             match self.dotted()? {
                 ".align" => {
@@ -221,6 +221,7 @@ impl<'a> Parser<'a> {
                 }
                 // Attributes of pointers, which only ptxas needs. An `.align` behind `.ptr` is that of the memory pointed to.
                 ".ptr" => {
+                    pointer = true;
                     while self.peek()? == b'.' {
                         if self.dotted()? == ".align" {
                             self.integer()?;
@@ -257,6 +258,8 @@ impl<'a> Parser<'a> {
             align: if align == 0 { size * lanes } else { align },
             size: 0,
             external,
+            ty: ty.to_string(),
+            pointer,
             init: Vec::new(),
             relocations: Vec::new(),
         };
