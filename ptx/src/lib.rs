@@ -17,6 +17,8 @@ mod access;
 mod alu;
 mod atomic;
 mod calls;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod copy;
 pub mod counters;
 mod decode;
@@ -60,7 +62,7 @@ mod watch;
 pub use error::Error;
 pub use fault::{Details, Fault, FaultKind, Place, Site};
 pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report, Truncation};
-pub use machine::{Machine, NoSuchMemory};
+pub use machine::{Machine, NoSuchMemory, Snapshot};
 pub use module::{Entry, Module, Param, Variable};
 pub use num::approx::Approx;
 pub use num::mma::Tensor;

@@ -27,6 +27,10 @@ impl std::fmt::Display for NoSuchMemory {
 
 impl std::error::Error for NoSuchMemory {}
 
+/// Contents of memory at one time ([`Machine::snapshot`]): the same launch is run from them again, in another order.
+#[derive(Clone)]
+pub struct Snapshot(Vec<Bytes>);
+
 /// A GPU that runs one launch at a time, block after block. Tests that want parallelism use a machine each.
 ///
 /// ```
@@ -165,6 +169,19 @@ impl Machine {
         let i = module.source.vars.iter().position(|v| v.name == name)?;
         let addr = *self.variables.get(&(module.id, i as u32))?;
         Some((addr, module.source.vars[i].size as usize))
+    }
+
+    /// The contents of all memory as they are, the variables of `module` among them.
+    pub fn snapshot(&mut self, module: &Module) -> Snapshot {
+        self.place_variables(module);
+        Snapshot(self.global.buffers.iter().map(|b| b.bytes.clone()).collect())
+    }
+
+    /// Puts contents back, which values are initialised included. Memory that was made or freed since stays as it is.
+    pub fn restore(&mut self, contents: &Snapshot) {
+        for (b, old) in self.global.buffers.iter_mut().zip(&contents.0).filter(|(b, _)| !b.freed) {
+            b.bytes.clone_from(old);
+        }
     }
 
     /// Gives the module's variables addresses and initial values, unless they have them.

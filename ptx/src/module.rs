@@ -8,7 +8,7 @@ use super::error::Error;
 use super::fault::Site;
 use super::parse;
 use super::program::Program;
-use super::signature::{Kind, kinds};
+use super::signature::{Kind, Part, Use, kinds, uses};
 use super::source::{self, Source};
 
 /// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
@@ -97,12 +97,38 @@ impl Module {
         kinds(&self.source, entry.function)
     }
 
+    /// What a kernel does with the memory that its parameters point to, by parameter and offset in it.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn uses(&self, entry: &Entry) -> std::collections::BTreeMap<Part, Use> {
+        uses(&self.source, entry.function)
+    }
+
+    /// Whether some instruction of a kernel has this text in it.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn mentions(&self, entry: &Entry, text: &str) -> bool {
+        self.source.functions[entry.function].body.iter().any(|i| i.text.contains(text))
+    }
+
     /// The `.global` and `.const` variables, which [`Machine::symbol`](super::Machine::symbol) finds.
     pub fn variables(&self) -> Vec<Variable> {
         let vars = self.source.vars.iter().filter(|v| matches!(v.space, source::Space::Global | source::Space::Const));
         let variable =
             |v: &source::Var| Variable { name: v.name.clone(), size: v.size, constant: v.space == source::Space::Const };
         vars.map(variable).collect()
+    }
+
+    /// Those of [`Module::variables`] that a kernel or a function that it calls names; none if the kernel cannot be run.
+    pub fn named_variables(&self, entry: &Entry) -> Vec<Variable> {
+        let Ok(program) = self.program(entry) else { return Vec::new() };
+        let names: Vec<&str> = program.globals.iter().map(|&i| self.source.vars[i as usize].name.as_str()).collect();
+        self.variables().into_iter().filter(|v| names.contains(&v.name.as_str())).collect()
+    }
+
+    /// The source files that the text names (`.file`), as written there.
+    pub fn source_files(&self) -> Vec<String> {
+        let mut list: Vec<String> = self.source.files.values().cloned().collect();
+        list.sort();
+        list
     }
 
     /// Whether a kernel, or a function that it calls, uses shared memory whose size the launch gives.

@@ -27,6 +27,8 @@ pub(crate) type Part = (usize, u32);
 pub(crate) struct Use {
     pub read: bool,
     pub written: bool,
+    /// Read and written at once.
+    pub atomic: bool,
     /// The type of the accesses, as written (`.f32`): of several the last in the text.
     pub ty: Option<String>,
 }
@@ -135,6 +137,7 @@ fn call<'a>(source: &Source, i: &'a Instr) -> Option<(usize, &'a [Operand])> {
 fn merge(to: &mut Use, from: &Use) {
     to.read |= from.read;
     to.written |= from.written;
+    to.atomic |= from.atomic;
     to.ty = from.ty.clone().or(to.ty.take());
 }
 
@@ -197,7 +200,7 @@ fn step(
                     // The first operand of a store is an address, as is that of a copy to shared memory.
                     let (read, written) = (!matches!(op, "st" | "red" | "prefetch"), matches!(op, "st" | "red" | "atom"));
                     let ty = i.opcode.rfind('.').map(|at| i.opcode[at..].to_string()).filter(|t| type_size(t).is_some());
-                    let u = Use { read: read || op == "red", written, ty };
+                    let u = Use { read: read || op == "red", written, atomic: matches!(op, "atom" | "red"), ty };
                     parts.iter().for_each(|&p| merge(used.entry(p).or_default(), &u));
                 }
             }

@@ -137,3 +137,24 @@ fn what_accumulates_needs_values() {
         assert_eq!(m.bytes(y, 4).unwrap(), 1u32.to_le_bytes());
     }
 }
+
+#[test]
+fn memory_as_it_was() {
+    let module = module(
+        ".global .align 4 .u32 count = 3;
+        .visible .entry k(.param .u64 y) { .reg .b64 %p; .reg .b32 %r;
+        ld.param.u64 %p, [y]; ld.global.u32 %r, [count]; add.u32 %r, %r, 1;
+        st.global.u32 [count], %r; st.global.u32 [%p], %r; ret; }",
+    );
+    let mut m = Machine::new(Config::default());
+    let y = m.alloc("y", 8);
+    let before = m.snapshot(&module);
+    let launch = Launch::new([1; 3], [1; 3], vec![Arg::Write { addr: y, len: 8 }]);
+    for _ in 0..2 {
+        m.launch(&module, "k", &launch).unwrap();
+        assert_eq!(m.bytes(y, 4).unwrap(), 4u32.to_le_bytes());
+        assert!(m.initialised(y, 4).unwrap());
+        m.restore(&before);
+        assert!(!m.initialised(y, 4).unwrap());
+    }
+}

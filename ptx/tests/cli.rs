@@ -1,0 +1,1 @@
+//! The program `lae-ptx`, as it is called.
