@@ -9,7 +9,7 @@ use super::fault::Site;
 use super::parse;
 use super::program::Program;
 use super::signature::{Kind, Part, Use, kinds, uses};
-use super::source::{self, Source};
+use super::source::{self, Operand, Source};
 
 /// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that an instruction that is not
 /// supported fails only the kernels that use it.
@@ -51,6 +51,18 @@ pub struct Variable {
     pub size: u32,
     /// `__constant__`: kernels cannot write it.
     pub constant: bool,
+}
+
+/// Whether an operand has a name in it.
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+fn named(o: &Operand, name: &str) -> bool {
+    match o {
+        Operand::Name(n) => n == name,
+        Operand::Address(base, _) => named(base, name),
+        Operand::Pair(a, b) => named(a, name) || named(b, name),
+        Operand::Vector(list) | Operand::List(list) => list.iter().any(|o| named(o, name)),
+        _ => false,
+    }
 }
 
 impl Module {
@@ -117,11 +129,23 @@ impl Module {
         vars.map(variable).collect()
     }
 
-    /// Those of [`Module::variables`] that a kernel or a function that it calls names; none if the kernel cannot be run.
-    pub fn named_variables(&self, entry: &Entry) -> Vec<Variable> {
+    /// Those of [`Module::variables`] that a kernel or a function that it calls names, and whether each may be changed: its address
+    /// is taken, or an instruction other than a load has it. None if the kernel cannot be run.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn named_variables(&self, entry: &Entry) -> Vec<(Variable, bool)> {
         let Ok(program) = self.program(entry) else { return Vec::new() };
         let names: Vec<&str> = program.globals.iter().map(|&i| self.source.vars[i as usize].name.as_str()).collect();
-        self.variables().into_iter().filter(|v| names.contains(&v.name.as_str())).collect()
+        let changed = |name: &str| {
+            let pointed = self.source.vars.iter().any(|v| v.relocations.iter().any(|(_, n, _)| n == name));
+            let mut body = program.functions.iter().flat_map(|f| &self.source.functions[f.source as usize].body);
+            pointed
+                || body.any(|i| {
+                    let load = i.opcode.starts_with("ld.");
+                    i.operands.iter().any(|o| named(o, name) && !(load && matches!(o, Operand::Address(..))))
+                })
+        };
+        let used = self.variables().into_iter().filter(|v| names.contains(&v.name.as_str()));
+        used.map(|v| (v.clone(), !v.constant && changed(&v.name))).collect()
     }
 
     /// The source files that the text names (`.file`), as written there.

@@ -198,9 +198,10 @@ fn step(
                     && let Some(parts) = from.get(&r)
                 {
                     // The first operand of a store is an address, as is that of a copy to shared memory.
-                    let (read, written) = (!matches!(op, "st" | "red" | "prefetch"), matches!(op, "st" | "red" | "atom"));
+                    let store = op == "st" || op == "wmma" && space("store");
+                    let (read, written) = (!store && op != "prefetch", store || matches!(op, "red" | "atom"));
                     let ty = i.opcode.rfind('.').map(|at| i.opcode[at..].to_string()).filter(|t| type_size(t).is_some());
-                    let u = Use { read: read || op == "red", written, atomic: matches!(op, "atom" | "red"), ty };
+                    let u = Use { read, written, atomic: matches!(op, "atom" | "red"), ty };
                     parts.iter().for_each(|&p| merge(used.entry(p).or_default(), &u));
                 }
             }

@@ -271,9 +271,11 @@ impl<'a> Checker<'a> {
         let (mut needs, mut changes) = (own(needs), own(changes));
         if let Ok(e) = names::kernel(self.module, Some(&l.kernel)) {
             // Tables of the compiler's library are never written.
-            for v in self.module.named_variables(e).into_iter().filter(|v| !v.constant && !v.name.starts_with("__cudart_")) {
+            for (v, changed) in self.module.named_variables(e).into_iter().filter(|(v, _)| !v.name.starts_with("__cudart_")) {
                 needs.insert(format!("variable {}", v.name).into());
-                changes.insert(format!("variable {}", v.name).into());
+                if changed {
+                    changes.insert(format!("variable {}", v.name).into());
+                }
             }
         }
         (needs, changes)
@@ -471,7 +473,7 @@ impl<'a> Checker<'a> {
                 results.insert(name.to_string(), p);
             }
         }
-        for v in module.named_variables(entry).into_iter().filter(|v| !v.constant) {
+        for (v, _) in module.named_variables(entry).into_iter().filter(|v| v.1) {
             if let Some((addr, len)) = self.machine.symbol(module, &v.name) {
                 let ty = self.buffers.values().find(|p| p.addr == addr).and_then(|p| p.ty);
                 results.insert(format!("variable {}", v.name), Place { addr, len: len as u64, ty, variable: true });

@@ -188,6 +188,7 @@ impl RunArgs {
         let module = load::module(&self.file)?;
         let entry = names::kernel(&module, self.kernel.as_deref()).map_err(|e| format!("--kernel: {e}"))?;
         let slots = slot::slots(&module, entry);
+        slot::count(self.args.len(), &slots).map_err(|e| format!("--arg: {}: {e}", entry.name))?;
         let mut machine = Machine::new(self.config()?);
         let limit = load::memory_limit(self.memory);
         let (memory, also, notes) = (Vec::new(), Vec::new(), Vec::new());
@@ -196,7 +197,6 @@ impl RunArgs {
         for (i, a) in self.args.iter().enumerate() {
             args.push(make.argument(&i.to_string(), a, slots.get(i)).map_err(|e| format!("--arg {a}: {e}"))?);
         }
-        slot::count(args.len(), &slots).map_err(|e| format!("--arg: {}: {e}", entry.name))?;
         for s in &self.set_var {
             set_variable(&mut make, &module, s).map_err(|e| format!("--set-var {s}: {e}"))?;
         }
