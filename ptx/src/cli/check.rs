@@ -654,7 +654,7 @@ impl<'a> Checker<'a> {
                     return;
                 }
                 Ok(Err(f)) => {
-                    let (kind, text, site) = (f.kind.name(), f.to_string(), f.site.clone());
+                    let (kind, text, site) = (f.kind.name(), names::readable(&f.to_string()), f.site.clone());
                     self.found(
                         r,
                         Finding { kind, text, about: String::new(), schedules: vec![schedules[k].0.clone()], site, line: l.line },

@@ -11,6 +11,22 @@ pub fn demangled(symbol: &str) -> String {
     }
 }
 
+/// A text whose C++ symbols are demangled.
+pub fn readable(text: &str) -> String {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("_Z") {
+        let (before, symbol) = rest.split_at(at);
+        let end = symbol.find(|c| !word(c)).unwrap_or(symbol.len());
+        // In the middle of a word it is no symbol.
+        let begins = !before.ends_with(word);
+        out += before;
+        out += &if begins { demangled(&symbol[..end]) } else { symbol[..end].to_string() };
+        rest = &symbol[end..];
+    }
+    out + rest
+}
+
 /// A demangled name without return type, parameters and template arguments: `ns::k` of `void ns::k<float>(int)`.
 pub fn base(name: &str) -> String {
     let (mut out, mut depth) = (String::new(), 0i32);
@@ -149,5 +165,8 @@ mod tests {
         assert_eq!(found("reduc_row").unwrap_err(), "no kernel `reduc_row`; did you mean `reduce_rows`?");
         assert!(found("x9").unwrap_err().contains("there is saxpy, saxpy, lib::detail::copy, reduce"));
         assert!(found("").is_err());
+        let text = "at `_ZZ6reduceIfEvPT_E1s` + 4, in _Z6reduceIfEvPT_, not x_Z1fv: ld [_Z1fPf_param_0]";
+        let want = "at `void reduce<float>(float*)::s` + 4, in void reduce<float>(float*), not x_Z1fv: ld [_Z1fPf_param_0]";
+        assert_eq!(readable(text), want);
     }
 }

@@ -223,7 +223,7 @@ impl RunArgs {
             Ok(report) => report,
             Err(fault) if wrong_call(&fault.kind) => return Err(format!("{errors}{fault}")),
             Err(fault) => {
-                writeln!(errors, "{fault}").expect("a String grows");
+                writeln!(errors, "{}", names::readable(&fault.to_string())).expect("a String grows");
                 return Ok((String::new(), errors, 1));
             }
         };
