@@ -14,8 +14,8 @@ fn commands_of_the_readme_work() {
     }
     // And kernels with a specification.
     std::fs::write(dir.path().join("kernels.ptx"), include_str!("../ptx/tests/ptx/basic.ptx")).unwrap();
-    let spec = "[buffers]\nx = { type = 'f32', count = 64, random = 1 }\ny = { type = 'f32', count = 64, zeros = true }\n[[launch]]\n
-        kernel = 'saxpy'\nblock = 64\nargs = [64, 2.0, { read = 'x' }, { update = 'y' }]\n";
+    let spec = "[buffers]\nx = { type = 'f32', count = 64, random = 1 }\ny = { type = 'f32', count = 64, zeros = true }
+        [[launch]]\nkernel = 'saxpy'\nblock = 64\nargs = [64, 2.0, { read = 'x' }, { update = 'y' }]\n";
     std::fs::write(dir.path().join("kernels.toml"), spec).unwrap();
     let mut run = Vec::new();
     for line in page.split("```sh\n").skip(1).flat_map(|b| b.split("```").next().unwrap_or("").lines()) {

@@ -129,8 +129,8 @@ impl Module {
         vars.map(variable).collect()
     }
 
-    /// Those of [`Module::variables`] that a kernel or a function that it calls names, and whether each may be changed: its address
-    /// is taken, or an instruction other than a load has it. None if the kernel cannot be run.
+    /// Those of [`Module::variables`] that a kernel or a function that it calls names, and whether each may be changed: its
+    /// address is taken, or an instruction other than a load has it. None if the kernel cannot be run.
     #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     pub(crate) fn named_variables(&self, entry: &Entry) -> Vec<(Variable, bool)> {
         let Ok(program) = self.program(entry) else { return Vec::new() };

@@ -1,6 +1,6 @@
-//! The page for authors of kernels, docs/kernel-authors.md, is run as it stands: its files are written, its commands executed, what
-//! they print and how they end compared. nvcc is found as the build of lae-engine finds it; `LAE_CUDA=require` makes its absence a
-//! failure.
+//! The page for authors of kernels, docs/kernel-authors.md, is run as it stands: its files are written, its commands executed,
+//! what they print and how they end compared. nvcc is found as the build of lae-engine finds it; `LAE_CUDA=require` makes its
+//! absence a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

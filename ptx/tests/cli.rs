@@ -181,7 +181,8 @@ fn list_says_what_a_kernel_takes() {
         "argument 0: args: struct of 24 bytes with pointers (used as) at 0, 16",
         "argument 0: table: pointer\n",
         "argument 0: ticket: pointer (used as)",
-        "void scale<double>(double*, int)\n    argument 0: x: integer of 8 bytes\n    argument 1: n: integer of 4 bytes\n    block: at most 128 threads (.maxntid)\n    can be run",
+        "void scale<double>(double*, int)\n    argument 0: x: integer of 8 bytes\n    argument 1: n: integer of 4 bytes\n",
+        "    argument 1: n: integer of 4 bytes\n    block: at most 128 threads (.maxntid)\n    can be run",
         "variable settings: 16 bytes, constant memory",
         "variable factor: 4 bytes, device memory",
     ] {
@@ -374,7 +375,8 @@ fn check_of_a_sequence() {
     let p = Place::new();
     let twice = |first: u32| {
         format!(
-            "[buffers]\nx = {{ type = 'f32', values = [1, 2] }}\ny = {{ type = 'f32', count = 2 }}\nz = {{ type = 'f32', count = 2 }}
+            "[buffers]\nx = {{ type = 'f32', values = [1, 2] }}\ny = {{ type = 'f32', count = 2 }}
+            z = {{ type = 'f32', count = 2 }}
             [[launch]]\nname = 'one'\nkernel = 'by_struct'\nblock = 32
             args = [{{ struct = [{{ read = 'x' }}, {{ i32 = {first} }}, {{ write = 'y' }}] }}]
             [[launch]]\nname = 'two'\nkernel = 'by_struct'\nblock = 32
@@ -458,7 +460,8 @@ fn check_of_a_folder_and_its_reports() {
     p.file("k.toml", GOOD);
     p.words("check .").is(2, &["basic.ptx: no specification names it", "1 file could not be used"]);
     // The kernel of the first example that misses nothing but a block too many: a race in a file with source lines.
-    p.file("basic.toml", "[buffers]\ny = { type = 'u32', count = 64 }\n[[launch]]\nkernel = 'recursion'\ngrid = 2\nblock = 64\nargs = [{ write = 'y' }]\n");
+    let launch = "kernel = 'recursion'\ngrid = 2\nblock = 64\nargs = [{ write = 'y' }]\n";
+    p.file("basic.toml", format!("[buffers]\ny = {{ type = 'u32', count = 64 }}\n[[launch]]\n{launch}"));
     p.words("check . --junit out.xml --sarif out.sarif").is(1, &["4 launches: 3 ok, 1 with findings", "race: write after write"]);
     let xml = std::fs::read_to_string(p.path("out.xml")).unwrap();
     assert!(xml.contains("tests=\"4\" failures=\"1\" errors=\"0\"") && xml.contains("<failure type=\"race\""), "{xml}");

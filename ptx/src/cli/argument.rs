@@ -149,7 +149,8 @@ impl Maker<'_> {
             let data = values(ty, spec, &self.base, self.left)?;
             if let Ok(n @ 2..) = spec.parse::<u64>() {
                 let word = if rights == Rights::Read { "read" } else { "update" };
-                self.notes.push(format!("argument {label}: `{word}:{}:{n}` is one value, {n}; for {n} values write {n}*0, for this without a note 1*{n}", ty.name()));
+                let remedy = format!("for {n} values write {n}*0, for this without a note 1*{n}");
+                self.notes.push(format!("argument {label}: `{word}:{}:{n}` is one value, {n}; {remedy}", ty.name()));
             }
             let addr = self.alloc(&name, data.len() as u64)?;
             self.machine.write(addr, &data).map_err(|e| e.to_string())?;

@@ -44,7 +44,8 @@ pub fn pairs(paths: &[PathBuf]) -> Result<Vec<(Option<PathBuf>, PathBuf)>, Strin
             files.sort();
             let specs: Vec<_> = files.iter().filter(|f| is(f, "toml")).map(|f| (None, f.clone())).collect();
             if specs.is_empty() {
-                let remedy = "a folder is checked by pairs of files, NAME.ptx and NAME.toml; `ptx init NAME.ptx > NAME.toml` writes a first one";
+                let remedy =
+                    "a folder has pairs of files, NAME.ptx and NAME.toml; `ptx init NAME.ptx > NAME.toml` writes a first one";
                 return Err(format!("{}: has no specification: {remedy}", dir.display()));
             }
             Ok(specs)
@@ -619,8 +620,8 @@ impl<'a> Checker<'a> {
         Config { checks: s.checks, budget, copies, approx, tensor: s.tensor, ..plain }
     }
 
-    /// Runs a launch under each schedule, from the same memory, and judges what is left. The first schedule comes last, so that its
-    /// results are what later launches find.
+    /// Runs a launch under each schedule, from the same memory, and judges what is left. The first schedule comes last, so that
+    /// its results are what later launches find.
     fn run(&mut self, l: &LaunchSpec, ready: &Ready, r: &mut LaunchReport) {
         for (addr, data) in &ready.set {
             self.machine.write(*addr, data).expect("the variable is there");

@@ -20,11 +20,17 @@ const HEAD: &str = "\
 ptx = {name}
 
 [defaults]
-# Every launch runs in each of these orders, from the same memory; results that differ are a finding (may_differ = true allows it).
+# Every launch runs in each of these orders, from the same memory; results that differ are a finding, unless may_differ = true.
 schedules = [\"forward\", \"reverse\", \"random:1\"]
 budget = 100_000_000           # most warp instructions: a kernel that does not end is a finding
 # without = [\"tf32\"]          # checks to leave out: init, race, tf32
 # tensor = \"hopper\"           # arithmetic of tensor cores: ideal, ampere, hopper
+";
+
+const BUFFERS: &str = "
+# Memory by name; launches that name the same buffer share it. Contents: zeros = true, value = 1.5, values = [1, 2],
+# random = SEED (low = …, high = …), normal = SEED (mean = …, std = …), iota = 0, file = \"x.npy\"; without them there are none.
+[buffers]
 ";
 
 /// The specification as text.
@@ -38,7 +44,8 @@ pub fn init(file: &Path) -> Result<String, String> {
     let vars: Vec<_> =
         module.variables().into_iter().filter(|v| !v.name.starts_with("__cudart_") && !v.name.starts_with('$')).collect();
     if !vars.is_empty() {
-        out += "\n# Variables have the values of their initialisers unless something is said here: a type, and value, values, file, random, …\n[variables]\n";
+        out += "\n# Variables have the values of their initialisers unless something is said here: a type, and value, file, …\n";
+        out += "[variables]\n";
         for v in &vars {
             writeln!(out, "# {} = {{ type = \"f32\", zeros = true }}      # {} bytes", quoted(&v.name), v.size)
                 .expect("a String grows");
@@ -49,7 +56,7 @@ pub fn init(file: &Path) -> Result<String, String> {
     for e in module.entries() {
         kernel(&module, e, &mut used, &mut buffers, &mut launches);
     }
-    out += "\n# Memory by name; launches that name the same buffer share it. Contents: zeros = true, value = 1.5, values = [1, 2],\n# random = SEED (low = …, high = …), normal = SEED (mean = …, std = …), iota = 0, file = \"x.npy\"; without them nothing is written.\n[buffers]\n";
+    out += BUFFERS;
     Ok(out + &buffers + &launches)
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::module::Module;
 
-/// Newest target and version whose features are known: those of CUDA 13. What a kernel uses of them is another question, which the
-/// decoder answers instruction by instruction.
+/// Newest target and version whose features are known: those of CUDA 13. What a kernel uses of them is another question, which
+/// the decoder answers instruction by instruction.
 const NEWEST: (u32, (u32, u32)) = (121, (9, 1));
 /// Longest text that is read: the largest libraries have some 100 MB.
 const LONGEST: u64 = 1 << 30;
@@ -49,7 +49,7 @@ fn newer(text: &str) -> Result<(), String> {
         && n > NEWEST.0
     {
         return Err(format!(
-            "target {target} is newer than sm_{}, the newest that is known: compile for an older one (`nvcc -arch=compute_90 -ptx`)",
+            "target {target} is newer than sm_{}, the newest that is known: compile for an older one (nvcc -arch=compute_90)",
             NEWEST.0
         ));
     }

@@ -1,8 +1,8 @@
 //! The command line: run and inspect PTX of any origin, and check kernels by a specification. `lae-ptx …` and `lae-engine ptx …`
 //! are both this.
 //!
-//! Exit codes, of every command: 0 nothing was found, 1 a finding (a fault, a wrong value), 2 the call was wrong: an unknown kernel,
-//! arguments that do not fit, an instruction that is not supported, a file that is no PTX or not there.
+//! Exit codes, of every command: 0 nothing was found, 1 a finding (a fault, a wrong value), 2 the call was wrong: an unknown
+//! kernel, arguments that do not fit, an instruction that is not supported, a file that is no PTX or not there.
 
 mod argument;
 pub mod check;

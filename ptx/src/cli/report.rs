@@ -74,8 +74,8 @@ pub fn json(files: &[FileReport]) -> Value {
     json!({
         "format": 1, "tool": format!("lae-ptx {VERSION}"), "files": files.iter().map(file).collect::<Vec<_>>(),
         "summary": {
-            "launches": s.launches(), "ok": s.ok, "finding": s.finding, "wrong": s.wrong, "not_run": s.not_run, "findings": s.findings,
-            "unusable_files": s.unusable,
+            "launches": s.launches(), "ok": s.ok, "finding": s.finding, "wrong": s.wrong, "not_run": s.not_run,
+            "findings": s.findings, "unusable_files": s.unusable,
         },
         "exit": s.code(),
     })
@@ -150,7 +150,8 @@ pub fn junit(files: &[FileReport]) -> String {
         let name = xml(&f.spec);
         writeln!(
             suites,
-            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{time:.3}\">\n{cases}  </testsuite>"
+            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
+             time=\"{time:.3}\">\n{cases}  </testsuite>"
         )
         .expect("a String grows");
         (0..4).for_each(|i| totals[i] += counts[i]);
@@ -158,7 +159,8 @@ pub fn junit(files: &[FileReport]) -> String {
     }
     let [tests, failures, errors, _] = totals;
     format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"lae-ptx\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"lae-ptx\" tests=\"{tests}\" failures=\"{failures}\" \
+         errors=\"{errors}\" time=\"{seconds:.3}\">\n{suites}</testsuites>\n"
     )
 }
 
@@ -245,7 +247,8 @@ pub fn sarif(files: &[FileReport]) -> Value {
                 kinds.push("wrong");
                 let level = if l.verdict == Verdict::Wrong { "error" } else { "note" };
                 let text = format!("{}: {}: {}", l.name, l.verdict.word(), l.why.join("\n"));
-                results.push(json!({ "ruleId": "wrong", "level": level, "message": { "text": text }, "locations": [place(&f.spec, l.line, 0)] }));
+                let at = place(&f.spec, l.line, 0);
+                results.push(json!({ "ruleId": "wrong", "level": level, "message": { "text": text }, "locations": [at] }));
             }
             for x in &l.findings {
                 kinds.push(x.kind);

@@ -318,8 +318,8 @@ pub fn put(ty: Type, v: &Value, out: &mut Vec<u8>) -> Result<(), String> {
 }
 
 impl Contents {
-    /// The bytes, `count` values of them if the contents do not say how many; none if nothing is to be written. `limit` bounds the
-    /// bytes; files are looked for from `base`. [`Fill::Pointers`] are not known here.
+    /// The bytes, `count` values of them if the contents do not say how many; none if nothing is to be written. `limit` bounds
+    /// them; files are looked for from `base`. [`Fill::Pointers`] are not known here.
     pub fn bytes(&self, ty: Type, count: Option<u64>, base: &Path, limit: u64) -> Result<(u64, Option<Vec<u8>>), String> {
         let size = ty.size() as u64;
         let fits = |n: u64| match n.checked_mul(size) {
@@ -534,7 +534,12 @@ fn argument(path: &str, n: &Node, at: Option<&mut Option<u32>>, p: &mut Problems
         Value::Text(t) if t == "null" => return Some(ArgSpec::Null),
         Value::Table(_) => {}
         _ => {
-            p.add(n.line, path, "expected a number, \"null\", { TYPE = NUMBER }, { read = \"BUFFER\" }, write, update, { struct = […] } or { hex = \"…\" }");
+            let memory = "{ read = \"BUFFER\" }, write, update";
+            p.add(
+                n.line,
+                path,
+                format!("expected a number, \"null\", {{ TYPE = NUMBER }}, {memory}, {{ struct = […] }} or {{ hex = \"…\" }}"),
+            );
             return None;
         }
     }

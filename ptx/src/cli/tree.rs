@@ -36,7 +36,7 @@ pub fn parse(text: &str) -> Result<Node, (u32, String)> {
     node(start, &DeValue::Table(found.into_inner()), &line, 0)
 }
 
-/// Where a key of too many parts stands, `a.b.c.…`: it means a table in a table in a table, which would be taken apart by recursion.
+/// Where a key of too many parts stands, `a.b.c.…`: a table in a table in a table, which would be taken apart by recursion.
 fn long_key(text: &str) -> Option<usize> {
     let b = text.as_bytes();
     let (mut i, mut parts) = (0, 0);

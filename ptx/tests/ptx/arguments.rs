@@ -1,4 +1,4 @@
-//! What a launch grants its kernel: pointers as arguments, inside structs, in tables and in variables; and what is said of the rest.
+//! What a launch grants its kernel: pointers as arguments, inside structs, in tables and in variables; what is said of the rest.
 
 use lae_ptx::{Arg, Config, Launch, Machine, Module};
 
