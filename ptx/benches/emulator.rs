@@ -141,9 +141,9 @@ fn threads(c: &mut Criterion, basic: &Module) {
         let read = |(addr, len)| Arg::Read { addr, len };
         let update = |(addr, len)| Arg::Update { addr, len };
         let args = vec![rows.into(), rows.into(), depth.into(), read(a), read(b), update(product)];
-        let gemm = Launch { grid: [16, 16, 1], block: [256, 1, 1], shared: 0, args };
+        let gemm = Launch { grid: [16, 16, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() };
         let args = vec![n.into(), 2f32.into(), read(x), update(z)];
-        let saxpy = Launch { grid: [n / 1024, 1, 1], block: [256, 1, 1], shared: 0, args };
+        let saxpy = Launch { grid: [n / 1024, 1, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() };
         for (kernel, module, launch) in [("gemm", basic, &gemm), ("saxpy", basic, &saxpy)] {
             let report = m.launch(module, kernel, launch).unwrap_or_else(|f| panic!("{f}"));
             g.throughput(Throughput::Elements(report.instructions));
