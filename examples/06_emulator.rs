@@ -61,7 +61,11 @@ fn reverse(text: &str, schedule: Schedule) -> Result<Vec<f32>, Fault> {
     machine.write(x, &values).expect("x has room");
     // The kernel may write y, may only read x, and may touch nothing else.
     let args = vec![Arg::Write { addr: y, len: 4 * N }, Arg::Read { addr: x, len: 4 * N }];
-    machine.launch(&module, "reverse", &Launch { grid: [1; 3], block: [N as u32, 1, 1], shared: 0, args })?;
+    machine.launch(
+        &module,
+        "reverse",
+        &Launch { grid: [1; 3], block: [N as u32, 1, 1], shared: 0, args, ..Launch::default() },
+    )?;
     let bytes = machine.bytes(y, 4 * N).expect("y is there");
     Ok(bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }

@@ -30,6 +30,7 @@ bash tests/format.sh --check
 step clippy
 cargo clippy --locked --all-targets -- -D warnings
 LAE_CUDA=off cargo clippy --locked --lib --no-default-features -- -D warnings
+cargo clippy --locked -p lae-ptx --all-targets -- -D warnings      # the emulator alone, without its commands
 step documentation
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 step tests

@@ -12,6 +12,11 @@ fn commands_of_the_readme_work() {
     for i in 0..12 {
         lae_engine::data::procedural::photograph(9, i, 96).save(photos.join(format!("{i}.jpg"))).unwrap();
     }
+    // And kernels with a specification.
+    std::fs::write(dir.path().join("kernels.ptx"), include_str!("../ptx/tests/ptx/basic.ptx")).unwrap();
+    let spec = "[buffers]\nx = { type = 'f32', count = 64, random = 1 }\ny = { type = 'f32', count = 64, zeros = true }
+        [[launch]]\nkernel = 'saxpy'\nblock = 64\nargs = [64, 2.0, { read = 'x' }, { update = 'y' }]\n";
+    std::fs::write(dir.path().join("kernels.toml"), spec).unwrap();
     let mut run = Vec::new();
     for line in page.split("```sh\n").skip(1).flat_map(|b| b.split("```").next().unwrap_or("").lines()) {
         let line = line.split(" #").next().unwrap_or("").trim();
@@ -32,7 +37,7 @@ fn commands_of_the_readme_work() {
         assert!(out.status.success(), "{line}\n{}", binary::text(&out.stderr));
         run.push(args[0].to_string());
     }
-    for command in ["train", "eval", "detect", "forge", "describe", "doctor"] {
+    for command in ["train", "eval", "detect", "forge", "describe", "ptx", "doctor"] {
         assert!(run.iter().any(|r| r == command), "the README shows no {command}: {run:?}");
     }
 }

@@ -75,8 +75,16 @@ fn emulator(c: &mut Criterion) {
         let (a, b) = (buffer("A", (depth * rows) as u64), buffer("B", (depth * columns) as u64));
         let (product, x, z) = (buffer("C", (rows * columns) as u64), buffer("x", n as u64), buffer("z", n as u64));
         let launches = [
-            ("fma", &loose, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
-            ("chain", &chain, Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()] }),
+            (
+                "fma",
+                &loose,
+                Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()], ..Launch::default() },
+            ),
+            (
+                "chain",
+                &chain,
+                Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args: vec![update(y), LOOPS.into()], ..Launch::default() },
+            ),
             (
                 "gemm",
                 &basic,
@@ -85,12 +93,19 @@ fn emulator(c: &mut Criterion) {
                     block: [256, 1, 1],
                     shared: 0,
                     args: vec![rows.into(), columns.into(), depth.into(), read(a), read(b), update(product)],
+                    ..Launch::default()
                 },
             ),
             (
                 "saxpy",
                 &basic,
-                Launch { grid: [8, 1, 1], block: [256, 1, 1], shared: 0, args: vec![n.into(), 2f32.into(), read(x), update(z)] },
+                Launch {
+                    grid: [8, 1, 1],
+                    block: [256, 1, 1],
+                    shared: 0,
+                    args: vec![n.into(), 2f32.into(), read(x), update(z)],
+                    ..Launch::default()
+                },
             ),
         ];
         for (kernel, module, launch) in &launches {
@@ -126,9 +141,9 @@ fn threads(c: &mut Criterion, basic: &Module) {
         let read = |(addr, len)| Arg::Read { addr, len };
         let update = |(addr, len)| Arg::Update { addr, len };
         let args = vec![rows.into(), rows.into(), depth.into(), read(a), read(b), update(product)];
-        let gemm = Launch { grid: [16, 16, 1], block: [256, 1, 1], shared: 0, args };
+        let gemm = Launch { grid: [16, 16, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() };
         let args = vec![n.into(), 2f32.into(), read(x), update(z)];
-        let saxpy = Launch { grid: [n / 1024, 1, 1], block: [256, 1, 1], shared: 0, args };
+        let saxpy = Launch { grid: [n / 1024, 1, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() };
         for (kernel, module, launch) in [("gemm", basic, &gemm), ("saxpy", basic, &saxpy)] {
             let report = m.launch(module, kernel, launch).unwrap_or_else(|f| panic!("{f}"));
             g.throughput(Throughput::Elements(report.instructions));

@@ -152,7 +152,19 @@ impl fmt::Display for FaultKind {
             FaultKind::Null { write, address } => write!(o, "null pointer: {} at {address:#x}", verb(write)),
             FaultKind::UseAfterFree { write, at } => write!(o, "use after free: {} at {at}", verb(write)),
             FaultKind::ReadOnly { at } => write!(o, "write to read-only memory at {at}"),
-            FaultKind::Uninitialised { used_as } => write!(o, "uninitialised value used as {used_as}"),
+            FaultKind::Uninitialised { used_as } => {
+                write!(o, "uninitialised value used as {used_as}")?;
+                // The usual cause: an output that the kernel adds to, in memory that was given to be filled.
+                match *used_as {
+                    "memory of an atomic" => o.write_str(
+                        "; a kernel that accumulates needs values to begin with: `Update` memory, with zeros written to it",
+                    ),
+                    "the value of a store to global memory" => o.write_str(
+                        "; if the kernel adds to its output, the output must be `Update` memory, with zeros written to it",
+                    ),
+                    _ => Ok(()),
+                }
+            }
             FaultKind::DivergentBarrier { waits } => {
                 write!(o, "divergent barrier: not all threads of a warp reach the same one{}", list(waits))
             }

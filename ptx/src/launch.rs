@@ -88,7 +88,8 @@ impl Default for Config {
 pub enum Arg {
     /// A pointer to memory that the kernel must not change.
     Read { addr: u64, len: u64 },
-    /// A pointer to memory that the kernel fills.
+    /// A pointer to memory that the kernel fills. Fresh memory holds no values: a kernel that adds to what is there needs
+    /// [`Arg::Update`], and values (zeros) written before.
     Write { addr: u64, len: u64 },
     /// A pointer to memory that the kernel reads and changes.
     Update { addr: u64, len: u64 },
@@ -96,30 +97,95 @@ pub enum Arg {
     Null,
     /// A value, as it lies in memory: a number or a struct.
     Bytes(Vec<u8>),
+    /// A struct by value with pointers in it: its bytes, and what to put at which offset. The kernel may touch what the pointers
+    /// grant; a field may be a struct again.
+    ///
+    /// ```
+    /// # use lae_ptx::{Arg, Config, Machine};
+    /// # let mut machine = Machine::new(Config::default());
+    /// let (x, y) = (machine.alloc("x", 64), machine.alloc("y", 64));
+    /// // struct { const float* x; float* y; int n; }
+    /// let arg = Arg::Struct {
+    ///     bytes: vec![0; 24],
+    ///     pointers: vec![(0, Arg::Read { addr: x, len: 64 }), (8, Arg::Write { addr: y, len: 64 }), (16, 16i32.into())],
+    /// };
+    /// assert_eq!(arg.to_bytes()?[8..16], y.to_le_bytes());
+    /// # Ok::<(), String>(())
+    /// ```
+    Struct { bytes: Vec<u8>, pointers: Vec<(u32, Arg)> },
 }
 
-impl From<u32> for Arg {
-    fn from(v: u32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
+/// Memory that an argument grants: where, how long, whether the kernel may write, and the way to it (`, offset 8`).
+pub(crate) struct Grant {
+    pub addr: u64,
+    pub len: u64,
+    pub write: bool,
+    pub way: String,
 }
-impl From<i32> for Arg {
-    fn from(v: i32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
+
+impl Arg {
+    /// What the kernel gets: an address or a value, as it lies in memory. Written into a table or a variable of the module
+    /// ([`Machine::write`](super::Machine::write)), the address serves a kernel that [`Launch::also`] grants the memory. An error
+    /// names the field of a struct that lies outside of the struct.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        self.lay("", &mut Vec::new())
     }
-}
-impl From<f32> for Arg {
-    fn from(v: f32) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
-    }
-}
-impl From<u64> for Arg {
-    fn from(v: u64) -> Arg {
-        Arg::Bytes(v.to_le_bytes().to_vec())
+
+    /// [`Arg::to_bytes`], with all that the argument grants; `way` leads to this part of it.
+    pub(crate) fn lay(&self, way: &str, grants: &mut Vec<Grant>) -> Result<Vec<u8>, String> {
+        Ok(match self {
+            Arg::Bytes(b) => b.clone(),
+            Arg::Null => vec![0; 8],
+            Arg::Read { addr, len } | Arg::Write { addr, len } | Arg::Update { addr, len } => {
+                let write = !matches!(self, Arg::Read { .. });
+                grants.push(Grant { addr: *addr, len: *len, write, way: way.to_string() });
+                addr.to_le_bytes().to_vec()
+            }
+            Arg::Struct { bytes, pointers } => {
+                let mut out = bytes.clone();
+                let mut taken: Vec<(usize, usize)> = Vec::new();
+                for (at, field) in pointers {
+                    let way = format!("{way}, offset {at}");
+                    let value = field.lay(&way, grants)?;
+                    let (at, end) = (*at as usize, *at as usize + value.len());
+                    let size = out.len();
+                    let place = way.trim_start_matches(", ");
+                    let Some(room) = out.get_mut(at..end) else {
+                        return Err(format!("{place}: a field of {} bytes does not fit into a struct of {size}", value.len()));
+                    };
+                    if let Some((other, _)) = taken.iter().find(|&&(lo, hi)| at < hi && lo < end) {
+                        return Err(format!("{place}: the field overlaps the one at offset {other}"));
+                    }
+                    room.copy_from_slice(&value);
+                    taken.push((at, end));
+                }
+                out
+            }
+        })
     }
 }
 
-/// What to launch a kernel with.
+/// Numbers as arguments. Half-precision numbers are given by their bits, as `u16`.
+macro_rules! from_numbers {
+    ($($t:ty)*) => {
+        $(impl From<$t> for Arg {
+            fn from(v: $t) -> Arg {
+                Arg::Bytes(v.to_le_bytes().to_vec())
+            }
+        })*
+    };
+}
+from_numbers!(u8 i8 u16 i16 u32 i32 u64 i64 f32 f64);
+
+/// `bool` of C++: one byte.
+impl From<bool> for Arg {
+    fn from(v: bool) -> Arg {
+        Arg::Bytes(vec![v as u8])
+    }
+}
+
+/// What to launch a kernel with: [`Launch::new`], or a literal that ends in `..Launch::default()`, which further fields leave
+/// as it is.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// Blocks along x, y and z.
@@ -130,6 +196,33 @@ pub struct Launch {
     pub shared: u32,
     /// One for each parameter, in order.
     pub args: Vec<Arg>,
+    /// Further memory that the kernel may touch: through addresses that lie in tables in memory or in variables of the module.
+    pub also: Vec<Arg>,
+}
+
+/// One block of one thread, without arguments.
+impl Default for Launch {
+    fn default() -> Launch {
+        Launch { grid: [1; 3], block: [1; 3], shared: 0, args: Vec::new(), also: Vec::new() }
+    }
+}
+
+impl Launch {
+    /// A launch without dynamic shared memory.
+    pub fn new(grid: [u32; 3], block: [u32; 3], args: Vec<Arg>) -> Launch {
+        Launch { grid, block, args, ..Launch::default() }
+    }
+
+    /// The launch with this many bytes of dynamic shared memory.
+    pub fn shared(self, bytes: u32) -> Launch {
+        Launch { shared: bytes, ..self }
+    }
+
+    /// The launch with further memory that the kernel may touch ([`Launch::also`]).
+    pub fn also(mut self, memory: Arg) -> Launch {
+        self.also.push(memory);
+        self
+    }
 }
 
 /// What a launch did.

@@ -28,6 +28,10 @@ impl std::fmt::Display for NoSuchMemory {
 
 impl std::error::Error for NoSuchMemory {}
 
+/// Contents of memory at one time ([`Machine::snapshot`]): the same launch is run from them again, in another order.
+#[derive(Clone)]
+pub struct Snapshot(Vec<Bytes>);
+
 /// A GPU that runs one launch at a time, block after block. Tests that want parallelism use a machine each.
 ///
 /// ```
@@ -59,14 +63,14 @@ impl std::error::Error for NoSuchMemory {}
 /// let x = machine.alloc("x", 12);
 /// machine.write(x, &[1f32, 2.0, 3.0].map(f32::to_le_bytes).concat())?;
 /// let args = vec![Arg::Update { addr: x, len: 12 }, 3u32.into()];
-/// machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
+/// machine.launch(&module, "twice", &Launch::new([1; 3], [32, 1, 1], args))?;
 /// let mut y = [0; 12];
 /// machine.read(x, &mut y)?;
 /// assert_eq!(y[8..], 6f32.to_le_bytes());
 ///
 /// // One element more than there is memory for:
 /// let args = vec![Arg::Update { addr: x, len: 12 }, 4u32.into()];
-/// let fault = machine.launch(&module, "twice", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap_err();
+/// let fault = machine.launch(&module, "twice", &Launch::new([1; 3], [32, 1, 1], args)).unwrap_err();
 /// assert!(fault.to_string().starts_with("out of bounds: read of 4 bytes in global memory"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -166,6 +170,19 @@ impl Machine {
         let i = module.source.var(name)?;
         let addr = *self.variables.get(&(module.id, i))?;
         Some((addr, module.source.vars[i as usize].size as usize))
+    }
+
+    /// The contents of all memory as they are, the variables of `module` among them.
+    pub fn snapshot(&mut self, module: &Module) -> Snapshot {
+        self.place_variables(module);
+        Snapshot(self.global.buffers.iter().map(|b| b.bytes.clone()).collect())
+    }
+
+    /// Puts contents back, which values are initialised included. Memory that was made or freed since stays as it is.
+    pub fn restore(&mut self, contents: &Snapshot) {
+        for (b, old) in self.global.buffers.iter_mut().zip(&contents.0).filter(|(b, _)| !b.freed) {
+            b.bytes.clone_from(old);
+        }
     }
 
     /// Gives the module's variables addresses and initial values, unless they have them.
@@ -337,23 +354,14 @@ impl Machine {
         let (offsets, size) = layout(&module.source.functions[entry.function].params, 0);
         let mut params = vec![0; size as usize];
         for (i, (arg, p)) in launch.args.iter().zip(&entry.params).enumerate() {
-            let pointer;
-            let bytes: &[u8] = match arg {
-                Arg::Bytes(b) => b,
-                Arg::Null => &[0; 8],
-                Arg::Read { addr, len } | Arg::Write { addr, len } | Arg::Update { addr, len } => {
-                    let (buffer, _) = self.global.range(*addr, *len).map_err(|e| format!("argument {i} (`{}`): {e}", p.name))?;
-                    let write = !matches!(arg, Arg::Read { .. });
-                    let what = format!("argument {i}");
-                    self.global.spans.push(Span { lo: *addr, hi: addr + len, buffer, write, what });
-                    pointer = addr.to_le_bytes();
-                    &pointer
-                }
-            };
+            let bytes = self.grant(&format!("argument {i}"), &format!(" (`{}`)", p.name), arg)?;
             if bytes.len() != p.size as usize {
                 return Err(format!("argument {i} has {} bytes; parameter `{}` has {}", bytes.len(), p.name, p.size));
             }
-            params[offsets[i] as usize..offsets[i] as usize + bytes.len()].copy_from_slice(bytes);
+            params[offsets[i] as usize..offsets[i] as usize + bytes.len()].copy_from_slice(&bytes);
+        }
+        for (i, arg) in launch.also.iter().enumerate() {
+            self.grant(&format!("also {i}"), "", arg)?;
         }
         // Variables can reach each other through initial values, so a program that names one may touch all.
         if !program.globals.is_empty() {
@@ -366,5 +374,17 @@ impl Machine {
             }
         }
         Ok(params)
+    }
+
+    /// Lets the launch touch what an argument grants, and gives the argument's bytes. `what` is the argument's name in messages.
+    fn grant(&mut self, what: &str, of: &str, arg: &Arg) -> Result<Vec<u8>, String> {
+        let mut grants = Vec::new();
+        let bytes = arg.lay("", &mut grants).map_err(|e| format!("{what}{of}, {e}"))?;
+        for g in grants {
+            let (buffer, _) = self.global.range(g.addr, g.len).map_err(|e| format!("{what}{of}{}: {e}", g.way))?;
+            let what = format!("{what}{}", g.way);
+            self.global.spans.push(Span { lo: g.addr, hi: g.addr + g.len, buffer, write: g.write, what });
+        }
+        Ok(bytes)
     }
 }

@@ -8,7 +8,8 @@ use super::error::Error;
 use super::fault::Site;
 use super::parse;
 use super::program::Program;
-use super::source::{self, Source};
+use super::signature::{Kind, Part, Use, kinds, uses};
+use super::source::{self, Operand, Source};
 
 /// A PTX file: its kernels and variables. Kernels are decoded when they are first launched, so that a statement that is not
 /// supported or not understood fails only the kernels that contain it, or call a function that does.
@@ -40,6 +41,28 @@ pub struct Param {
     /// Bytes.
     pub size: u32,
     pub align: u32,
+}
+
+/// A variable of the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    /// Bytes.
+    pub size: u32,
+    /// `__constant__`: kernels cannot write it.
+    pub constant: bool,
+}
+
+/// Whether an operand has a name in it.
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+fn named(o: &Operand, name: &str) -> bool {
+    match o {
+        Operand::Name(n) => n == name,
+        Operand::Address(base, _) => named(base, name),
+        Operand::Pair(a, b) => named(a, name) || named(b, name),
+        Operand::Vector(list) | Operand::List(list) => list.iter().any(|o| named(o, name)),
+        _ => false,
+    }
 }
 
 impl Module {
@@ -96,6 +119,62 @@ impl Module {
     /// Bytes of static shared memory of a kernel.
     pub fn shared(&self, entry: &Entry) -> Result<u32, Error> {
         self.program(entry).map(|p| p.shared).map_err(Clone::clone)
+    }
+
+    /// What each parameter of a kernel is: by its declaration, and by what the kernel does with it.
+    pub fn kinds(&self, entry: &Entry) -> Vec<Kind> {
+        kinds(&self.source, entry.function)
+    }
+
+    /// What a kernel does with the memory that its parameters point to, by parameter and offset in it.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn uses(&self, entry: &Entry) -> std::collections::BTreeMap<Part, Use> {
+        uses(&self.source, entry.function)
+    }
+
+    /// Whether some instruction of a kernel has this text in it.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn mentions(&self, entry: &Entry, text: &str) -> bool {
+        self.source.functions[entry.function].body.iter().any(|i| i.text.contains(text))
+    }
+
+    /// The `.global` and `.const` variables, which [`Machine::symbol`](super::Machine::symbol) finds.
+    pub fn variables(&self) -> Vec<Variable> {
+        let vars = self.source.vars.iter().filter(|v| matches!(v.space, source::Space::Global | source::Space::Const));
+        let variable =
+            |v: &source::Var| Variable { name: v.name.clone(), size: v.size, constant: v.space == source::Space::Const };
+        vars.map(variable).collect()
+    }
+
+    /// Those of [`Module::variables`] that a kernel or a function that it calls names, and whether each may be changed: its
+    /// address is taken, or an instruction other than a load has it. None if the kernel cannot be run.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn named_variables(&self, entry: &Entry) -> Vec<(Variable, bool)> {
+        let Ok(program) = self.program(entry) else { return Vec::new() };
+        let names: Vec<&str> = program.globals.iter().map(|&i| self.source.vars[i as usize].name.as_str()).collect();
+        let changed = |name: &str| {
+            let pointed = self.source.vars.iter().any(|v| v.relocations.iter().any(|r| r.name == *name));
+            let mut body = program.functions.iter().flat_map(|f| &self.source.functions[f.source as usize].body);
+            pointed
+                || body.any(|i| {
+                    let load = i.opcode.starts_with("ld.");
+                    i.operands.iter().any(|o| named(o, name) && !(load && matches!(o, Operand::Address(..))))
+                })
+        };
+        let used = self.variables().into_iter().filter(|v| names.contains(&v.name.as_str()));
+        used.map(|v| (v.clone(), !v.constant && changed(&v.name))).collect()
+    }
+
+    /// The source files that the text names (`.file`), as written there.
+    pub fn source_files(&self) -> Vec<String> {
+        let mut list: Vec<String> = self.source.files.values().cloned().collect();
+        list.sort();
+        list
+    }
+
+    /// Whether a kernel, or a function that it calls, uses shared memory whose size the launch gives.
+    pub fn dynamic_shared(&self, entry: &Entry) -> Result<bool, Error> {
+        self.program(entry).map(Program::dynamic_shared).map_err(Clone::clone)
     }
 
     pub(crate) fn program(&self, entry: &Entry) -> Result<&Program, &Error> {

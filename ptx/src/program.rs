@@ -38,6 +38,13 @@ pub(crate) struct Rounds {
     pub by_half_ulp: bool,
 }
 
+impl Program {
+    /// Whether some function asks where dynamic shared memory begins.
+    pub fn dynamic_shared(&self) -> bool {
+        self.functions.iter().flat_map(|f| &f.presets).any(|(.., p)| matches!(p, Preset::DynamicShared(_)))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpSite {
     pub function: u32,

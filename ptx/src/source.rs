@@ -84,6 +84,10 @@ pub(crate) struct Var {
     pub external: bool,
     /// Bytes that an index of the variable counts in; 0: the variable is no array.
     pub element: u32,
+    /// The type of one element, as written: `.f32`.
+    pub ty: String,
+    /// A parameter that is declared to be a pointer (`.ptr`).
+    pub pointer: bool,
     pub init: Vec<u8>,
     pub relocations: Vec<Relocation>,
     /// The registers of a `.reg` formal; empty for one in parameter memory.

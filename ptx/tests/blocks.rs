@@ -29,7 +29,7 @@ impl Words<'_> {
 }
 
 fn run(m: &mut Machine, kernel: &str, blocks: u32, threads: u32, args: Vec<Arg>) -> Result<Report, Fault> {
-    m.launch(&module(), kernel, &Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, args })
+    m.launch(&module(), kernel, &Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, args, ..Launch::default() })
 }
 
 fn grid_sum(config: Config, kernel: &str, blocks: u32) -> Result<Report, Fault> {
@@ -135,7 +135,7 @@ fn by_hand(body: &str, blocks: u32, config: Config) -> Result<Vec<i32>, Fault> {
     let mut machine = Machine::new(config);
     let mut w = Words(&mut machine, Vec::new());
     let args = vec![w.update("flags", &[0; 64])];
-    w.0.launch(&module, "k", &Launch { grid: [blocks, 1, 1], block: [1, 1, 1], shared: 0, args })?;
+    w.0.launch(&module, "k", &Launch { grid: [blocks, 1, 1], block: [1, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(w.get(0, 64))
 }
 

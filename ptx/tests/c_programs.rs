@@ -204,7 +204,7 @@ fn compare(ptx: &str, exe: &Path, list: &[String], first: usize, seed: u64, prob
         m.write(input, &bytes[k * in_bytes..(k + 1) * in_bytes]).unwrap();
         m.write(output, &vec![0; out_bytes]).unwrap();
         let args = vec![Arg::Read { addr: input, len: in_bytes as u64 }, Arg::Update { addr: output, len: out_bytes as u64 }];
-        let launch = Launch { grid: [1; 3], block: [THREADS as u32, 1, 1], shared: 0, args };
+        let launch = Launch { grid: [1; 3], block: [THREADS as u32, 1, 1], shared: 0, args, ..Launch::default() };
         let name = format!("k{}", first + k);
         if let Err(f) = m.launch(&module, &name, &launch) {
             problems.push(format!("{name}: {f}\n{text}"));

@@ -24,7 +24,7 @@ ret; }}"
         m.write(a, &(0..128u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
     }
     let args = vec![Arg::Read { addr: x, len: 512 }, Arg::Update { addr: y, len: 512 }];
-    let launch = Launch { grid: [blocks, 1, 1], block: [64, 1, 1], shared: 0, args };
+    let launch = Launch { grid: [blocks, 1, 1], block: [64, 1, 1], shared: 0, args, ..Launch::default() };
     let survey = m.survey(&module, "kernel", &launch, most);
     let y = m.bytes(y, 512).unwrap().as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
     (survey, y)

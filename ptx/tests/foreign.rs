@@ -15,7 +15,7 @@ fn words(text: &str, threads: u32, inputs: &[&[u32]], n: u64, config: Config) ->
     }
     let out = m.alloc("out", 4 * n);
     args.push(Arg::Write { addr: out, len: 4 * n });
-    let launch = Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args };
+    let launch = Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args, ..Launch::default() };
     m.launch(&module, &module.entries()[0].name, &launch).map_err(|f| f.to_string())?;
     Ok(m.bytes(out, 4 * n).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
 }

@@ -17,7 +17,7 @@ fn word(module: &Module, kernel: &str) -> Result<u32, Fault> {
     if let Some(last) = args.last_mut() {
         *last = Arg::Write { addr: out, len: 4 };
     }
-    m.launch(module, kernel, &Launch { grid: [1; 3], block: [1, 1, 1], shared: 0, args })?;
+    m.launch(module, kernel, &Launch { grid: [1; 3], block: [1, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(u32::from_le_bytes(m.bytes(out, 4).unwrap().try_into().unwrap()))
 }
 
@@ -338,7 +338,7 @@ fn lanes_part_and_meet() {
         let mut m = Machine::new(Config { schedule, counters: true, ..Config::default() });
         let out = m.alloc("out", 128);
         let args = vec![Arg::Write { addr: out, len: 128 }];
-        m.launch(&module, "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module, "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() }).unwrap();
         for t in 0..32u32 {
             let at = out + 4 * t as u64;
             let got = u32::from_le_bytes(m.bytes(at, 4).unwrap().try_into().unwrap());

@@ -211,7 +211,11 @@ fn try_text(text: &str, launch: bool) -> Option<(usize, usize)> {
                 n => Arg::Bytes(vec![1; n as usize]),
             };
             let args = entry.params.iter().map(arg).collect();
-            let _ = m.launch(&module, &entry.name, &Launch { grid: [2, 1, 1], block: [33, 1, 1], shared: 64, args });
+            let _ = m.launch(
+                &module,
+                &entry.name,
+                &Launch { grid: [2, 1, 1], block: [33, 1, 1], shared: 64, args, ..Launch::default() },
+            );
             launched += 1;
         }
     }

@@ -39,7 +39,7 @@ fn run(module: &Module, kernel: &str, words: usize) -> Result<Vec<u32>, Fault> {
     let len = 4 * words as u64;
     let out = m.alloc("out", len);
     let args = vec![Arg::Write { addr: out, len }];
-    m.launch(module, kernel, &Launch { grid: [1; 3], block: [1, 1, 1], shared: 0, args })?;
+    m.launch(module, kernel, &Launch { grid: [1; 3], block: [1, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(m.bytes(out, len).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
 }
 

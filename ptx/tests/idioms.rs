@@ -12,7 +12,11 @@ fn run(config: &Config, module: &Module, kernel: &str, words: &[&[u32]]) -> Resu
         args.push(Arg::Update { addr, len });
     }
     let n = module.entry(kernel).unwrap().params.len();
-    m.launch(module, kernel, &Launch { grid: [4, 1, 1], block: [64, 1, 1], shared: 0, args: args[..n].to_vec() })?;
+    m.launch(
+        module,
+        kernel,
+        &Launch { grid: [4, 1, 1], block: [64, 1, 1], shared: 0, args: args[..n].to_vec(), ..Launch::default() },
+    )?;
     let words = |a: &Arg| match a {
         Arg::Update { addr, len } => m.bytes(*addr, *len).unwrap().as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect(),
         _ => unreachable!(),

@@ -41,7 +41,7 @@ fn run(config: Config, module: &Module, steps: u32, in_place: bool) -> Out {
     m.write(y, &words(3)).unwrap();
     let update = |addr| Arg::Update { addr, len: 4 * n };
     let args = vec![if in_place { update(y) } else { Arg::Read { addr: x, len: 4 * n } }, update(y), steps.into()];
-    let result = m.launch(module, "k", &Launch { grid: [64, 1, 1], block: [128, 1, 1], shared: 0, args });
+    let result = m.launch(module, "k", &Launch { grid: [64, 1, 1], block: [128, 1, 1], shared: 0, args, ..Launch::default() });
     Out { result, y: m.bytes(y, 4 * n).unwrap().to_vec(), helped: m.helped() }
 }
 

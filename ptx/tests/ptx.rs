@@ -1,5 +1,7 @@
 //! The PTX emulator on what nvcc writes, and on small pieces of PTX by hand.
 
+#[path = "ptx/arguments.rs"]
+mod arguments;
 #[path = "ptx/calls.rs"]
 mod calls;
 #[path = "ptx/faults.rs"]

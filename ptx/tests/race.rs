@@ -47,7 +47,8 @@ fn run_with(config: Config, body: &str, blocks: u32, threads: u32) -> (Result<Re
     m.write(y, &[0; 4 * N]).unwrap();
     m.write(t, &[0; 4]).unwrap();
     let args = vec![Arg::Read { addr: x, len: BYTES }, Arg::Update { addr: y, len: BYTES }, Arg::Update { addr: t, len: 4 }];
-    let report = m.launch(&module, "k", &Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, args });
+    let report =
+        m.launch(&module, "k", &Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, args, ..Launch::default() });
     let mut out = vec![0; 4 * N];
     m.read(y, &mut out).unwrap();
     (report, out.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())

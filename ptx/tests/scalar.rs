@@ -408,7 +408,7 @@ fn wrong(opcode: &str, c: &Case, seed: u64, all: bool, looked: &mut u64) -> Opti
             m.write(input, &values).unwrap();
             m.write(out, &vec![0; out_bytes as usize]).unwrap();
             let args = vec![Arg::Read { addr: input, len: in_bytes }, Arg::Update { addr: out, len: out_bytes }];
-            let launch = Launch { grid: [(n / 256) as u32, 1, 1], block: [256, 1, 1], shared: 0, args };
+            let launch = Launch { grid: [(n / 256) as u32, 1, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() };
             if let Err(f) = m.launch(&module, "k", &launch) {
                 return Some(format!("{}: {f}", c.text));
             }
@@ -616,7 +616,7 @@ fn carry_chains() {
             Arg::Read { addr: input, len: 64 * THREADS as u64 },
             Arg::Update { addr: out, len: (8 * results * THREADS) as u64 },
         ];
-        let launch = Launch { grid: [1; 3], block: [THREADS as u32, 1, 1], shared: 0, args };
+        let launch = Launch { grid: [1; 3], block: [THREADS as u32, 1, 1], shared: 0, args, ..Launch::default() };
         m.launch(&module, "k", &launch).unwrap_or_else(|f| panic!("chain {chain}: {f}\n{text}"));
         let got: Vec<u64> = m
             .bytes(out, (8 * results * THREADS) as u64)

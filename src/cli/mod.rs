@@ -120,7 +120,7 @@ pub fn main() -> i32 {
         Command::Data(a) => a.run(),
         Command::Describe(a) => a.run(),
         Command::Kernels(a) => a.run(),
-        Command::Ptx(a) => a.run(),
+        Command::Ptx(a) => Ok(a.run()),
         Command::Doctor => doctor::run(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.map_or(0, usize::from)).build();

@@ -110,7 +110,13 @@ impl State {
             Arg::Null => ptx::Arg::Null,
             Arg::Value(bytes) => ptx::Arg::Bytes(bytes.to_vec()),
         };
-        let launch = ptx::Launch { grid: l.grid, block: l.block, shared: l.shared, args: l.args.iter().map(arg).collect() };
+        let launch = ptx::Launch {
+            grid: l.grid,
+            block: l.block,
+            shared: l.shared,
+            args: l.args.iter().map(arg).collect(),
+            ..ptx::Launch::default()
+        };
         let refused = |why: String| Error::Launch { kernel: l.kernel.name.to_string(), at: String::new(), why };
         let report = self.machine.launch(&module, l.kernel.name, &launch).map_err(|fault| refused(fault.to_string()))?;
         if self.keep_reports {

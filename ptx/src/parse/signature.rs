@@ -108,6 +108,8 @@ impl<'a> Parser<'a> {
                         size,
                         external: false,
                         element: 0,
+                        ty: String::new(),
+                        pointer: false,
                         init: Vec::new(),
                         relocations: Vec::new(),
                         regs: Vec::new(),

@@ -18,6 +18,8 @@ pub(super) struct Declared<'a> {
     ty: &'a str,
     size: u32,
     lanes: u32,
+    /// Declared to be a pointer (`.ptr`).
+    pointer: bool,
 }
 
 /// Bytes of a type that variables and registers may have.
@@ -28,7 +30,7 @@ fn storage(t: &str) -> Option<u32> {
 impl<'a> Parser<'a> {
     /// `.align 4 .v2 .f32`, behind the word that names the space.
     pub fn declared(&mut self) -> Parsed<Declared<'a>> {
-        let (mut align, mut ty, mut lanes) = (0, None, 1);
+        let (mut align, mut ty, mut lanes, mut pointer) = (0, None, 1, false);
         while self.peek()? == b'.' {
             match self.directive()? {
                 ".align" => {
@@ -42,6 +44,7 @@ impl<'a> Parser<'a> {
                 ".attribute" => self.attribute()?,
                 // What a pointer parameter points to.
                 ".ptr" => {
+                    pointer = true;
                     for space in [".global", ".const", ".shared", ".local", ".param"] {
                         self.eat_directive(space)?;
                     }
@@ -56,7 +59,7 @@ impl<'a> Parser<'a> {
             }
         }
         let Some((ty, size)) = ty else { return self.error("a declaration without a type") };
-        Ok(Declared { align: if align == 0 { size * lanes } else { align }, ty, size, lanes })
+        Ok(Declared { align: if align == 0 { size * lanes } else { align }, ty, size, lanes, pointer })
     }
 
     /// `(.managed, .unified(1, 2))`: where a variable lies, which makes no difference here.
@@ -128,6 +131,8 @@ impl<'a> Parser<'a> {
             size: if open { 0 } else { bytes as u32 },
             external,
             element: if array { t.size } else { 0 },
+            ty: t.ty.to_string(),
+            pointer: t.pointer,
             init: Vec::new(),
             relocations: Vec::new(),
             regs: Vec::new(),

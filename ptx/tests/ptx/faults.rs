@@ -29,7 +29,7 @@ fn run_with(config: Config, body: &str, n: u32) -> Result<Vec<u32>, Fault> {
     let (x, y) = (m.alloc("x", 256), m.alloc("y", 256));
     m.write(x, &(0..64u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
     let args = vec![Arg::Read { addr: x, len: 256 }, Arg::Write { addr: y, len: 256 }, n.into()];
-    m.launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [64, 1, 1], shared: 0, args })?;
+    m.launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [64, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(m.bytes(y, 256).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
 }
 
@@ -86,7 +86,9 @@ fn an_allocation_that_is_no_argument() {
     m.write(x, &[0; 256]).unwrap();
     let args = vec![Arg::Read { addr: x, len: 256 }, Arg::Write { addr: y, len: 256 }, ((z - x) as u32).into()];
     let body = "cvt.u64.u32 %rd6, %r2; add.s64 %rd6, %rd6, %rd1; ld.global.u32 %r3, [%rd6];";
-    let f = m.launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap_err();
+    let f = m
+        .launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() })
+        .unwrap_err();
     assert!(f.to_string().contains("offset 0 of `secret` (256 bytes), which is no argument of this launch"), "{f}");
 }
 
@@ -102,7 +104,9 @@ fn null() {
     let mut m = Machine::new(Config::default());
     let args = vec![Arg::Null, Arg::Null, 0u32.into()];
     let body = "st.global.u32 [%rd4], %r1;";
-    let f = m.launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap_err();
+    let f = m
+        .launch(&kernel(body), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() })
+        .unwrap_err();
     assert_eq!(f.kind, FaultKind::Null { write: true, address: 0 });
 }
 
@@ -114,13 +118,15 @@ fn use_after_free() {
     m.free(y).unwrap();
     // A stale address, passed as a number.
     let args = vec![Arg::Read { addr: x, len: 256 }, Arg::Bytes(y.to_le_bytes().to_vec()), 0u32.into()];
-    let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args };
+    let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() };
     let f = m.launch(&kernel("st.global.u32 [%rd4], %r1;"), "k", &launch).unwrap_err();
     assert_eq!(f.kind.name(), "use-after-free");
     assert!(f.to_string().contains("offset 0 of `y`"), "{f}");
     // A freed allocation cannot be an argument, nor be freed again.
     let args = vec![Arg::Read { addr: x, len: 256 }, Arg::Write { addr: y, len: 256 }, 0u32.into()];
-    let f = m.launch(&kernel(""), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args }).unwrap_err();
+    let f = m
+        .launch(&kernel(""), "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() })
+        .unwrap_err();
     assert!(f.to_string().contains("argument 1 (`y`): `y` was freed"), "{f}");
     assert!(m.free(y).is_err());
     assert_ne!(m.alloc("z", 256), y);
@@ -282,7 +288,7 @@ fn a_copy_of_nothing() {
     let module = Module::parse("test.ptx", text).unwrap();
     for copies in [Copies::Late, Copies::Eager] {
         let mut m = Machine::new(Config { copies, ..Config::default() });
-        m.launch(&module, "k", &Launch { grid: [1; 3], block: [1; 3], shared: 0, args: vec![] }).unwrap();
+        m.launch(&module, "k", &Launch { grid: [1; 3], block: [1; 3], shared: 0, args: vec![], ..Launch::default() }).unwrap();
     }
 }
 
@@ -358,7 +364,9 @@ fn stack_overflow() {
         .visible .entry k() { call.uni f, (); ret; }";
     let module = Module::parse("test.ptx", text).unwrap();
     let mut m = Machine::new(Config::default());
-    let f = m.launch(&module, "k", &Launch { grid: [1; 3], block: [1; 3], shared: 0, args: vec![] }).unwrap_err();
+    let f = m
+        .launch(&module, "k", &Launch { grid: [1; 3], block: [1; 3], shared: 0, args: vec![], ..Launch::default() })
+        .unwrap_err();
     assert_eq!(f.kind, FaultKind::StackOverflow);
 }
 
@@ -375,7 +383,7 @@ fn wrong_launches() {
     let x = m.alloc("x", 64);
     let good = || vec![Arg::Read { addr: x, len: 64 }, Arg::Bytes(vec![0; 24]), 1f32.into()];
     let mut go = |name: &str, grid: [u32; 3], block: [u32; 3], shared: u32, args: Vec<Arg>| {
-        m.launch(&module, name, &Launch { grid, block, shared, args }).map(|_| ()).map_err(|f| f.to_string())
+        m.launch(&module, name, &Launch { grid, block, shared, args, ..Launch::default() }).map(|_| ()).map_err(|f| f.to_string())
     };
     go("k", [1; 3], [128, 1, 1], 0, good()).unwrap();
     go("exact", [1; 3], [64, 2, 1], 0, vec![]).unwrap();

@@ -103,7 +103,7 @@ fn every_instruction_gives_its_result() {
                 m.write(input + 64 * lane as u64, &bytes).unwrap();
             }
             let args = vec![Arg::Read { addr: input, len: 32 * 64 }, Arg::Write { addr: out, len: 32 * 8 }];
-            let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args };
+            let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() };
             if let Err(f) = m.launch(&module, "k", &launch) {
                 wrong.push(format!("{instruction}: {f}"));
                 break;

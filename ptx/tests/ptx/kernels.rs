@@ -60,7 +60,8 @@ fn saxpy() {
         let (x, y) = (floats(n, 1), floats(n, 2));
         let (px, py) = (m.put("x", &x), m.put("y", &y));
         let args = vec![(n as i32).into(), 1.5f32.into(), read(px, n), update(py, n)];
-        m.launch(&module(), "saxpy", &Launch { grid: [3, 1, 1], block: [96, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "saxpy", &Launch { grid: [3, 1, 1], block: [96, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         let want: Vec<f32> = x.iter().zip(&y).map(|(x, y)| 1.5f32.mul_add(*x, *y)).collect();
         assert_eq!(m.get::<f32>(py, n), want);
     }
@@ -75,7 +76,8 @@ fn bilinear() {
         let (px, py) = (m.put("x", &x), m.alloc("y", 4 * total as u64));
         let sizes = [n as u32, h as u32, w as u32, c as u32, 0.5f32.to_bits()];
         let args = vec![Arg::Bytes(bytemuck::cast_slice(&sizes).to_vec()), read(px, x.len()), write(py, total)];
-        m.launch(&module(), "bilinear", &Launch { grid: [2, 1, 1], block: [256, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "bilinear", &Launch { grid: [2, 1, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         let y: Vec<f32> = m.get(py, total);
         let at = |k: usize, i: isize, j: isize, l: usize| {
             let (i, j) = (i.clamp(0, h as isize / 2 - 1) as usize, j.clamp(0, w as isize / 2 - 1) as usize);
@@ -100,7 +102,8 @@ fn reduction() {
         let x: Vec<f32> = (0..n).map(|i| (i % 17) as f32).collect();
         let (px, py) = (m.put("x", &x), m.alloc("y", 4));
         let args = vec![(n as i32).into(), read(px, n), write(py, 1)];
-        m.launch(&module(), "reduce", &Launch { grid: [1, 1, 1], block: [128, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "reduce", &Launch { grid: [1, 1, 1], block: [128, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         assert_eq!(m.get::<f32>(py, 1), [x.iter().sum::<f32>()]);
     }
 }
@@ -119,7 +122,8 @@ fn gemm() {
             read(pb, b.len()),
             write(pc, rows * columns),
         ];
-        m.launch(&module(), "gemm", &Launch { grid: [1, 2, 1], block: [256, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "gemm", &Launch { grid: [1, 2, 1], block: [256, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         let c: Vec<f32> = m.get(pc, rows * columns);
         for i in 0..rows {
             for j in 0..columns {
@@ -141,7 +145,8 @@ fn division() {
         let mut args = vec![8i32.into(), read(pa, 8), read(pb, 8)];
         args.extend(out.iter().map(|&o| write(o, 8)));
         args.push(write(l, 16));
-        m.launch(&module(), "division", &Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "division", &Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         let each = |f: &dyn Fn(i32, i32) -> u32| a.iter().zip(b).map(|(&a, b)| f(a, b)).collect::<Vec<u32>>();
         assert_eq!(m.get::<u32>(out[0], 8), each(&|a, b| (a / b) as u32));
         assert_eq!(m.get::<u32>(out[1], 8), each(&|a, b| (a % b) as u32));
@@ -158,7 +163,8 @@ fn library_functions() {
         let x = [0.0f32, 1.0, -1.0, 0.3, -2.5, 10.0, 3e5, -7e8];
         let (px, py) = (m.put("x", &x), m.alloc("y", 4 * 64));
         let args = vec![8i32.into(), read(px, 8), write(py, 64)];
-        m.launch(&module(), "functions", &Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "functions", &Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         let y: Vec<f32> = m.get(py, 64);
         for (i, &x) in x.iter().enumerate() {
             let v = x as f64;
@@ -188,7 +194,8 @@ fn calls() {
     for mut m in machines() {
         let x = floats(8 * 32, 7);
         let px = m.put("x", &x);
-        let launch = Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args: vec![update(px, 8 * 32)] };
+        let launch =
+            Launch { grid: [1, 1, 1], block: [32, 1, 1], shared: 0, args: vec![update(px, 8 * 32)], ..Launch::default() };
         m.launch(&module(), "calls", &launch).unwrap();
         let y: Vec<f32> = m.get(px, 32);
         for t in 0..32 {
@@ -203,8 +210,12 @@ fn calls() {
 fn recursion() {
     for mut m in machines() {
         let py = m.alloc("y", 4 * 64);
-        m.launch(&module(), "recursion", &Launch { grid: [1, 1, 1], block: [64, 1, 1], shared: 0, args: vec![write(py, 64)] })
-            .unwrap();
+        m.launch(
+            &module(),
+            "recursion",
+            &Launch { grid: [1, 1, 1], block: [64, 1, 1], shared: 0, args: vec![write(py, 64)], ..Launch::default() },
+        )
+        .unwrap();
         let want: Vec<i32> = (0..64).map(|t| [0, 1, 1, 2, 3, 5, 8, 13][t % 8]).collect();
         assert_eq!(m.get::<i32>(py, 64), want);
     }
@@ -218,7 +229,7 @@ fn variables() {
         assert_eq!(bytes, 64);
         m.write(table, bytemuck::cast_slice(&floats(16, 8))).unwrap();
         let px = m.put("x", &[0i32; 72]);
-        let launch = Launch { grid: [1, 1, 1], block: [64, 1, 1], shared: 256, args: vec![update(px, 72)] };
+        let launch = Launch { grid: [1, 1, 1], block: [64, 1, 1], shared: 256, args: vec![update(px, 72)], ..Launch::default() };
         m.launch(&module, "variables", &launch).unwrap();
         m.launch(&module, "variables", &launch).unwrap();
         let (total, _) = m.symbol(&module, "total").unwrap();
@@ -239,7 +250,8 @@ fn a_lock_makes_progress() {
         m.config_mut().checks.race = false;
         let (mutex, count) = (m.put("mutex", &[0u32]), m.put("count", &[0u32]));
         let args = vec![update(mutex, 1), update(count, 1)];
-        m.launch(&module(), "lock", &Launch { grid: [2, 1, 1], block: [64, 1, 1], shared: 0, args }).unwrap();
+        m.launch(&module(), "lock", &Launch { grid: [2, 1, 1], block: [64, 1, 1], shared: 0, args, ..Launch::default() })
+            .unwrap();
         assert_eq!(m.get::<u32>(count, 1), [128]);
     }
 }

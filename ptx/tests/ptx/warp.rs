@@ -22,7 +22,7 @@ fn run(config: &Config, threads: u32, init: impl Fn(u32) -> u32, body: &str) -> 
     m.write(x, &(0..1024).flat_map(|i| init(i).to_le_bytes()).collect::<Vec<u8>>()).unwrap();
     m.write(y, &[0; 4096]).unwrap();
     let args = vec![Arg::Update { addr: x, len: 4096 }, Arg::Update { addr: y, len: 4096 }];
-    m.launch(&module, "k", &Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args })?;
+    m.launch(&module, "k", &Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args, ..Launch::default() })?;
     let words = |a| m.bytes(a, 4096).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
     Ok((words(y), words(x)))
 }

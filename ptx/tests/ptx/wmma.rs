@@ -132,7 +132,7 @@ impl Product {
             (self.c.ld() as i32).into(),
         ];
         let grid = [(self.c.columns / self.tile[1]) as u32, (self.c.rows / self.tile[0]) as u32, 1];
-        m.launch(&module(), &self.name, &Launch { grid, block: [32, 1, 1], shared: 0, args })
+        m.launch(&module(), &self.name, &Launch { grid, block: [32, 1, 1], shared: 0, args, ..Launch::default() })
     }
 }
 
@@ -230,7 +230,7 @@ fn through_shared_memory() {
         let (a, b) = (h.fill(&mut m, "A", |i, k| small(i, k, 1)), h.fill(&mut m, "B", |k, j| small(k, j, 2)));
         let d = m.alloc("D", f.len() as u64);
         let args = vec![Arg::Read { addr: a, len: 512 }, Arg::Read { addr: b, len: 512 }, Arg::Write { addr: d, len: 1024 }];
-        let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args };
+        let launch = Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() };
         let report = m.launch(&module(), "staged", &launch).unwrap_or_else(|f| panic!("{f}"));
         let got: Vec<f32> = m.get(d, 256);
         for i in 0..16 {
@@ -275,7 +275,7 @@ fn run(config: Config, body: &str) -> Result<Vec<u32>, Fault> {
     let (x, y) = (m.alloc("x", 2048), m.alloc("y", 2048));
     m.write(x, &(0..1024u32).flat_map(|i| element(i).to_le_bytes()).collect::<Vec<u8>>()).unwrap();
     let args = vec![Arg::Read { addr: x, len: 2048 }, Arg::Write { addr: y, len: 2048 }];
-    m.launch(&module, "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args })?;
+    m.launch(&module, "k", &Launch { grid: [1; 3], block: [32, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(m.bytes(y, 2048).unwrap().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
 }
 
@@ -400,7 +400,8 @@ fn races() {
     let module = Module::parse("test.ptx", &text).unwrap();
     let launch = |threads| {
         let mut m = Machine::new(Config::default());
-        m.launch(&module, "k", &Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args: vec![] }).map(|_| ())
+        m.launch(&module, "k", &Launch { grid: [1; 3], block: [threads, 1, 1], shared: 0, args: vec![], ..Launch::default() })
+            .map(|_| ())
     };
     let f = launch(64).unwrap_err().to_string();
     assert!(f.contains("race: ") && f.contains("wmma.load.a") && f.contains("st.shared.v2.u32"), "{f}");

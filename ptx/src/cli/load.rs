@@ -1,0 +1,105 @@
+//! PTX from a file, with a word for everything else that a file may be; and how much memory may be asked for.
+
+use std::path::Path;
+
+use crate::module::Module;
+
+/// Newest target and version whose features are known: those of CUDA 13. What a kernel uses of them is another question, which
+/// the decoder answers instruction by instruction.
+const NEWEST: (u32, (u32, u32)) = (121, (9, 1));
+/// Longest text that is read: the largest libraries have some 100 MB.
+const LONGEST: u64 = 1 << 30;
+
+/// Reads a PTX file. An error names the file and what to do.
+pub fn module(file: &Path) -> Result<Module, String> {
+    let fail = |why: String| format!("{}: {why}", file.display());
+    let size = std::fs::metadata(file).map_err(|e| fail(format!("{e}; check the path")))?;
+    if size.is_dir() {
+        return Err(fail("is a folder; give a PTX file".into()));
+    }
+    if size.len() > LONGEST {
+        return Err(fail(format!("{} bytes are too many for PTX text", size.len())));
+    }
+    let bytes = std::fs::read(file).map_err(|e| fail(e.to_string()))?;
+    if bytes.starts_with(b"\x7fELF") || bytes.starts_with(&[0x50, 0xed, 0x55, 0xba]) {
+        return Err(fail("is machine code, not PTX: compile with `nvcc -ptx`, or take the PTX out with `cuobjdump -ptx`".into()));
+    }
+    let text =
+        String::from_utf8(bytes).map_err(|_| fail("is not text; the emulator reads PTX, as `nvcc -ptx` writes it".into()))?;
+    if text.contains("__global__") && !text.contains(".entry") {
+        return Err(fail("is CUDA source, not PTX: compile it with `nvcc -ptx -lineinfo`".into()));
+    }
+    newer(&text).map_err(fail)?;
+    let name = file.file_name().map_or("PTX".into(), |n| n.to_string_lossy());
+    Module::parse(&name, &text).map_err(|e| match file.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(dir) => format!("{}/{e}", dir.display()),
+        None => e.to_string(),
+    })
+}
+
+/// Refuses a target or a version that is newer than what is known.
+fn newer(text: &str) -> Result<(), String> {
+    let word = |key: &str| {
+        let line = text.lines().map(str::trim_start).find(|l| l.starts_with(key))?;
+        line[key.len()..].split([' ', '\t', ',', '/']).find(|w| !w.is_empty())
+    };
+    if let Some(target) = word(".target")
+        && let Some(digits) = target.strip_prefix("sm_")
+        && let Ok(n) = digits.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<u32>()
+        && n > NEWEST.0
+    {
+        return Err(format!(
+            "target {target} is newer than sm_{}, the newest that is known: compile for an older one (nvcc -arch=compute_90)",
+            NEWEST.0
+        ));
+    }
+    if let Some(version) = word(".version")
+        && let Some((a, b)) = version.trim_end().split_once('.')
+        && let (Ok(a), Ok(b)) = (a.parse::<u32>(), b.parse::<u32>())
+        && (a, b) > NEWEST.1
+    {
+        let (x, y) = NEWEST.1;
+        return Err(format!(
+            "PTX {a}.{b} is newer than {x}.{y}, the newest that is known: compile with CUDA 13, or update this program"
+        ));
+    }
+    Ok(())
+}
+
+/// Most bytes that memory of launches may have in all: as asked for in MiB, else 4 GiB or a quarter of what is free.
+pub fn memory_limit(mib: Option<u64>) -> u64 {
+    let free = free().unwrap_or(16 << 30);
+    mib.map_or((free / 4).min(4 << 30), |m| m.saturating_mul(1 << 20))
+}
+
+/// Bytes that this machine has free, where that can be known.
+pub fn free() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A number of bytes for people.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1024 => format!("{n} bytes"),
+        1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", n as f64 / (1u64 << 20) as f64),
+        _ => format!("{:.1} GiB", n as f64 / (1u64 << 30) as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        assert_eq!(newer(".version 9.0\n.target sm_90a, texmode_independent\n"), Ok(()));
+        assert_eq!(newer("// .target sm_900\n.version 8.0\n.target sm_120f\n"), Ok(()));
+        assert!(newer(".version 8.0\n.target sm_130a\n").unwrap_err().contains("target sm_130a is newer than sm_121"));
+        assert!(newer(".version 12.4\n").unwrap_err().contains("PTX 12.4 is newer than 9.1"));
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert!(memory_limit(None) <= 4 << 30 && memory_limit(Some(2)) == 2 << 20 && memory_limit(Some(u64::MAX)) == u64::MAX);
+    }
+}
