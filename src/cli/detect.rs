@@ -38,7 +38,7 @@ pub struct DetectArgs {
     /// auto, cpu, cuda or emu
     #[arg(long, default_value = "auto")]
     device: String,
-    /// One JSON object per line
+    /// One JSON object per line; the last one, where there is such, counts what was passed over
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error,notes
@@ -92,6 +92,9 @@ impl DetectArgs {
             say(&format!("{failed} of {} pictures could not be judged", files.len()));
         }
         tell_passed(&passed, say);
+        if self.json && !passed.is_empty() {
+            print(&format!("{}\n", json_line(&passed_over(&passed))))?;
+        }
         Ok(match failed {
             n if n == files.len() => 2,
             0 if passed.pictures() == 0 => 0,
@@ -171,6 +174,16 @@ impl DetectArgs {
         };
         print(&format!("{text}\n"))
     }
+}
+
+/// The last object of `--json`: what the folders hold that was not judged, a row for each kind.
+fn passed_over(passed: &Passed) -> serde_json::Value {
+    let row = |(kind, count, first, pictures): (&str, usize, &Path, bool)| {
+        let mut row = json!({ "kind": kind, "count": count, "pictures": pictures });
+        json_path(&mut row, "first", first);
+        row
+    };
+    json!({ "passed_over": passed.kinds().map(row).collect::<Vec<_>>() })
 }
 
 type Judged<'a> = (Verdict, Option<&'a Path>, Vec<Note>);
