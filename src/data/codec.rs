@@ -200,6 +200,7 @@ fn open(path: &Path) -> Result<Opened> {
             return Err(too_large(path, &format!("a JPEG file of {} MiB", length >> 20)));
         }
         file.read_to_end(&mut jpeg).map_err(io)?;
+        jpeg = jpeg::with_tables(jpeg);
         // Kinds of JPEG that are not read get their name here; the decoder says less.
         jpeg::frame(&jpeg).map_err(|flaw| flawed(path, flaw))?;
         Box::new(Cursor::new(jpeg.clone()))
