@@ -33,6 +33,22 @@ fn detect_says_what_was_judged() {
     let said: Vec<String> = text(&out.stderr).lines().filter(|l| l.contains(words)).map(String::from).collect();
     assert_eq!(said, [format!("note      {}: {words}", gif.display())]);
 
+    // What chunks of a PNG file say of its colours; a frame of MJPEG video, which has no Huffman tables, is a picture like any other.
+    let (png, frame) = (dir.path().join("gamma.png"), dir.path().join("frame.jpg"));
+    let bytes = photograph(1, 1, 40).to_png().unwrap();
+    let gamma = [&[0, 0, 0, 4][..], b"gAMA", &55_556u32.to_be_bytes(), &0xDCB2DA02u32.to_be_bytes()].concat();
+    fs::write(&png, [&bytes[..33], &gamma, &bytes[33..]].concat()).unwrap();
+    let mut bytes = photograph(1, 2, 40).to_jpeg(90).unwrap();
+    while let Some(at) = bytes.windows(2).position(|w| w == [0xFF, 0xC4]) {
+        let length = u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]) as usize;
+        bytes.drain(at..at + 2 + length);
+    }
+    fs::write(&frame, bytes).unwrap();
+    let out = ok(&["detect", path(&run), path(&png), path(&frame), "--json"]);
+    let lines: Vec<serde_json::Value> = text(&out.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let words = "converted from the gamma 0.556 that the PNG file names to sRGB";
+    assert_eq!((&lines[0]["notes"], &lines[1]["notes"]), (&serde_json::json!([words]), &serde_json::json!([])));
+
     // What is refused has no notes, and as many columns as the others.
     let cut = dir.path().join("cut.jpg");
     let bytes = fs::read(&plain).unwrap();

@@ -10,6 +10,7 @@ use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
 use crate::data::note::Note;
 use crate::data::picture::{Opened, Picture};
+use crate::data::png;
 use crate::data::source::tell_passed;
 use crate::data::walk::{Found, HEAT, HEAT_CHUNK, HEAT_KEYWORD, Passed, explained, identity, regular, walk};
 use crate::detectors;
@@ -263,9 +264,7 @@ fn owner_in(file: &Path) -> Option<u64> {
 /// A PNG file with a chunk that names the owner.
 fn with_owner(png: &[u8], owner: u64) -> Vec<u8> {
     let chunk = [HEAT_KEYWORD, format!("{owner:016x}").as_bytes()].concat();
-    let crc = !chunk
-        .iter()
-        .fold(!0u32, |crc, &b| (0..8).fold(crc ^ b as u32, |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 }));
+    let crc = png::checksum(&chunk);
     [&png[..HEAT_CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[HEAT_CHUNK..]].concat()
 }
 
