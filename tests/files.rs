@@ -673,7 +673,10 @@ fn data_check_has_a_line_for_every_fault() {
     // What is no data set.
     let (status, _, said) = code(&lae(&["data", "check", path(&sound.join("train"))]));
     assert_eq!(status, 2);
-    says(&said, &["has none of train, val and test"]);
+    says(&said, &["has none of train, val and test", "looks like one split", "give the folder that it is in"]);
+    let (status, _, said) = code(&lae(&["data", "check", path(&sound.join("train/real"))]));
+    assert_eq!(status, 2);
+    says(&said, &["has none of train, val and test", "holds 12 pictures", "photographs", "data check --photos DIR"]);
     let (status, _, said) = code(&lae(&["data", "check", "nowhere"]));
     assert_eq!(status, 2);
     says(&said, &["no such folder"]);

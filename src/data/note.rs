@@ -34,6 +34,8 @@ pub enum Kind {
     MaskInverted,
     /// A mask with many values between black and white.
     MaskGrey,
+    /// A mask that looks like a grey photograph.
+    MaskPhotograph,
     /// A mask whose colours had to be told into forged and genuine.
     MaskColours,
     /// A mask whose transparent pixels were taken for forged or for genuine.
@@ -60,6 +62,9 @@ impl Kind {
                 ("mask covers", "masks cover", "most of the picture and its border: white was taken for forged; perhaps inverted")
             }
             Kind::MaskGrey => ("mask has", "masks have", "many grey values: above 127 of 255 was taken for forged"),
+            Kind::MaskPhotograph => {
+                ("mask looks", "masks look", "like a grey photograph: above 127 of 255 was taken for forged; put masks there")
+            }
             Kind::MaskColours => ("mask has", "masks have", "colours that were told into forged and genuine"),
             Kind::MaskAlpha => ("mask has", "masks have", "transparent pixels that were told into forged and genuine"),
         };
