@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use binary::{lae, ok, path, text, train};
+use image::ImageEncoder;
 use lae_engine::data::procedural::photograph;
 use lae_engine::data::{Mask, Picture};
 
@@ -134,6 +135,14 @@ fn data_check_says_what_was_taken_for_forged() {
     draw(1, &of([255, 0, 0, 255], [0, 255, 0, 255]));
     draw(2, &|x, y| [if forged(x, y) { 255 } else { 100 * (x < 22) as u8 }, 0, 0, 255]); // values between
     draw(3, &of([0; 4], [0, 0, 0, 255])); // a hole
+    // A picture that its orientation turns, and a mask of the stored shape.
+    let mut turned = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut turned);
+    encoder.set_exif_metadata(b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec()).unwrap();
+    let p = photograph(1, 99, 40).crop(0, 0, 40, 20);
+    encoder.write_image(&p.rgb, 40, 20, image::ExtendedColorType::Rgb8).unwrap();
+    fs::write(data.join("train/fake/7.png"), turned).unwrap();
+    Mask::from_fn(40, 20, |x, y| x < 9 && y < 9).save(mask(7)).unwrap();
     checked(&[path(&data)], 0)("green", "unreadable");
     draw(4, &|x, y| [6 * x as u8, 6 * y as u8, (x * y) as u8, 255]); // as many colours and, next, grey values as a photograph
     image::GrayImage::from_fn(40, 40, |x, y| image::Luma([20 + ((5 * x + 3 * y + x * y) % 216) as u8])).save(mask(5)).unwrap();
@@ -144,6 +153,7 @@ fn data_check_says_what_was_taken_for_forged() {
         ("yellow", "coloured masks", "1 (train/mask/1.png): red was taken for forged, green for genuine"),
         ("yellow", "grey masks", "1 (train/mask/2.png): "),
         ("yellow", "mask holes", "1 (train/mask/3.png): its transparent pixels were taken for forged (a hole)"),
+        ("yellow", "turned masks", "1 (train/mask/7.png): the mask has the shape of the stored pixels"),
         ("red", "no masks", "1 (train/mask/4.png): refused, it looks like a photograph"),
         ("red", "mask colours", "1 (train/mask/6.png): refused, the colours of the mask are white and blue"),
     ] {
@@ -151,7 +161,7 @@ fn data_check_says_what_was_taken_for_forged() {
         assert!(found.starts_with(words), "{what}: {found}");
     }
     // A grey photograph opens, and is red all the same.
-    fs::copy(mask(7), mask(4)).unwrap();
+    fs::copy(data.join("val/mask/1.png"), mask(4)).unwrap();
     let found = checked(&[path(&data)], 1)("red", "no masks");
     assert!(found.starts_with("1 (train/mask/5.png): it looks like a grey photograph"), "{found}");
     let table = text(&lae(&["data", "check", path(&data)]).stdout);
