@@ -34,7 +34,8 @@ fn detect_says_what_was_judged() {
     let said: Vec<String> = text(&out.stderr).lines().filter(|l| l.contains(words)).map(String::from).collect();
     assert_eq!(said, [format!("note      {}: {words}", gif.display())]);
 
-    // What chunks of a PNG file say of its colours; a frame of MJPEG video, which has no Huffman tables, is a picture like any other.
+    // What chunks of a PNG file say of its colours; a frame of MJPEG video, which has no Huffman tables, is a picture like any
+    // other.
     let (png, frame) = (dir.path().join("gamma.png"), dir.path().join("frame.jpg"));
     let bytes = photograph(1, 1, 40).to_png().unwrap();
     let gamma = [&[0, 0, 0, 4][..], b"gAMA", &55_556u32.to_be_bytes(), &0xDCB2DA02u32.to_be_bytes()].concat();

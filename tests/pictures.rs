@@ -287,7 +287,8 @@ fn png_chunks_of_colour_are_applied_or_named() {
         }
     }
     // sRGB in other words, and chunks that are damaged or say nothing: the same bytes, no note.
-    let same: [Vec<(&[u8; 4], Vec<u8>)>; 5] = [
+    type Chunks<'a> = Vec<(&'a [u8; 4], Vec<u8>)>;
+    let same: [Chunks; 5] = [
         vec![(b"gAMA", vec![0, 0, 0xB1, 0x8F])],
         vec![(b"gAMA", vec![0, 0, 0xB1, 0x8F]), (b"cHRM", chrm(SRGB))],
         vec![(b"sRGB", vec![0]), (b"gAMA", vec![0, 1, 0x86, 0xA0])],
@@ -304,7 +305,7 @@ fn png_chunks_of_colour_are_applied_or_named() {
     assert_eq!((Picture::open(&path).unwrap().rgb, notes(&path)), (rgb.clone(), vec![]));
     // What is not applied is named.
     let flat = [(0.64, 0.33), (0.64, 0.33), (0.15, 0.06)];
-    let named: [(Vec<(&[u8; 4], Vec<u8>)>, &str); 6] = [
+    let named: [(Chunks, &str); 6] = [
         (vec![(b"cICP", vec![9, 16, 0, 1])], "CICP codes 9/16/0/1"),
         (vec![(b"cICP", vec![1, 1, 0, 1])], "CICP codes 1/1/0/1"),
         (vec![(b"cICP", vec![12, 13, 0, 0])], "CICP codes 12/13/0/0"),

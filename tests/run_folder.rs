@@ -1,5 +1,5 @@
-//! A run folder through the real binary: two processes at once, pictures that change under a run or come back in a test, masks that
-//! tell nothing.
+//! A run folder through the real binary: two processes at once, pictures that change under a run or come back in a test, masks
+//! that tell nothing.
 
 mod binary;
 

@@ -1,4 +1,5 @@
-//! Embedded colour profiles, and what PNG says in chunks of its own: the conversion to sRGB, and what is said about what is not applied.
+//! Embedded colour profiles, and what PNG says in chunks of its own: the conversion to sRGB, and what is said about what is not
+//! applied.
 
 use std::sync::Arc;
 
@@ -125,8 +126,8 @@ fn of_gamma(gamma: u32, primaries: &[u32; 8]) -> Option<ColorProfile> {
     (0.1..=10.0).contains(&exponent).then(|| of_curve(power(exponent), white, [red, green, blue]))?
 }
 
-/// CICP codes whose curve is a definition of how values are shown: sRGB, powers, light itself. The curves of video and HDR are not
-/// applied: what they are shown as depends on the screen.
+/// CICP codes whose curve is a definition of how values are shown: sRGB, powers, light itself. The curves of video and HDR are
+/// not applied: what they are shown as depends on the screen.
 fn of_codes([primaries, transfer, matrix, full]: [u8; 4]) -> Option<ColorProfile> {
     let srgb = ColorProfile::new_srgb();
     let curve = match transfer {

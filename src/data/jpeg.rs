@@ -73,8 +73,8 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, Flaw> {
     Ok(None)
 }
 
-/// The file with the standard's Huffman tables where it is a baseline one that has none before its first scan: a frame of MJPEG video,
-/// whose format fixes the tables and leaves them out.
+/// The file with the standard's Huffman tables where it is a baseline one that has none before its first scan: a frame of MJPEG
+/// video, whose format fixes the tables and leaves them out.
 pub fn with_tables(bytes: Vec<u8>) -> Vec<u8> {
     let (mut at, mut baseline) = (2, false);
     while let Some((marker, _)) = segment(&bytes, &mut at) {

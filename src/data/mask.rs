@@ -368,7 +368,8 @@ mod tests {
         assert!(open("edge.png", &edge).1.is_empty() && open("edge.jpg", &edge).1.is_empty());
     }
 
-    /// `LAE_PHOTOS=DIR cargo test --lib photographs_as_masks -- --ignored --nocapture`: what becomes of photographs, in colour and grey.
+    /// `LAE_PHOTOS=DIR cargo test --lib photographs_as_masks -- --ignored --nocapture`: what becomes of photographs, in colour
+    /// and grey.
     #[test]
     #[ignore = "measures on a folder of photographs"]
     fn photographs_as_masks() {

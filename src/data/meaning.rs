@@ -17,8 +17,8 @@ const PART: f64 = 0.25;
 /// Share of pixels with a level of 64 to 191 from which values between are told: smooth edges and JPEG noise make less.
 const BETWEEN: f64 = 0.05;
 
-/// A mask has at least so many grey values (of 64, four levels each) and at most this share of pixels within 16 levels of black or white
-/// if it is a grey photograph: masks with soft edges are mostly black and white.
+/// A mask has at least so many grey values (of 64, four levels each) and at most this share of pixels within 16 levels of black
+/// or white if it is a grey photograph: masks with soft edges are mostly black and white.
 const GREYS: usize = 32;
 const ENDS: f64 = 0.2;
 

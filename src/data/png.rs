@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// Most chunks before the pixels that are looked at.
 const MOST: usize = 10_000;
 
-/// What a file says. Of several the first of this order counts, as the specification has it: CICP codes, a profile, `sRGB`, gamma and
-/// primaries.
+/// What a file says. Of several the first of this order counts, as the specification has it: CICP codes, a profile, `sRGB`, gamma
+/// and primaries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Colours {
     /// `cICP`: primaries, transfer, matrix, full range (ITU-T H.273).

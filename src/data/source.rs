@@ -125,8 +125,8 @@ impl Source {
         let mut notices: Vec<String> = passed.notice().into_iter().collect();
         if let Some(found) = data_set_in(dir) {
             let notice = format!(
-                "the folder of photographs is a data set ({found}): its forgeries and masks were taken for photographs; --data reads it as \
-                 a data set"
+                "the folder of photographs is a data set ({found}): its forgeries and masks were taken for photographs; \
+                 --data reads it as a data set"
             );
             tell(&format!("note      {notice}"));
             notices.push(notice);

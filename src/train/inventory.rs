@@ -1,13 +1,13 @@
-//! Which files a run was trained on: `data.json` of the run folder, written when the run begins, compared when it goes on and when it
-//! is judged.
+//! Which files a run was trained on: `data.json` of the run folder, written when the run begins, compared when it goes on and
+//! when it is judged.
 //!
 //! A run that goes on over other pictures ends with weights that no single data set explains, so a change is an error that names the
 //! files. Each file is known by its size and a checksum of its first and last 64 KiB: pictures that differ do so there, and a
 //! large collection need not be read whole.
 //!
-//! A picture that the run was trained on and meets again in a test flatters, whatever folder the test is in ([`met_before`]). For that
-//! the pictures of training and validation are listed by a checksum of all of a file up to 1 MiB, and of 16 parts of a longer one: of
-//! two pictures without compression that differ in a region, the ends may be the same.
+//! A picture that the run was trained on and meets again in a test flatters, whatever folder the test is in ([`met_before`]). For
+//! that the pictures of training and validation are listed by a checksum of all of a file up to 1 MiB, and of 16 parts of a
+//! longer one: of two pictures without compression that differ in a region, the ends may be the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -47,8 +47,8 @@ pub struct Inventory {
     learnt: Option<BTreeSet<(String, Known)>>,
 }
 
-/// The size of a file and CRC-32C of so many parts of it, evenly spaced from the first bytes to the last; of all of it where that is
-/// less.
+/// The size of a file and CRC-32C of so many parts of it, evenly spaced from the first bytes to the last; of all of it where that
+/// is less.
 fn known_by(path: &Path, parts: u64) -> std::io::Result<Known> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
@@ -122,9 +122,9 @@ impl Inventory {
     }
 }
 
-/// Compares the pictures of all tests with those that the run in `run` was trained on or chosen by: notices for the report. A picture
-/// that is the same file is an error unless that is allowed. Where it cannot be known a notice says so. Pictures that were encoded
-/// anew are not found: the run folder has checksums, no pictures.
+/// Compares the pictures of all tests with those that the run in `run` was trained on or chosen by: notices for the report. A
+/// picture that is the same file is an error unless that is allowed. Where it cannot be known a notice says so. Pictures that
+/// were encoded anew are not found: the run folder has checksums, no pictures.
 pub fn met_before(run: &Path, data: &Dataset, allowed: bool) -> Result<Vec<String>> {
     let config = data.config();
     // Crops of the same photographs in every split are what such a run was asked for, and its report says so.

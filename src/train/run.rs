@@ -419,8 +419,8 @@ fn same_files(dir: &Path, data: &Dataset, steps: u64, accept: bool) -> Result<Op
         Err(_) if accept => Some("what it began with is not known".into()),
         Err(Error::Data { file, why }) => {
             let why = format!(
-                "{why}, and without this list of the files that the run began with nobody knows whether the pictures are still the \
-                 same. Put it back, or go on over the pictures as they are now with --changed-data (the report will say so)"
+                "{why}, and without this list of the files that the run began with nobody knows whether the pictures are still \
+                 the same. Put it back, or go on over the pictures as they are now with --changed-data (the report will say so)"
             );
             return Err(Error::data(file, why));
         }
