@@ -54,9 +54,13 @@ fn png(i: u64) -> Vec<u8> {
     photograph(3, i, 40).to_png().unwrap()
 }
 
-/// The verdicts of `detect`, by path.
-fn judged(out: &Output) -> Vec<serde_json::Value> {
+fn objects(out: &Output) -> Vec<serde_json::Value> {
     text(&out.stdout).lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+}
+
+/// The verdicts of `detect`, without the object about what was passed over; the lines of `data check`.
+fn judged(out: &Output) -> Vec<serde_json::Value> {
+    objects(out).into_iter().filter(|v| v.get("passed_over").is_none()).collect()
 }
 
 #[test]
@@ -84,6 +88,19 @@ fn detect_says_what_it_did_not_look_at() {
     let (status, table, said) = code(&lae(&["detect", run, path(dir.path())]));
     assert_eq!((status, table.lines().count()), (1, 3), "{table}{said}");
     says(&said, &["passed over: 3 HEIC (", "1 JPEG 2000 (", "x.jp2)", "2 other files", "convert to png or jpeg"]);
+    // The same for programs: one object after the verdicts, by kind.
+    let all = objects(&lae(&["detect", run, path(dir.path()), "--json"]));
+    let rows = all.last().unwrap()["passed_over"].as_array().unwrap();
+    let row = |i: usize| (&rows[i]["kind"], &rows[i]["count"], &rows[i]["pictures"]);
+    assert_eq!((all.len(), rows.len(), row(0)), (4, 3, (&"HEIC".into(), &3.into(), &true.into())), "{rows:#?}");
+    assert_eq!(
+        (row(1), row(2)),
+        ((&"JPEG 2000".into(), &1.into(), &true.into()), (&"other file".into(), &2.into(), &false.into()))
+    );
+    assert_eq!(rows[1]["first"], path(&at("x.jp2")));
+    assert!(all[..3].iter().all(|v| v["path"].is_string() && v["p_fake"].is_number()), "{all:#?}");
+    let alone = objects(&ok(&["detect", run, path(&at("a.png")), "--json"]));
+    assert!(alone.len() == 1 && alone[0]["path"].is_string(), "{alone:#?}");
     // Under the name of a picture that is read: an error of its own, with the remedy.
     fs::write(at("phone.jpg"), heic).unwrap();
     let (status, _, said) = code(&lae(&["detect", run, path(&at("phone.jpg"))]));
@@ -656,7 +673,10 @@ fn data_check_has_a_line_for_every_fault() {
     // What is no data set.
     let (status, _, said) = code(&lae(&["data", "check", path(&sound.join("train"))]));
     assert_eq!(status, 2);
-    says(&said, &["has none of train, val and test"]);
+    says(&said, &["has none of train, val and test", "looks like one split", "give the folder that it is in"]);
+    let (status, _, said) = code(&lae(&["data", "check", path(&sound.join("train/real"))]));
+    assert_eq!(status, 2);
+    says(&said, &["has none of train, val and test", "holds 12 pictures", "photographs", "data check --photos DIR"]);
     let (status, _, said) = code(&lae(&["data", "check", "nowhere"]));
     assert_eq!(status, 2);
     says(&said, &["no such folder"]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageEncoder};
 use lae_engine::data::picture::{EXTENSIONS, Kind, Mask, Picture, is_picture_name};
+use lae_engine::data::procedural::photograph;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures").join(name)
@@ -216,6 +217,131 @@ fn profiles_that_are_not_applied_are_named() {
     let at = bytes.windows(12).position(|w| w == b"ICC_PROFILE\0").unwrap();
     bytes[at + 13] = 2;
     assert!(notes(dir.write("part.jpg", &bytes))[0].contains("damaged"));
+}
+
+/// A PNG file of these colours with chunks behind its header.
+fn with_chunks(dir: &Folder, colours: &[[u8; 3]], deep: bool, chunks: &[(&[u8; 4], Vec<u8>)]) -> PathBuf {
+    let (n, rgb) = ((colours.len() as u32, 1), colours.concat());
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    if deep {
+        let values: Vec<u8> = rgb.iter().flat_map(|&v| (v as u16 * 257).to_ne_bytes()).collect();
+        encoder.write_image(&values, n.0, n.1, ExtendedColorType::Rgb16).unwrap();
+    } else {
+        encoder.write_image(&rgb, n.0, n.1, ExtendedColorType::Rgb8).unwrap();
+    }
+    let chunk = |(kind, content): &(&[u8; 4], Vec<u8>)| {
+        let crc = lae_engine::data::png::checksum(&[&kind[..], content].concat());
+        [&(content.len() as u32).to_be_bytes()[..], &kind[..], content, &crc.to_be_bytes()].concat()
+    };
+    let chunks: Vec<u8> = chunks.iter().flat_map(chunk).collect();
+    dir.write("c.png", &[&png[..33], &chunks, &png[33..]].concat())
+}
+
+/// The chunk of white (D65) and primaries.
+fn chrm(primaries: [Point; 3]) -> Vec<u8> {
+    let points = [(0.3127, 0.3290), primaries[0], primaries[1], primaries[2]];
+    points.iter().flat_map(|p| [p.0, p.1]).flat_map(|v| ((v * 1e5_f64).round() as u32).to_be_bytes()).collect()
+}
+
+#[test]
+fn png_chunks_of_colour_are_applied_or_named() {
+    let dir = Folder::new();
+    let colours: Vec<[u8; 3]> =
+        (0..6u8 * 36).map(|i| [i % 6 * 51, i / 6 % 6 * 51, i / 36 * 51]).chain((0..40).map(|i| [i * 6; 3])).collect();
+    let rgb = colours.concat();
+    let gamma = |n: u32| n.to_be_bytes().to_vec();
+    let adobe = [(0.64, 0.33), (0.21, 0.71), (0.15, 0.06)];
+    let (p3, bt2020) = ([(0.68, 0.32), (0.265, 0.69), (0.15, 0.06)], [(0.708, 0.292), (0.170, 0.797), (0.131, 0.046)]);
+    let p3_chunk = chrm(p3);
+    type Case<'a> = (Vec<(&'a [u8; 4], Vec<u8>)>, [Point; 3], &'a dyn Fn(f64) -> f64, &'a str);
+    let applied: Vec<Case> = vec![
+        (vec![(b"gAMA", vec![0, 1, 0x86, 0xA0])], SRGB, &|v| v, "the gamma 1.000 that"),
+        (vec![(b"gAMA", vec![0, 0, 0xD9, 4])], SRGB, &|v: f64| v.powf(1.0 / 0.55556), "the gamma 0.556 that"),
+        (
+            vec![(b"cHRM", p3_chunk), (b"gAMA", vec![0, 0, 0xB1, 0x8F])],
+            p3,
+            &|v: f64| v.powf(1.0 / 0.45455),
+            "0.455 and primaries",
+        ),
+        (vec![(b"cICP", vec![12, 13, 0, 1])], p3, &srgb_curve, "CICP codes 12/13/0/1"),
+        (vec![(b"cICP", vec![9, 8, 0, 1])], bt2020, &|v| v, "CICP codes 9/8/0/1"),
+        // Codes count more than what else there is.
+        (
+            vec![(b"gAMA", vec![0, 1, 0x86, 0xA0]), (b"sRGB", vec![0]), (b"cICP", vec![1, 5, 0, 1])],
+            SRGB,
+            &|v: f64| v.powf(2.8),
+            "1/5/0/1",
+        ),
+    ];
+    for (chunks, primaries, curve, words) in &applied {
+        for deep in [false, true] {
+            let path = with_chunks(&dir, &colours, deep, chunks);
+            let opened = Picture::open_noted(&path).unwrap();
+            for (x, &c) in colours.iter().enumerate() {
+                let (got, want) = (opened.picture.at(x, 0), expected(c, *primaries, curve));
+                assert!(got.iter().zip(want).all(|(a, b)| a.abs_diff(b) <= 2), "{words} {deep}: {c:?} -> {got:?}, {want:?}");
+            }
+            let [note] = &opened.notes[..] else { panic!("{:?}", opened.notes) };
+            assert!(note.kind == Kind::Gamma && note.text.contains(words), "{note}");
+        }
+    }
+    // sRGB in other words, and chunks that are damaged or say nothing: the same bytes, no note.
+    type Chunks<'a> = Vec<(&'a [u8; 4], Vec<u8>)>;
+    let same: [Chunks; 5] = [
+        vec![(b"gAMA", vec![0, 0, 0xB1, 0x8F])],
+        vec![(b"gAMA", vec![0, 0, 0xB1, 0x8F]), (b"cHRM", chrm(SRGB))],
+        vec![(b"sRGB", vec![0]), (b"gAMA", vec![0, 1, 0x86, 0xA0])],
+        vec![(b"cICP", vec![1, 13, 0, 1])],
+        vec![(b"gAMA", vec![0, 1])],
+    ];
+    for chunks in &same {
+        let path = with_chunks(&dir, &colours, false, chunks);
+        assert_eq!((Picture::open(&path).unwrap().rgb, notes(&path)), (rgb.clone(), vec![]), "{chunks:?}");
+    }
+    let mut bytes = fs::read(with_chunks(&dir, &colours, false, &[(b"gAMA", gamma(100_000))])).unwrap();
+    bytes[33 + 8] ^= 1; // no longer what its checksum is of
+    let path = dir.write("damaged.png", &bytes);
+    assert_eq!((Picture::open(&path).unwrap().rgb, notes(&path)), (rgb.clone(), vec![]));
+    // What is not applied is named.
+    let flat = [(0.64, 0.33), (0.64, 0.33), (0.15, 0.06)];
+    let named: [(Chunks, &str); 6] = [
+        (vec![(b"cICP", vec![9, 16, 0, 1])], "CICP codes 9/16/0/1"),
+        (vec![(b"cICP", vec![1, 1, 0, 1])], "CICP codes 1/1/0/1"),
+        (vec![(b"cICP", vec![12, 13, 0, 0])], "CICP codes 12/13/0/0"),
+        (vec![(b"cHRM", chrm(adobe))], "primaries of"),
+        (vec![(b"gAMA", gamma(0))], "gamma 0.000 of"),
+        (vec![(b"gAMA", gamma(45_455)), (b"cHRM", chrm(flat))], "gamma 0.455 and primaries"),
+    ];
+    for (chunks, words) in &named {
+        let path = with_chunks(&dir, &colours, false, chunks);
+        let opened = Picture::open_noted(&path).unwrap();
+        let [note] = &opened.notes[..] else { panic!("{words}: {:?}", opened.notes) };
+        assert!(note.kind == Kind::GammaIgnored && note.text.contains(words) && note.text.contains("not applied"), "{note}");
+        assert_eq!(opened.picture.rgb, rgb, "{words}");
+    }
+}
+
+/// Baseline JPEG without Huffman tables, with and without the mark of AVI: the tables are those of the standard.
+#[test]
+fn frames_of_mjpeg_video_are_read() {
+    let dir = Folder::new();
+    let whole = photograph(2, 3, 60).to_jpeg(80).unwrap();
+    let mut bare = whole.clone();
+    while let Some(at) = bare.windows(2).position(|w| w == [0xFF, 0xC4]) {
+        let length = u16::from_be_bytes([bare[at + 2], bare[at + 3]]) as usize;
+        bare.drain(at..at + 2 + length);
+    }
+    assert!(bare.len() + 400 < whole.len());
+    let marked = [&bare[..2], b"\xff\xe0\0\x10AVI1\0\0\0\0\0\0\0\0\0\0", &bare[2..]].concat();
+    let want = Picture::open(dir.write("whole.jpg", &whole)).unwrap();
+    for (name, bytes) in [("bare.jpg", &bare), ("marked.jpg", &marked)] {
+        let path = dir.write(name, bytes);
+        assert_eq!((Picture::open(&path).unwrap(), notes(&path)), (want.clone(), vec![]), "{name}");
+        assert_eq!(Picture::probe(&path).unwrap(), (60, 60));
+        let cut = dir.write(name, &bytes[..bytes.len() * 2 / 3]);
+        assert!(why(Picture::open(cut)).contains("the data end early"), "{name}");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn stopped_and_resumed(detector: &str, steps: &[u64]) {
         first.stop_after = Some(steps);
         assert!(first.run().is_err(), "the run was to stop after {steps} steps");
         drop(first);
-        detectors::resume(&run, String::new(), &Device::Cpu, false).unwrap().run().unwrap();
+        detectors::resume(&run, String::new(), &Device::Cpu, false, false).unwrap().run().unwrap();
         same(&whole, &run);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::data::check::{Level, check};
+use crate::data::check::{Level, check, photographs};
 use crate::error::Result;
 use crate::report::terminal::{print, say};
 use crate::text::json_line;
@@ -20,7 +20,11 @@ enum What {
     /// Say what is wrong with a data set before hours are spent on it; exit code 1 if a line is red
     Check {
         /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}
-        dir: PathBuf,
+        #[arg(required_unless_present = "photos", conflicts_with = "photos")]
+        dir: Option<PathBuf>,
+        /// Folder of photographs to make forgeries from, as for `train --photos`, instead of a data set
+        #[arg(long, value_name = "DIR")]
+        photos: Option<PathBuf>,
         /// One JSON object per line
         #[arg(long)]
         json: bool,
@@ -29,8 +33,11 @@ enum What {
 
 impl DataCommand {
     pub fn run(self) -> Result<i32> {
-        let What::Check { dir, json } = self.what;
-        let lines = check(&dir, say)?;
+        let What::Check { dir, photos, json } = self.what;
+        let lines = match (dir, photos) {
+            (Some(dir), _) => check(&dir, say)?,
+            (None, photos) => photographs(&photos.expect("one of the two"), say)?,
+        };
         let mut text = String::new();
         for l in &lines {
             if json {

@@ -10,6 +10,7 @@ use crate::core::file::write_whole;
 use crate::core::params::ParamStore;
 use crate::data::note::Note;
 use crate::data::picture::{Opened, Picture};
+use crate::data::png;
 use crate::data::source::tell_passed;
 use crate::data::walk::{Found, HEAT, HEAT_CHUNK, HEAT_KEYWORD, Passed, explained, identity, regular, walk};
 use crate::detectors;
@@ -38,7 +39,7 @@ pub struct DetectArgs {
     /// auto, cpu, cuda or emu
     #[arg(long, default_value = "auto")]
     device: String,
-    /// One JSON object per line
+    /// One JSON object per line; the last one, where there is such, counts what was passed over
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error,notes
@@ -92,6 +93,9 @@ impl DetectArgs {
             say(&format!("{failed} of {} pictures could not be judged", files.len()));
         }
         tell_passed(&passed, say);
+        if self.json && !passed.is_empty() {
+            print(&format!("{}\n", json_line(&passed_over(&passed))))?;
+        }
         Ok(match failed {
             n if n == files.len() => 2,
             0 if passed.pictures() == 0 => 0,
@@ -173,6 +177,16 @@ impl DetectArgs {
     }
 }
 
+/// The last object of `--json`: what the folders hold that was not judged, a row for each kind.
+fn passed_over(passed: &Passed) -> serde_json::Value {
+    let row = |(kind, count, first, pictures): (&str, usize, &Path, bool)| {
+        let mut row = json!({ "kind": kind, "count": count, "pictures": pictures });
+        json_path(&mut row, "first", first);
+        row
+    };
+    json!({ "passed_over": passed.kinds().map(row).collect::<Vec<_>>() })
+}
+
 type Judged<'a> = (Verdict, Option<&'a Path>, Vec<Note>);
 
 fn word(v: &Verdict) -> &'static str {
@@ -250,9 +264,7 @@ fn owner_in(file: &Path) -> Option<u64> {
 /// A PNG file with a chunk that names the owner.
 fn with_owner(png: &[u8], owner: u64) -> Vec<u8> {
     let chunk = [HEAT_KEYWORD, format!("{owner:016x}").as_bytes()].concat();
-    let crc = !chunk
-        .iter()
-        .fold(!0u32, |crc, &b| (0..8).fold(crc ^ b as u32, |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 }));
+    let crc = png::checksum(&chunk);
     [&png[..HEAT_CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[HEAT_CHUNK..]].concat()
 }
 

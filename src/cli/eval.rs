@@ -14,6 +14,7 @@ use crate::report::terminal::{print, say};
 use crate::report::{ReportData, table};
 use crate::train::detector::Purpose;
 use crate::train::evaluate::evaluate;
+use crate::train::inventory::met_before;
 use crate::train::score::Scorer;
 use crate::train::summary::stage_models;
 
@@ -24,7 +25,7 @@ pub struct EvalArgs {
     /// Judge this data set (the layout of `train --data`) instead of the run's own
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Go on where a picture is in two splits or has two labels
+    /// Go on where a picture is in two splits, has two labels, or was trained on
     #[arg(long)]
     allow_duplicates: bool,
     /// auto, cpu, cuda or emu
@@ -46,6 +47,7 @@ impl EvalArgs {
         }
         config.data.allow_duplicates |= self.allow_duplicates;
         let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
+        let met = met_before(&self.run, &data, config.data.allow_duplicates)?;
         let mut store = ParamStore::new(config.seed);
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let stages = detector.stages();
@@ -55,7 +57,8 @@ impl EvalArgs {
         let how = Bootstrap { resamples: config.eval.resamples, seed: config.seed };
         let e = evaluate(&data, &*detector, &mut scorer, &mut models, &how, 0, |_| {})?;
         let p = data.describe();
-        let mut notices = p.notices;
+        let mut notices = met;
+        notices.extend(p.notices);
         notices.extend(p.synthetic_pictures.then(|| "the pictures are synthetic (built-in painter), not photographs".into()));
         notices.extend(p.synthetic_forgeries.then(|| "the forgeries were made by this program".into()));
         notices.extend(e.notices);

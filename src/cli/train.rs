@@ -48,7 +48,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Go on with a run that was stopped
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data", "allow_duplicates"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
     resume: Option<PathBuf>,
     /// With --resume: go on although the pictures changed since the run began
     #[arg(long, requires = "resume")]
@@ -68,7 +68,7 @@ impl TrainArgs {
                 return Err(Error::config("--detector", why));
             }
             say(&format!("device    {why}"));
-            detectors::resume(dir, command(), &device, self.changed_data)?.run()?;
+            detectors::resume(dir, command(), &device, self.changed_data, self.data.allow_duplicates)?.run()?;
             return Ok(0);
         }
         let mut set = vec![format!("task={}", self.task)];

@@ -3,6 +3,10 @@
 //! The folder is listed here on its own, and not opened as training opens it: opening ends at the first fault, and all of them are
 //! wanted.
 
+mod line;
+mod masks;
+mod photos;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -11,51 +15,31 @@ use rayon::prelude::*;
 use super::duplicates::{Look, Member, Twins, find_among};
 use super::leak::{self, Header, LEAST, RED, YELLOW};
 use super::manifest::{self, slashes};
-use super::picture::{Mask, Picture};
+use super::note::Note;
+use super::picture::{Opened, Picture, Shape};
 use super::source::Tell;
 use super::walk::{Found, Identity, explained, identity, walk, without_ending};
 use crate::error::{Error, Result};
 use crate::text::shown;
 
-/// How bad a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    Green,
-    /// To be looked at.
-    Yellow,
-    /// Results would be wrong, or training would end with an error.
-    Red,
-}
-
-impl Level {
-    pub fn word(self) -> &'static str {
-        match self {
-            Level::Green => "green",
-            Level::Yellow => "yellow",
-            Level::Red => "red",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Line {
-    pub level: Level,
-    /// In a word or two: `balance`.
-    pub what: &'static str,
-    pub found: String,
-    /// What to do; empty where nothing is wrong.
-    pub remedy: &'static str,
-}
+pub use line::{Level, Line};
+use line::{by_kind, few, line};
+pub use photos::check as photographs;
 
 /// A picture that was read.
 struct Seen {
     path: PathBuf,
     stem: PathBuf,
     header: Option<Header>,
-    /// The decoded picture's size, border and look, or why there is none.
-    read: Result<((usize, usize), [f64; 4], Look)>,
+    /// What the decoded picture is like, or why there is none.
+    read: Result<Facts>,
+}
+
+struct Facts {
+    shape: Shape,
+    border: [f64; 4],
+    look: Look,
+    notes: Vec<Note>,
 }
 
 /// A split, or an unseen method.
@@ -75,15 +59,36 @@ pub fn check(root: &Path, tell: Tell) -> Result<Vec<Line>> {
         return Err(Error::data(root, "no such folder; data check wants DIR/{train,val,test}/{real,fake,mask}/"));
     }
     if !["train", "val", "test"].iter().any(|s| root.join(s).is_dir()) {
-        return Err(Error::data(root, "has none of train, val and test; a data set is DIR/{train,val,test}/{real,fake,mask}/"));
+        return Err(no_data_set(root)?);
     }
     let parts = parts(root, tell)?;
     let mut lines = vec![layout(&parts), balance(&parts), unreadable(&parts, root), sizes(&parts), beside(root, &parts)?];
     lines.push(pairing(&parts, root));
-    lines.extend(masks(&parts, root));
+    lines.extend(masks::check(&pairs(&parts), root));
+    let notes = all(&parts).filter_map(|s| Some((s.path.as_path(), s.read.as_ref().ok()?.notes.as_slice())));
+    lines.extend(by_kind(notes, root));
     lines.extend(twins(&parts, root));
     lines.extend(leaks(&parts));
     Ok(lines)
+}
+
+/// Says what a folder is that lacks the layout of a data set, and how it can be checked.
+fn no_data_set(root: &Path) -> Result<Error> {
+    let why = "has none of train, val and test; a data set is DIR/{train,val,test}/{real,fake,mask}/";
+    let has = |name| root.join(name).is_dir();
+    if has("fake") && (has("real") || has("mask")) {
+        return Ok(Error::data(root, format!("{why}. It looks like one split of such: give the folder that it is in")));
+    }
+    let hint = match walk(root, false)?.pictures.len() {
+        0 => "It holds no picture either".to_string(),
+        n => {
+            let s = if n == 1 { "" } else { "s" };
+            format!(
+                "It holds {n} picture{s}: if these are photographs to make forgeries from, `lae-engine data check --photos DIR`"
+            )
+        }
+    };
+    Ok(Error::data(root, format!("{why}. {hint}")))
 }
 
 fn parts(root: &Path, tell: Tell) -> Result<Vec<Part>> {
@@ -129,23 +134,13 @@ fn stem(dir: &Path, path: &Path) -> PathBuf {
 
 impl Seen {
     fn read(dir: &Path, path: PathBuf) -> Seen {
-        let read = Picture::open(&path).map_err(explained).map(|p| ((p.w, p.h), leak::border(&p), Look::of(&p)));
+        let facts = |opened: Opened| {
+            let p = &opened.picture;
+            Facts { shape: opened.shape(), border: leak::border(p), look: Look::of(p), notes: opened.notes }
+        };
+        let read = Picture::open_noted(&path).map_err(explained).map(facts);
         Seen { stem: stem(dir, &path), header: Header::of(&path), path, read }
     }
-}
-
-/// A line: `bad` with a remedy where there is something to say, else green.
-fn line(what: &'static str, level: Level, found: String, remedy: &'static str) -> Line {
-    Line { level, what, found, remedy: if level == Level::Green { "" } else { remedy } }
-}
-
-/// `12 (a.png, b.png, c.png, …)`.
-fn few(paths: &[&Path], root: &Path) -> String {
-    if paths.is_empty() {
-        return "0".into();
-    }
-    let words: Vec<String> = paths.iter().take(3).map(|p| shown(p.strip_prefix(root).unwrap_or(p))).collect();
-    format!("{} ({}{})", paths.len(), words.join(", "), if paths.len() > 3 { ", …" } else { "" })
 }
 
 fn all(parts: &[Part]) -> impl Iterator<Item = &Seen> {
@@ -209,7 +204,7 @@ fn unreadable(parts: &[Part], root: &Path) -> Line {
 }
 
 fn sizes(parts: &[Part]) -> Line {
-    let sizes: Vec<(usize, usize)> = all(parts).filter_map(|s| Some(s.read.as_ref().ok()?.0)).collect();
+    let sizes: Vec<(usize, usize)> = all(parts).filter_map(|s| Some(s.read.as_ref().ok()?.shape.shown())).collect();
     let (Some(least), Some(most)) = (sizes.iter().min_by_key(|s| s.0.min(s.1)), sizes.iter().max_by_key(|s| s.0 * s.1)) else {
         return line("sizes", Level::Red, "no picture".into(), "put pictures into the folders");
     };
@@ -287,51 +282,15 @@ fn pairing(parts: &[Part], root: &Path) -> Line {
     line("pairing", level, found, "a mask has the path and stem of its fake: fake/a/7.jpg and mask/a/7.png")
 }
 
-/// Coverage, polarity and shape of the masks.
-fn masks(parts: &[Part], root: &Path) -> Vec<Line> {
-    let pairs: Vec<(&Path, Option<(usize, usize)>)> = parts
-        .iter()
-        .filter_map(|p| Some((p, p.masks.as_ref()?)))
+/// The masks of fakes, each with the shape of its picture.
+fn pairs(parts: &[Part]) -> Vec<(&Path, Option<Shape>)> {
+    let with_masks = parts.iter().filter_map(|p| Some((p, p.masks.as_ref()?)));
+    with_masks
         .flat_map(|(p, masks)| {
-            p.classes[1].iter().filter_map(|s| Some((masks.get(&s.stem)?.as_path(), s.read.as_ref().ok().map(|r| r.0))))
+            let shape = |s: &Seen| s.read.as_ref().ok().map(|r| r.shape);
+            p.classes[1].iter().filter_map(move |s| Some((masks.get(&s.stem)?.as_path(), shape(s))))
         })
-        .collect();
-    if pairs.is_empty() {
-        return Vec::new();
-    }
-    let read = |(path, of): &(&Path, Option<(usize, usize)>)| -> Result<f64> {
-        let mask = Mask::open(path)?;
-        of.map_or(Ok(()), |of| Mask::check_shape(path, (mask.w, mask.h), of))?;
-        Ok(mask.area() as f64 / mask.on.len().max(1) as f64)
-    };
-    let shares: Vec<Result<f64>> = pairs.par_iter().with_max_len(1).map(read).collect();
-    let bad = |test: &dyn Fn(&Result<f64>) -> bool| {
-        pairs.iter().zip(&shares).filter(|(_, s)| test(s)).map(|(p, _)| p.0).collect::<Vec<_>>()
-    };
-    let (spoiled, nothing) = (bad(&|s| s.is_err()), bad(&|s| matches!(s, Ok(0.0))));
-    let (everything, most) = (bad(&|s| matches!(s, Ok(1.0))), bad(&|s| s.as_ref().is_ok_and(|s| *s > 0.5 && *s < 1.0)));
-    let mut sorted: Vec<f64> = shares.iter().filter_map(|s| s.as_ref().ok().copied()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let at = |q: f64| sorted.get(((sorted.len().max(1) - 1) as f64 * q) as usize).map_or(0.0, |s| 100.0 * s);
-    let mut words = vec![format!("{:.0} to {:.0} % of the picture, median {:.0} %", at(0.0), at(1.0), at(0.5))];
-    for (what, paths) in
-        [("cover nothing", &nothing), ("cover everything", &everything), ("cannot be read or have another shape", &spoiled)]
-    {
-        if !paths.is_empty() {
-            words.push(format!("{what}: {}", few(paths, root)));
-        }
-    }
-    let level = if nothing.is_empty() && everything.is_empty() && spoiled.is_empty() { Level::Green } else { Level::Red };
-    let coverage = line(
-        "mask coverage",
-        level,
-        words.join("; "),
-        "draw the forged pixels white and all others black, at the picture's shape",
-    );
-    let inverted = 2 * most.len() > pairs.len();
-    let found = format!("of {} masks are white in more than half: {}", pairs.len(), few(&most, root));
-    let level = if inverted { Level::Yellow } else { Level::Green };
-    vec![coverage, line("mask polarity", level, found, "white is forged; invert the masks if white is what was left alone")]
+        .collect()
 }
 
 fn twins(parts: &[Part], root: &Path) -> Vec<Line> {
@@ -343,7 +302,7 @@ fn twins(parts: &[Part], root: &Path) -> Vec<Line> {
             for s in class {
                 let group = group(s);
                 members.push(Member { path: s.path.clone(), side: part.side, folder: 2 * k + c, fake: c == 1, group });
-                looks.push(s.read.as_ref().ok().map(|r| &r.2));
+                looks.push(s.read.as_ref().ok().map(|r| &r.look));
             }
         }
     }
@@ -381,13 +340,14 @@ fn leaks(parts: &[Part]) -> Vec<Line> {
             continue;
         }
         let facts = |class: &[Seen]| -> Vec<(Header, (usize, usize))> {
-            class.iter().filter_map(|s| Some((s.header.clone()?, s.read.as_ref().ok()?.0))).collect()
+            class.iter().filter_map(|s| Some((s.header.clone()?, s.read.as_ref().ok()?.shape.shown()))).collect()
         };
         for (what, share, text) in leak::headers(&facts(real), &facts(fake)) {
             note(what, share, format!("{}: {text}", part.name));
         }
-        let number =
-            |class: &[Seen], k: usize| -> Vec<f64> { class.iter().filter_map(|s| Some(s.read.as_ref().ok()?.1[k])).collect() };
+        let number = |class: &[Seen], k: usize| -> Vec<f64> {
+            class.iter().filter_map(|s| Some(s.read.as_ref().ok()?.border[k])).collect()
+        };
         let share = (0..4).map(|k| leak::by_number(&number(real, k), &number(fake, k))).fold(0.5, f64::max);
         note("border", share, format!("{}: the outermost pixels", part.name));
     }

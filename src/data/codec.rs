@@ -9,6 +9,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limit
 
 use super::budget::{self, Reserved};
 use super::note::{Kind, Note};
+use super::png::{self, Colours};
 use super::{frames, jpeg};
 use crate::error::{Error, Result};
 
@@ -47,6 +48,8 @@ pub(super) struct Raw {
     pub bytes: Vec<u8>,
     pub orientation: Orientation,
     pub icc: Option<Vec<u8>>,
+    /// PNG: what its chunks say of its colours.
+    pub colours: Option<Colours>,
     pub notes: Vec<Note>,
     pub reserved: Reserved,
 }
@@ -72,6 +75,8 @@ struct Opened {
     /// WebP: bytes per pixel that the decoder takes beside its output.
     webp: u64,
     frames: Option<Note>,
+    /// PNG: what its chunks say of its colours.
+    colours: Option<Colours>,
 }
 
 /// Size as stored, orientation and the memory that reading takes, from the header alone.
@@ -109,6 +114,7 @@ pub(super) fn decode(path: &Path) -> Result<Raw> {
     // A profile that is there and cannot be read is empty here, which is told as damaged.
     let part = jpeg::has_profile(&opened.jpeg).then(Vec::new);
     let mut decoder = opened.decoder;
+    let colours = opened.colours;
     let icc = decoder.icc_profile().unwrap_or_else(|_| Some(Vec::new())).or(part);
     drop(opened.jpeg);
     let color = decoder.color_type();
@@ -119,7 +125,7 @@ pub(super) fn decode(path: &Path) -> Result<Raw> {
     let mut bytes = vec![0; total.max(w as usize * h as usize * 3)];
     let start = bytes.len() - total;
     decoder.read_image_boxed(&mut bytes[start..]).map_err(|e| explain(path, e))?;
-    Ok(Raw { w: w as usize, h: h as usize, color, bytes, orientation, icc, notes, reserved })
+    Ok(Raw { w: w as usize, h: h as usize, color, bytes, orientation, icc, colours, notes, reserved })
 }
 
 impl Opened {
@@ -192,6 +198,7 @@ fn open(path: &Path) -> Result<Opened> {
         return Err(Error::data(path, "not a picture of a known format; use png, jpeg, webp, bmp, tiff, gif or pnm"));
     };
     let frames = frames::note(format, &mut file);
+    let colours = if format == ImageFormat::Png { png::colours(&mut file) } else { None };
     let webp = if format == ImageFormat::WebP { webp(path, &mut file, &start, length)? } else { 0 };
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     let mut jpeg = Vec::new();
@@ -200,6 +207,7 @@ fn open(path: &Path) -> Result<Opened> {
             return Err(too_large(path, &format!("a JPEG file of {} MiB", length >> 20)));
         }
         file.read_to_end(&mut jpeg).map_err(io)?;
+        jpeg = jpeg::with_tables(jpeg);
         // Kinds of JPEG that are not read get their name here; the decoder says less.
         jpeg::frame(&jpeg).map_err(|flaw| flawed(path, flaw))?;
         Box::new(Cursor::new(jpeg.clone()))
@@ -213,7 +221,7 @@ fn open(path: &Path) -> Result<Opened> {
     }
     reader.limits(limits);
     let decoder = Box::new(reader.into_decoder().map_err(|e| explain(path, e))?);
-    Ok(Opened { decoder, format, length, jpeg, webp, frames })
+    Ok(Opened { decoder, format, length, jpeg, webp, frames, colours })
 }
 
 /// Bytes per pixel that the WebP decoder takes beside its output: planes of YUV, the argb of lossless data, alpha, a canvas. A

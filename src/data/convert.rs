@@ -169,7 +169,17 @@ impl Raw {
             _ => {}
         }
         let wide = !matches!(self.depth(), Depth::Eight);
-        let profile = match self.icc.take().map(|icc| colour::plan(&icc, wide)) {
+        let mut plan = self.colours.take().map(|c| colour::plan_of_png(&c, wide));
+        // A profile counts where the codes that come before it are not applied.
+        if let None | Some(Plan::Ignore(_)) = plan
+            && let Some(icc) = self.icc.take()
+        {
+            if let Some(Plan::Ignore(note)) = plan {
+                notes.push(note);
+            }
+            plan = Some(colour::plan(&icc, wide));
+        }
+        let profile = match plan {
             None | Some(Plan::Keep) => None,
             Some(Plan::Ignore(note)) => {
                 notes.push(note);

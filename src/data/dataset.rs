@@ -201,6 +201,11 @@ impl Dataset {
         self.pictures.files()
     }
 
+    /// The picture files of a split; see [`Pictures::files_of`].
+    pub fn files_of(&self, split: Split) -> Vec<(String, &Path)> {
+        self.pictures.files_of(split)
+    }
+
     /// What a report has to say about the data.
     pub fn describe(&self) -> Provenance {
         let mut record = Provenance::new(self.size, self.seed);

@@ -37,7 +37,8 @@ pub enum How {
 }
 
 impl How {
-    fn words(self) -> &'static str {
+    /// As sentences name it.
+    pub fn words(self) -> &'static str {
         match self {
             How::File => "the same file",
             How::Pixels => "the same pixels",
@@ -364,16 +365,20 @@ pub fn copies(files: &[PathBuf], pixels: u64, dir: &Path, tell: fn(&str)) -> Vec
     let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     let look = pixels <= BUDGET && files.len() <= MOST;
     announce(files.len(), pixels, look, dir, tell);
+    let seen = if look { looks(&paths) } else { Vec::new() };
+    copies_among(files, &seen.iter().map(Option::as_ref).collect::<Vec<_>>())
+}
+
+/// [`copies`] by looks that are there already; without any, by the files alone.
+pub fn copies_among(files: &[PathBuf], looks: &[Option<&Look>]) -> Vec<(usize, usize, How)> {
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     let mut first: Vec<Option<(usize, How)>> = vec![None; files.len()];
     for group in identical(&paths) {
         group[1..].iter().for_each(|&i| first[i] = Some((group[0], How::File)));
     }
-    if look {
-        let seen = looks(&paths);
-        for (a, b, how) in similar(&seen.iter().map(Option::as_ref).collect::<Vec<_>>(), |_, _| Some(false)) {
-            let a = first[a].map_or(a, |f| f.0);
-            first[b].get_or_insert((a, how));
-        }
+    for (a, b, how) in similar(looks, |_, _| Some(false)) {
+        let a = first[a].map_or(a, |f| f.0);
+        first[b].get_or_insert((a, how));
     }
     first.into_iter().enumerate().filter_map(|(i, f)| f.map(|(a, how)| (i, a, how))).filter(|(i, a, _)| i != a).collect()
 }

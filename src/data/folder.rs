@@ -162,6 +162,10 @@ impl Folder {
         real.get(i).or_else(|| part.fake.items.get(i - real.len()))
     }
 
+    fn name(&self, path: &Path) -> String {
+        shown(path.strip_prefix(&self.root).unwrap_or(path))
+    }
+
     fn classes(&self) -> impl Iterator<Item = &Class> {
         self.seen.iter().chain(&self.unseen).flat_map(|p| p.real.iter().chain([&p.fake]))
     }
@@ -285,9 +289,13 @@ impl Pictures for Folder {
     }
 
     fn files(&self) -> Vec<(String, &Path)> {
-        let name = |path: &Path| shown(path.strip_prefix(&self.root).unwrap_or(path));
         let items = self.classes().flat_map(|c| &c.items);
-        items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().map(|path| (name(path), &**path)).collect()
+        items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().map(|path| (self.name(path), &**path)).collect()
+    }
+
+    fn files_of(&self, split: Split) -> Vec<(String, &Path)> {
+        let Some(part) = self.part(split) else { return Vec::new() };
+        self.real(part).iter().chain(&part.fake.items).map(|i| (self.name(&i.path), &*i.path)).collect()
     }
 
     fn describe(&self, record: &mut Provenance) {

@@ -8,6 +8,7 @@
 //! value) cannot be told from another picture: JPEG has no checksum.
 
 mod entropy;
+mod standard;
 
 use entropy::{Bits, Scan, Table, progressive, restart, sequential};
 
@@ -70,6 +71,22 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, Flaw> {
         }
     }
     Ok(None)
+}
+
+/// The file with the standard's Huffman tables where it is a baseline one that has none before its first scan: a frame of MJPEG
+/// video, whose format fixes the tables and leaves them out.
+pub fn with_tables(bytes: Vec<u8>) -> Vec<u8> {
+    let (mut at, mut baseline) = (2, false);
+    while let Some((marker, _)) = segment(&bytes, &mut at) {
+        match marker {
+            0xC4 | 0xD9 => return bytes,
+            0xDA if baseline => return [&bytes[..2], &standard::segment(), &bytes[2..]].concat(),
+            0xDA => return bytes,
+            0xC0 | 0xC1 => baseline = true,
+            _ => {}
+        }
+    }
+    bytes
 }
 
 /// Whether there is a colour profile, or a part of one.

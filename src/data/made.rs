@@ -61,6 +61,13 @@ impl Made {
         }
     }
 
+    /// Files of photographs, by their names in the folder.
+    fn named(&self, ids: impl Iterator<Item = u32>) -> Vec<(String, &Path)> {
+        let Some(root) = &self.config.photos else { return Vec::new() };
+        let name = |path: &Path| crate::text::shown(path.strip_prefix(root).unwrap_or(path));
+        ids.filter_map(|id| self.source.path(id)).map(|path| (name(path), path)).collect()
+    }
+
     /// Position in the split's list of photographs, to be taken modulo its length: each photograph is used equally often, and a fresh
     /// epoch goes on where the epoch before ended.
     fn place(&self, split: Split, i: u32, epoch: u32) -> usize {
@@ -150,10 +157,11 @@ impl Pictures for Made {
     }
 
     fn files(&self) -> Vec<(String, &Path)> {
-        let Some(root) = &self.config.photos else { return Vec::new() };
-        let name = |path: &Path| crate::text::shown(path.strip_prefix(root).unwrap_or(path));
-        let files = (0..self.source.len() as u32).filter_map(|id| self.source.path(id));
-        files.map(|path| (name(path), path)).collect()
+        self.named(0..self.source.len() as u32)
+    }
+
+    fn files_of(&self, split: Split) -> Vec<(String, &Path)> {
+        self.named(self.ids(split).iter().copied())
     }
 
     fn describe(&self, record: &mut Provenance) {

@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 
 use super::codec::{self, Shape, encode};
 use super::convert::turn;
-use super::meaning::Meaning;
+use super::meaning::{Cause, Meaning};
 use super::note::{Kind, Note};
 use crate::core::file::write_quickly;
 use crate::error::{Error, Result};
@@ -51,16 +51,21 @@ impl Mask {
     /// the other green: red and white are forged. A picture with transparent pixels: these are forged. A photograph without any,
     /// or colours of which nobody knows what they mean, are errors.
     pub fn open_noted(path: impl AsRef<Path>) -> Result<(Mask, Vec<Note>)> {
-        let path = path.as_ref();
-        let mut raw = codec::decode(path)?;
-        raw.check_range(path)?;
+        Mask::judged(path.as_ref()).map_err(|(_, e)| e)
+    }
+
+    /// [`open_noted`](Self::open_noted), with the cause of a refusal.
+    pub(super) fn judged(path: &Path) -> Result<(Mask, Vec<Note>), (Cause, Error)> {
+        let unread = |e| (Cause::File, e);
+        let mut raw = codec::decode(path).map_err(unread)?;
+        raw.check_range(path).map_err(unread)?;
         let mut notes = std::mem::take(&mut raw.notes);
         let empty = matches!(raw.transparency(), Some((_, true)));
         if empty {
             notes.push(Note::new(Kind::EmptyAlpha, "its alpha channel is zero everywhere: ignored"));
         }
         let pixels = || raw.rgba().map(|[r, g, b, a]| [r, g, b, if empty { 255 } else { a }]);
-        let (meaning, note) = Meaning::of(pixels()).map_err(|why| Error::data(path, why))?;
+        let (meaning, note) = Meaning::of(pixels()).map_err(|(cause, why)| (cause, Error::data(path, why)))?;
         notes.extend(note);
         let on: Vec<u8> = pixels().map(|p| meaning.forged(p) as u8).collect();
         let (on, w, h) = turn(on, (raw.w, raw.h), 1, raw.orientation);
@@ -117,7 +122,13 @@ impl Mask {
 
     /// [`open_for_noted`](Self::open_for_noted), empty masks included.
     pub fn fitted(path: &Path, picture: Shape) -> Result<(Mask, Vec<Note>)> {
-        let (mut mask, mut notes) = Mask::open_noted(path)?;
+        let (mask, notes) = Mask::open_noted(path)?;
+        mask.fit(notes, path, picture)
+    }
+
+    /// The mask of `path`, read with `notes`, turned and resized to its picture.
+    pub(super) fn fit(self, mut notes: Vec<Note>, path: &Path, picture: Shape) -> Result<(Mask, Vec<Note>)> {
+        let mut mask = self;
         if picture.orientation != Orientation::NoTransforms {
             if fits((mask.w, mask.h), picture.shown()) {
                 let text = "the EXIF orientation turns its picture: the mask was taken as drawn on the turned picture; if it was drawn \
@@ -355,6 +366,35 @@ mod tests {
             (255.0 * (30.5 - far)).clamp(0.0, 255.0) as u8
         };
         assert!(open("edge.png", &edge).1.is_empty() && open("edge.jpg", &edge).1.is_empty());
+    }
+
+    /// `LAE_PHOTOS=DIR cargo test --lib photographs_as_masks -- --ignored --nocapture`: what becomes of photographs, in colour
+    /// and grey.
+    #[test]
+    #[ignore = "measures on a folder of photographs"]
+    fn photographs_as_masks() {
+        let dir = std::env::var("LAE_PHOTOS").expect("LAE_PHOTOS");
+        let files = crate::data::walk::walk(Path::new(&dir), false).unwrap().pictures;
+        let to = tempfile::tempdir().unwrap();
+        let mut rows = std::collections::BTreeMap::<String, usize>::new();
+        for file in &files {
+            let small = crate::data::Picture::open(file).unwrap().resize(256);
+            let light = |c: &[u8]| ((c[0] as u32 * 3 + c[1] as u32 * 6 + c[2] as u32) / 10) as u8;
+            let grey: Vec<u8> = small.rgb.chunks(3).map(light).collect();
+            let size = (256, 256);
+            let seen = [
+                ("colour", Mask::judged(&written(&to, "c.png", &small.rgb, size, ExtendedColorType::Rgb8))),
+                ("grey", Mask::judged(&written(&to, "g.png", &grey, size, ExtendedColorType::L8))),
+            ];
+            for (what, seen) in seen {
+                let seen = match &seen {
+                    Ok((_, notes)) => format!("{:?}", notes.iter().map(|n| n.kind).collect::<Vec<_>>()),
+                    Err((cause, _)) => format!("refused: {cause:?}"),
+                };
+                *rows.entry(format!("{what}: {seen}")).or_default() += 1;
+            }
+        }
+        rows.iter().for_each(|(row, n)| println!("{n:3} of {} {row}", files.len()));
     }
 
     #[test]

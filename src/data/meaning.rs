@@ -17,6 +17,21 @@ const PART: f64 = 0.25;
 /// Share of pixels with a level of 64 to 191 from which values between are told: smooth edges and JPEG noise make less.
 const BETWEEN: f64 = 0.05;
 
+/// A mask has at least so many grey values (of 64, four levels each) and at most this share of pixels within 16 levels of black
+/// or white if it is a grey photograph: masks with soft edges are mostly black and white.
+const GREYS: usize = 32;
+const ENDS: f64 = 0.2;
+
+/// Why a mask is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The file, not what it shows.
+    File,
+    Photograph,
+    /// Nobody knows which of its colours is forged.
+    Colours,
+}
+
 /// Which pixels are forged.
 #[derive(Debug)]
 pub struct Meaning(Rule);
@@ -40,6 +55,8 @@ struct Counts {
     sums: [[f64; 3]; 8],
     /// Level (brightest channel) of 64 to 191.
     between: usize,
+    /// By level, four levels each.
+    levels: [usize; 64],
     /// Channels differ by more than 32.
     colourful: usize,
     bright: usize,
@@ -51,9 +68,10 @@ struct Counts {
 
 impl Counts {
     fn of(pixels: impl Iterator<Item = [u8; 4]>) -> Counts {
-        let (corners, sums) = ([0; 8], [[0.0; 3]; 8]);
+        let (corners, sums, levels) = ([0; 8], [[0.0; 3]; 8], [0; 64]);
         let (coarse, fine) = (vec![0; 512], vec![false; 1 << 15]);
-        let mut n = Counts { transparent: 0, opaque: 0, corners, sums, between: 0, colourful: 0, bright: 0, coarse, fine };
+        let (transparent, opaque, between, colourful, bright) = (0, 0, 0, 0, 0);
+        let mut n = Counts { transparent, opaque, corners, sums, between, levels, colourful, bright, coarse, fine };
         for [r, g, b, a] in pixels {
             if a <= 127 {
                 n.transparent += 1;
@@ -63,6 +81,7 @@ impl Counts {
             n.opaque += 1;
             n.bright += (high > 127) as usize;
             n.between += (64..=191).contains(&high) as usize;
+            n.levels[high as usize / 4] += 1;
             n.colourful += (high - low > 32) as usize;
             let corner = corner([r, g, b]);
             n.corners[corner] += 1;
@@ -86,6 +105,12 @@ impl Counts {
         self.share(self.colourful) > 0.1 && distinct > 256.min(self.opaque / 4) && self.share(coarse[0] + coarse[1]) < 0.6
     }
 
+    /// Grey values all over the range, and few that are black or white.
+    fn grey_photograph(&self) -> bool {
+        let ends: usize = self.levels[..4].iter().chain(&self.levels[60..]).sum();
+        self.levels.iter().filter(|&&n| n > 0).count() >= GREYS && self.share(ends) <= ENDS
+    }
+
     /// The commonest corner and the other colours of the mask.
     fn colours(&self) -> (usize, Vec<usize>) {
         let most = (0..8).max_by_key(|&c| (self.corners[c], c)).unwrap_or(BLACK);
@@ -105,7 +130,7 @@ fn list(corners: &[usize]) -> String {
 
 impl Meaning {
     /// Decides by all pixels (RGBA) of a mask. The error says why nobody can decide, and what to do.
-    pub fn of(pixels: impl Iterator<Item = [u8; 4]>) -> Result<(Meaning, Option<Note>), String> {
+    pub fn of(pixels: impl Iterator<Item = [u8; 4]>) -> Result<(Meaning, Option<Note>), (Cause, String)> {
         let n = Counts::of(pixels);
         if n.transparent > 0 {
             // White strokes on nothing are a drawing; a picture, or black, around a hole is what inpainting tools write.
@@ -114,22 +139,24 @@ impl Meaning {
                 return Ok((Meaning(Rule::Hole), Some(Note::new(Kind::MaskAlpha, text))));
             }
         } else if n.photograph() {
-            return Err(
-                "it looks like a photograph, not like a mask (many colours): put a mask there whose manipulated pixels are \
-                        white and all others black"
-                    .into(),
-            );
+            let why = "it looks like a photograph, not like a mask (many colours): put a mask there whose manipulated pixels are \
+                       white and all others black";
+            return Err((Cause::Photograph, why.into()));
         }
-        let (rule, note) = Meaning::by_colour(&n)?;
+        let (rule, note) = Meaning::by_colour(&n).map_err(|why| (Cause::Colours, why))?;
         let note = note.or_else(|| {
             let grey = n.share(n.between);
             let level = matches!(rule, Rule::Bright) && grey > BETWEEN;
             level.then(|| {
-                let text = format!(
-                    "{:.0} % of its pixels are neither black nor white (64 to 191 of 255): above 127 was taken for forged",
-                    100.0 * grey
-                );
-                Note::new(Kind::MaskGrey, text)
+                let share = format!("{:.0} % of its pixels are neither black nor white (64 to 191 of 255)", 100.0 * grey);
+                match n.grey_photograph() {
+                    true => {
+                        let text =
+                            format!("it looks like a grey photograph, not like a mask ({share}): above 127 was taken for forged");
+                        Note::new(Kind::MaskPhotograph, text)
+                    }
+                    false => Note::new(Kind::MaskGrey, format!("{share}: above 127 was taken for forged")),
+                }
             })
         });
         let note = note.or_else(|| {

@@ -28,6 +28,7 @@ mod meaning;
 pub mod note;
 pub mod picture;
 pub mod pictures;
+pub mod png;
 pub mod procedural;
 pub mod provenance;
 pub mod sample;

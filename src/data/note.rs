@@ -20,6 +20,10 @@ pub enum Kind {
     Profile,
     /// An embedded colour profile was not applied.
     ProfileIgnored,
+    /// Colours were converted to sRGB from the gamma and the primaries, or the CICP codes, that a PNG file names.
+    Gamma,
+    /// Such were not applied.
+    GammaIgnored,
     /// A complete JPEG file without its end marker.
     NoEnd,
     /// A forged picture is turned by its EXIF orientation; its mask was taken as drawn on the turned picture.
@@ -30,6 +34,8 @@ pub enum Kind {
     MaskInverted,
     /// A mask with many values between black and white.
     MaskGrey,
+    /// A mask that looks like a grey photograph.
+    MaskPhotograph,
     /// A mask whose colours had to be told into forged and genuine.
     MaskColours,
     /// A mask whose transparent pixels were taken for forged or for genuine.
@@ -45,6 +51,8 @@ impl Kind {
             Kind::EmptyAlpha => ("picture has", "pictures have", "an alpha channel that is zero everywhere: it was ignored"),
             Kind::Profile => ("picture was", "pictures were", "converted from an embedded colour profile to sRGB"),
             Kind::ProfileIgnored => ("picture has", "pictures have", "a colour profile that was not applied"),
+            Kind::Gamma => ("PNG file was", "PNG files were", "converted from the gamma, primaries or CICP codes to sRGB"),
+            Kind::GammaIgnored => ("PNG file has", "PNG files have", "gamma, primaries or CICP codes that were not applied"),
             Kind::NoEnd => ("JPEG file", "JPEG files", "without an end marker: complete all the same"),
             Kind::Turned => {
                 ("fake is", "fakes are", "turned by the EXIF orientation: the mask was taken as drawn on the turned picture")
@@ -54,6 +62,9 @@ impl Kind {
                 ("mask covers", "masks cover", "most of the picture and its border: white was taken for forged; perhaps inverted")
             }
             Kind::MaskGrey => ("mask has", "masks have", "many grey values: above 127 of 255 was taken for forged"),
+            Kind::MaskPhotograph => {
+                ("mask looks", "masks look", "like a grey photograph: above 127 of 255 was taken for forged; put masks there")
+            }
             Kind::MaskColours => ("mask has", "masks have", "colours that were told into forged and genuine"),
             Kind::MaskAlpha => ("mask has", "masks have", "transparent pixels that were told into forged and genuine"),
         };

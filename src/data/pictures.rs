@@ -40,6 +40,11 @@ pub trait Pictures: Send + Sync {
         Vec::new()
     }
 
+    /// The picture files of a split, without masks, by their names in [`Pictures::files`]. None for built-in ones.
+    fn files_of(&self, _split: Split) -> Vec<(String, &Path)> {
+        Vec::new()
+    }
+
     /// Whether the pictures of a split change with the epoch, so that remembering one would be of no use.
     fn fresh(&self, _split: Split) -> bool {
         false

@@ -63,6 +63,13 @@ pub fn tell_passed(passed: &Passed, tell: Tell) {
     }
 }
 
+/// What shows that a folder is a data set (`train/fake, test/fake`), not a collection of photographs.
+pub fn data_set_in(dir: &Path) -> Option<String> {
+    let there = |split: &&str| dir.join(split).join("fake").is_dir() && dir.join(split).join("real").is_dir();
+    let splits: Vec<&str> = ["train", "val", "test"].into_iter().filter(there).collect();
+    (!splits.is_empty()).then(|| splits.iter().map(|s| format!("{s}/real, {s}/fake")).collect::<Vec<_>>().join(", "))
+}
+
 /// Takes copies of earlier photographs out of the list, and gives the notice about them.
 fn leave_out_copies(files: &mut Vec<PathBuf>, sizes: &mut Vec<(usize, usize)>, dir: &Path, tell: Tell) -> Option<String> {
     let pixels = sizes.iter().map(|(w, h)| (w * h) as u64).sum();
@@ -116,6 +123,14 @@ impl Source {
             ));
         }
         let mut notices: Vec<String> = passed.notice().into_iter().collect();
+        if let Some(found) = data_set_in(dir) {
+            let notice = format!(
+                "the folder of photographs is a data set ({found}): its forgeries and masks were taken for photographs; \
+                 --data reads it as a data set"
+            );
+            tell(&format!("note      {notice}"));
+            notices.push(notice);
+        }
         if !duplicates {
             notices.extend(leave_out_copies(&mut files, &mut sizes, dir, tell));
         }

@@ -236,6 +236,11 @@ impl Passed {
         (self.pictures() > 0).then(|| format!("pictures that are not in the data were passed over: {}", self.line()))
     }
 
+    /// Each kind: its name, how many, the first of them, whether these are or may be pictures. In the order of [`Passed::line`].
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, usize, &Path, bool)> {
+        self.kinds.iter().map(|((rank, kind), (n, first))| (*kind, *n, first.as_path(), *rank < NO_PICTURE))
+    }
+
     /// `3 HEIC (a/1.heic first), 1 JPEG 2000 (b.jp2), 2 other files; what to do`. Empty where nothing was passed over.
     pub fn line(&self) -> String {
         let words = self.kinds.iter().map(|((rank, kind), (n, first))| {

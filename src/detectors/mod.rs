@@ -86,9 +86,15 @@ pub fn of_run(dir: &Path) -> Result<(&'static Entry, TrainConfig)> {
     Ok((entry, config))
 }
 
-/// Go on with a run that was stopped; see [`Run::resume`].
-pub fn resume(dir: &Path, command: String, device: &Device, changed_data: bool) -> Result<Run> {
-    let (entry, config) = of_run(dir)?;
+/// Go on with a run that was stopped; see [`Run::resume`]. `allow_duplicates`: also over pictures in two splits or with two
+/// labels, which a data set may hold that changed since the run began.
+pub fn resume(dir: &Path, command: String, device: &Device, changed_data: bool, allow_duplicates: bool) -> Result<Run> {
+    let (entry, mut config) = of_run(dir)?;
+    if allow_duplicates && config.data.dir.is_none() && !config.data.allow_duplicates {
+        let why = "the run makes its forgeries from photographs, whose copies it leaves out: resume it without";
+        return Err(Error::config("--allow-duplicates", why));
+    }
+    config.data.allow_duplicates |= allow_duplicates;
     Run::resume(entry, config, dir, command, device, changed_data)
 }
 

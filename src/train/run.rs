@@ -411,10 +411,20 @@ fn same_files(dir: &Path, data: &Dataset, steps: u64, accept: bool) -> Result<Op
         now.write(dir)?;
         return Ok(None);
     }
-    let changes = match Inventory::read(dir) {
+    let then = Inventory::read(dir);
+    let changes = match &then {
         Ok(then) => then.changes(&now),
+        // Built-in pictures do not change.
+        Err(_) if now.is_empty() => return now.write(dir).map(|()| None),
         Err(_) if accept => Some("what it began with is not known".into()),
-        Err(e) => return Err(e),
+        Err(Error::Data { file, why }) => {
+            let why = format!(
+                "{why}, and without this list of the files that the run began with nobody knows whether the pictures are still \
+                 the same. Put it back, or go on over the pictures as they are now with --changed-data (the report will say so)"
+            );
+            return Err(Error::data(file, why));
+        }
+        Err(_) => return then.map(|_| None),
     };
     let Some(changes) = changes else { return Ok(None) };
     if !accept {
@@ -424,7 +434,7 @@ fn same_files(dir: &Path, data: &Dataset, steps: u64, accept: bool) -> Result<Op
         );
         return Err(Error::data(dir.join(DATA), why));
     }
-    now.write(dir)?;
+    now.after(then.ok()).write(dir)?;
     Ok(Some(format!("from step {} on, the pictures were not those that the run began with: {changes}", steps + 1)))
 }
 
