@@ -35,6 +35,19 @@ step documentation
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 step tests
 cargo test --locked
+step "the emulator's C interface and Python package"
+cargo build --locked -p lae-ptx-c
+c=$(mktemp -d)
+"${CC:-cc}" -Wall -Wextra -Werror -std=c11 -D_GNU_SOURCE ptx/c/tests/smoke.c -Iptx/c/include -Ltarget/debug -llae_ptx_c -Wl,-rpath,"$PWD/target/debug" -o "$c/smoke"
+"$c/smoke"
+rm -r "$c"
+if ! compgen -G 'target/python/lib/python3*/site-packages/numpy' > /dev/null; then
+    python3 -m venv target/python && target/python/bin/python -m pip install --quiet --disable-pip-version-check 'numpy>=1.24,<3' ||
+        python3 -m pip install --quiet --disable-pip-version-check --target target/python/lib/python3/site-packages 'numpy>=1.24,<3'
+fi
+for sites in target/python/lib/python3*/site-packages; do
+    LAE_PTX_NUMPY=require PYTHONPATH="ptx/python:$sites" python3 -m unittest discover -s ptx/python/tests
+done
 # Each asserts what it shows. Without kernels two of them would do less than they say: LAE_CUDA=require rules that out.
 examples=(examples/[0-9][0-9]_*.rs)
 [ "${#examples[@]}" -ge 6 ] || { echo "six examples are promised, there are ${#examples[@]}"; exit 1; }
