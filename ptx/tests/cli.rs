@@ -370,6 +370,53 @@ fn check_finds_what_is_wrong_with_kernels() {
 }
 
 /// Launches share memory and variables; after a fault what depends on its memory is not run.
+/// `mistakes`: a read beyond x, and a race of all blocks about y[0].
+#[test]
+fn what_is_known_and_meant() {
+    let p = Place::new();
+    let kernel = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry mistakes(.param .u64 x, .param .u64 y) {
+        .reg .b64 %rd<4>; .reg .b32 %r<4>;
+        ld.param.u64 %rd1, [x]; ld.param.u64 %rd2, [y]; mov.u32 %r1, %ctaid.x;
+        ld.global.u32 %r2, [%rd1+64];
+        st.global.u32 [%rd2], %r1; ret; }";
+    p.file("m.ptx", kernel);
+    let spec = |more: &str| {
+        let text = format!(
+            "[buffers]\nx = {{ type = \"u32\", count = 4, zeros = true }}\ny = {{ type = \"u32\", count = 4, zeros = true }}\n\
+             [[launch]]\nkernel = \"mistakes\"\ngrid = [2]\nblock = [1]\nargs = [{{ read = \"x\" }}, {{ update = \"y\" }}]\n{more}"
+        );
+        p.file("m.toml", &text);
+        p.run(&["check", "m.toml"])
+    };
+    // Both are found in one run; of as many as were asked for.
+    spec("").is(1, &["out of bounds: read of 4 bytes", "race: write after write", "2 times"]);
+    let one = spec("findings = 1").is(1, &["out of bounds"]);
+    assert!(!one.out.contains("race"), "{}", one.out);
+    let race = "[[suppress]]\ncheck = \"race\"\nline = \"ptx:8\"\nreason = \"the last one wins\"\n";
+    let both =
+        format!("{race}[[suppress]]\nkernel = \"mist\"\nargument = \"0\"\ncheck = \"out-of-bounds\"\nreason = \"padding\"\n");
+    let left = spec(race).is(1, &["out of bounds", "suppressed, 1 times: the last one wins"]);
+    assert!(!left.out.contains("race:"), "{}", left.out);
+    spec(&both).is(0, &["suppressed, 2 times: padding", "1 launch: 1 ok"]);
+    // The same from a file, for all specifications.
+    p.file("known.toml", &both);
+    spec("");
+    p.run(&["check", "m.toml", "--suppress", "known.toml"]).is(0, &["suppressed, 2 times: padding"]);
+    p.run(&["check", "m.toml", "--suppress", "no.toml"]).is(2, &["no.toml", "check the path"]);
+    // One that applies to nothing is told; one that says too little, or a check that there is not, is refused.
+    spec(&format!("{both}[[suppress]]\ncheck = \"tf32\"\nreason = \"never\"\n"))
+        .is(0, &["m.toml:", "applied to nothing (\"never\")"]);
+    for (bad, why) in [
+        ("[[suppress]]\ncheck = \"race\"\n", "has no reason"),
+        ("[[suppress]]\nreason = \"all of it\"\n", "would suppress everything"),
+        ("[[suppress]]\ncheck = \"races\"\nreason = \"x\"\n", "race"),
+        ("[[suppress]]\ncheck = \"deadlock\"\nreason = \"x\"\n", "checks that can be suppressed"),
+        ("[[suppress]]\nchecks = \"race\"\nreason = \"x\"\n", "checks"),
+    ] {
+        spec(bad).is(2, &[why]);
+    }
+}
+
 #[test]
 fn check_of_a_sequence() {
     let p = Place::new();
@@ -507,7 +554,7 @@ fn damaged_specifications() {
     use lae_ptx::cli::check::{Limits, check_file};
     use lae_ptx::cli::report;
     let p = Place::new();
-    let limits = Limits { only: vec![], memory: Some(8), budget: Some(20_000) };
+    let limits = Limits { only: vec![], memory: Some(8), budget: Some(20_000), suppress: vec![] };
     let count: u64 = std::env::var("LAE_SPEC_FUZZ").ok().map_or(1000, |n| n.parse().expect("LAE_SPEC_FUZZ is a number"));
     let mut state = 1u64;
     let mut next = |n: usize| {

@@ -12,7 +12,7 @@ use super::load::{self, bytes};
 use super::names::{self, demangled, meant};
 use super::run::{known, orderable, variable, wrong_call};
 use super::slot::{self, Slot};
-use super::spec::{self, ArgSpec, Contents, Expect, Fill, LaunchSpec, Named, Spec, put};
+use super::spec::{self, ArgSpec, Contents, Expect, Fill, Known, LaunchSpec, Named, Spec, put};
 use super::tree::Value;
 use super::types::Type;
 use super::verdict::{FileReport, Finding, LaunchReport, Verdict};
@@ -20,6 +20,7 @@ use crate::launch::{Arg, Config, Copies, Launch};
 use crate::machine::Machine;
 use crate::module::{Entry, Module};
 use crate::num::approx::Approx;
+use crate::suppress::Suppression;
 
 /// What a check may cost, and which launches it is of.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Most warp instructions of a launch, whatever the specification says.
     pub budget: Option<u64>,
+    /// Findings that are known and meant, of all specifications, and the file that says so.
+    pub suppress: Vec<(String, Known)>,
 }
 
 /// Specifications to check, each with its PTX file if that is known beforehand.
@@ -102,6 +105,15 @@ pub fn check(paths: &[PathBuf], limits: &Limits) -> Result<Vec<FileReport>, Stri
     Ok(reports)
 }
 
+/// Reads a file of `[[suppress]]`.
+pub fn suppressions(path: &Path) -> Result<Vec<(String, Known)>, String> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{shown}: {e}; check the path"))?;
+    let list = spec::read_suppressions(&text)
+        .map_err(|problems| problems.iter().map(|(line, why)| format!("{shown}:{line}: {why}")).collect::<Vec<_>>().join("\n"))?;
+    Ok(list.into_iter().map(|k| (shown.clone(), k)).collect())
+}
+
 /// Most warp instructions of a launch, where the specification says nothing: a minute or so.
 const BUDGET: u64 = 1 << 30;
 const ONLY: &str = "--only: ";
@@ -152,16 +164,26 @@ pub fn check_file(ptx: Option<&Path>, path: &Path, limits: &Limits) -> FileRepor
     };
     report.sources = module.source_files();
     let mut c = Checker {
-        shown,
         base,
         machine: Machine::new(Config::default()),
         module: &module,
         left: load::memory_limit(limits.memory),
         most: limits.budget,
         buffers: BTreeMap::new(),
+        suppress: spec.suppress.iter().map(|k| (shown.clone(), k.clone())).chain(limits.suppress.iter().cloned()).collect(),
+        applied: BTreeSet::new(),
+        shown,
     };
     match c.selected(&spec, &limits.only).map_err(|e| vec![format!("{ONLY}{e}")]).and_then(|s| c.memory(&spec).map(|()| s)) {
-        Ok(selected) => report.launches = c.launches(&spec, &selected),
+        Ok(selected) => {
+            report.launches = c.launches(&spec, &selected);
+            // Only where everything ran that the file speaks of.
+            let all =
+                report.launches.len() == spec.launches.len() && report.launches.iter().all(|l| l.verdict != Verdict::NotRun);
+            for (_, k) in spec.suppress.iter().enumerate().filter(|(i, _)| all && !c.applied.contains(i)) {
+                report.notes.push(c.at(k.line, format!("suppress: applied to nothing (\"{}\"): remove it", k.what.reason)));
+            }
+        }
         Err(problems) => report.problems = problems,
     }
     report
@@ -186,6 +208,10 @@ struct Checker<'a> {
     most: Option<u64>,
     /// Buffers, and variables by the names that the specification has for them.
     buffers: BTreeMap<String, Place>,
+    /// What is known and meant, and the file that says so; those of the specification first.
+    suppress: Vec<(String, Known)>,
+    /// Which of them applied.
+    applied: BTreeSet<usize>,
 }
 
 /// A launch that can be run.
@@ -401,13 +427,14 @@ impl<'a> Checker<'a> {
             let Some(ready) = ready else { continue };
             let kernel = names::kernel(self.module, Some(&l.kernel)).map_or(l.kernel.clone(), |e| demangled(&e.name));
             let schedules: Vec<String> = l.settings.schedules.iter().map(|s| s.0.clone()).collect();
-            let (findings, why) = (Vec::new(), Vec::new());
+            let (findings, why, suppressed) = (Vec::new(), Vec::new(), Vec::new());
             let mut r = LaunchReport {
                 name: l.name.clone(),
                 kernel,
                 line: l.line,
                 verdict: Verdict::Ok,
                 findings,
+                suppressed,
                 why,
                 schedules,
                 instructions: 0,
@@ -632,14 +659,28 @@ impl<'a> Checker<'a> {
         let schedules = &l.settings.schedules;
         let before = (schedules.len() > 1).then(|| self.machine.snapshot(self.module));
         let mut left: Vec<Option<Vec<Left>>> = (0..schedules.len()).map(|_| None).collect();
+        let known = self.known(ready.entry);
+        let suppressions: Vec<Suppression> = known.iter().map(|k| k.1.clone()).collect();
         for k in (1..schedules.len()).chain([0]) {
             if let Some(before) = before.as_ref().filter(|_| k != 1) {
                 self.machine.restore(before);
             }
-            *self.machine.config_mut() = Config { schedule: schedules[k].1, ..self.config(l) };
-            let (machine, module) = (&mut self.machine, self.module);
+            let schedule = schedules[k].1;
+            *self.machine.config_mut() = Config { schedule, suppressions: suppressions.clone(), ..self.config(l) };
+            let (machine, module, most) = (&mut self.machine, self.module, l.settings.findings as usize);
             // A failure of the emulator itself is no verdict about the kernel.
-            let done = catch_unwind(AssertUnwindSafe(|| machine.launch(module, &ready.entry.name, &ready.launch)));
+            let done = catch_unwind(AssertUnwindSafe(|| machine.survey(module, &ready.entry.name, &ready.launch, most)));
+            let done = done.map(|mut s| {
+                for (i, &times) in s.report.suppressed.iter().enumerate().filter(|t| *t.1 > 0) {
+                    self.applied.insert(known[i].0);
+                    let reason = &known[i].1.reason;
+                    match r.suppressed.iter_mut().find(|s| s.0 == *reason) {
+                        Some(s) => s.1 += times,
+                        None => r.suppressed.push((reason.clone(), times)),
+                    }
+                }
+                if s.findings.is_empty() { Ok(s.report) } else { Err(std::mem::take(&mut s.findings)) }
+            });
             match done {
                 Err(_) => {
                     r.verdict = Verdict::Wrong;
@@ -649,17 +690,19 @@ impl<'a> Checker<'a> {
                     ));
                     return;
                 }
-                Ok(Err(f)) if wrong_call(&f.kind) => {
+                Ok(Err(list)) if wrong_call(&list[0].fault.kind) => {
                     r.verdict = Verdict::Wrong;
-                    r.why.push(self.at(l.line, format!("`{}`: {f}", l.name)));
+                    r.why.push(self.at(l.line, format!("`{}`: {}", l.name, list[0].fault)));
                     return;
                 }
-                Ok(Err(f)) => {
-                    let (kind, text, site) = (f.kind.name(), names::readable(&f.to_string()), f.site.clone());
-                    self.found(
-                        r,
-                        Finding { kind, text, about: String::new(), schedules: vec![schedules[k].0.clone()], site, line: l.line },
-                    );
+                Ok(Err(list)) => {
+                    for f in &list {
+                        let (kind, site) = (f.fault.kind.name(), f.fault.site.clone());
+                        let times = if f.times > 1 { format!("\n  {} times", f.times) } else { String::new() };
+                        let text = names::readable(&format!("{}{times}", f.fault));
+                        let (about, schedules) = (String::new(), vec![schedules[k].0.clone()]);
+                        self.found(r, Finding { kind, text, about, schedules, site, line: l.line });
+                    }
                 }
                 Ok(Ok(report)) => {
                     if k == 0 {
@@ -726,7 +769,15 @@ impl<'a> Checker<'a> {
         Left { bytes, known: known(&self.machine, p.addr, p.len, p.ty.unwrap_or(Type::U8)) }
     }
 
-    /// Keeps a finding; the same one of another schedule is one finding. (Suppressions will be asked here.)
+    /// What is known and meant of a kernel, by number. The kernel may be named as it is mangled or not.
+    fn known(&self, entry: &Entry) -> Vec<(usize, Suppression)> {
+        let names = [entry.name.clone(), demangled(&entry.name)];
+        let of = |s: &Suppression| s.kernel.as_ref().is_none_or(|k| names.iter().any(|n| n.contains(k.as_str())));
+        let all = self.suppress.iter().enumerate().filter(|(_, k)| of(&k.1.what));
+        all.map(|(i, k)| (i, Suppression { kernel: None, ..k.1.what.clone() })).collect()
+    }
+
+    /// Keeps a finding; the same one of another schedule is one finding.
     fn found(&self, r: &mut LaunchReport, f: Finding) {
         r.verdict = Verdict::Finding;
         let line = |f: &Finding| f.site.as_ref().map(|s| s.line);

@@ -91,11 +91,18 @@ struct CheckArgs {
     /// Most warp instructions of a launch, whatever the specification says
     #[arg(long, value_name = "N")]
     budget: Option<u64>,
+    /// File of findings that are known and meant: [[suppress]], as in a specification
+    #[arg(long, value_name = "FILE")]
+    suppress: Option<PathBuf>,
 }
 
 impl CheckArgs {
     fn run(self) -> Result<(String, String, i32), String> {
-        let limits = check::Limits { only: self.only, memory: self.memory, budget: self.budget };
+        let suppress = match &self.suppress {
+            Some(path) => check::suppressions(path)?,
+            None => Vec::new(),
+        };
+        let limits = check::Limits { only: self.only, memory: self.memory, budget: self.budget, suppress };
         let files = check::check(&self.paths, &limits)?;
         let pretty = |v: serde_json::Value| format!("{v:#}\n");
         let write = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {

@@ -19,6 +19,7 @@ pub fn text(files: &[FileReport]) -> String {
     for f in files {
         writeln!(o, "{} by {}", if f.ptx.is_empty() { "?" } else { &f.ptx }, f.spec).expect("a String grows");
         f.problems.iter().for_each(|p| o += &indented(&format!("wrong: {p}"), "  "));
+        f.notes.iter().for_each(|n| o += &indented(&format!("note: {n}"), "  "));
         for l in &f.launches {
             let name = if l.name == l.kernel { l.name.clone() } else { format!("{} ({})", l.name, l.kernel) };
             write!(o, "  {:8} {name}", l.verdict.word()).expect("a String grows");
@@ -28,6 +29,9 @@ pub fn text(files: &[FileReport]) -> String {
             }
             o.push('\n');
             l.why.iter().for_each(|w| o += &indented(w, "      "));
+            for (reason, times) in &l.suppressed {
+                o += &indented(&format!("suppressed, {times} times: {reason}"), "      ");
+            }
             for x in &l.findings {
                 o += &indented(&format!("{}\n({})", x.text, x.schedules.join(", ")), "      ");
             }
@@ -62,12 +66,13 @@ pub fn json(files: &[FileReport]) -> Value {
         json!({
             "name": l.name, "kernel": l.kernel, "spec_line": l.line, "verdict": l.verdict.word(), "schedules": l.schedules,
             "findings": l.findings.iter().map(finding).collect::<Vec<_>>(), "why": l.why,
+            "suppressed": l.suppressed.iter().map(|(reason, times)| json!({ "reason": reason, "times": times })).collect::<Vec<_>>(),
             "warp_instructions": l.instructions, "blocks": l.blocks, "seconds": l.seconds,
         })
     };
     let file = |f: &FileReport| {
         json!({
-            "ptx": f.ptx, "spec": f.spec, "problems": f.problems, "launches": f.launches.iter().map(launch).collect::<Vec<_>>(),
+            "ptx": f.ptx, "spec": f.spec, "problems": f.problems, "notes": f.notes, "launches": f.launches.iter().map(launch).collect::<Vec<_>>(),
         })
     };
     let s = Summary::of(files);
@@ -326,6 +331,7 @@ mod tests {
             line: 8,
             verdict,
             findings,
+            suppressed: vec![("known & meant".into(), 3)],
             why: vec![],
             schedules: schedules.clone(),
             instructions: 5,
@@ -336,6 +342,7 @@ mod tests {
             ptx: "k.ptx".into(),
             spec: "./k.toml".into(),
             problems: vec![],
+            notes: vec![],
             launches: vec![launch("first", Verdict::Ok, vec![]), launch("second", Verdict::Finding, vec![race, value])],
             sources: vec!["/src/tile.cuh".into(), "kernels/a b.cu".into()],
         }

@@ -72,6 +72,9 @@ pub struct RunArgs {
     /// Let asynchronous copies take effect at once instead of as late as is legal
     #[arg(long)]
     eager: bool,
+    /// Findings after which the launch ends
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    findings: usize,
     /// Most warp instructions
     #[arg(long, value_name = "N", default_value_t = 1 << 33)]
     budget: u64,
@@ -219,14 +222,22 @@ impl RunArgs {
             shown.push((name, addr, len - len % ty.size() as u64, ty));
         }
         let mut errors: String = notes.iter().map(|n| format!("note: {n}\n")).collect();
-        let report = match machine.launch(&module, &entry.name, &launch) {
-            Ok(report) => report,
-            Err(fault) if wrong_call(&fault.kind) => return Err(format!("{errors}{fault}")),
-            Err(fault) => {
-                writeln!(errors, "{}", names::readable(&fault.to_string())).expect("a String grows");
-                return Ok((String::new(), errors, 1));
+        let survey = machine.survey(&module, &entry.name, &launch, self.findings.max(1));
+        if let Some(f) = survey.findings.iter().find(|f| wrong_call(&f.fault.kind)) {
+            return Err(format!("{errors}{}", f.fault));
+        }
+        for f in &survey.findings {
+            let times = if f.times > 1 { format!("\n  {} times", f.times) } else { String::new() };
+            writeln!(errors, "{}{times}", names::readable(&f.fault.to_string())).expect("a String grows");
+        }
+        if !survey.findings.is_empty() {
+            if !survey.complete {
+                writeln!(errors, "the launch ended there (--findings {} is the most that are told)", self.findings)
+                    .expect("a String grows");
             }
-        };
+            return Ok((String::new(), errors, 1));
+        }
+        let report = survey.report;
         let name = names::demangled(&entry.name);
         let mut out = format!("{name}: {} warp instructions in {} blocks, no fault\n", report.instructions, report.blocks);
         for b in memory.iter().filter(|b| b.rights != Rights::Read) {

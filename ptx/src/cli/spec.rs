@@ -18,6 +18,7 @@ use std::path::Path;
 use super::argument::{Rights, hex};
 use super::compare::Tolerance;
 use super::files::load;
+use super::names::meant;
 use super::run;
 use super::tree::{Node, Problems, Table, Value, parse};
 use super::types::Type;
@@ -25,6 +26,7 @@ use super::values::{Draw, draw, type_named};
 use crate::launch::Checks;
 use crate::num::mma::Tensor;
 use crate::schedule::Schedule;
+use crate::suppress::Suppression;
 
 /// Longest specification that is read.
 const LONGEST: usize = 16 << 20;
@@ -36,6 +38,14 @@ pub struct Spec {
     pub buffers: Vec<Named>,
     pub variables: Vec<Named>,
     pub launches: Vec<LaunchSpec>,
+    pub suppress: Vec<Known>,
+}
+
+/// `[[suppress]]`: findings that are known and meant.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub line: u32,
+    pub what: Suppression,
 }
 
 /// Memory by its name.
@@ -130,6 +140,8 @@ pub struct Settings {
     pub perturb: Option<u64>,
     pub eager: bool,
     pub budget: Option<u64>,
+    /// Findings of a schedule after which a launch ends.
+    pub findings: u64,
 }
 
 /// Reads a specification. Errors are lines and sentences, all that were found.
@@ -150,6 +162,7 @@ pub fn read(text: &str) -> Result<Spec, Vec<(u32, String)>> {
         perturb: None,
         eager: false,
         budget: None,
+        findings: 16,
     };
     let defaults = match t.get("defaults") {
         Some(n) => {
@@ -166,6 +179,7 @@ pub fn read(text: &str) -> Result<Spec, Vec<(u32, String)>> {
             launches.push(l);
         }
     }
+    let suppress = known(&mut t, &mut p);
     t.finish(&mut p);
     if launches.is_empty() && p.0.is_empty() {
         p.add(1, "", "has no [[launch]]: nothing would be checked (`ptx init FILE.ptx` writes a first specification)");
@@ -175,8 +189,55 @@ pub fn read(text: &str) -> Result<Spec, Vec<(u32, String)>> {
         p.add(n.line, "variables", format!("`{}` is a buffer, too: rename the buffer", n.name));
     }
     p.0.sort_by_key(|e| e.0);
-    if p.0.is_empty() { Ok(Spec { ptx, buffers, variables, launches }) } else { Err(p.0) }
+    if p.0.is_empty() { Ok(Spec { ptx, buffers, variables, launches, suppress }) } else { Err(p.0) }
 }
+
+/// Reads a file of nothing but `[[suppress]]`.
+pub fn read_suppressions(text: &str) -> Result<Vec<Known>, Vec<(u32, String)>> {
+    let root = parse(text).map_err(|e| vec![e])?;
+    let mut p = Problems::default();
+    let mut t = Table::new("", &root, &mut p);
+    let list = known(&mut t, &mut p);
+    t.finish(&mut p);
+    if list.is_empty() && p.0.is_empty() {
+        p.add(1, "", "has no [[suppress]]");
+    }
+    if p.0.is_empty() { Ok(list) } else { Err(p.0) }
+}
+
+fn known(t: &mut Table, p: &mut Problems) -> Vec<Known> {
+    let mut list = Vec::new();
+    for (i, n) in t.list("suppress", p).unwrap_or_default().iter().enumerate() {
+        let path = format!("suppress[{i}]");
+        let mut t = Table::new(&path, n, p);
+        let mut text = |key, p: &mut Problems| t.text(key, p).map(str::to_string);
+        let (kernel, check, line, argument) = (text("kernel", p), text("check", p), text("line", p), text("argument", p));
+        let reason = text("reason", p).filter(|r| !r.trim().is_empty());
+        t.finish(p);
+        if let Some(c) = &check
+            && !CHECKS.contains(&c.as_str())
+        {
+            p.add(
+                n.line,
+                &path,
+                format!("check = \"{c}\"{}; checks that can be suppressed are {}", meant(c, &CHECKS), CHECKS.join(", ")),
+            );
+        }
+        let Some(reason) = reason else {
+            p.add(n.line, &path, "has no reason: why is the finding meant? (reason = \"…\")");
+            continue;
+        };
+        if kernel.is_none() && check.is_none() && line.is_none() && argument.is_none() {
+            p.add(n.line, &path, "would suppress everything: give a kernel, a check, a line or an argument");
+        }
+        list.push(Known { line: n.line, what: Suppression { kernel, check, line, argument, reason } });
+    }
+    list
+}
+
+/// What a launch can go on from.
+const CHECKS: [&str; 9] =
+    ["race", "out-of-bounds", "misaligned", "null", "use-after-free", "read-only", "uninitialised", "operand", "tf32"];
 
 /// Launches without a name have their kernel's; a second one of that name is numbered. Names that were given are there once.
 fn unique(launches: &mut [LaunchSpec], p: &mut Problems) {
@@ -416,6 +477,7 @@ fn settings(t: &mut Table, default: &Settings, p: &mut Problems) -> Settings {
     s.perturb = t.whole("perturb", p).or(s.perturb);
     s.eager = t.flag("eager", p).unwrap_or(s.eager);
     s.budget = t.whole("budget", p).or(s.budget);
+    s.findings = t.whole("findings", p).map_or(s.findings, |n| n.clamp(1, 1 << 20));
     s
 }
 

@@ -48,6 +48,8 @@ pub struct LaunchReport {
     pub line: u32,
     pub verdict: Verdict,
     pub findings: Vec<Finding>,
+    /// Findings that are known and meant: the reason, and how often it applied.
+    pub suppressed: Vec<(String, u64)>,
     /// Why the launch is wrong or was not run.
     pub why: Vec<String>,
     pub schedules: Vec<String>,
@@ -64,6 +66,8 @@ pub struct FileReport {
     pub spec: String,
     /// What is wrong with the files as such.
     pub problems: Vec<String>,
+    /// What is worth knowing, and no finding.
+    pub notes: Vec<String>,
     pub launches: Vec<LaunchReport>,
     /// Source files that the PTX names.
     pub sources: Vec<String>,
