@@ -213,3 +213,50 @@ FIRST:
     config.checks.race = false;
     assert_eq!(by_hand(body, 2, config).unwrap()[0], 5);
 }
+
+/// C += A B of 32 × 48 × 64 in 4 slices of k, twice: the semaphores must be left as they were found.
+fn split_k(config: Config, kernel: &str) -> Result<Report, Fault> {
+    let mut machine = Machine::new(config);
+    let (m, n, k, slices) = (32usize, 48usize, 64usize, 4u32);
+    let mut place = |name: &str, words: Vec<f32>| {
+        let len = 4 * words.len() as u64;
+        let addr = machine.alloc(name, len);
+        machine.write(addr, bytemuck::cast_slice(&words)).unwrap();
+        (addr, len)
+    };
+    // Whole numbers, so that sums are exact in any order.
+    let [a, b]: [Vec<f32>; 2] = [(m * k, 5), (k * n, 7)].map(|(len, p)| (0..len).map(|i| (i * 3 % p) as f32 - 2.0).collect());
+    let (pa, pb) = (place("a", a.clone()), place("b", b.clone()));
+    let (pc, ps) = (place("c", vec![0.0; m * n]), place("semaphores", vec![0.0; 6]));
+    let read = |(addr, len)| Arg::Read { addr, len };
+    let update = |(addr, len)| Arg::Update { addr, len };
+    let numbers = [m as i32, n as i32, k as i32];
+    let product = Arg::Struct {
+        bytes: [vec![0; 32], bytemuck::cast_slice(&numbers).to_vec(), vec![0; 4]].concat(),
+        pointers: vec![(0, read(pa)), (8, read(pb)), (16, update(pc)), (24, update(ps))],
+    };
+    let launch = Launch::new([3, 2, slices], [256, 1, 1], vec![product]);
+    let mut report = Report::default();
+    for _ in 0..2 {
+        report = machine.launch(&module(), kernel, &launch)?;
+        let c: Vec<f32> = machine.bytes(pc.0, pc.1).unwrap().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        for (i, got) in c.iter().enumerate() {
+            let want: f32 = (0..k).map(|l| a[i / n * k + l] * b[l * n + i % n]).sum();
+            assert_eq!(*got, want, "{i}");
+        }
+        assert!(machine.bytes(ps.0, ps.1).unwrap().iter().all(|b| *b == 0));
+    }
+    Ok(report)
+}
+
+#[test]
+fn a_split_k_product_with_pointers_in_a_struct() {
+    for schedule in schedules() {
+        let config = Config { schedule, ..Config::default() };
+        split_k(config.clone(), "split_k_right").unwrap_or_else(|f| panic!("{schedule:?}: {f}"));
+        assert_eq!(name(split_k(config.clone(), "split_k_no_barrier")), "race");
+        assert_eq!(name(split_k(config.clone(), "split_k_relaxed")), "race");
+        let text = split_k(config, "split_k_waits_for_ever").unwrap_err().to_string();
+        assert!(text.contains("reads 0x0 again and again") && text.contains("(`semaphores`, 24 bytes)"), "{text}");
+    }
+}

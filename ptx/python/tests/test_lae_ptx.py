@@ -99,6 +99,19 @@ class WithNumpy(unittest.TestCase):
         np.testing.assert_allclose(y, want, rtol=1e-6, atol=1e-6)
         self.assertGreater(report.instructions, 0)
 
+    def test_the_page(self):
+        """The example of docs/kernel-authors.md, with sum.ptx as nvcc makes it of the page's kernel."""
+        here = Path(__file__).resolve().parent
+        page = (here.parents[2] / "docs" / "kernel-authors.md").read_text(encoding="utf-8")
+        code = page.split("```python\n")[1].split("```")[0]
+        names, back = {}, os.getcwd()
+        os.chdir(here)
+        try:
+            exec(code, names)
+        finally:
+            os.chdir(back)
+        self.assertEqual(list(names["y"]), [128, 128, 128, 116])
+
     def test_what_does_not_fit(self):
         m, x = lae_ptx.Module.load(BASIC), np.zeros((4, 4), np.float32)
         with self.assertRaisesRegex(lae_ptx.Error, "contiguous"):
