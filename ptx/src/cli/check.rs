@@ -16,6 +16,7 @@ use super::spec::{self, ArgSpec, Contents, Expect, Fill, Known, LaunchSpec, Name
 use super::tree::Value;
 use super::types::Type;
 use super::verdict::{FileReport, Finding, LaunchReport, Verdict};
+use crate::fault::{Fault, FaultKind};
 use crate::launch::{Arg, Config, Copies, Launch};
 use crate::machine::Machine;
 use crate::module::{Entry, Module};
@@ -174,6 +175,7 @@ pub fn check_file(ptx: Option<&Path>, path: &Path, limits: &Limits) -> FileRepor
         applied: BTreeSet::new(),
         shown,
     };
+    c.left = c.left.saturating_sub(module.bytes());
     match c.selected(&spec, &limits.only).map_err(|e| vec![format!("{ONLY}{e}")]).and_then(|s| c.memory(&spec).map(|()| s)) {
         Ok(selected) => {
             report.launches = c.launches(&spec, &selected);
@@ -261,6 +263,18 @@ fn touched(l: &LaunchSpec) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let (mut needs, mut changes) = (BTreeSet::new(), BTreeSet::new());
     l.args.iter().chain(&l.also).for_each(|(_, a)| visit(a, &mut needs, &mut changes));
     (needs, changes)
+}
+
+/// The instruction of a fault and, of a race, the other one: what is the same under every schedule.
+fn place(f: &Fault) -> String {
+    let mut lines: Vec<String> = f.site.iter().map(|s| format!("{} {}", s.line, s.text)).collect();
+    if let FaultKind::Race { sides, .. } = &f.kind {
+        // `…: instruction   source   ptx line N`, on both sides; which side comes first is the schedule's choice.
+        lines = sides.iter().filter_map(|s| Some(s.split_once(": ")?.1.to_string())).collect();
+        lines.sort();
+        lines.dedup();
+    }
+    lines.join(" ")
 }
 
 impl<'a> Checker<'a> {
@@ -698,10 +712,9 @@ impl<'a> Checker<'a> {
                 Ok(Err(list)) => {
                     for f in &list {
                         let (kind, site) = (f.fault.kind.name(), f.fault.site.clone());
-                        let times = if f.times > 1 { format!("\n  {} times", f.times) } else { String::new() };
-                        let text = names::readable(&format!("{}{times}", f.fault));
-                        let (about, schedules) = (String::new(), vec![schedules[k].0.clone()]);
-                        self.found(r, Finding { kind, text, about, schedules, site, line: l.line });
+                        let (text, schedules) = (names::readable(&f.fault.to_string()), vec![schedules[k].0.clone()]);
+                        let (about, key, times) = (String::new(), place(&f.fault), f.times);
+                        self.found(r, Finding { kind, text, about, key, times, schedules, site, line: l.line });
                     }
                 }
                 Ok(Ok(report)) => {
@@ -722,6 +735,8 @@ impl<'a> Checker<'a> {
                                     kind: "value",
                                     text,
                                     about: w.name.clone(),
+                                    key: w.name.clone(),
+                                    times: 1,
                                     schedules: vec![schedules[k].0.clone()],
                                     site: None,
                                     line: w.line,
@@ -754,6 +769,8 @@ impl<'a> Checker<'a> {
                             kind: "schedule",
                             text,
                             about: name.clone(),
+                            key: name.clone(),
+                            times: 1,
                             schedules: names.to_vec(),
                             site: None,
                             line: l.line,
@@ -780,8 +797,7 @@ impl<'a> Checker<'a> {
     /// Keeps a finding; the same one of another schedule is one finding.
     fn found(&self, r: &mut LaunchReport, f: Finding) {
         r.verdict = Verdict::Finding;
-        let line = |f: &Finding| f.site.as_ref().map(|s| s.line);
-        let same = |g: &&mut Finding| (g.kind, &g.about, line(g)) == (f.kind, &f.about, line(&f));
+        let same = |g: &&mut Finding| (g.kind, &g.key) == (f.kind, &f.key);
         match r.findings.iter_mut().find(same) {
             Some(g) => {
                 g.schedules.extend(f.schedules);

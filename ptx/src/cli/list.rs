@@ -47,6 +47,9 @@ pub fn list(file: &Path) -> Result<(String, i32), String> {
         let space = if v.constant { "constant" } else { "device" };
         writeln!(out, "variable {}{long}: {} bytes, {space} memory", v.name, v.size).expect("a String grows");
     }
+    for e in module.unread() {
+        writeln!(out, "not understood: {e}").expect("a String grows");
+    }
     if module.entries().is_empty() {
         return Err(format!("{}: has no kernels", file.display()));
     }

@@ -33,7 +33,8 @@ pub fn text(files: &[FileReport]) -> String {
                 o += &indented(&format!("suppressed, {times} times: {reason}"), "      ");
             }
             for x in &l.findings {
-                o += &indented(&format!("{}\n({})", x.text, x.schedules.join(", ")), "      ");
+                let times = if x.times > 1 { format!("; {} times", x.times) } else { String::new() };
+                o += &indented(&format!("{}\n({}{times})", x.text, x.schedules.join(", ")), "      ");
             }
         }
     }
@@ -58,7 +59,7 @@ pub fn json(files: &[FileReport]) -> Value {
     let finding = |x: &Finding| {
         let source = x.site.as_ref().map(|s| s.source.clone()).unwrap_or_default();
         json!({
-            "kind": x.kind, "text": x.text, "about": x.about, "schedules": x.schedules, "spec_line": x.line,
+            "kind": x.kind, "text": x.text, "about": x.about, "times": x.times, "schedules": x.schedules, "spec_line": x.line,
             "ptx_line": x.site.as_ref().map(|s| s.line), "instruction": x.site.as_ref().map(|s| s.text.clone()), "source": source,
         })
     };
@@ -313,6 +314,8 @@ mod tests {
             kind: "race",
             text: "race: a < b & \"c\"\n  in k".into(),
             about: String::new(),
+            key: String::new(),
+            times: 3,
             schedules: schedules.clone(),
             site: Some(site),
             line: 9,

@@ -32,6 +32,10 @@ pub struct Finding {
     pub text: String,
     /// The buffer or variable that it is about, where there is one.
     pub about: String,
+    /// What makes two findings of different schedules the same one, beside the kind.
+    pub key: String,
+    /// How often a launch came by it.
+    pub times: u64,
     /// The schedules under which it was found.
     pub schedules: Vec<String>,
     pub site: Option<Site>,
