@@ -53,14 +53,15 @@ pub struct Variable {
     pub constant: bool,
 }
 
-/// Whether an operand has a name in it.
+/// Whether an operand has a variable of the module in it.
 #[cfg_attr(not(feature = "cli"), allow(dead_code))]
-fn named(o: &Operand, name: &str) -> bool {
+fn names(s: &Source, o: &Operand, var: u32) -> bool {
     match o {
-        Operand::Name(n) => n == name,
-        Operand::Address(base, _) => named(base, name),
-        Operand::Pair(a, b) => named(a, name) || named(b, name),
-        Operand::Vector(list) | Operand::List(list) => list.iter().any(|o| named(o, name)),
+        Operand::Name(n) => s.var(n) == Some(var),
+        Operand::Global(i) => *i == var,
+        Operand::Address(base, _) | Operand::Element(base, ..) => names(s, base, var),
+        Operand::Pair(a, b) => names(s, a, var) || names(s, b, var),
+        Operand::Vector(list) | Operand::List(list) | Operand::Bracket(list) => list.iter().any(|o| names(s, o, var)),
         _ => false,
     }
 }
@@ -151,18 +152,25 @@ impl Module {
     #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     pub(crate) fn named_variables(&self, entry: &Entry) -> Vec<(Variable, bool)> {
         let Ok(program) = self.program(entry) else { return Vec::new() };
-        let names: Vec<&str> = program.globals.iter().map(|&i| self.source.vars[i as usize].name.as_str()).collect();
-        let changed = |name: &str| {
-            let pointed = self.source.vars.iter().any(|v| v.relocations.iter().any(|r| r.name == *name));
-            let mut body = program.functions.iter().flat_map(|f| &self.source.functions[f.source as usize].body);
+        let (vars, s) = (&self.source.vars, &self.source);
+        let changed = |i: u32| {
+            let pointed = vars.iter().any(|v| v.relocations.iter().any(|r| r.to == source::Target::Var(i)));
+            let mut body = program.functions.iter().flat_map(|f| &s.functions[f.source as usize].body);
             pointed
-                || body.any(|i| {
-                    let load = i.opcode.starts_with("ld.");
-                    i.operands.iter().any(|o| named(o, name) && !(load && matches!(o, Operand::Address(..))))
+                || body.any(|x| {
+                    let load = x.opcode.starts_with("ld.");
+                    x.operands
+                        .iter()
+                        .any(|o| names(s, o, i) && !(load && matches!(o, Operand::Address(..) | Operand::Element(..))))
                 })
         };
-        let used = self.variables().into_iter().filter(|v| names.contains(&v.name.as_str()));
-        used.map(|v| (v.clone(), !v.constant && changed(&v.name))).collect()
+        let lasting = |v: &source::Var| matches!(v.space, source::Space::Global | source::Space::Const);
+        let used = program.globals.iter().map(|&i| (i, &vars[i as usize])).filter(|(_, v)| lasting(v));
+        used.map(|(i, v)| {
+            let constant = v.space == source::Space::Const;
+            (Variable { name: v.name.clone(), size: v.size, constant }, !constant && changed(i))
+        })
+        .collect()
     }
 
     /// The source files that the text names (`.file`), as written there.

@@ -127,7 +127,7 @@ fn addresses(source: &Source, function: usize, calls: &mut Vec<usize>) -> BTreeM
 fn call<'a>(source: &Source, i: &'a Instr) -> Option<(usize, &'a [Operand])> {
     let at = i.operands.iter().position(|o| matches!(o, Operand::Name(_)))?;
     let Operand::Name(name) = &i.operands[at] else { return None };
-    let callee = source.functions.iter().position(|f| f.name == *name && f.has_body)?;
+    let callee = source.function(name).filter(|&f| source.functions[f as usize].has_body)? as usize;
     match i.operands.get(at + 1) {
         Some(Operand::List(args)) => Some((callee, args)),
         _ => None,

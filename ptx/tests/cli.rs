@@ -131,7 +131,7 @@ fn codes_are_the_same_everywhere() {
         p.words(&format!("{command} not.ptx")).is(2, &["not.ptx:1: "]);
         p.words(&format!("{command} s.cubin")).is(2, &["machine code, not PTX", "cuobjdump -ptx"]);
         p.words(&format!("{command} s.cu")).is(2, &["CUDA source", "nvcc -ptx"]);
-        p.words(&format!("{command} new.ptx")).is(2, &["target sm_130 is newer than sm_121", "compile for an older one"]);
+        p.words(&format!("{command} new.ptx")).is(2, &["target `sm_130` is newer than sm_90"]);
         p.words(&format!("{command} .")).is(2, &["is a folder"]);
         p.words(command).is(2, &["FILE"]);
     }

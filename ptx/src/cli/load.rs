@@ -4,9 +4,6 @@ use std::path::Path;
 
 use crate::module::Module;
 
-/// Newest target and version whose features are known: those of CUDA 13. What a kernel uses of them is another question, which
-/// the decoder answers instruction by instruction.
-const NEWEST: (u32, (u32, u32)) = (121, (9, 1));
 /// Longest text that is read: the largest libraries have some 100 MB.
 const LONGEST: u64 = 1 << 30;
 
@@ -29,41 +26,11 @@ pub fn module(file: &Path) -> Result<Module, String> {
     if text.contains("__global__") && !text.contains(".entry") {
         return Err(fail("is CUDA source, not PTX: compile it with `nvcc -ptx -lineinfo`".into()));
     }
-    newer(&text).map_err(fail)?;
     let name = file.file_name().map_or("PTX".into(), |n| n.to_string_lossy());
     Module::parse(&name, &text).map_err(|e| match file.parent().filter(|p| !p.as_os_str().is_empty()) {
         Some(dir) => format!("{}/{e}", dir.display()),
         None => e.to_string(),
     })
-}
-
-/// Refuses a target or a version that is newer than what is known.
-fn newer(text: &str) -> Result<(), String> {
-    let word = |key: &str| {
-        let line = text.lines().map(str::trim_start).find(|l| l.starts_with(key))?;
-        line[key.len()..].split([' ', '\t', ',', '/']).find(|w| !w.is_empty())
-    };
-    if let Some(target) = word(".target")
-        && let Some(digits) = target.strip_prefix("sm_")
-        && let Ok(n) = digits.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<u32>()
-        && n > NEWEST.0
-    {
-        return Err(format!(
-            "target {target} is newer than sm_{}, the newest that is known: compile for an older one (nvcc -arch=compute_90)",
-            NEWEST.0
-        ));
-    }
-    if let Some(version) = word(".version")
-        && let Some((a, b)) = version.trim_end().split_once('.')
-        && let (Ok(a), Ok(b)) = (a.parse::<u32>(), b.parse::<u32>())
-        && (a, b) > NEWEST.1
-    {
-        let (x, y) = NEWEST.1;
-        return Err(format!(
-            "PTX {a}.{b} is newer than {x}.{y}, the newest that is known: compile with CUDA 13, or update this program"
-        ));
-    }
-    Ok(())
 }
 
 /// Most bytes that memory of launches may have in all: as asked for in MiB, else 4 GiB or a quarter of what is free.
@@ -94,11 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets() {
-        assert_eq!(newer(".version 9.0\n.target sm_90a, texmode_independent\n"), Ok(()));
-        assert_eq!(newer("// .target sm_900\n.version 8.0\n.target sm_120f\n"), Ok(()));
-        assert!(newer(".version 8.0\n.target sm_130a\n").unwrap_err().contains("target sm_130a is newer than sm_121"));
-        assert!(newer(".version 12.4\n").unwrap_err().contains("PTX 12.4 is newer than 9.1"));
+    fn bytes_and_limits() {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert!(memory_limit(None) <= 4 << 30 && memory_limit(Some(2)) == 2 << 20 && memory_limit(Some(u64::MAX)) == u64::MAX);
     }

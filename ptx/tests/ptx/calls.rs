@@ -14,7 +14,7 @@ fn run<T: bytemuck::Pod>(m: &mut Machine, kernel: &str, more: Vec<Arg>) -> Resul
     args.extend(more);
     // A cluster has two blocks.
     let grid = [1 + (kernel == "clusters") as u32, 1, 1];
-    m.launch(&module(), kernel, &Launch { grid, block: [32, 1, 1], args, ..Launch::default() })?;
+    m.launch(&module(), kernel, &Launch { grid, block: [32, 1, 1], shared: 0, args, ..Launch::default() })?;
     Ok(m.get(y, 32))
 }
 
