@@ -95,6 +95,12 @@ fn addresses(source: &Source, function: usize, calls: &mut Vec<usize>) -> BTreeM
     }
     calls.push(function);
     let mut from: HashMap<u32, HashSet<Part>> = HashMap::new();
+    // Parameters in registers.
+    for (i, p) in f.params.iter().enumerate() {
+        if let Some(&r) = p.regs.first() {
+            from.insert(r, HashSet::from([(i, 0)]));
+        }
+    }
     // Parameters of calls, by variable.
     let mut passed: HashMap<u32, HashSet<Part>> = HashMap::new();
     let mut callees: HashMap<usize, BTreeMap<Part, Use>> = HashMap::new();
@@ -106,9 +112,13 @@ fn addresses(source: &Source, function: usize, calls: &mut Vec<usize>) -> BTreeM
                 let Some((callee, args)) = call(source, i) else { continue };
                 let theirs = callees.entry(callee).or_insert_with(|| addresses(source, callee, calls));
                 for (k, v) in args.iter().enumerate() {
+                    let parts = match v {
+                        Operand::Local(v) => passed.get(v),
+                        Operand::Reg(r) => from.get(r),
+                        _ => None,
+                    };
                     if let Some(u) = theirs.get(&(k, 0))
-                        && let Operand::Local(v) = v
-                        && let Some(parts) = passed.get(v)
+                        && let Some(parts) = parts
                     {
                         parts.iter().for_each(|&p| merge(used.entry(p).or_default(), u));
                     }
@@ -274,5 +284,8 @@ mod tests {
         };
         assert_eq!(of(&text("ld.u32 %r, [%rd1];")), [Kind::Integer, Kind::UsedAsPointer]);
         assert_eq!(of(&text("call.uni f, (p, q);")), [Kind::Integer, Kind::Integer]);
+        let registers = ".func f(.reg .b64 p) { .reg .b32 %r; ld.u32 %r, [p]; ret; }
+            .visible .entry k(.param .u64 x) { .reg .b64 %rd; ld.param.u64 %rd, [x]; call f, (%rd); ret; }";
+        assert_eq!(of(registers), [Kind::UsedAsPointer]);
     }
 }

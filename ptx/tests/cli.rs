@@ -369,7 +369,6 @@ fn check_finds_what_is_wrong_with_kernels() {
     p.check(&GOOD.replace("block = [32]", "block = [32]\nbudget = 1")).is(1, &["budget exhausted: 1 warp instructions"]);
 }
 
-/// Launches share memory and variables; after a fault what depends on its memory is not run.
 /// `mistakes`: a read beyond x, and a race of all blocks about y[0].
 #[test]
 fn what_is_known_and_meant() {
@@ -390,6 +389,12 @@ fn what_is_known_and_meant() {
     };
     // Both are found in one run; of as many as were asked for.
     spec("").is(1, &["out of bounds: read of 4 bytes", "race: write after write", "2 times"]);
+    // Two of a kind on one line are two, and the same two under every schedule.
+    p.file("m.ptx", kernel.replace("[%rd2], %r1;", "[%rd2], %r1; st.global.u32 [%rd2+4], %r1;"));
+    let two = spec("schedules = [\"forward\", \"reverse\", \"random:1\"]\n").is(1, &["out of bounds"]);
+    assert_eq!(two.out.matches("race: write after write").count(), 2, "{}", two.out);
+    assert_eq!(two.out.matches("(forward, reverse, random:1").count(), 3, "{}", two.out);
+    p.file("m.ptx", kernel);
     let one = spec("findings = 1").is(1, &["out of bounds"]);
     assert!(!one.out.contains("race"), "{}", one.out);
     let race = "[[suppress]]\ncheck = \"race\"\nline = \"ptx:8\"\nreason = \"the last one wins\"\n";
@@ -417,6 +422,7 @@ fn what_is_known_and_meant() {
     }
 }
 
+/// Launches share memory and variables; after a fault what depends on its memory is not run.
 #[test]
 fn check_of_a_sequence() {
     let p = Place::new();
