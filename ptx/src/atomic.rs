@@ -48,6 +48,11 @@ fn combine(a: &Atom, old: u64, b: u64, c: u64, global: bool) -> u64 {
                 old - 1
             }
         }
+        (AtomType::F16 | AtomType::Bf16 | AtomType::F16x2 | AtomType::Bf16x2, AtomOp::Min | AtomOp::Max) => {
+            let kind = if matches!(a.ty, AtomType::F16 | AtomType::F16x2) { Half::F16 } else { Half::Bf16 };
+            let one = |x, y| if a.op == AtomOp::Min { half::min(x, y, false, kind) } else { half::max(x, y, false, kind) };
+            half::x2_2(old as u32, b as u32, one) as u64
+        }
         (AtomType::S32, AtomOp::Min) => (old as i32).min(b as i32) as u32 as u64,
         (AtomType::S32, AtomOp::Max) => (old as i32).max(b as i32) as u32 as u64,
         (AtomType::S64, AtomOp::Min) => (old as i64).min(b as i64) as u64,
@@ -73,8 +78,9 @@ impl Exec<'_> {
             found.or_else(|e| self.admit(e, w.index, pc))?;
             m &= !t;
         }
-        let t = (0..atom.count as usize).fold(r.taint(bank, atom.c), |t, k| t | r.taint(bank, atom.b[k])) & m;
-        if self.initcheck && t != 0 && (atom.op == AtomOp::Cas || r.taint(bank, atom.b[0]) & m != 0) {
+        let third = if atom.op == AtomOp::Cas { r.taint(bank, atom.c) } else { 0 };
+        let t = (0..atom.count as usize).fold(third, |t, k| t | r.taint(bank, atom.b[k])) & m;
+        if self.initcheck && t != 0 {
             let found = raise(FaultKind::Uninitialised { used_as: "an operand of an atomic" }, t.trailing_zeros());
             found.or_else(|e| self.admit(e, w.index, pc))?;
         }

@@ -133,6 +133,10 @@ impl Exec<'_> {
     /// Completes the copies of all but the last `keep` groups of each lane; −1: of every copy, committed or not.
     #[inline(always)]
     pub fn copy_wait(&mut self, w: &mut Warp, keep: i32, m: u32) -> Raised {
+        if !self.landings.is_empty() {
+            let warp = w.index;
+            self.land(|l| l.warp == warp)?;
+        }
         // Groups before this one.
         let until = w.commits.map(|n| if keep < 0 { u32::MAX } else { n.saturating_sub(keep as u32) });
         let mut copies = std::mem::take(&mut w.copies);
@@ -152,7 +156,7 @@ impl Exec<'_> {
 
     /// Completes the copies of the lanes `now`.
     #[inline(always)]
-    fn copies_arrive(&mut self, warp: u32, c: &InFlight, now: u32) -> Raised {
+    pub fn copies_arrive(&mut self, warp: u32, c: &InFlight, now: u32) -> Raised {
         let bytes = c.bytes as usize;
         for i in lanes_of(now) {
             let (to, from, (buffer, at)) = (c.to[i] as usize, c.from[i] as usize, c.source[i]);

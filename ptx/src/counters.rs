@@ -412,6 +412,13 @@ impl Traffic {
         Traffic { read: bits(), written: bits(), sizes, lines: Vec::new(), counters: Counters::default() }
     }
 
+    /// A kernel allocates a buffer, the next one.
+    pub fn allocate(&mut self, bytes: u64) {
+        self.sizes.push(bytes);
+        self.read.push(Bits::default());
+        self.written.push(Bits::default());
+    }
+
     #[inline(always)]
     fn at(&mut self, pc: u32) -> &mut LineCount {
         if self.lines.len() <= pc as usize {

@@ -18,12 +18,18 @@ mod control;
 mod convert;
 mod decoder;
 mod form;
+mod left;
+mod mbarrier;
 mod memory;
+mod narrow;
 mod numeric;
+mod provided;
+mod scalar;
 pub(super) mod table;
 mod tensor;
 mod together;
 mod vector;
+mod video;
 mod wmma;
 
 /// Most bytes of local variables, and of parameters, of a thread: what the hardware gives.
@@ -253,22 +259,22 @@ impl<'a> Decoder<'a> {
     }
 
     fn instruction(&mut self, i: &Instr) -> Done {
-        let Some(row) = table::find(&i.opcode) else {
+        let Some((row, mods)) = table::find(&i.opcode) else {
             // Of a directive, or of text without an opcode, the parser knows more.
             if let Some(why) = i.refused.as_ref().filter(|_| i.opcode.is_empty() || i.opcode.starts_with('.')) {
                 return Err(why.clone());
             }
             let mnemonic = i.opcode.split('.').next().unwrap_or("");
+            let why = table::reason(&i.opcode).map_or(String::new(), |why| format!(": {why}"));
             return Err(if table::knows(mnemonic) {
-                format!("`{}`: this form of `{mnemonic}` is not supported", i.opcode)
+                format!("`{}`: this form of `{mnemonic}` is not supported{why}", i.opcode)
             } else {
-                format!("instruction `{}` is not supported", i.opcode)
+                format!("instruction `{}` is not supported{why}", i.opcode)
             });
         };
         if let Some(why) = &i.refused {
             return Err(why.clone());
         }
-        let mods: Vec<&str> = i.opcode.split('.').skip(1).collect();
         match mods.iter().position(|m| *m == "tf32") {
             Some(_) if i.opcode.starts_with("cvt") => self.program.rounds.by_cvt = true,
             Some(_) => self.program.rounds.tf32 = true,

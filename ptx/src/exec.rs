@@ -37,7 +37,8 @@ impl Exec<'_> {
             let level = self.level;
             level.run(self, w, group)?;
             let preempted = self.preempt.as_mut().is_some_and(|p| p.take());
-            if self.executed - start > SLICE || preempted || self.polls >= POLLS {
+            let give_way = std::mem::take(&mut self.give_way);
+            if self.executed - start > SLICE || preempted || give_way || self.polls >= POLLS {
                 return Ok(());
             }
         }
@@ -54,6 +55,11 @@ impl Exec<'_> {
                 deliver(op, &mut w.frames[g.frame as usize].regs, g.mask, result);
                 g.state = State::Ready;
                 g.pc += 1;
+            }
+            if let State::Phase { at, parity } = g.state
+                && self.phase_over(at, parity)
+            {
+                g.state = State::Ready;
             }
         }
     }
@@ -294,6 +300,7 @@ impl Exec<'_> {
                 if op.x == 1 {
                     put_l(&mut r.l[op.d as usize], m, &[now; 32]);
                 } else {
+                    let now = if op.x == 2 { now >> 32 } else { now };
                     put_w(&mut r.w[op.d as usize], m, &[now as u32; 32]);
                 }
             }
@@ -316,6 +323,7 @@ impl Exec<'_> {
                 }
                 return Ok(Flow::Leave);
             }
+            Code::Rare => return self.rare(w, r, i, rest),
             Code::CpAsync => self.level.copy_begin(self, w, r, i)?,
             Code::CpCommit => {
                 for i in lanes_of(m) {
@@ -335,6 +343,7 @@ impl Exec<'_> {
             0 => space == Window::Shared,
             1 => space == Window::Local,
             2 => false,
+            4 => space == Window::Param,
             _ => space == Window::Global,
         }
     }

@@ -94,6 +94,10 @@ pub enum FaultKind {
     SyncMask { mask: u32 },
     /// Barrier operands that make no sense: number ≥ 16, a count that is no multiple of 32 or that the threads disagree on.
     Barrier { why: String },
+    /// A misused mbarrier: not initialised, or counts that it cannot have.
+    Mbarrier { why: String, at: Place },
+    /// `free` of what `malloc` did not return, or of what was freed.
+    Heap { why: String },
     /// An operand that the instruction does not allow: the source size of a copy, the stride of a matrix.
     Operand { why: String },
     /// More instructions than the launch was allowed.
@@ -127,6 +131,8 @@ impl FaultKind {
             FaultKind::BlockDeadlock { .. } => "deadlock",
             FaultKind::SyncMask { .. } => "sync-mask",
             FaultKind::Barrier { .. } => "barrier",
+            FaultKind::Mbarrier { .. } => "mbarrier",
+            FaultKind::Heap { .. } => "heap",
             FaultKind::Operand { .. } => "operand",
             FaultKind::Budget { .. } => "budget",
             FaultKind::Unsupported { .. } => "unsupported",
@@ -176,6 +182,8 @@ impl fmt::Display for FaultKind {
                 write!(o, "bad mask {mask:#010x} of a .sync instruction: it must name the lane that executes it")
             }
             FaultKind::Barrier { why } => write!(o, "bad barrier: {why}"),
+            FaultKind::Mbarrier { why, at } => write!(o, "bad use of an mbarrier: {why}, at {at}"),
+            FaultKind::Heap { why } => write!(o, "device heap: {why}"),
             FaultKind::Operand { why } => write!(o, "bad operand: {why}"),
             FaultKind::Budget { limit } => write!(o, "budget exhausted: {limit} warp instructions"),
             FaultKind::Unsupported { why } => write!(o, "unsupported: {why}"),

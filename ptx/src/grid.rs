@@ -221,6 +221,7 @@ fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Fail
                 State::Ready => true,
                 State::Parked => false,
                 State::Barrier { id, phase } => x.barriers[id as usize].phase != phase,
+                State::Phase { at, parity } => x.phase_over(at, parity),
             });
             if can_run {
                 progress = true;
@@ -254,6 +255,9 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
                     let target = if b.count > 0 { b.count } else { x.live };
                     format!("{who} at barrier {id} ({} of {target} threads have come)", b.arrived)
                 }
+                State::Phase { at, .. } => {
+                    format!("{who} for the mbarrier at {}{}", x.about_shared(at as u64), x.about_mbarrier(at))
+                }
                 _ if op.code == Code::Bar => {
                     divergent = true;
                     format!("{who} before a barrier, without the other lanes of {:#010x}", w.live)
@@ -282,6 +286,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
             Code::LdGeneric | Code::StGeneric => (whole(), None),
             Code::LdStrong | Code::StStrong => (whole(), strong::space(op.x)),
             Code::CpAsync => (op.x as u32, Some(Space::Shared)),
+            Code::Rare => (8, Some(Space::Shared)),
             Code::Atom => match &p.extras[op.x as usize] {
                 Extra::Atom(a) => (a.ty.bytes(), a.space),
                 _ => continue,

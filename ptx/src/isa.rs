@@ -1,9 +1,10 @@
-//! The instruction set for readers: the list of supported forms, and the census of what a module uses.
+//! The instruction set for readers: the list of supported forms, the list of those that are left out, each with its reason, and the
+//! census of what a module uses.
 
 use std::collections::HashMap;
 
 use super::decode::table::find;
-pub use super::decode::table::{Row, table};
+pub use super::decode::table::{Left, Row, left, reason, table};
 use super::module::Module;
 
 /// How often each form occurs in a module's kernels and functions, most frequent first, and whether it is supported.

@@ -237,6 +237,8 @@ pub struct Report {
     pub counters: Counters,
     /// For each of [`Config::suppressions`]: how often it applied.
     pub suppressed: Vec<u64>,
+    /// What the kernel printed with `printf`; at most a mebibyte.
+    pub printed: String,
 }
 
 /// What a launch did that goes on after a finding ([`Machine::survey`](super::Machine::survey)).

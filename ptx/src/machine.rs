@@ -10,7 +10,7 @@ use super::mem::{Bytes, Global, Span, function_address};
 use super::module::{Entry, Module};
 use super::observe::Observer;
 use super::parallel::run_grid;
-use super::program::{Program, layout};
+use super::program::{Preset, Program, Special, layout};
 use super::simd::Level;
 use super::source::{Space, Target, Var};
 use super::state::{Exec, Shape};
@@ -79,13 +79,25 @@ pub struct Machine {
     global: Global,
     /// Variables of modules, by module and index.
     variables: HashMap<(u64, u32), u64>,
+    /// Where blocks of a cooperative launch meet; 0 until a launch needs it.
+    workspace: u64,
+    /// What the last launch printed.
+    printed: String,
     level: Level,
     helped: u64,
 }
 
 impl Machine {
     pub fn new(config: Config) -> Machine {
-        Machine { config, global: Global::new(), variables: HashMap::new(), level: Level::best(), helped: 0 }
+        Machine {
+            config,
+            global: Global::new(),
+            variables: HashMap::new(),
+            workspace: 0,
+            printed: String::new(),
+            level: Level::best(),
+            helped: 0,
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -215,6 +227,11 @@ impl Machine {
         }
     }
 
+    /// What the last launch printed with `printf`, up to its end or its fault; at most a mebibyte.
+    pub fn printed(&self) -> &str {
+        &self.printed
+    }
+
     /// Runs a kernel to its end, or to the first fault.
     pub fn launch(&mut self, module: &Module, kernel: &str, launch: &Launch) -> Result<Report, Fault> {
         self.launch_observed(module, kernel, launch, None)
@@ -262,6 +279,7 @@ impl Machine {
         observer: Option<&mut dyn Observer>,
         most: usize,
     ) -> (Result<Report, Fault>, Vec<Finding>) {
+        self.printed.clear();
         let (program, shape) = match self.prepare(module, kernel, launch) {
             Ok(prepared) => prepared,
             Err(kind) => {
@@ -290,9 +308,10 @@ impl Machine {
             let profile = profile(&x, module);
             let traffic = x.watch.take().and_then(|w| w.traffic);
             let counters = traffic.map(|t| counters(t, &x, module, &profile, order.blocks)).unwrap_or_default();
-            Report { instructions: x.executed, blocks: order.blocks, profile, counters, suppressed }
+            Report { instructions: x.executed, blocks: order.blocks, profile, counters, suppressed, printed: x.printed.clone() }
         });
         self.helped = x.helped;
+        self.printed = std::mem::take(&mut x.printed);
         self.global.spans.clear();
         (report, findings)
     }
@@ -310,8 +329,28 @@ impl Machine {
         let params = self.arguments(module, entry, program, launch).map_err(wrong)?;
         let address = |i| self.variables.get(&(module.id, i)).copied().unwrap_or(0);
         let symbols = (0..module.source.vars.len() as u32).map(address).collect();
+        let workspace = self.workspace(program).map_err(wrong)?;
         let (grid, block, dynamic) = (launch.grid, launch.block, launch.shared);
-        Ok((program, Shape { grid, block, at: [0; 3], params, dynamic_at, shared, dynamic, symbols }))
+        Ok((program, Shape { workspace, grid, block, at: [0; 3], params, dynamic_at, shared, dynamic, symbols }))
+    }
+
+    /// The memory in which the blocks of a cooperative launch meet (`grid.sync`), as zeros: its size and a counter. None for a
+    /// program that does not ask where it is.
+    fn workspace(&mut self, program: &Program) -> Result<u64, String> {
+        const BYTES: u64 = 8;
+        let asks = |p: &Preset| matches!(p, Preset::Special(Special::Workspace(_)));
+        if !program.functions.iter().any(|f| f.presets.iter().any(|(_, _, p)| asks(p))) {
+            return Ok(0);
+        }
+        if self.workspace == 0 {
+            self.workspace = self.global.alloc("grid workspace", Bytes::zeros(BYTES as usize));
+        }
+        let (lo, hi) = (self.workspace, self.workspace + BYTES);
+        let (buffer, at) = self.global.range(lo, BYTES)?;
+        self.global.buffers[buffer].bytes.set(at, 4, BYTES, true);
+        self.global.buffers[buffer].bytes.set(at + 4, 4, 0, true);
+        self.global.spans.push(Span { lo, hi, buffer, write: true, what: "workspace".into() });
+        Ok(lo)
     }
 
     /// Checks grid, block and shared memory. Gives the bytes of shared memory, and where its dynamic part begins.
@@ -372,6 +411,10 @@ impl Machine {
                     self.global.spans.push(Span { lo, hi: lo + v.size as u64, buffer, write, what: "variable".into() });
                 }
             }
+        }
+        // What kernels have allocated themselves, they may use in any launch.
+        for (i, b) in self.global.buffers.iter().enumerate().filter(|(_, b)| b.heap && !b.freed) {
+            self.global.spans.push(Span { lo: b.lo, hi: b.lo + b.len, buffer: i, write: true, what: "device heap".into() });
         }
         Ok(params)
     }

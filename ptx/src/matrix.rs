@@ -2,12 +2,12 @@
 
 use super::access::{Request, Resolved, Target, addresses, known, quad};
 use super::fault::{FaultKind, Raised, raise};
-use super::lanes::put_w;
+use super::lanes::{put_l, put_w};
 use super::num::half::TF32_CUT;
 use super::num::matrix;
 use super::num::mma::{Element, Mma};
 use super::observe::AccessKind;
-use super::op::{Bank, Code, Extra, MatrixOp, Mem, Op};
+use super::op::{Bank, Code, Extra, MatrixOp, Mem, Op, ProductOp};
 use super::pattern::Lanes;
 use super::race::Touch;
 use super::simd::at_level;
@@ -33,12 +33,16 @@ impl Exec<'_> {
     pub fn matrix(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
         match i.op.code {
             Code::LdMatrix => self.level.ldmatrix(self, w, r, i),
+            Code::StMatrix => self.stmatrix(w, r, i),
             Code::MovMatrix => {
                 movmatrix(r, i.op);
                 Ok(())
             }
             Code::Tile => self.tile(w, r, i),
-            _ => self.level.mma(self, w, r, i),
+            _ => match &self.program.extras[i.op.x as usize] {
+                Extra::Product(m) => self.product(w, r, i, m),
+                _ => self.level.mma(self, w, r, i),
+            },
         }
     }
 
@@ -98,6 +102,41 @@ impl Exec<'_> {
         Ok(())
     }
 
+    /// `stmatrix`: up to four 8×8 matrices of 16-bit elements to shared memory; the layout is that of `ldmatrix`.
+    fn stmatrix(&mut self, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised {
+        let Issue { op, pc, frame, .. } = i;
+        let mem = self.program.mems[op.c as usize];
+        let n = mem.count as usize;
+        let lanes = if n == 4 { !0 } else { (1u32 << (8 * n)) - 1 };
+        let a = addresses(r, op, mem.address64);
+        let t = r.taint(if mem.address64 { Bank::L } else { Bank::W }, op.a) & lanes;
+        if t != 0 {
+            return raise(FaultKind::Uninitialised { used_as: "an address" }, t.trailing_zeros());
+        }
+        let row = Request { space: Some(Space::Shared), bytes: 16, write: true };
+        let mut targets = [(Target::Shared, 0); 32];
+        for i in 0..8 * n {
+            targets[i] = self.resolve(w, frame, row, a[i], i as u32)?;
+        }
+        let where_to = Resolved { warp: w.index, pc, m: lanes, bytes: 16, targets: &targets };
+        self.tell(&where_to, &a, AccessKind::Write)?;
+        self.watch(&where_to, Touch::Write, &|_, _| false)?;
+        for k in 0..n {
+            let (x, taint) = (r.w[mem.regs[k] as usize].0, r.tw[mem.regs[k] as usize]);
+            for lane in 0..32 {
+                let clean = taint >> lane & 1 == 0 || !self.initcheck;
+                for half in 0..2 {
+                    // With `.trans`, the pair of a lane lies in a column.
+                    let (row, column) = (lane / 4, lane % 4 * 2 + half);
+                    let (row, column) = if op.x != 0 { (column, row) } else { (row, column) };
+                    let at = targets[8 * k + row].1 + 2 * column;
+                    self.shared.set(at, 2, (x[lane] >> (16 * half) & 0xffff) as u64, clean);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The fast path: rows inside shared memory that were written, no `.trans`. Returns false, with nothing done, for anything
     /// else.
     #[inline(always)]
@@ -139,8 +178,9 @@ impl Exec<'_> {
             let why = "the lanes of a warp disagree on the address or the stride of a matrix".to_string();
             return raise(FaultKind::Operand { why }, i as u32);
         }
-        if !(stride[0] as u64 * tile.bytes as u64).is_multiple_of(ROW as u64) {
-            let why = format!("a stride of {} elements of {} bytes; it must be a multiple of {ROW} bytes", stride[0], tile.bytes);
+        if !(stride[0] as u64 * tile.bits as u64).is_multiple_of(8 * ROW as u64) {
+            let of = if tile.bits < 8 { format!("{} bits", tile.bits) } else { format!("{} bytes", tile.bits / 8) };
+            let why = format!("a stride of {} elements of {of}; it must be a multiple of {ROW} bytes", stride[0]);
             return raise(FaultKind::Operand { why }, 0);
         }
         let address = base[0].wrapping_add(op.imm as i64 as u64);
@@ -184,6 +224,50 @@ impl Exec<'_> {
         }
         if let Some(watch) = &mut self.watch {
             watch.matrix(pc, shape.macs());
+        }
+        Ok(())
+    }
+}
+
+impl Exec<'_> {
+    /// [`Exec::mma`] for integers, bits, eight-bit floats and f64.
+    fn product(&mut self, w: &Warp, r: &mut Regs, i: Issue, m: &ProductOp) -> Raised {
+        let p = &m.product;
+        let bank = if p.double() { Bank::L } else { Bank::W };
+        let value =
+            |&slot: &u16| -> [u64; 32] { if p.double() { r.l[slot as usize].0 } else { r.w[slot as usize].0.map(u64::from) } };
+        let [d, a, b, c] = &m.regs;
+        let values = |list: &[u16]| list.iter().map(value).collect::<Vec<_>>();
+        let out = p.multiply(&values(a), &values(b), &values(c), self.tensor);
+        let mut taint = vec![0u32; d.len()];
+        if r.tainted {
+            let (mut rows, mut columns) = (0u32, 0u32);
+            for lane in 0..32 {
+                let marked = |&(_, &slot): &(usize, &u16)| r.taint(bank, slot) >> lane & 1 != 0;
+                a.iter().enumerate().filter(marked).for_each(|(k, _)| rows |= 1 << p.a_at(lane, k, 0).0);
+                b.iter().enumerate().filter(marked).for_each(|(k, _)| columns |= 1 << p.b_at(lane, k, 0).1);
+            }
+            for (k, t) in taint.iter_mut().enumerate() {
+                *t = r.taint(bank, c[k]);
+                for lane in 0..32 {
+                    let spoiled = |(i, j): matrix::At| rows >> i & 1 != 0 || columns >> j & 1 != 0;
+                    *t |= ((spoiled(p.c_at(lane, k, 0)) || spoiled(p.c_at(lane, k, 1))) as u32) << lane;
+                }
+            }
+        }
+        for ((x, &slot), t) in out.iter().zip(d).zip(taint) {
+            if p.double() {
+                put_l(&mut r.l[slot as usize], !0, x);
+            } else {
+                put_w(&mut r.w[slot as usize], !0, &x.map(|x| x as u32));
+            }
+            r.set_taint(bank, slot, !0, t);
+        }
+        if let Some(o) = &mut self.observer {
+            o.matrix(w.index, i.pc as u32, p.macs());
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.matrix(i.pc, p.macs());
         }
         Ok(())
     }

@@ -197,6 +197,8 @@ pub(crate) struct Buffer {
     pub len: u64,
     pub bytes: Bytes,
     pub freed: bool,
+    /// A kernel allocated it.
+    pub heap: bool,
 }
 
 /// What a launch may touch.
@@ -236,6 +238,7 @@ impl Global {
                 lo: b.lo,
                 len: b.len,
                 freed: b.freed,
+                heap: b.heap,
                 bytes: if named { b.bytes.clone() } else { Bytes::default() },
             }
         };
@@ -250,7 +253,7 @@ impl Global {
         let lo = self.next;
         let len = bytes.data.len() as u64;
         self.next = (lo + len + GUARD).next_multiple_of(GUARD);
-        self.buffers.push(Buffer { name: name.to_string(), lo, len, bytes, freed: false });
+        self.buffers.push(Buffer { name: name.to_string(), lo, len, bytes, freed: false, heap: false });
         lo
     }
 

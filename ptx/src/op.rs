@@ -8,6 +8,7 @@
 use super::lanes::{Lanes32, Lanes64};
 use super::num::approx::Approx;
 use super::num::mma::Element;
+use super::num::product::Product;
 use super::source::Space;
 
 #[derive(Clone, Copy, Debug)]
@@ -345,9 +346,11 @@ macro_rules! codes {
             /// Volatile and other strong accesses: `x` says where ([`strong`]).
             LdStrong, StStrong,
             Atom, Fence, IsSpace,
-            Bar, BarWarp, Shfl, Vote, Match, Redux, ActiveMask, Clock,
+            Bar, BarWarp, Shfl, Vote, Match, Redux, Elect, ActiveMask, Clock,
             CpAsync, CpCommit, CpWait,
-            LdMatrix, MovMatrix, Tile, Mma,
+            LdMatrix, StMatrix, MovMatrix, Tile, Mma,
+            /// What has no code of its own: [`Rare`].
+            Rare,
         }
 
         impl Code {
@@ -474,10 +477,79 @@ pub(crate) enum Extra {
     Atom(Atom),
     Call(Call),
     Mma(MatrixOp),
+    Product(ProductOp),
     Tile(Tile),
+    Rare(Rare),
     Text(String),
     /// Where a jump by a table goes: labels while its function is decoded, then ops.
     Jumps(Vec<u32>),
+}
+
+/// An instruction that is too rare to have fields of [`Op`] for its operands.
+#[derive(Clone, Debug)]
+pub(crate) struct Rare {
+    pub what: What,
+    /// Registers that are read, in the order that `what` says.
+    pub reads: Vec<(Bank, u16)>,
+    /// Registers that are written; [`SINK`] for a result that is dropped.
+    pub writes: Vec<(Bank, u16)>,
+    /// The space of the address; none if it is generic.
+    pub space: Option<Space>,
+    /// Offset of the address.
+    pub plus: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// `discard`: reads an address, 128 bytes from which hold no value any more.
+    Discard,
+    Mbarrier(Mbarrier),
+    /// Calls of functions that the device's system provides; places of parameters and of the result in parameter memory.
+    Printf {
+        format: u32,
+        args: u32,
+        ret: Option<u32>,
+    },
+    Malloc {
+        size: u32,
+        ret: u32,
+    },
+    Free {
+        pointer: u32,
+    },
+    /// The message, the file, the line.
+    Assert {
+        params: [u32; 3],
+    },
+}
+
+/// What is done with an mbarrier. Reads its address first, then a register of the operands that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mbarrier {
+    /// Reads the number of arrivals.
+    Init,
+    Inval,
+    /// Reads the number of arrivals, or with `transactions` that of bytes; writes the state before.
+    Arrive {
+        complete: bool,
+        drop: bool,
+        transactions: bool,
+        release: bool,
+    },
+    /// Reads a number of bytes; `done`: these have come.
+    Transactions {
+        done: bool,
+    },
+    /// Reads the state, or with `parity` the parity of a phase; writes a predicate.
+    Wait {
+        parity: bool,
+        blocks: bool,
+        acquire: bool,
+    },
+    /// Arrives when the earlier copies of the lane have arrived. `counted`: the number of arrivals takes it into account.
+    Copies {
+        counted: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -526,10 +598,10 @@ pub(crate) struct Atom {
     /// None: generic.
     pub space: Option<Space>,
     pub address64: bool,
-    /// How many neighbours are updated, each atomically (`.v2`, `.v4`).
+    /// How many neighbours are updated, each atomically (`.v2`, `.v4`, `.v8`).
     pub count: u8,
-    pub d: [u16; 4],
-    pub b: [u16; 4],
+    pub d: [u16; 8],
+    pub b: [u16; 8],
     pub c: u16,
 }
 
@@ -543,6 +615,13 @@ pub(crate) struct MatrixOp {
     pub regs: [Vec<u16>; 4],
 }
 
+/// [`MatrixOp`] for the other element types.
+#[derive(Clone, Debug)]
+pub(crate) struct ProductOp {
+    pub product: Product,
+    pub regs: [Vec<u16>; 4],
+}
+
 /// A matrix in memory, before the accesses that a `wmma.load` or `wmma.store` becomes: what its operands must fulfil. The op's
 /// `a` is the address, `b` the stride in elements.
 #[derive(Clone, Copy, Debug)]
@@ -552,8 +631,8 @@ pub(crate) struct Tile {
     pub write: bool,
     /// Bytes of which the address must be a multiple.
     pub align: u32,
-    /// Bytes of an element.
-    pub bytes: u32,
+    /// Bits of an element.
+    pub bits: u32,
 }
 
 /// A call: parameters are copied between the frames.

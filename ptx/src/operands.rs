@@ -107,6 +107,8 @@ pub(crate) fn fixed(code: Code) -> Option<&'static [Operand]> {
         Code::ActiveMask => const { &[writes(W, D)] },
         Code::BarWarp => const { &[reads(W, Imm)] },
         Code::Redux => const { &[reads(W, A), reads(W, Imm), writes(W, D)] },
+        // The leader's number, and who it is.
+        Code::Elect => const { &[reads(W, Imm), writes(W, D), writes(P, B)] },
         Code::MovMatrix => const { &[reads(W, A), writes(W, D)] },
         Code::Tile => const { &[reads(L, A), reads(W, B)] },
         Code::Bra | Code::Ret | Code::Exit | Code::Call | Code::Trap | Code::Nop => &[],
@@ -152,7 +154,7 @@ pub(crate) fn visit(op: &mut Op, program: &mut Parts, f: &mut dyn FnMut(Bank, &m
         return;
     }
     match op.code {
-        Code::Atom | Code::Mma => visit_extra(op, &mut program.extras[op.x as usize], f),
+        Code::Atom | Code::Mma | Code::Rare => visit_extra(op, &mut program.extras[op.x as usize], f),
         Code::Bar | Code::Shfl | Code::Vote | Code::Match | Code::Clock | Code::CpAsync => visit_by_mode(op, f),
         _ => visit_memory(op, &mut program.mems[op.c as usize], f),
     }
@@ -175,12 +177,13 @@ fn address(wide: bool) -> Bank {
     if wide { L } else { W }
 }
 
-/// Loads, stores and `ldmatrix`.
+/// Loads, stores, `ldmatrix` and `stmatrix`.
 fn visit_memory(op: &mut Op, mem: &mut Mem, f: &mut dyn FnMut(Bank, &mut u16, Role)) {
     if !matches!(op.code, Code::LdParam | Code::StParam) {
         f(address(mem.address64), &mut op.a, Use);
     }
-    let (bank, role) = (address(mem.wide), if op.code.stores() { Use } else { Def });
+    let stores = op.code.stores() || op.code == Code::StMatrix;
+    let (bank, role) = (address(mem.wide), if stores { Use } else { Def });
     mem.regs[..mem.count as usize].iter_mut().filter(|r| **r != SINK).for_each(|r| f(bank, r, role));
 }
 
@@ -202,6 +205,18 @@ fn visit_extra(op: &mut Op, extra: &mut Extra, f: &mut dyn FnMut(Bank, &mut u16,
                 f(W, r, Use);
             }
             d.iter_mut().for_each(|r| f(W, r, Def));
+        }
+        Extra::Product(m) => {
+            let bank = address(m.product.double());
+            let [d, a, b, c] = &mut m.regs;
+            for r in a.iter_mut().chain(b).chain(c) {
+                f(bank, r, Use);
+            }
+            d.iter_mut().for_each(|r| f(bank, r, Def));
+        }
+        Extra::Rare(x) => {
+            x.reads.iter_mut().for_each(|(bank, r)| f(*bank, r, Use));
+            x.writes.iter_mut().filter(|(_, r)| *r != SINK).for_each(|(bank, r)| f(*bank, r, Def));
         }
         _ => unreachable!("{:?} is described otherwise", op.code),
     }

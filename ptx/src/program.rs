@@ -102,7 +102,13 @@ pub(crate) enum Special {
     LaneMask(u8),
     DynamicShared,
     TotalShared,
+    /// `%envreg1` and `%envreg2`: the upper and the lower half of the address of the grid's workspace.
+    Workspace(u8),
 }
+
+/// The name of the part of shared memory that is reserved for the system. What it holds at first is anybody's guess, but it is a
+/// value: cooperative groups clear their own bits of it.
+pub(crate) const RESERVED: &str = "reserved shared memory";
 
 /// Offsets of parameters, one behind the other, each aligned.
 pub(crate) fn layout(vars: &[Var], mut at: u32) -> (Vec<u32>, u32) {

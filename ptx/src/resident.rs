@@ -7,8 +7,9 @@
 //! next, the block will do the same for ever, until another changes global memory; so the block sleeps until one has.
 
 use super::mem::Bytes;
+use super::program::RESERVED;
 use super::schedule::{Preempt, Schedule};
-use super::state::{Barrier, Exec, Poll, State, Warp};
+use super::state::{Barrier, Exec, Landing, Poll, State, Warp};
 use super::watch::BlockWatch;
 
 /// Ends of turns that are remembered: the longest cycle of turns that is recognised.
@@ -23,6 +24,7 @@ pub(crate) struct Resident {
     pub barriers: [Barrier; 16],
     /// Threads that have not exited.
     pub live: u32,
+    pub landings: Vec<Landing>,
     pub watch: Option<BlockWatch>,
     /// Where a random schedule stops warps: drawn for each block, so that it is the same whatever ran before.
     preempt: Option<Preempt>,
@@ -47,6 +49,7 @@ impl Resident {
             shared: Bytes::unknown(shared),
             barriers: [Barrier::default(); 16],
             live: 0,
+            landings: Vec::new(),
             watch,
             preempt: None,
             rounds: 0,
@@ -64,7 +67,11 @@ impl Resident {
         self.number = number;
         self.at = [(number % gx) as u32, (number / gx % gy) as u32, (number / gx / gy) as u32];
         self.shared.reset();
+        if let Some((_, at, size)) = x.program.shared_vars.iter().find(|v| v.0 == RESERVED) {
+            self.shared.mark(*at as usize, *size as usize);
+        }
         self.live = x.shape.threads();
+        self.landings.clear();
         self.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
         x.shape.at = self.at;
         for w in &mut self.warps {
@@ -87,6 +94,7 @@ impl Resident {
         std::mem::swap(&mut x.shared, &mut self.shared);
         std::mem::swap(&mut x.barriers, &mut self.barriers);
         std::mem::swap(&mut x.live, &mut self.live);
+        std::mem::swap(&mut x.landings, &mut self.landings);
         std::mem::swap(&mut x.poll, &mut self.poll);
         std::mem::swap(&mut x.preempt, &mut self.preempt);
         if let (Some(watch), Some(own)) = (&mut x.watch, &mut self.watch) {
@@ -124,6 +132,7 @@ impl Resident {
             h.add([b.arrived, b.count, b.popc, popc].map(u64::from));
             h.add([b.all, b.any, all, any].map(u64::from));
         }
+        h.add([self.landings.len() as u64]);
         for w in &self.warps {
             h.add([w.live as u64, w.copies.len() as u64]);
             h.add(w.commits.map(u64::from));
@@ -140,6 +149,7 @@ impl Resident {
                     State::Parked => 1,
                     // Phases count on for ever: what matters is whether this one is over.
                     State::Barrier { id, phase } => 2 + 2 * id as u64 + (self.barriers[id as usize].phase != phase) as u64,
+                    State::Phase { at, parity } => 64 + 2 * at as u64 + parity as u64,
                 }]);
             }
             for f in w.frames.iter().filter(|f| f.mask != 0) {

@@ -113,6 +113,11 @@ pub(crate) enum State {
         id: u8,
         phase: u32,
     },
+    /// At a `try_wait` for the phase of this parity of the mbarrier at `at`.
+    Phase {
+        at: u32,
+        parity: bool,
+    },
 }
 
 /// Lanes that run together.
@@ -167,6 +172,8 @@ pub(crate) struct Shape {
     pub dynamic: u32,
     /// Addresses of module variables.
     pub symbols: Vec<u64>,
+    /// Address of the grid's workspace, in which blocks of a cooperative launch meet; 0 if the program does not ask for it.
+    pub workspace: u64,
 }
 
 impl Shape {
@@ -199,6 +206,8 @@ impl Shape {
             Special::LaneMask(_) => !((1 << lane) - 1),
             Special::DynamicShared => self.dynamic,
             Special::TotalShared => self.shared,
+            Special::Workspace(1) => (self.workspace >> 32) as u32,
+            Special::Workspace(_) => self.workspace as u32,
         }
     }
 
@@ -304,6 +313,12 @@ pub(crate) struct Exec<'a> {
     pub barriers: [Barrier; 16],
     /// Threads of the block that have not exited.
     pub live: u32,
+    /// Whether the running warp has found that another must run first.
+    pub give_way: bool,
+    /// `cp.async.mbarrier.arrive` under way.
+    pub landings: Vec<Landing>,
+    /// What `printf` has printed.
+    pub printed: String,
     /// Whether uninitialised values are followed.
     pub initcheck: bool,
     /// Whether tf32 operands must be rounded.
@@ -389,6 +404,9 @@ impl<'a> Exec<'a> {
             global,
             shared: Bytes::default(),
             shape,
+            give_way: false,
+            landings: Vec::new(),
+            printed: String::new(),
             barriers: [Barrier::default(); 16],
             live: 0,
             initcheck: c.checks.init,
@@ -439,6 +457,16 @@ pub(crate) struct Issue<'a> {
     pub frame: u32,
     /// The lanes whose guard lets them execute it.
     pub m: u32,
+}
+
+/// Lanes that arrive at mbarriers as soon as their copies have arrived: at the latest when somebody waits there.
+#[derive(Clone, Debug)]
+pub(crate) struct Landing {
+    pub warp: u32,
+    pub copies: Vec<InFlight>,
+    pub lanes: u32,
+    /// For each lane, the mbarrier.
+    pub at: [u32; 32],
 }
 
 /// The copies that one `cp.async` of a warp has begun.

@@ -48,7 +48,7 @@ impl Exec<'_> {
         let m = i.m;
         match i.op.code {
             Code::Bar => self.bar(w, r, i, rest),
-            Code::LdMatrix | Code::MovMatrix | Code::Tile | Code::Mma => {
+            Code::LdMatrix | Code::StMatrix | Code::MovMatrix | Code::Tile | Code::Mma => {
                 if m != w.live {
                     return Ok(park(w, i, rest));
                 }
@@ -183,6 +183,13 @@ impl Exec<'_> {
         }
         match op.code {
             Code::BarWarp => {}
+            Code::Elect => {
+                let leader = m.trailing_zeros();
+                put_w(&mut r.w[op.d as usize], m, &[leader; 32]);
+                put_p(&mut r.p[op.b as usize], m, 1 << leader);
+                r.set_taint(Bank::W, op.d, m, 0);
+                r.set_taint(Bank::P, op.b, m, 0);
+            }
             Code::Shfl => self.shfl(r, op, m)?,
             Code::Vote => {
                 let p = r.p[op.a as usize] & m;

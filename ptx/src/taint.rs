@@ -45,7 +45,7 @@ pub(crate) fn propagate(program: &Program, r: &mut Regs, op: &Op, m: u32, active
         }
         Code::Clock => r.set_taint(if op.x == 1 { Bank::L } else { Bank::W }, op.d, m, 0),
         // Across lanes: `super::sync` and `super::matrix` see to the taint.
-        Code::BarWarp | Code::Redux | Code::MovMatrix | Code::Tile => {}
+        Code::BarWarp | Code::Redux | Code::Elect | Code::MovMatrix | Code::Tile => {}
         // Any tainted source taints every result.
         code => {
             let operands = fixed(code).unwrap_or_default();

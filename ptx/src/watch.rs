@@ -18,6 +18,10 @@ pub(crate) struct Touching<'a> {
     pub same: &'a dyn Fn(usize, usize) -> bool,
 }
 
+/// Keys of what arrivals at an mbarrier, and its phases that ended, have made known; barriers of the block have numbers below 16.
+const ARRIVING: u32 = 1 << 30;
+const ENDED: u32 = 1 << 31;
+
 type Found = Result<(), Box<Conflict>>;
 
 impl Touching<'_> {
@@ -210,9 +214,12 @@ impl Watch {
         *passed |= pass;
         if !pass && !waiting.contains(&warp) {
             waiting.push(warp);
-        } else if pass && let Some(s) = &mut self.block.shared {
+        } else if pass {
             // Published now: the barrier does not order what this warp does from here on.
-            s.arrive(barrier as u32, warp);
+            if let Some(s) = &mut self.block.shared {
+                s.arrive(barrier as u32, warp);
+            }
+            self.block.clocks.publish(barrier as u32, warp);
         }
     }
 
@@ -224,10 +231,51 @@ impl Watch {
                 s.barrier();
             }
             self.block.clocks.barrier();
-        } else if let Some(s) = &mut self.block.shared {
+            return;
+        }
+        if let Some(s) = &mut self.block.shared {
             waiting.iter().for_each(|&w| s.arrive(barrier as u32, w));
             waiting.iter().for_each(|&w| s.leave(barrier as u32, w));
             s.forget_barrier(barrier as u32);
+        }
+        waiting.iter().for_each(|&w| self.block.clocks.publish(barrier as u32, w));
+        self.block.clocks.learn(barrier as u32);
+        self.block.clocks.forget_barrier(barrier as u32);
+    }
+
+    /// A warp arrives at the mbarrier at an offset in shared memory: what the warp did comes before the end of the phase.
+    pub fn mbarrier_arrive(&mut self, at: u32, warp: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.arrive(ARRIVING | at, warp);
+        }
+        self.block.clocks.publish(ARRIVING | at, warp);
+    }
+
+    /// A phase of an mbarrier ends.
+    pub fn mbarrier_complete(&mut self, at: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.pass(ARRIVING | at, ENDED | at);
+        }
+        self.block.clocks.pass(ARRIVING | at, ENDED | at);
+    }
+
+    /// A warp has seen that a phase of an mbarrier ended.
+    pub fn mbarrier_wait(&mut self, at: u32, warp: u32, live: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.leave(ENDED | at, warp);
+            // Which lanes of the warp arrived is not kept: all count.
+            s.sync(warp, live, live);
+        }
+        self.block.clocks.learn(ENDED | at);
+    }
+
+    /// A kernel allocates a buffer.
+    pub fn allocate(&mut self, bytes: u64) {
+        if let Some(g) = &mut self.global {
+            g.allocate(bytes as usize);
+        }
+        if let Some(t) = &mut self.traffic {
+            t.allocate(bytes);
         }
     }
 

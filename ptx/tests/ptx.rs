@@ -6,12 +6,16 @@ mod arguments;
 mod calls;
 #[path = "ptx/faults.rs"]
 mod faults;
+#[path = "ptx/forms.rs"]
+mod forms;
 #[path = "ptx/instructions.rs"]
 mod instructions;
 #[path = "ptx/kernels.rs"]
 mod kernels;
 #[path = "ptx/layers.rs"]
 mod layers;
+#[path = "ptx/mbarrier.rs"]
+mod mbarrier;
 #[path = "ptx/warp.rs"]
 mod warp;
 #[path = "ptx/wmma.rs"]

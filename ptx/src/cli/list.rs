@@ -63,10 +63,11 @@ pub fn census(file: &Path) -> Result<(String, i32), String> {
     Ok((list.iter().map(row).collect(), if list.iter().any(|f| !f.supported) { 2 } else { 0 }))
 }
 
-/// Every form that the emulator knows.
+/// Every form that the emulator knows, and those that it refuses.
 pub fn forms() -> String {
     let rows: String = isa::table().iter().map(|r| format!("{}\n", r.form)).collect();
-    format!("{{a|b}}: one of; [a|b]: one of, or nothing\n\n{rows}")
+    let left: String = isa::left().iter().map(|l| format!("{:28} {}\n", l.form, l.reason)).collect();
+    format!("{{a|b}}: one of; [a|b]: one of, or nothing\n\n{rows}\nnot supported, with these modifiers among others:\n\n{left}")
 }
 
 /// Text without line breaks and control characters, for a comment.

@@ -223,6 +223,11 @@ impl RunArgs {
         }
         let mut errors: String = notes.iter().map(|n| format!("note: {n}\n")).collect();
         let survey = machine.survey(&module, &entry.name, &launch, self.findings.max(1));
+        // What the kernel printed comes first, whatever became of it.
+        let mut out = machine.printed().to_string();
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push('\n');
+        }
         if let Some(f) = survey.findings.iter().find(|f| wrong_call(&f.fault.kind)) {
             return Err(format!("{errors}{}", f.fault));
         }
@@ -235,11 +240,12 @@ impl RunArgs {
                 writeln!(errors, "the launch ended there (--findings {} is the most that are told)", self.findings)
                     .expect("a String grows");
             }
-            return Ok((String::new(), errors, 1));
+            return Ok((out, errors, 1));
         }
         let report = survey.report;
         let name = names::demangled(&entry.name);
-        let mut out = format!("{name}: {} warp instructions in {} blocks, no fault\n", report.instructions, report.blocks);
+        writeln!(out, "{name}: {} warp instructions in {} blocks, no fault", report.instructions, report.blocks)
+            .expect("a String grows");
         for b in memory.iter().filter(|b| b.rights != Rights::Read) {
             self.show(&machine, &format!("argument {}", b.label), b.addr, b.len, b.ty, &mut out);
         }

@@ -2,6 +2,7 @@
 
 use super::decoder::{Decoder, Done, arity, type_bank};
 use super::numeric;
+use crate::num::half;
 use crate::op::{Bank, Code};
 use crate::program::Preset;
 use crate::source::{Instr, Operand};
@@ -106,7 +107,26 @@ pub(super) fn half(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 /// Relations, in the order of [`Op::x`].
 const RELATIONS: [&str; 14] = ["eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"];
 
-fn compare(d: &mut Decoder, relation: &str, ty: &str, ftz: bool, a: &Operand, b: &Operand, dst: u16) -> Done {
+/// A comparison of two operands.
+fn compare_operands(d: &mut Decoder, relation: &str, ty: &str, ftz: bool, a: &Operand, b: &Operand, dst: u16) -> Done {
+    let bank = type_bank(ty);
+    let (mut a, mut b) = (d.src(a, bank)?, d.src(b, bank)?);
+    if ftz && matches!(ty, "f32" | "f16") {
+        for s in [&mut a, &mut b] {
+            let t = d.temp(Bank::W);
+            if ty == "f32" {
+                d.put(Code::FtzF, t, [*s, 0, 0]);
+            } else {
+                d.put_num(numeric::ww(|x| half::ftz(x & 0xffff)), t, [*s, 0, 0]);
+            }
+            *s = t;
+        }
+    }
+    compare(d, relation, ty, a, b, dst)
+}
+
+/// A comparison of two slots.
+pub(super) fn compare(d: &mut Decoder, relation: &str, ty: &str, a: u16, b: u16, dst: u16) -> Done {
     let unsigned = matches!(relation, "lo" | "ls" | "hi" | "hs");
     let relation = match relation {
         "lo" => "lt",
@@ -127,15 +147,6 @@ fn compare(d: &mut Decoder, relation: &str, ty: &str, ftz: bool, a: &Operand, b:
         "bf16" => Code::SetpBf,
         _ => return Err(format!("comparison of {ty} is not supported")),
     };
-    let bank = type_bank(ty);
-    let (mut a, mut b) = (d.src(a, bank)?, d.src(b, bank)?);
-    if ftz && ty == "f32" {
-        for s in [&mut a, &mut b] {
-            let t = d.temp(Bank::W);
-            d.put(Code::FtzF, t, [*s, 0, 0]);
-            *s = t;
-        }
-    }
     d.put(code, dst, [a, b, 0]);
     d.program.ops.last_mut().expect("just put").x = RELATIONS.iter().position(|r| *r == relation).expect("a relation") as u16;
     Ok(())
@@ -151,7 +162,7 @@ pub(super) fn setp(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         o => (d.dst(o, Bank::P)?, None),
     };
     if q.is_none() && logic.is_none() {
-        return compare(d, relation, ty, ftz, &i.operands[1], &i.operands[2], p);
+        return compare_operands(d, relation, ty, ftz, &i.operands[1], &i.operands[2], p);
     }
     // All steps work on temporaries: a result may be the register of the guard, or of the third operand.
     let other = if logic.is_some() { Some(d.pred(&i.operands[3])?) } else { None };
@@ -160,7 +171,7 @@ pub(super) fn setp(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let keep = d.temp(Bank::P);
     d.put(if guard.1 == 0 { Code::PredMov } else { Code::PredNot }, keep, [guard.0, 0, 0]);
     d.guard = (keep, 0);
-    compare(d, relation, ty, ftz, &i.operands[1], &i.operands[2], all)?;
+    compare_operands(d, relation, ty, ftz, &i.operands[1], &i.operands[2], all)?;
     let code = match logic {
         Some(&"and") => Code::PredAnd,
         Some(&"or") => Code::PredOr,
@@ -181,7 +192,7 @@ pub(super) fn setp(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 pub(super) fn set(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 3)?;
     let t = d.temp(Bank::P);
-    compare(d, mods[0], mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[1], &i.operands[2], t)?;
+    compare_operands(d, mods[0], mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[1], &i.operands[2], t)?;
     let one = match mods[mods.len() - 2] {
         "f32" => 1.0f32.to_bits(),
         "f16" => 0x3c00,
@@ -211,7 +222,7 @@ pub(super) fn slct(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let bank = type_bank(mods[mods.len() - 2]);
     let (a, b) = (d.src(&i.operands[1], bank)?, d.src(&i.operands[2], bank)?);
     let t = d.temp(Bank::P);
-    compare(d, "ge", mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[3], &Operand::Int(0), t)?;
+    compare_operands(d, "ge", mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[3], &Operand::Int(0), t)?;
     let dst = d.dst(&i.operands[0], bank)?;
     d.put(if bank == Bank::L { Code::Selp64 } else { Code::Selp32 }, dst, [a, b, t]);
     Ok(())

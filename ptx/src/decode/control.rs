@@ -1,6 +1,7 @@
 //! Branches, calls, the end of a thread.
 
 use super::decoder::{Decoder, Done, arity};
+use super::provided;
 use crate::op::{Bank, Call, Code, Extra, Mem, SINK};
 use crate::program::layout;
 use crate::source::{Instr, Operand, RegType, Table, Var};
@@ -93,12 +94,7 @@ fn direct(d: &mut Decoder, name: &str, p: &Parts) -> Done {
     };
     let f = &source.functions[target as usize];
     if !f.has_body {
-        if name == "__assertfail" {
-            let x = d.extra(Extra::Text("an assertion failed".into()))?;
-            d.emit(Code::Trap).x = x;
-            return Ok(());
-        }
-        return Err(format!("call of the external function `{name}` is not supported"));
+        return provided::call(d, name, p.args, p.rets);
     }
     if let Some(r) = &f.refused {
         return Err(format!("call of `{name}`, line {}: {}\n    {}", r.line, r.why, r.text));

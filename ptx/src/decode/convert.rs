@@ -3,7 +3,7 @@
 use super::decoder::{Decoder, Done, arity, type_bank};
 use super::numeric::{self, Width};
 use crate::mem::{LOCAL_WINDOW, SHARED_WINDOW};
-use crate::op::{Bank, Code};
+use crate::op::{Bank, Code, Num};
 use crate::source::{Instr, Operand, type_size};
 
 pub(super) fn mov(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
@@ -197,6 +197,20 @@ pub(super) fn cvt(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
+/// From a register of `from` to a float of type `to`, by a function; the result's register may be wider than the type.
+pub(super) fn cvt_by(d: &mut Decoder, i: &Instr, num: Num, to: &str, from: &str) -> Done {
+    arity(i, 2)?;
+    let a = d.src(&i.operands[1], type_bank(from))?;
+    let target = Target::of(d, &i.operands[0], to)?;
+    let wider = target.bank != type_bank(to);
+    let slot = if wider { d.temp(type_bank(to)) } else { target.slot };
+    d.put_num(num, slot, [a, 0, 0]);
+    if wider {
+        target.fill(d, slot, type_bank(to), size(to), false);
+    }
+    Ok(())
+}
+
 /// Two floats to a pair: the first goes to the high half.
 pub(super) fn cvt_pair(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     d.num(numeric::cvt_pair(mods), i)
@@ -219,7 +233,7 @@ pub(super) fn cvta(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let a = d.src(&i.operands[1], Bank::L)?;
     let dst = d.dst(&i.operands[0], Bank::L)?;
     let window = match space {
-        "shared" => SHARED_WINDOW,
+        "shared" | "shared::cta" | "shared::cluster" => SHARED_WINDOW,
         "local" => LOCAL_WINDOW,
         // Parameter addresses carry their window already; global and constant memory lie at their generic addresses.
         _ => {
@@ -238,10 +252,11 @@ pub(super) fn isspacep(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let dst = d.dst(&i.operands[0], Bank::P)?;
     d.put(Code::IsSpace, dst, [a, 0, 0]);
     d.program.ops.last_mut().expect("just put").x = match mods[0] {
-        "shared" => 0,
         "local" => 1,
         "const" => 2,
-        _ => 3,
+        "global" => 3,
+        "param" | "param::entry" => 4,
+        _ => 0,
     };
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::mem::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, function_address};
 use crate::op::{Bank, Code, Extra, Mem, Num, Op, SINK};
-use crate::program::{Func, OpSite, Preset, Program, Special};
+use crate::program::{Func, OpSite, Preset, Program, RESERVED, Special};
 use crate::source::{Function, Instr, Operand, RegType, Source, Space, Var, type_size};
 
 pub(crate) struct Decoder<'a> {
@@ -95,15 +95,34 @@ impl<'a> Decoder<'a> {
         if v.external && v.size == 0 {
             return None;
         }
-        if let Some(&at) = self.shared.get(&v.name) {
-            return Some(at);
+        Some(self.place_shared(&v.name, v.align, v.size))
+    }
+
+    /// The offset of a piece of shared memory; the first call for a name gives it a place.
+    fn place_shared(&mut self, name: &str, align: u32, size: u32) -> u32 {
+        if let Some(&at) = self.shared.get(name) {
+            return at;
         }
         // More than fits into 32 bits is more than any launch allows.
-        let at = self.program.shared.checked_next_multiple_of(v.align.max(1)).unwrap_or(u32::MAX);
-        self.program.shared = at.saturating_add(v.size);
-        self.shared.insert(v.name.clone(), at);
-        self.program.shared_vars.push((v.name.clone(), at, v.size));
-        Some(at)
+        let at = self.program.shared.checked_next_multiple_of(align.max(1)).unwrap_or(u32::MAX);
+        self.program.shared = at.saturating_add(size);
+        self.shared.insert(name.to_string(), at);
+        self.program.shared_vars.push((name.to_string(), at, size));
+        at
+    }
+
+    /// The part of shared memory that is reserved for the system: cooperative groups keep the barriers of their tiles there, from
+    /// the second of its halves on.
+    fn reserved_shared(&mut self, which: &str) -> Result<u32, String> {
+        const BYTES: u32 = 1024;
+        let at = self.place_shared(RESERVED, 16, BYTES);
+        Ok(match which {
+            "begin" | "0" => at,
+            "1" => at + BYTES / 2,
+            "end" => at + BYTES,
+            "cap" => BYTES,
+            _ => return Err(format!("special register `%reserved_smem_offset_{which}` is not supported")),
+        })
     }
 
     /// The address of a variable, as a slot.
@@ -224,11 +243,25 @@ impl<'a> Decoder<'a> {
                 let s = special(name).expect("just seen");
                 self.preset(bank, Preset::Special(s))
             }
-            Operand::Name(name) if matches!(name.as_str(), "%clock" | "%clock64" | "%globaltimer") => {
+            Operand::Name(name) if matches!(name.as_str(), "%clock" | "%clock64" | "%globaltimer" | "%globaltimer_lo") => {
                 let t = self.temp(bank);
                 let op = self.emit(Code::Clock);
                 (op.d, op.x) = (t, (bank == Bank::L) as u16);
                 t
+            }
+            Operand::Name(name) if matches!(name.as_str(), "%clock_hi" | "%globaltimer_hi") && bank == Bank::W => {
+                let t = self.temp(bank);
+                let op = self.emit(Code::Clock);
+                (op.d, op.x) = (t, 2);
+                t
+            }
+            Operand::Name(name) if name.starts_with("%reserved_smem_offset_") => {
+                let at = self.reserved_shared(&name["%reserved_smem_offset_".len()..])?;
+                self.constant(bank, at as u64)
+            }
+            Operand::Name(name) if without_cluster(name).is_some() => {
+                let value = without_cluster(name).expect("just seen");
+                self.constant(bank, value)
             }
             Operand::Name(name) if name.starts_with('%') => return Err(format!("special register `{name}` is not supported")),
             Operand::Name(_) | Operand::Local(_) | Operand::Global(_) | Operand::Formal(..) => self.symbol(o, 0, bank)?,
@@ -290,6 +323,7 @@ impl<'a> Decoder<'a> {
                 (op.d, op.a, op.b) = (t, 0, 0);
                 Ok(t)
             }
+            Operand::Name(name) if name == "%is_explicit_cluster" => self.pred(&Operand::Int(0)),
             _ => Err("expected a predicate".into()),
         }
     }
@@ -464,6 +498,8 @@ fn special(name: &str) -> Option<Special> {
             "%ntid" => Special::Ntid(a),
             "%ctaid" => Special::Ctaid(a),
             "%nctaid" => Special::Nctaid(a),
+            "%clusterid" => Special::Ctaid(a),
+            "%nclusterid" => Special::Nctaid(a),
             _ => return None,
         });
     }
@@ -481,9 +517,34 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_gt" => Special::LaneMask(3),
         "%lanemask_ge" => Special::LaneMask(4),
         "%dynamic_smem_size" => Special::DynamicShared,
-        "%total_smem_size" => Special::TotalShared,
+        "%total_smem_size" | "%aggr_smem_size" => Special::TotalShared,
+        "%envreg1" => Special::Workspace(1),
+        "%envreg2" => Special::Workspace(2),
         _ => return None,
     })
+}
+
+/// Special registers that are constants: of clusters, of which each block is one, and of what is not there (the driver's other
+/// registers, performance counters, graphs).
+fn without_cluster(name: &str) -> Option<u64> {
+    let number = |rest: &str| rest.bytes().all(|c| c.is_ascii_digit());
+    if name.strip_prefix("%envreg").is_some_and(number)
+        || name.strip_prefix("%pm").is_some_and(|r| number(r) || r.strip_suffix("_64").is_some_and(number))
+    {
+        return Some(0);
+    }
+    if let Some((base, "x" | "y" | "z")) = name.split_once('.') {
+        return match base {
+            "%cluster_ctaid" => Some(0),
+            "%cluster_nctaid" => Some(1),
+            _ => None,
+        };
+    }
+    match name {
+        "%cluster_ctarank" | "%current_graph_exec" => Some(0),
+        "%cluster_nctarank" => Some(1),
+        _ => None,
+    }
 }
 
 /// An error unless the instruction has `n` operands.

@@ -1,7 +1,7 @@
 //! Loads, stores, atomics, fences and asynchronous copies.
 
-use super::decoder::{Decoder, Done, arity, between};
-use crate::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, SINK, strong};
+use super::decoder::{Decoder, Done, arity};
+use crate::op::{Atom, AtomOp, AtomType, Bank, Code, Extra, Rare, SINK, What, strong};
 use crate::program::Preset;
 use crate::source::{Instr, Operand, Space};
 
@@ -9,7 +9,8 @@ use crate::source::{Instr, Operand, Space};
 pub(super) fn space(mods: &[&str]) -> Option<Space> {
     mods.iter().find_map(|m| match *m {
         "global" => Some(Space::Global),
-        "shared" | "shared::cta" => Some(Space::Shared),
+        // No launch has clusters: each block is a cluster of its own, and sees its own shared memory.
+        "shared" | "shared::cta" | "shared::cluster" => Some(Space::Shared),
         "local" => Some(Space::Local),
         "const" => Some(Space::Const),
         _ => None,
@@ -20,14 +21,43 @@ pub(super) fn space(mods: &[&str]) -> Option<Space> {
 /// the block.
 fn order(mods: &[&str]) -> (bool, bool, bool) {
     let ordered = mods.iter().any(|m| matches!(*m, "acquire" | "release" | "acq_rel"));
-    (ordered || mods.iter().any(|m| matches!(*m, "volatile" | "relaxed")), ordered, !mods.contains(&"cta"))
+    (ordered || mods.iter().any(|m| matches!(*m, "volatile" | "relaxed")), ordered, beyond_block(mods))
+}
+
+/// Whether a scope reaches beyond the block. No scope means the device; a cluster is one block.
+fn beyond_block(mods: &[&str]) -> bool {
+    !mods.iter().any(|m| matches!(*m, "cta" | "cluster"))
+}
+
+/// The operands without the cache policy, which `.L2::cache_hint` puts last; a policy changes no result.
+pub(super) fn operands<'a>(i: &'a Instr, mods: &[&str]) -> Result<&'a [Operand], String> {
+    match (mods.contains(&"L2::cache_hint"), i.operands.split_last()) {
+        (true, Some((Operand::Reg(_) | Operand::Int(_), rest))) => Ok(rest),
+        (true, _) => Err("expected a cache policy as the last operand".into()),
+        _ => Ok(&i.operands),
+    }
+}
+
+/// An error unless there are `n` operands.
+pub(super) fn count(operands: &[Operand], n: usize) -> Done {
+    if operands.len() == n { Ok(()) } else { Err(format!("expected {n} operands, found {}", operands.len())) }
+}
+
+/// `.b128` as two halves.
+fn halves<'a>(mods: &[&'a str]) -> Vec<&'a str> {
+    match mods {
+        [rest @ .., "b128"] => [rest, &["v2", "b64"]].concat(),
+        _ => mods.to_vec(),
+    }
 }
 
 pub(super) fn ld(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
-    arity(i, 2)?;
+    let mods = &halves(mods)[..];
+    let list = operands(i, mods)?;
+    count(list, 2)?;
     let space = space(mods);
-    let address = d.address(&i.operands[1], space)?;
-    let mem = d.mem(&i.operands[0], mods, true)?;
+    let address = d.address(&list[1], space)?;
+    let mem = d.mem(&list[0], mods, true)?;
     let code = match space {
         Some(Space::Global | Space::Const) => Code::LdGlobal,
         Some(Space::Shared) => Code::LdShared,
@@ -46,10 +76,12 @@ pub(super) fn ld(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 }
 
 pub(super) fn st(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
-    arity(i, 2)?;
+    let mods = &halves(mods)[..];
+    let list = operands(i, mods)?;
+    count(list, 2)?;
     let space = space(mods);
-    let address = d.address(&i.operands[0], space)?;
-    let mem = d.mem(&i.operands[1], mods, false)?;
+    let address = d.address(&list[0], space)?;
+    let mem = d.mem(&list[1], mods, false)?;
     let code = match space {
         Some(Space::Global) => Code::StGlobal,
         Some(Space::Shared) => Code::StShared,
@@ -114,19 +146,20 @@ pub(super) fn st_param(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
 
 pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     let red = i.opcode.starts_with("red");
-    let name = mods[..mods.len() - 1].iter().rev().find(|m| **m != "noftz").expect("the form has an operation");
-    let op = match *name {
-        "add" => AtomOp::Add,
-        "min" => AtomOp::Min,
-        "max" => AtomOp::Max,
-        "inc" => AtomOp::Inc,
-        "dec" => AtomOp::Dec,
-        "and" => AtomOp::And,
-        "or" => AtomOp::Or,
-        "xor" => AtomOp::Xor,
-        "exch" => AtomOp::Exch,
-        _ => AtomOp::Cas,
-    };
+    let find = |list: &[(&str, AtomOp)]| list.iter().find(|(m, _)| mods.contains(m)).map(|(_, op)| *op);
+    let op = find(&[
+        ("add", AtomOp::Add),
+        ("min", AtomOp::Min),
+        ("max", AtomOp::Max),
+        ("inc", AtomOp::Inc),
+        ("dec", AtomOp::Dec),
+        ("and", AtomOp::And),
+        ("or", AtomOp::Or),
+        ("xor", AtomOp::Xor),
+        ("exch", AtomOp::Exch),
+        ("cas", AtomOp::Cas),
+    ])
+    .expect("the form has an operation");
     let ty = match mods[mods.len() - 1] {
         "b16" => AtomType::B16,
         "s32" => AtomType::S32,
@@ -140,23 +173,40 @@ pub(super) fn atom(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         "bf16x2" => AtomType::Bf16x2,
         _ => AtomType::F64,
     };
-    let float = matches!(ty, AtomType::F32 | AtomType::F64);
-    if (float && !matches!(op, AtomOp::Add | AtomOp::Exch)) || (ty == AtomType::B16 && op != AtomOp::Cas) {
-        return Err(format!("`{}` does not exist", i.opcode));
+    let count = ["v2", "v4", "v8"].iter().position(|v| mods.contains(v)).map_or(1, |k| 2 << k);
+    if count > 1 && (count as u32 * ty.bytes() > 16) {
+        return Err("vectors of more than 16 bytes do not exist".into());
     }
-    let n = 2 + !red as usize + (op == AtomOp::Cas) as usize;
-    arity(i, n)?;
+    let mut list = operands(i, mods)?;
+    self::count(list, 2 + !red as usize + (op == AtomOp::Cas) as usize)?;
     let bank = if ty.bytes() == 8 { Bank::L } else { Bank::W };
     let space = space(mods);
-    let at = !red as usize;
-    let (a, address64, imm) = d.address(&i.operands[at], space)?;
-    let b = d.src(&i.operands[at + 1], bank)?;
-    let c = if op == AtomOp::Cas { d.src(&i.operands[at + 2], bank)? } else { 0 };
-    let dst = if red || i.operands[0] == Operand::Sink { SINK } else { d.dst(&i.operands[0], bank)? };
-    let atom = Atom { op, ty, space, address64, count: 1, d: [dst, SINK, SINK, SINK], b: [b, 0, 0, 0], c };
+    let vector = |o: &Operand| match o {
+        Operand::Vector(v) if count > 1 && v.len() == count => Ok(v.clone()),
+        Operand::Vector(_) => Err(format!("expected {count} registers")),
+        o if count == 1 => Ok(vec![o.clone()]),
+        _ => Err(format!("expected {count} registers in braces")),
+    };
+    let mut atom = Atom { op, ty, space, address64: true, count: count as u8, d: [SINK; 8], b: [0; 8], c: 0 };
+    let mut results = Vec::new();
+    if !red {
+        results = if list[0] == Operand::Sink { Vec::new() } else { vector(&list[0])? };
+        list = &list[1..];
+    }
+    let (a, address64, imm) = d.address(&list[0], space)?;
+    atom.address64 = address64;
+    for (slot, o) in atom.b.iter_mut().zip(vector(&list[1])?) {
+        *slot = d.src(&o, bank)?;
+    }
+    if op == AtomOp::Cas {
+        atom.c = d.src(&list[2], bank)?;
+    }
+    for (slot, o) in atom.d.iter_mut().zip(results).filter(|(_, o)| *o != Operand::Sink) {
+        *slot = d.dst(&o, bank)?;
+    }
     // `.release` needs a fence before. `.acquire` needs none after: the race check lets every atomic acquire.
     if mods.iter().any(|m| matches!(*m, "release" | "acq_rel")) {
-        d.emit(Code::Fence).x = !mods.contains(&"cta") as u16;
+        d.emit(Code::Fence).x = beyond_block(mods) as u16;
     }
     let x = d.extra(Extra::Atom(atom))?;
     let op = d.emit(Code::Atom);
@@ -168,6 +218,48 @@ pub(super) fn fence(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 0)?;
     let scope = mods.iter().any(|m| matches!(*m, "gl" | "gpu" | "sys")) as u16;
     d.emit(Code::Fence).x = scope;
+    Ok(())
+}
+
+pub(super) fn discard(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    count(&i.operands, 2)?;
+    if i.operands[1] != Operand::Int(128) {
+        return Err("discard takes 128 bytes".into());
+    }
+    rare(d, What::Discard, Some((&i.operands[0], space(mods))), &[], &[])
+}
+
+/// Emits an op whose operands are described by a [`Rare`]: the address, if there is one, is read first.
+pub(super) fn rare(
+    d: &mut Decoder,
+    what: What,
+    address: Option<(&Operand, Option<Space>)>,
+    reads: &[(Bank, u16)],
+    writes: &[(Bank, u16)],
+) -> Done {
+    let mut x = Rare { what, reads: Vec::new(), writes: writes.to_vec(), space: None, plus: 0 };
+    if let Some((o, space)) = address {
+        let (slot, wide, plus) = d.address(o, space)?;
+        x.reads.push((if wide { Bank::L } else { Bank::W }, slot));
+        (x.space, x.plus) = (space, plus as i64);
+    }
+    x.reads.extend(reads);
+    let x = d.extra(Extra::Rare(x))?;
+    d.emit(Code::Rare).x = x;
+    Ok(())
+}
+
+/// `createpolicy`: the result is opaque, and only `.L2::cache_hint` reads it, which changes no result.
+pub(super) fn policy(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    let range = mods[0] == "range";
+    if range {
+        count(&i.operands, 4)?;
+        d.address(&i.operands[1], None)?;
+    } else if !(1..=2).contains(&(i.operands.len())) {
+        return Err(format!("expected 1 or 2 operands, found {}", i.operands.len()));
+    }
+    let (dst, none) = (d.dst(&i.operands[0], Bank::L)?, d.constant(Bank::L, 0));
+    d.put(Code::Mov64, dst, [none, 0, 0]);
     Ok(())
 }
 
@@ -187,14 +279,26 @@ pub(super) fn cp_async(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
             d.emit(Code::CpWait).imm = n.min(i32::MAX as i64) as i32;
         }
         kind => {
-            between(i, 3, 4)?;
-            let Operand::Int(bytes @ (4 | 8 | 16)) = i.operands[2] else { return Err("the copy size must be 4, 8 or 16".into()) };
+            let list = operands(i, mods)?;
+            if !(3..=4).contains(&list.len()) {
+                return Err(format!("expected 3 or 4 operands, found {}", list.len()));
+            }
+            let Operand::Int(bytes @ (4 | 8 | 16)) = list[2] else { return Err("the copy size must be 4, 8 or 16".into()) };
             if kind == "cg" && bytes != 16 {
                 return Err("cp.async.cg copies 16 bytes".into());
             }
-            let (to, wide, to_offset) = d.address(&i.operands[0], Some(Space::Shared))?;
-            let (from, _, from_offset) = d.address(&i.operands[1], Some(Space::Global))?;
-            let size = match i.operands.get(3) {
+            let (to, wide, to_offset) = d.address(&list[0], Some(Space::Shared))?;
+            let (from, _, from_offset) = d.address(&list[1], Some(Space::Global))?;
+            let size = match list.get(3) {
+                // A predicate: whether to write zeros instead.
+                Some(o @ (Operand::Reg(_) | Operand::NotReg(_)))
+                    if matches!(o, Operand::NotReg(_)) || d.bank(o) == Some(Bank::P) =>
+                {
+                    let ignore = d.pred(o)?;
+                    let (none, all, t) = (d.constant(Bank::W, 0), d.constant(Bank::W, bytes as u64), d.temp(Bank::W));
+                    d.put(Code::Selp32, t, [none, all, ignore]);
+                    Some(t)
+                }
                 Some(o) => Some(d.src(o, Bank::W)?),
                 None => None,
             };

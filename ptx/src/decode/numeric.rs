@@ -7,32 +7,32 @@ use crate::num::half::{self, Half};
 use crate::num::{Round, convert, float as fp};
 use crate::op::{Code, Num};
 
-fn ww(f: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Num {
+pub(super) fn ww(f: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Num {
     Num::W1(Box::new(move |a, _| from_fn(|i| f(a[i]))))
 }
-fn www(f: impl Fn(u32, u32) -> u32 + Send + Sync + 'static) -> Num {
+pub(super) fn www(f: impl Fn(u32, u32) -> u32 + Send + Sync + 'static) -> Num {
     Num::W2(Box::new(move |a, b, _| from_fn(|i| f(a[i], b[i]))))
 }
-fn wwww(f: impl Fn(u32, u32, u32) -> u32 + Send + Sync + 'static) -> Num {
+pub(super) fn wwww(f: impl Fn(u32, u32, u32) -> u32 + Send + Sync + 'static) -> Num {
     Num::W3(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
 }
-fn wl(f: impl Fn(u64) -> u32 + Send + Sync + 'static) -> Num {
+pub(super) fn wl(f: impl Fn(u64) -> u32 + Send + Sync + 'static) -> Num {
     Num::WfromL(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
-fn lw(f: impl Fn(u32) -> u64 + Send + Sync + 'static) -> Num {
+pub(super) fn lw(f: impl Fn(u32) -> u64 + Send + Sync + 'static) -> Num {
     Num::LfromW(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
-fn ll(f: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Num {
+pub(super) fn ll(f: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Num {
     Num::L1(Box::new(move |a| from_fn(|i| f(a[i]))))
 }
-fn lll(f: impl Fn(u64, u64) -> u64 + Send + Sync + 'static) -> Num {
+pub(super) fn lll(f: impl Fn(u64, u64) -> u64 + Send + Sync + 'static) -> Num {
     Num::L2(Box::new(move |a, b| from_fn(|i| f(a[i], b[i]))))
 }
-fn llll(f: impl Fn(u64, u64, u64) -> u64 + Send + Sync + 'static) -> Num {
+pub(super) fn llll(f: impl Fn(u64, u64, u64) -> u64 + Send + Sync + 'static) -> Num {
     Num::L3(Box::new(move |a, b, c| from_fn(|i| f(a[i], b[i], c[i]))))
 }
 
-fn rounding(mods: &[&str]) -> Round {
+pub(super) fn rounding(mods: &[&str]) -> Round {
     mods.iter()
         .find_map(|m| match *m {
             "rz" | "rzi" => Some(Round::Zero),
@@ -70,7 +70,7 @@ pub(super) fn float(name: &str, mods: &[&str]) -> Option<Num> {
         "add" => www(move |a, b| fin(fp::add(arg(a), arg(b), mode))),
         "sub" => www(move |a, b| fin(fp::sub(arg(a), arg(b), mode))),
         "mul" => www(move |a, b| fin(fp::mul(arg(a), arg(b), mode))),
-        "fma" => wwww(move |a, b, c| fin(fp::fma(arg(a), arg(b), arg(c), mode))),
+        "fma" | "mad" => wwww(move |a, b, c| fin(fp::fma(arg(a), arg(b), arg(c), mode))),
         "div" if approx => Num::W2(Box::new(move |a, b, how| from_fn(|i| approx::div(a[i], b[i], ftz, how)))),
         "div" if mods.contains(&"full") => {
             Num::W2(Box::new(move |a, b, how| from_fn(|i| approx::div_full(a[i], b[i], ftz, how))))

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::decoder::Decoder;
-use super::{arithmetic, control, convert, form, memory, tensor, together, vector, wmma};
+pub use super::left::Left;
+use super::{arithmetic, control, convert, form, left, mbarrier, memory, narrow, scalar, tensor, together, vector, video, wmma};
 use crate::op::Code;
 use crate::source::Instr;
 
@@ -28,25 +29,43 @@ const fn row(form: &'static str, how: How) -> Row {
     Row { form, how }
 }
 
+/// What ptxas takes for sm_80 to sm_90 and the emulator refuses.
+pub fn left() -> &'static [Left] {
+    left::LEFT
+}
+
+/// Why an opcode is refused: none if it is not, or if the reason is not in the list.
+pub fn reason(opcode: &str) -> Option<&'static str> {
+    if find(opcode).is_some() { None } else { left::reason(opcode) }
+}
+
 /// Every form that the emulator executes.
 pub fn table() -> &'static [Row] {
     TABLE
 }
 
-/// The first row that an opcode matches.
-pub(crate) fn find(opcode: &str) -> Option<&'static Row> {
-    static INDEX: OnceLock<HashMap<&'static str, Vec<usize>>> = OnceLock::new();
+/// Rows by their mnemonic, each with its places.
+type Index = HashMap<&'static str, Vec<(&'static Row, Vec<form::Place>)>>;
+
+/// The row that an opcode matches, and its modifiers in the order of the row. The first row that has them in the order of the
+/// opcode comes before one that has them in another.
+pub(crate) fn find(opcode: &str) -> Option<(&'static Row, Vec<&str>)> {
+    static INDEX: OnceLock<Index> = OnceLock::new();
     let index = INDEX.get_or_init(|| {
-        let mut index: HashMap<_, Vec<_>> = HashMap::new();
-        for (i, r) in TABLE.iter().enumerate() {
-            index.entry(form::split(r.form).0).or_default().push(i);
+        let mut index = Index::new();
+        for r in TABLE {
+            let (name, rest) = form::split(r.form);
+            index.entry(name).or_default().push((r, form::places(rest)));
         }
         index
     });
     let mut parts = opcode.split('.');
     let rows = index.get(parts.next()?)?;
     let mods: Vec<&str> = parts.collect();
-    rows.iter().map(|&i| &TABLE[i]).find(|r| form::matches(form::split(r.form).1, &mods))
+    if let Some((r, _)) = rows.iter().find(|(_, places)| form::matches(places, &mods)) {
+        return Some((r, mods));
+    }
+    rows.iter().find_map(|(r, places)| Some((*r, form::order(places, &mods)?)))
 }
 
 /// Whether any row begins with this mnemonic.
@@ -57,7 +76,7 @@ pub(super) fn knows(mnemonic: &str) -> bool {
 impl Row {
     /// Whether this is the row that decodes the opcode.
     pub fn decodes(&self, opcode: &str) -> bool {
-        find(opcode).is_some_and(|r| std::ptr::eq(r, self))
+        find(opcode).is_some_and(|(r, _)| std::ptr::eq(r, self))
     }
 }
 
@@ -148,6 +167,17 @@ static TABLE: &[Row] = &[
     row("dp2a.hi.s32.u32", Alu(Code::Dp2aHiSU)),
     row("dp2a.hi.u32.s32", Alu(Code::Dp2aHiUS)),
     row("dp2a.hi.u32.u32", Alu(Code::Dp2aHiUU)),
+    row("mul24.hi.{u32|s32}", With(scalar::integer)),
+    row("mad24.hi.{u32|s32}", With(scalar::integer)),
+    row("mad24.hi.sat.s32", With(scalar::integer)),
+    row("mad.hi.sat.s32", With(scalar::integer)),
+    row("mad.hi.{u64|s64|u16|s16}", With(scalar::integer)),
+    row("sad.{u16|s16|u64|s64}", With(scalar::integer)),
+    row("add.{u16x2|s16x2}", With(scalar::integer)),
+    row("min.{u16x2|s16x2}", With(scalar::integer)),
+    row("max.{u16x2|s16x2}", With(scalar::integer)),
+    row("min.relu.{s16x2|s32}", With(scalar::integer)),
+    row("max.relu.{s16x2|s32}", With(scalar::integer)),
     // Bits.
     row("and.b32", Alu(Code::And32)),
     row("or.b32", Alu(Code::Or32)),
@@ -207,6 +237,34 @@ static TABLE: &[Row] = &[
     row("prmt.b32.ecr", Alu(Code::PrmtEcr)),
     row("prmt.b32.rc16", Alu(Code::PrmtRc16)),
     row("lop3.b32", With(arithmetic::lop3)),
+    row("lop3.{and|or}.b32", With(scalar::lop3_pred)),
+    row("bmsk.{clamp|wrap}.b32", With(scalar::integer)),
+    row("szext.{clamp|wrap}.{u32|s32}", With(scalar::integer)),
+    row("fns.b32", With(scalar::integer)),
+    // Video.
+    row("vadd.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add|.min|.max]", With(video::scalar)),
+    row("vsub.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add|.min|.max]", With(video::scalar)),
+    row("vabsdiff.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add|.min|.max]", With(video::scalar)),
+    row("vmin.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add|.min|.max]", With(video::scalar)),
+    row("vmax.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add|.min|.max]", With(video::scalar)),
+    row("vshl.{u32|s32}.{u32|s32}.u32[.sat].{clamp|wrap}[.add|.min|.max]", With(video::scalar)),
+    row("vshr.{u32|s32}.{u32|s32}.u32[.sat].{clamp|wrap}[.add|.min|.max]", With(video::scalar)),
+    row("vmad.{u32|s32}.{u32|s32}.{u32|s32}[.po][.sat][.shr7|.shr15]", With(video::scalar)),
+    row("vset.{u32|s32}.{u32|s32}.{eq|ne|lt|le|gt|ge}[.add|.min|.max]", With(video::scalar)),
+    row("vadd2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vsub2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vavrg2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vabsdiff2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vmin2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vmax2.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vadd4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vsub4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vavrg4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vabsdiff4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vmin4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vmax4.{u32|s32}.{u32|s32}.{u32|s32}[.sat][.add]", With(video::simd)),
+    row("vset2.{u32|s32}.{u32|s32}.{eq|ne|lt|le|gt|ge}[.add]", With(video::simd)),
+    row("vset4.{u32|s32}.{u32|s32}.{eq|ne|lt|le|gt|ge}[.add]", With(video::simd)),
     // f32.
     row("add[.rn].f32", Alu(Code::AddF)),
     row("add[.rn].ftz.f32", Alu(Code::AddFtz)),
@@ -221,6 +279,7 @@ static TABLE: &[Row] = &[
     row("fma.rn.ftz.f32", Alu(Code::FmaFtz)),
     row("fma.{rn|rz|rm|rp}[.ftz][.sat].f32", With(arithmetic::float)),
     row("mad.rn.f32", Alu(Code::FmaF)),
+    row("mad.{rn|rz|rm|rp}[.ftz][.sat].f32", With(arithmetic::float)),
     row("div.rn.f32", Alu(Code::DivF)),
     row("div.{rn|rz|rm|rp|approx|full}[.ftz].f32", With(arithmetic::float)),
     row("rcp.rn.f32", Alu(Code::RcpF)),
@@ -252,6 +311,9 @@ static TABLE: &[Row] = &[
     row("mul[.rn].f64", Alu(Code::MulD)),
     row("fma.rn.f64", Alu(Code::FmaD)),
     row("mad.rn.f64", Alu(Code::FmaD)),
+    row("mad.{rz|rm|rp}.f64", With(arithmetic::float)),
+    row("rcp.approx.ftz.f64", With(scalar::approximate64)),
+    row("rsqrt.approx[.ftz].f64", With(scalar::approximate64)),
     row("div.rn.f64", Alu(Code::DivD)),
     row("rcp.rn.f64", Alu(Code::RcpD)),
     row("sqrt.rn.f64", Alu(Code::SqrtD)),
@@ -260,6 +322,9 @@ static TABLE: &[Row] = &[
     row("min.f64", Alu(Code::MinD)),
     row("max.f64", Alu(Code::MaxD)),
     row("copysign.f64", Alu(Code::CopySignD)),
+    row("testp.{finite|infinite|number|notanumber|normal|subnormal}.{f32|f64}", With(scalar::testp)),
+    row("min[.ftz][.NaN].xorsign.abs.{f32|f16|f16x2|bf16|bf16x2}", With(scalar::xorsign)),
+    row("max[.ftz][.NaN].xorsign.abs.{f32|f16|f16x2|bf16|bf16x2}", With(scalar::xorsign)),
     row("add.{rz|rm|rp}.f64", With(arithmetic::float)),
     row("sub.{rz|rm|rp}.f64", With(arithmetic::float)),
     row("mul.{rz|rm|rp}.f64", With(arithmetic::float)),
@@ -288,13 +353,18 @@ static TABLE: &[Row] = &[
     row("setp.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{and|or|xor}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(arithmetic::setp)),
     row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{f32|f64}", With(arithmetic::setp)),
     row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}[.ftz].{f32|f64}", With(arithmetic::setp)),
-    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{f16|bf16}", With(arithmetic::setp)),
-    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}.{f16|bf16}", With(arithmetic::setp)),
+    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{f16|bf16}", With(arithmetic::setp)),
+    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}[.ftz].{f16|bf16}", With(arithmetic::setp)),
+    row("setp.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.and|.or|.xor][.ftz].{f16x2|bf16x2}", With(scalar::setp_pair)),
     row("set.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{u32|s32|f32}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(arithmetic::set)),
     row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{u32|s32|f32}.{f32|f64}", With(arithmetic::set)),
-    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{u16|s16|u32|s32|f16|bf16}.{f16|bf16}", With(arithmetic::set)),
+    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{u16|s16|u32|s32|f16|bf16}.{f16|bf16}", With(arithmetic::set)),
+    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}[.ftz].{f16x2|u32|s32}.f16x2", With(scalar::set_pair)),
+    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{bf16x2|u32|s32}.bf16x2", With(scalar::set_pair)),
+    row("set.{eq|ne|lt|le|gt|ge|lo|ls|hi|hs}.{and|or|xor}.{u32|s32|f32}.{b16|u16|s16|b32|u32|s32|b64|u64|s64}", With(scalar::set_logic)),
+    row("set.{eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan}.{and|or|xor}[.ftz].{u32|s32|f32}.{f32|f64}", With(scalar::set_logic)),
     row("selp.{b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(arithmetic::selp)),
-    row("slct[.ftz].{b32|u32|s32|f32|b64|u64|s64|f64}.{s32|f32}", With(arithmetic::slct)),
+    row("slct[.ftz].{b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}.{s32|f32}", With(arithmetic::slct)),
     // Moves and conversions.
     row("mov.{pred|b16|u16|s16|f16|bf16|b32|u32|s32|f32|b64|u64|s64|f64}", With(convert::mov)),
     row("mov.{v2|v4}.{b16|u16|s16|f16|bf16|b32|u32|s32|f32|b64|u64|s64|f64}", With(vector::mov)),
@@ -314,37 +384,75 @@ static TABLE: &[Row] = &[
     row("cvt.{rni|rzi|rmi|rpi}[.sat].{u8|s8|u16|s16|u32|s32|u64|s64}.{f16|bf16}", With(convert::cvt)),
     row("cvt[.rni|.rzi|.rmi|.rpi][.sat].f16.f16", With(convert::cvt)),
     row("cvt.{rn|rz}[.relu].{f16x2|bf16x2}.f32", With(convert::cvt_pair)),
-    row("cvta.{global|shared|local|const|param}.u64", With(convert::cvta)),
-    row("cvta.to.{global|shared|local|const|param}.u64", With(convert::cvta)),
-    row("isspacep.{global|shared|local|const}", With(convert::isspacep)),
+    row("cvt.{rn|rz}[.relu].satfinite.{f16|bf16|f16x2|bf16x2}.f32", With(narrow::finite)),
+    row("cvt.{rn|rz}[.relu][.satfinite].tf32.f32", With(narrow::tf32)),
+    row("cvt.rna.satfinite.tf32.f32", With(narrow::tf32)),
+    row("cvt.{rn|rz|rm|rp}[.relu][.satfinite].f16.bf16", With(narrow::halves)),
+    row("cvt.{rn|rz|rm|rp}[.relu][.satfinite].bf16.f16", With(narrow::halves)),
+    row("cvt.{rn|rz|rm|rp}.bf16.f64", With(narrow::halves)),
+    row("cvt.f64.bf16", With(narrow::halves)),
+    row("cvt.{rni|rzi|rmi|rpi}.bf16.bf16", With(narrow::halves)),
+    row("cvt.rn.satfinite[.relu].{e4m3x2|e5m2x2}.{f32|f16x2}", With(narrow::to_eight)),
+    row("cvt.rn[.relu].f16x2.{e4m3x2|e5m2x2}", With(narrow::from_eight)),
+    row("cvt.pack.sat.{u16|s16}.{u32|s32}", With(narrow::pack)),
+    row("cvt.pack.sat.{u2|s2|u4|s4|u8|s8}.{u32|s32}.b32", With(narrow::pack)),
+    row("cvta.{global|shared|shared::cta|shared::cluster|local|const|param}.u64", With(convert::cvta)),
+    row("cvta.to.{global|shared|shared::cta|shared::cluster|local|const|param}.u64", With(convert::cvta)),
+    row("isspacep.{global|shared|shared::cta|shared::cluster|local|const|param|param::entry}", With(convert::isspacep)),
     // Memory.
-    row("ld[.weak|.volatile|.relaxed|.acquire][.cta|.gpu|.sys][.global|.shared|.local|.const][.nc][.ca|.cg|.cs|.lu|.cv][.L1::evict_last|.L1::evict_first|.L1::no_allocate][.L2::64B|.L2::128B|.L2::256B][.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld)),
-    row("ld.shared::cta[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld)),
-    row("ld.param[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld_param)),
-    row("ldu.global[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld)),
-    row("st[.weak|.volatile|.relaxed|.release][.cta|.gpu|.sys][.global|.shared|.local][.wb|.cg|.cs|.wt][.L1::evict_last|.L1::evict_first|.L1::no_allocate][.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::st)),
-    row("st.shared::cta[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::st)),
-    row("st.param[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::st_param)),
-    row("prefetch[.global|.local].{L1|L2}", With(control::nop)),
-    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.gpu|.sys][.global|.shared].{add|min|max|inc|dec|and|or|xor|exch|cas}.{b16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::atom)),
-    row("red[.relaxed|.release][.cta|.gpu|.sys][.global|.shared].{add|min|max|inc|dec|and|or|xor}.{b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::atom)),
-    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.gpu|.sys][.global|.shared].add.noftz.{f16|bf16|f16x2|bf16x2}", With(memory::atom)),
-    row("red[.relaxed|.release][.cta|.gpu|.sys][.global|.shared].add.noftz.{f16|bf16|f16x2|bf16x2}", With(memory::atom)),
+    row("ld[.mmio][.weak|.volatile|.relaxed|.acquire][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster|.local|.const][.nc][.ca|.cg|.cs|.lu|.cv][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate][.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B][.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld)),
+    row("ld[.mmio][.weak|.volatile|.relaxed|.acquire][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster|.local|.const][.nc][.ca|.cg|.cs|.lu|.cv][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate][.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B].b128", With(memory::ld)),
+    row("ld[.volatile].{param|param::entry|param::func}[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld_param)),
+    row("ldu[.global][.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::ld)),
+    row("st[.mmio][.weak|.volatile|.relaxed|.release][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster|.local][.wb|.cg|.cs|.wt][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate][.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint][.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::st)),
+    row("st[.mmio][.weak|.volatile|.relaxed|.release][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster|.local][.wb|.cg|.cs|.wt][.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate][.L2::evict_normal|.L2::evict_first|.L2::evict_last][.L2::cache_hint].b128", With(memory::st)),
+    row("st.{param|param::func}[.v2|.v4].{b8|u8|s8|b16|u16|s16|b32|u32|s32|f32|b64|u64|s64|f64}", With(memory::st_param)),
+    row("prefetch[.global|.local][.L2::evict_last|.L2::evict_normal].{L1|L2}", With(control::nop)),
+    row("prefetch.global.{L2::evict_last|L2::evict_normal}", With(control::nop)),
+    row("prefetchu.L1", With(control::nop)),
+    row("applypriority[.global].L2::evict_normal", With(control::nop)),
+    row("discard[.global].L2", With(memory::discard)),
+    row("createpolicy.fractional.{L2::evict_last|L2::evict_normal|L2::evict_first|L2::evict_unchanged}[.L2::evict_first|.L2::evict_unchanged].b64", With(memory::policy)),
+    row("createpolicy.range[.global].{L2::evict_last|L2::evict_normal|L2::evict_first|L2::evict_unchanged}[.L2::evict_first|.L2::evict_unchanged].b64", With(memory::policy)),
+    row("createpolicy.cvt.L2.b64", With(memory::policy)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].{add|min|max|inc|dec|and|or|xor|exch|cas}[.L2::cache_hint].{b32|u32|s32|b64|u64|s64}", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].{add|exch}[.L2::cache_hint].{f32|f64}", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].cas[.L2::cache_hint].b16", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].add.noftz[.L2::cache_hint].{f16|bf16|f16x2|bf16x2}", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global].add[.L2::cache_hint].{v2|v4}.f32", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global].{add|min|max}.noftz[.L2::cache_hint].{v2|v4|v8}.{f16|bf16}", With(memory::atom)),
+    row("atom[.relaxed|.acquire|.release|.acq_rel][.cta|.cluster|.gpu|.sys][.global].{add|min|max}.noftz[.L2::cache_hint].{v2|v4}.{f16x2|bf16x2}", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].{add|min|max|inc|dec|and|or|xor}[.L2::cache_hint].{b32|u32|s32|b64|u64|s64}", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].add[.L2::cache_hint].{f32|f64}", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global|.shared|.shared::cta|.shared::cluster].add.noftz[.L2::cache_hint].{f16|bf16|f16x2|bf16x2}", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global].add[.L2::cache_hint].{v2|v4}.f32", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global].{add|min|max}.noftz[.L2::cache_hint].{v2|v4|v8}.{f16|bf16}", With(memory::atom)),
+    row("red[.relaxed|.release][.cta|.cluster|.gpu|.sys][.global].{add|min|max}.noftz[.L2::cache_hint].{v2|v4}.{f16x2|bf16x2}", With(memory::atom)),
     row("membar.{cta|gl|sys}", With(memory::fence)),
-    row("fence[.sc|.acq_rel].{cta|gpu|sys}", With(memory::fence)),
-    row("cp.async.ca.shared.global[.L2::64B|.L2::128B|.L2::256B]", With(memory::cp_async)),
-    row("cp.async.cg.shared.global[.L2::64B|.L2::128B|.L2::256B]", With(memory::cp_async)),
+    row("fence[.sc|.acq_rel|.acquire|.release].{cta|cluster|gpu|sys}", With(memory::fence)),
+    row("fence.{acquire|release}.{sync_restrict::shared::cluster|sync_restrict::shared::cta}.cluster", With(memory::fence)),
+    row("fence.mbarrier_init.release.cluster", With(memory::fence)),
+    row("fence.proxy.alias", With(control::nop)),
+    row("fence.proxy.async[.global|.shared::cta|.shared::cluster]", With(control::nop)),
+    row("cp.async.{ca|cg}.{shared|shared::cta}.global[.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B]", With(memory::cp_async)),
     row("cp.async.commit_group", With(memory::cp_async)),
     row("cp.async.{wait_group|wait_all}", With(memory::cp_async)),
     // Tensor cores.
-    row("ldmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans].{shared|shared::cta}.b16", With(tensor::ldmatrix)),
-    row("ldmatrix.sync.aligned.{x1|x2|x4}[.trans].m8n8.{shared|shared::cta}.b16", With(tensor::ldmatrix)),
+    row("ldmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans][.shared|.shared::cta].b16", With(tensor::ldmatrix)),
+    row("stmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans][.shared|.shared::cta].b16", With(tensor::stmatrix)),
     row("mma.sync.aligned.m16n8k8.row.col.{f16|f32}.f16.f16.{f16|f32}", With(tensor::mma)),
     row("mma.sync.aligned.m16n8k16.row.col.{f16|f32}.f16.f16.{f16|f32}", With(tensor::mma)),
     row("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", With(tensor::mma)),
     row("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", With(tensor::mma)),
     row("mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32", With(tensor::mma)),
     row("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", With(tensor::mma)),
+    row("mma.sync.aligned.m8n8k4.row.col[.rn].f64.f64.f64.f64", With(tensor::product)),
+    row("mma.sync.aligned.{m16n8k4|m16n8k8|m16n8k16}.row.col[.rn].f64.f64.f64.f64", With(tensor::product)),
+    row("mma.sync.aligned.{m8n8k16|m16n8k16|m16n8k32}.row.col[.satfinite].s32.{s8|u8}.{s8|u8}.s32", With(tensor::product)),
+    row("mma.sync.aligned.{m8n8k32|m16n8k32|m16n8k64}.row.col[.satfinite].s32.{s4|u4}.{s4|u4}.s32", With(tensor::product)),
+    row("mma.sync.aligned.{m8n8k128|m16n8k128|m16n8k256}.row.col.s32.b1.b1.s32.{xor|and}.popc", With(tensor::product)),
+    row("mma.sync.aligned.{m16n8k16|m16n8k32}.row.col.f32.{e4m3|e5m2}.{e4m3|e5m2}.f32", With(tensor::product)),
+    row("mma.sync.aligned.{m16n8k16|m16n8k32}.row.col.f16.{e4m3|e5m2}.{e4m3|e5m2}.f16", With(tensor::product)),
     row("movmatrix.sync.aligned.m8n8.trans.b16", With(tensor::movmatrix)),
     row("wmma.load.{a|b}.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16}[.global|.shared|.shared::cta].{f16|bf16}", With(wmma::load)),
     row("wmma.load.{a|b}.sync.aligned.{row|col}.m16n16k8[.global|.shared|.shared::cta].tf32", With(wmma::load)),
@@ -355,6 +463,19 @@ static TABLE: &[Row] = &[
     row("wmma.mma.sync.aligned.{row|col}.{row|col}.{m16n16k16|m8n32k16|m32n8k16}.{f16|f32}.{f16|f32}", With(wmma::mma)),
     row("wmma.mma.sync.aligned.{row|col}.{row|col}.{m16n16k16|m8n32k16|m32n8k16}.f32.bf16.bf16.f32", With(wmma::mma)),
     row("wmma.mma.sync.aligned.{row|col}.{row|col}.m16n16k8.f32.tf32.tf32.f32", With(wmma::mma)),
+    row("wmma.load.{a|b}.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16}[.global|.shared|.shared::cta].{s8|u8}", With(wmma::load)),
+    row("wmma.load.a.sync.aligned.row.m8n8k32[.global|.shared|.shared::cta].{s4|u4}", With(wmma::load)),
+    row("wmma.load.b.sync.aligned.col.m8n8k32[.global|.shared|.shared::cta].{s4|u4}", With(wmma::load)),
+    row("wmma.load.a.sync.aligned.row.m8n8k128[.global|.shared|.shared::cta].b1", With(wmma::load)),
+    row("wmma.load.b.sync.aligned.col.m8n8k128[.global|.shared|.shared::cta].b1", With(wmma::load)),
+    row("wmma.load.{a|b|c}.sync.aligned.{row|col}.m8n8k4[.global|.shared|.shared::cta].f64", With(wmma::load)),
+    row("wmma.load.c.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16|m8n8k32|m8n8k128}[.global|.shared|.shared::cta].s32", With(wmma::load)),
+    row("wmma.store.d.sync.aligned.{row|col}.{m16n16k16|m8n32k16|m32n8k16|m8n8k32|m8n8k128}[.global|.shared|.shared::cta].s32", With(wmma::store)),
+    row("wmma.store.d.sync.aligned.{row|col}.m8n8k4[.global|.shared|.shared::cta].f64", With(wmma::store)),
+    row("wmma.mma.sync.aligned.{row|col}.{row|col}.{m16n16k16|m8n32k16|m32n8k16}.s32.{s8|u8}.{s8|u8}.s32[.satfinite]", With(wmma::mma_other)),
+    row("wmma.mma.sync.aligned.row.col.m8n8k32.s32.{s4|u4}.{s4|u4}.s32[.satfinite]", With(wmma::mma_other)),
+    row("wmma.mma.{xor|and}.popc.sync.aligned.row.col.m8n8k128.s32.b1.b1.s32", With(wmma::mma_other)),
+    row("wmma.mma.sync.aligned.{row|col}.{row|col}.m8n8k4[.rn].f64.f64.f64.f64", With(wmma::mma_other)),
     // Control.
     row("bra[.uni]", With(control::bra)),
     row("brx.idx[.uni]", With(control::brx)),
@@ -364,6 +485,20 @@ static TABLE: &[Row] = &[
     row("trap", With(control::trap)),
     row("brkpt", With(control::trap)),
     row("nanosleep.u32", With(control::nop)),
+    row("pmevent[.mask]", With(control::nop)),
+    row("griddepcontrol.{launch_dependents|wait}", With(control::nop)),
+    row("setmaxnreg.{inc|dec}.sync.aligned.u32", With(control::nop)),
+    // Barriers in memory.
+    row("mbarrier.init[.shared|.shared::cta].b64", With(mbarrier::init)),
+    row("mbarrier.inval[.shared|.shared::cta].b64", With(mbarrier::inval)),
+    row("mbarrier.arrive[.noComplete][.release|.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::arrive)),
+    row("mbarrier.arrive_drop[.noComplete][.release|.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::arrive)),
+    row("mbarrier.arrive.expect_tx[.release|.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::arrive)),
+    row("mbarrier.arrive_drop.expect_tx[.release|.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::arrive)),
+    row("mbarrier.{expect_tx|complete_tx}[.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::transactions)),
+    row("mbarrier.{test_wait|try_wait}[.parity][.acquire|.relaxed][.cta|.cluster][.shared|.shared::cta].b64", With(mbarrier::wait)),
+    row("mbarrier.pending_count.b64", With(mbarrier::pending)),
+    row("cp.async.mbarrier.arrive[.noinc][.shared|.shared::cta].b64", With(mbarrier::copies)),
     // Threads together.
     row("bar[.cta].{sync|arrive}", With(together::bar)),
     row("bar[.cta].red.popc.u32", With(together::bar)),
@@ -379,5 +514,6 @@ static TABLE: &[Row] = &[
     row("match.all.sync.{b32|b64}", With(together::match_)),
     row("redux.sync.{add|min|max}.{u32|s32}", With(together::redux)),
     row("redux.sync.{and|or|xor}.b32", With(together::redux)),
+    row("elect.sync", With(together::elect)),
     row("activemask.b32", With(together::activemask)),
 ];

@@ -146,3 +146,14 @@ pub(super) fn activemask(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
     d.emit(Code::ActiveMask).d = dst;
     Ok(())
 }
+
+/// `elect.sync`: the lowest lane of the mask leads.
+pub(super) fn elect(d: &mut Decoder, i: &Instr, _: &[&str]) -> Done {
+    arity(i, 2)?;
+    let Operand::Pair(to, p) = &i.operands[0] else { return Err("expected two results".into()) };
+    let mask = d.src(&i.operands[1], Bank::W)?;
+    let (to, p) = (d.dst(to, Bank::W)?, d.dst(p, Bank::P)?);
+    let op = d.emit(Code::Elect);
+    (op.d, op.b, op.imm) = (to, p, mask as i32);
+    Ok(())
+}

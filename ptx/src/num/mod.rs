@@ -14,6 +14,9 @@ pub mod half;
 pub mod int;
 pub mod matrix;
 pub mod mma;
+pub mod narrow;
+pub mod product;
+pub mod video;
 
 /// One 32-bit register of a warp.
 pub type Lanes = [u32; 32];

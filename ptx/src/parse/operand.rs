@@ -118,6 +118,10 @@ impl<'a> Parser<'a> {
         let address = Operand::Address(Box::new(base), plus);
         if self.peek()? != b',' {
             self.expect(b']')?;
+            // That all lanes have the same address changes no result.
+            if self.text[self.at..].starts_with(".unified") {
+                self.at += ".unified".len();
+            }
             return Ok(address);
         }
         let mut list = vec![address];

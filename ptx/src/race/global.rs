@@ -82,6 +82,8 @@ pub struct GlobalClocks {
     observed: Vec<(u32, Release)>,
     /// By warp and place: the version of the releases that it has observed already. A warp that polls reads a place many times.
     seen: HashMap<(u32, (u32, u64)), u64>,
+    /// What arrivals at barriers of some warps have made known, by barrier.
+    named: HashMap<u32, Known>,
 }
 
 impl GlobalClocks {
@@ -94,7 +96,36 @@ impl GlobalClocks {
             acquired: Known::default(),
             observed: Vec::new(),
             seen: HashMap::new(),
+            named: HashMap::new(),
         }
+    }
+
+    /// A warp arrives at a barrier of some warps: what the warp did comes before those that learn of it.
+    pub fn publish(&mut self, key: u32, warp: u32) {
+        let clock = &mut self.clock[warp as usize];
+        let release = Release { block: self.block, generation: self.generation, warp, clock: *clock };
+        *clock += 1;
+        self.named.entry(key).or_default().join(release);
+    }
+
+    /// What was made known under one key is from now on known under another, and no more under the first.
+    pub fn pass(&mut self, from: u32, to: u32) {
+        if let Some(known) = self.named.remove(&from) {
+            let all = self.named.entry(to).or_default();
+            known.all().for_each(|r| _ = all.join(r));
+        }
+    }
+
+    /// The block acquires what was made known.
+    pub fn learn(&mut self, key: u32) {
+        if let Some(known) = self.named.get(&key) {
+            known.all().for_each(|r| _ = self.acquired.join(r));
+        }
+    }
+
+    /// A barrier is over; the next use of the key begins anew.
+    pub fn forget_barrier(&mut self, key: u32) {
+        self.named.remove(&key);
     }
 
     /// All threads of the block have met.
@@ -176,6 +207,12 @@ impl GlobalRaces {
     #[inline(always)]
     pub fn watches(&self, buffer: u32) -> bool {
         self.sizes[buffer as usize] > 0 && !self.blind
+    }
+
+    /// A kernel allocates a buffer, the next one.
+    pub fn allocate(&mut self, bytes: usize) {
+        self.sizes.push(bytes);
+        self.shadows.push(Shadow::default());
     }
 
     /// Whether the grid is too large for stamps: then nothing is checked.

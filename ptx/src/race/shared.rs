@@ -122,6 +122,14 @@ impl SharedRaces {
         }
     }
 
+    /// What was made known under one key is from now on known under another as well, and no more under the first.
+    pub fn pass(&mut self, from: u32, to: u32) {
+        if let Some(clocks) = self.named.remove(&from) {
+            let all = self.named.entry(to).or_insert_with(|| vec![0; clocks.len()]);
+            all.iter_mut().zip(clocks).for_each(|(a, c)| *a = (*a).max(c));
+        }
+    }
+
     /// A barrier is over; the next use of `id` begins anew.
     pub fn forget_barrier(&mut self, id: u32) {
         self.named.remove(&id);

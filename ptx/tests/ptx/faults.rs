@@ -320,7 +320,7 @@ fn unsupported() {
     }
     for (body, word) in [
         ("add.wrap.s32 %r3, %r1, 1;", "this form of `add`"),
-        ("mov.u32 %r3, %clock_hi;", "special register `%clock_hi`"),
+        ("mov.u32 %r3, %cluster_ctaid.w;", "special register `%cluster_ctaid.w`"),
         ("add.s32 %r3, %rd1, 1;", "register %rd1 has the wrong size"),
         ("add.s32 %r3, %r1;", "expected 3 operands"),
         ("ld.global.v2.u32 %r3, [%rd3];", "expected 2 registers"),

@@ -34,14 +34,27 @@ fn number(t: &str) -> Option<u64> {
 
 /// A kernel that loads the inputs of its lane, executes the instruction, and stores register 0.
 fn kernel(instruction: &str) -> (String, usize) {
-    let is_register = |w: &&str| w.len() == 2 && "wlhp".contains(&w[..1]) && w.as_bytes()[1].is_ascii_digit();
-    let mut names: Vec<&str> = instruction.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_register).collect();
+    // A word behind a dot is a modifier, or a part of a register.
+    let mut words = Vec::new();
+    let mut start = 0;
+    for (at, c) in instruction.char_indices().chain([(instruction.len(), ' ')]) {
+        if !c.is_ascii_alphanumeric() {
+            words.push((start, &instruction[start..at]));
+            start = at + 1;
+        }
+    }
+    let is_register = |(at, w): &(usize, &str)| {
+        let behind_dot = *at > 0 && instruction.as_bytes()[at - 1] == b'.';
+        !behind_dot && w.len() == 2 && "wlhp".contains(&w[..1]) && w.as_bytes()[1].is_ascii_digit()
+    };
+    words.retain(is_register);
+    let mut text = instruction.to_string();
+    for (at, _) in words.iter().rev() {
+        text.insert(*at, '%');
+    }
+    let mut names: Vec<&str> = words.iter().map(|w| w.1).collect();
     names.sort_by_key(|n| n.as_bytes()[1]);
     names.dedup();
-    let mut text = instruction.to_string();
-    for n in &names {
-        text = text.replace(n, &format!("%{n}"));
-    }
     let inputs: Vec<&&str> = names.iter().filter(|n| !n.ends_with('0')).collect();
     let load = |(i, n): (usize, &&&str)| {
         let at = format!("ld.global.u64 %x, [%in+{}];", 8 * i);
@@ -125,8 +138,15 @@ fn every_instruction_gives_its_result() {
 #[test]
 fn every_row_of_the_table_has_a_test() {
     let compiled = [include_str!("basic.ptx"), include_str!("wmma.ptx")];
-    let written =
-        [CASES, include_str!("faults.rs"), include_str!("warp.rs"), include_str!("wmma.rs"), include_str!("grammar.txt")];
+    let written = [
+        CASES,
+        include_str!("faults.rs"),
+        include_str!("warp.rs"),
+        include_str!("wmma.rs"),
+        include_str!("forms.rs"),
+        include_str!("mbarrier.rs"),
+        include_str!("grammar.txt"),
+    ];
     let word = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':'));
     let opcodes: std::collections::BTreeSet<&str> = compiled
         .iter()

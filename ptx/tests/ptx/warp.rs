@@ -5,7 +5,7 @@ use lae_ptx::*;
 
 /// Runs a body on `threads` threads. %r1 is the thread, x holds 1024 words `init(i)` at %rd1, y gets 1024 words at %rd2; %rd3 and
 /// %rd4 are the thread's words of x and y. Gives y, and x as it is afterwards.
-fn run(config: &Config, threads: u32, init: impl Fn(u32) -> u32, body: &str) -> Result<(Vec<u32>, Vec<u32>), Fault> {
+pub(crate) fn run(config: &Config, threads: u32, init: impl Fn(u32) -> u32, body: &str) -> Result<(Vec<u32>, Vec<u32>), Fault> {
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n
         .visible .entry k(.param .u64 x, .param .u64 y) {{
@@ -28,14 +28,14 @@ fn run(config: &Config, threads: u32, init: impl Fn(u32) -> u32, body: &str) -> 
 }
 
 /// y of 32 threads with x[i] = i, the same under every schedule and way of copying.
-fn warp(body: &str) -> Vec<u32> {
+pub(crate) fn warp(body: &str) -> Vec<u32> {
     let all: Vec<Vec<u32>> =
         configs().iter().map(|c| run(c, 32, |i| i, body).unwrap_or_else(|f| panic!("{f}\n{body}")).0).collect();
     assert!(all.iter().all(|y| *y == all[0]), "schedules differ: {body}");
     all[0][..32].to_vec()
 }
 
-fn configs() -> Vec<Config> {
+pub(crate) fn configs() -> Vec<Config> {
     let mut list: Vec<Config> = [Schedule::Forward, Schedule::Reverse, Schedule::Random(7)]
         .map(|schedule| Config { schedule, ..Config::default() })
         .to_vec();
@@ -43,11 +43,11 @@ fn configs() -> Vec<Config> {
     list
 }
 
-fn each(f: impl Fn(u32) -> u32) -> Vec<u32> {
+pub(crate) fn each(f: impl Fn(u32) -> u32) -> Vec<u32> {
     (0..32).map(f).collect()
 }
 
-const STORE: &str = "st.global.u32 [%rd4], %r9;";
+pub(crate) const STORE: &str = "st.global.u32 [%rd4], %r9;";
 
 #[test]
 fn shuffles() {

@@ -355,11 +355,10 @@ fn operands() {
     // What is not there is refused by name.
     for (form, word) in [
         (
-            "wmma.load.a.sync.aligned.row.m16n16k16.s8 {%r2,%r3}, [%rd1]",
-            "`wmma.load.a.sync.aligned.row.m16n16k16.s8`: this form of `wmma`",
+            "wmma.load.a.sync.aligned.row.m16n16k16.s4 {%r2,%r3}, [%rd1]",
+            "`wmma.load.a.sync.aligned.row.m16n16k16.s4`: this form of `wmma`",
         ),
         ("wmma.load.a.sync.aligned.row.m16n16k16.f16 {%r2,%r3}, [%rd1]", "expected 8 registers"),
-        (&format!("wmma.mma.sync.aligned.row.col.m16n16k16.f32.f16 {F}, {A}, {B}, {C}"), "different types"),
         (&format!("wmma.mma.sync.aligned.row.col.m16n16k16.f16.f16.satfinite {C}, {A}, {B}, {C}"), "this form of `wmma`"),
     ] {
         assert_eq!(fault(&format!("{form};"), &[word, "kernel `k`", "test.ptx:9"]), "unsupported");

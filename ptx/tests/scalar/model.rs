@@ -174,8 +174,8 @@ pub fn model(opcode: &str) -> Vec<Case> {
         return carry(opcode, name, &mods);
     }
     match int(ty) {
-        Some((bits, signed)) => integer(opcode, name, &mods, bits, signed),
-        None => Vec::new(),
+        Some((bits @ ..=64, signed)) => integer(opcode, name, &mods, bits, signed),
+        _ => Vec::new(),
     }
 }
 
