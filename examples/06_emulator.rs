@@ -9,8 +9,8 @@
 //! warps happen to read first, so a comparison of results may pass for years. The emulator does not compare: it looks for accesses
 //! that nothing orders, and names both.
 //!
-//! `ptx::Machine` knows nothing of the engine. From the shell: `lae-engine ptx run FILE --kernel NAME …`. What is checked and what is
-//! modelled: docs/emulator.md.
+//! `ptx::Machine` knows nothing of the engine. From the shell: `lae-engine ptx run FILE --kernel NAME …`. What is checked and
+//! what is modelled: docs/emulator.md.
 //!
 //!     cargo run --example 06_emulator
 

@@ -1,10 +1,10 @@
 //! Speed of the PTX emulator, in warp instructions a second on one thread: `cargo bench --bench emulator`.
 //!
-//! `fma` is a loop of 16 multiply-adds on 8 accumulators, as a product has them; `chain` the same on one, each waiting for the one
-//! before; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for 16 multiply-adds; `saxpy` streams global
-//! memory. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race check.
-//! `native` is the work of `fma` and `chain` in plain Rust, 32 lanes to an instruction and compiled for the oldest x86-64 (multiply,
-//! then add, four lanes wide), so that the rates on different machines can be compared by their ratio.
+//! `fma` is a loop of 16 multiply-adds on 8 accumulators, as a product has them; `chain` the same on one, each waiting for the
+//! one before; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for 16 multiply-adds; `saxpy` streams
+//! global memory. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race
+//! check. `native` is the work of `fma` and `chain` in plain Rust, 32 lanes to an instruction and compiled for the oldest x86-64
+//! (multiply, then add, four lanes wide), so that the rates on different machines can be compared by their ratio.
 
 use std::hint::black_box;
 use std::time::Duration;

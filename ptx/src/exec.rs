@@ -19,8 +19,8 @@ at_level! {
 /// Instructions that a warp may run before the other warps of its block get their turn. Many, so that the change of warps costs
 /// little; not too many, so that a warp that spins on a flag lets the warp run that sets it.
 const SLICE: u64 = 1 << 18;
-/// Strong reads of global memory, and atomics that changed none, that a warp may do before the other warps of its block, and other
-/// blocks, get their turn: it may wait for one of them.
+/// Strong reads of global memory, and atomics that changed none, that a warp may do before the other warps of its block, and
+/// other blocks, get their turn: it may wait for one of them.
 const POLLS: u32 = 16;
 /// Instructions that a group of lanes may run before the other groups of its warp get their turn.
 const GROUP_SLICE: u64 = 1 << 12;

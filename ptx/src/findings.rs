@@ -72,7 +72,8 @@ impl<'a> Findings<'a> {
         true
     }
 
-    /// Whether the launch goes on after a fault: it is known and meant, or is kept in the list. `other` is the other instruction of a race.
+    /// Whether the launch goes on after a fault: it is known and meant, or is kept in the list. `other` is the other instruction
+    /// of a race.
     pub fn goes_on(&mut self, raise: &Raise, at: Where, thread: Option<[u32; 3]>, other: u32) -> bool {
         use FaultKind::*;
         let recoverable = matches!(

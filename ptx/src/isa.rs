@@ -1,5 +1,5 @@
-//! The instruction set for readers: the list of supported forms, the list of those that are left out, each with its reason, and the
-//! census of what a module uses.
+//! The instruction set for readers: the list of supported forms, the list of those that are left out, each with its reason, and
+//! the census of what a module uses.
 
 use std::collections::HashMap;
 

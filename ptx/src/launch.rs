@@ -21,7 +21,8 @@ pub struct Checks {
 /// Whether a kernel may leave it to the tensor core to cut its tf32 operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Truncation {
-    /// If it rounds none of them, or adds half a unit of the last place: then that is deliberate. One that rounds some is checked.
+    /// If it rounds none of them, or adds half a unit of the last place: then that is deliberate. One that rounds some is
+    /// checked.
     #[default]
     Recognised,
     /// No: every operand must have been rounded, be it by another kernel.
@@ -246,7 +247,8 @@ pub struct Report {
 pub struct Survey {
     /// All findings, in the order in which the launch came by them; each pair of a kind and an instruction once.
     pub findings: Vec<Finding>,
-    /// Whether the launch came to its end: it does not if it cannot go on after the last finding, or has as many as were asked for.
+    /// Whether the launch came to its end: it does not if it cannot go on after the last finding, or has as many as were asked
+    /// for.
     pub complete: bool,
     pub report: Report,
 }

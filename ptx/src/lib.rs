@@ -1,9 +1,9 @@
-//! A PTX emulator: runs on the host the text that `nvcc -ptx` writes, lane by lane as a GPU would, and checks every step of it. No GPU,
-//! no driver and no CUDA are needed.
+//! A PTX emulator: runs on the host the text that `nvcc -ptx` writes, lane by lane as a GPU would, and checks every step of it.
+//! No GPU, no driver and no CUDA are needed.
 //!
 //! A kernel that touches memory outside its arguments, races, uses a value that nothing wrote, or waits at a barrier that not all
-//! threads reach ends in a [`Fault`], which names the instruction, its source line, the thread and the memory. An instruction that the
-//! emulator does not know is refused by name, for the kernels that have it. A kernel, tested:
+//! threads reach ends in a [`Fault`], which names the instruction, its source line, the thread and the memory. An instruction
+//! that the emulator does not know is refused by name, for the kernels that have it. A kernel, tested:
 //!
 //! ```
 //! use lae_ptx::{Arg, Config, Launch, Machine, Module, Schedule};

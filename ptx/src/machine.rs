@@ -253,8 +253,8 @@ impl Machine {
         self.helped
     }
 
-    /// Runs a kernel to its end, and past findings that a launch can go on from: up to `most` of them. Lanes that must not access memory do
-    /// without the access and read zeros; values that nobody wrote count as known once they were reported.
+    /// Runs a kernel to its end, and past findings that a launch can go on from: up to `most` of them. Lanes that must not access
+    /// memory do without the access and read zeros; values that nobody wrote count as known once they were reported.
     pub fn survey(&mut self, module: &Module, kernel: &str, launch: &Launch, most: usize) -> Survey {
         let (result, mut findings) = self.run(module, kernel, launch, None, most.max(1));
         match result {

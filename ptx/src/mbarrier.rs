@@ -1,6 +1,6 @@
 //! Barriers in shared memory (`mbarrier`). All of an mbarrier's state lies in its 64 bits, as on hardware; what they are is the
-//! emulator's affair, as the ISA leaves it open. An arrival releases what its warp did, a wait that finds the phase ended acquires
-//! it.
+//! emulator's affair, as the ISA leaves it open. An arrival releases what its warp did, a wait that finds the phase ended
+//! acquires it.
 
 use super::access::{Request, Resolved, Target};
 use super::fault::{FaultKind, Place, Raised, raise};

@@ -1,10 +1,11 @@
 //! One launch on several threads of the host, with the same bits and the same report as on one.
 //!
-//! The launch itself goes on as ever, from the front of the order of blocks. Other threads run blocks from the back, each on a copy of
-//! the memory. When the two meet, a word that one side wrote and another touched, a fault, or anything else that is not as usual in
-//! what the other threads did means that their work is thrown away, and the launch goes on with the block that is next. Otherwise the blocks did
-//! not depend on each other, and what the others wrote is taken over. So the threads can be wrong about nothing; they can only
-//! have worked in vain, and kernels whose blocks talk to each other (atomics, strong accesses, printing) are not given to them.
+//! The launch itself goes on as ever, from the front of the order of blocks. Other threads run blocks from the back, each on a
+//! copy of the memory. When the two meet, a word that one side wrote and another touched, a fault, or anything else that is not
+//! as usual in what the other threads did means that their work is thrown away, and the launch goes on with the block that is
+//! next. Otherwise the blocks did not depend on each other, and what the others wrote is taken over. So the threads can be wrong
+//! about nothing; they can only have worked in vain, and kernels whose blocks talk to each other (atomics, strong accesses,
+//! printing) are not given to them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,11 @@
 //! A block that has begun and is not over: its warps and, while it does not run, what [`Exec`] holds of the running one.
 //!
-//! Blocks run one after the other, each to its end, unless one waits for another: for a flag, a lock or a grid barrier. Such a block
-//! shows itself in two ways. Its warps *poll*: they read global memory with strong accesses, or by atomics that change nothing; a
-//! warp that has polled for a while ends its run, and the block its turn. And its state *comes back*: registers, shared and local
-//! memory and the place of every lane are what they were at the end of an earlier turn. As nothing else decides what the block does
-//! next, the block will do the same for ever, until another changes global memory; so the block sleeps until one has.
+//! Blocks run one after the other, each to its end, unless one waits for another: for a flag, a lock or a grid barrier. Such a
+//! block shows itself in two ways. Its warps *poll*: they read global memory with strong accesses, or by atomics that change
+//! nothing; a warp that has polled for a while ends its run, and the block its turn. And its state *comes back*: registers,
+//! shared and local memory and the place of every lane are what they were at the end of an earlier turn. As nothing else decides
+//! what the block does next, the block will do the same for ever, until another changes global memory; so the block sleeps until
+//! one has.
 
 use super::mem::Bytes;
 use super::program::RESERVED;

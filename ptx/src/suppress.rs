@@ -2,16 +2,16 @@
 
 use super::fault::Fault;
 
-/// A finding that is known and meant. It is counted ([`Report::suppressed`](super::Report::suppressed)) and not reported. What is given must all fit; a deadlock, a trap and
-/// whatever else a launch cannot go on from is never suppressed.
+/// A finding that is known and meant. It is counted ([`Report::suppressed`](super::Report::suppressed)) and not reported. What is
+/// given must all fit; a deadlock, a trap and whatever else a launch cannot go on from is never suppressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suppression {
     /// A part of the kernel's name.
     pub kernel: Option<String>,
     /// The check, in the word that reports use ([`FaultKind::name`](super::FaultKind::name)): `race`, `uninitialised`, `tf32`, …
     pub check: Option<String>,
-    /// The end of a place in the source, `file.cu:12` or `file.cu:12:5`, or a line of the PTX, `ptx:34`: of the instruction, of a place that it was
-    /// inlined at or, of a race, of the other instruction.
+    /// The end of a place in the source, `file.cu:12` or `file.cu:12:5`, or a line of the PTX, `ptx:34`: of the instruction, of a
+    /// place that it was inlined at or, of a race, of the other instruction.
     pub line: Option<String>,
     /// The argument whose memory is touched: its number, from 0, or the name of the allocation.
     pub argument: Option<String>,

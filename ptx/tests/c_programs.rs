@@ -64,7 +64,8 @@ fn succeed(what: &str, command: &mut Command) {
     assert!(out.status.success(), "{what}: {}\n{}", out.status, text.lines().take(40).collect::<Vec<_>>().join("\n"));
 }
 
-/// The two texts of a file of programs: for nvcc, and for the host, which reads the inputs of all threads and writes their results.
+/// The two texts of a file of programs: for nvcc, and for the host, which reads the inputs of all threads and writes their
+/// results.
 fn texts(programs: &[String], first: usize) -> (String, String) {
     let all: String = programs.concat();
     let (mut kernels, mut table) = (String::new(), String::new());
@@ -153,7 +154,8 @@ fn random_programs_give_what_the_host_gives() {
     println!("{count} programs, {THREADS} inputs each: bit for bit");
 }
 
-/// The PTX text and the host's program of file `i`. The names hold a digest, so that what has been compiled is not compiled again.
+/// The PTX text and the host's program of file `i`. The names hold a digest, so that what has been compiled is not compiled
+/// again.
 fn compile(nvcc: &nvcc::Nvcc, cc: &Path, scratch: &Path, list: &[String], i: usize) -> (String, PathBuf) {
     let (cuda, host) = texts(list, i * PER_FILE);
     let digest = cuda

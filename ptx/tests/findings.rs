@@ -2,8 +2,8 @@
 
 use lae_ptx::{Arg, Config, FaultKind, Launch, Machine, Module, Suppression, Survey};
 
-/// Blocks of 64 threads on x and y of 128 words each; %r1 is the thread, %r2 the block, %rd1 and %rd2 the pointers, %rd4 and %rd5 the
-/// thread's words. Lines of the body begin with line 11 of the PTX.
+/// Blocks of 64 threads on x and y of 128 words each; %r1 is the thread, %r2 the block, %rd1 and %rd2 the pointers, %rd4 and %rd5
+/// the thread's words. Lines of the body begin with line 11 of the PTX.
 fn survey(body: &str, blocks: u32, most: usize, suppressions: Vec<Suppression>) -> (Survey, Vec<u32>) {
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64

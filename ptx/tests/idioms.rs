@@ -96,7 +96,8 @@ fn operands_that_are_cut_on_purpose() {
     let round = "cvt.rna.tf32.f32 %r1, %r1;";
     let trick = "add.u32 %r1, %r1, 0x1000; add.u32 %r2, %r2, 4096;";
     let finite = "add.u32 %r5, %r1, 0x1000; setp.lt.u32 %p1, %r1, 0x7f800000; selp.b32 %r1, %r5, %r1, %p1; mov.u32 %r2, %r1;";
-    // Nothing is rounded: truncation on purpose. Half a unit is added: rounding. One operand is rounded, the other forgotten: a fault.
+    // Nothing is rounded: truncation on purpose. Half a unit is added: rounding. One operand is rounded, the other forgotten: a
+    // fault.
     assert_eq!(recognised("", one | 1), Ok(4.0));
     assert_eq!(recognised(trick, one), Ok(4.0));
     assert_eq!(recognised(finite, one), Ok(4.0));

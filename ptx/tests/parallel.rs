@@ -2,7 +2,8 @@
 
 use lae_ptx::{Arg, Checks, Config, Fault, Launch, Machine, Module, Report, Schedule};
 
-/// y[i] = a sum of `n` steps that begins with x[i]; then what `more` does. %r1 is the thread of the grid, %rd4 and %rd5 its words.
+/// y[i] = a sum of `n` steps that begins with x[i]; then what `more` does. %r1 is the thread of the grid, %rd4 and %rd5 its
+/// words.
 fn module(more: &str) -> Module {
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64

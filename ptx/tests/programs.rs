@@ -1,5 +1,5 @@
-//! Programs of ordinary CUDA C++ (`programs/forms.cu`, `cub_sort.cu`), as nvcc compiled them for sm_80 and sm_90: right under every
-//! schedule, and each with a planted bug that is found.
+//! Programs of ordinary CUDA C++ (`programs/forms.cu`, `cub_sort.cu`), as nvcc compiled them for sm_80 and sm_90: right under
+//! every schedule, and each with a planted bug that is found.
 
 use lae_ptx::num::Round;
 use lae_ptx::num::half::{Half, narrow, widen};

@@ -2,8 +2,8 @@
 
 use lae_ptx::{Arg, Checks, Config, Copies, Fault, FaultKind, Launch, Machine, Module, Report, Schedule};
 
-/// A kernel of three pointers: x (read), y and t (both written), in %rd1 to %rd3; the thread's number in %r1, that of the block in
-/// %r2; %rd4 and %rd5 are x and y plus four bytes for each thread before this one in the grid.
+/// A kernel of three pointers: x (read), y and t (both written), in %rd1 to %rd3; the thread's number in %r1, that of the block
+/// in %r2; %rd4 and %rd5 are x and y plus four bytes for each thread before this one in the grid.
 fn kernel(body: &str) -> String {
     format!(
         "

@@ -527,8 +527,8 @@ fn every_row_has_a_model() {
     assert!(missing.is_empty(), "{} without a model (or with one and in the list):\n{}", missing.len(), missing.join("\n"));
 }
 
-/// Chains of sums, differences and products that share the carry flag, in 32 and 64 bits, some under guards, among predicates that
-/// are in use before and after.
+/// Chains of sums, differences and products that share the carry flag, in 32 and 64 bits, some under guards, among predicates
+/// that are in use before and after.
 #[test]
 fn carry_chains() {
     const THREADS: usize = 64;

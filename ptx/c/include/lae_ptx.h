@@ -3,8 +3,8 @@
  *     cargo build --release -p lae-ptx-c         target/release/liblae_ptx_c.so (.dylib, .dll) and liblae_ptx_c.a
  *     cc program.c -Iptx/c/include -Ltarget/release -llae_ptx_c
  *
- * Functions that can fail return 0 (or a null pointer, where they return one); lae_error() then says why, in the calling thread, until
- * its next call. A machine, a module or a launch may be used by one thread at a time. Texts are UTF-8.
+ * Functions that can fail return 0 (or a null pointer, where they return one); lae_error() then says why, in the calling thread,
+ * until its next call. A machine, a module or a launch may be used by one thread at a time. Texts are UTF-8.
  */
 #ifndef LAE_PTX_H
 #define LAE_PTX_H
@@ -42,8 +42,8 @@ int lae_module_check(const lae_module *module, const char *kernel);
 lae_machine *lae_machine_new(void);
 void lae_machine_free(lae_machine *machine);
 /* Keys and values: schedule = forward | reverse | random:SEED; init, race, tf32 = on | off; truncation = recognised | never;
- * tensor = ideal | ampere | hopper; perturb = off | SEED; copies = late | eager; counters = on | off; budget = N (warp instructions);
- * threads = N (0: all cores); resident = N (blocks on the machine at once); max_shared = BYTES. */
+ * tensor = ideal | ampere | hopper; perturb = off | SEED; copies = late | eager; counters = on | off; budget = N (warp
+ * instructions); threads = N (0: all cores); resident = N (blocks on the machine at once); max_shared = BYTES. */
 int lae_machine_set(lae_machine *machine, const char *key, const char *value);
 
 /* Memory of so many bytes, which nothing has written. Returns its address, 0 if there is not so much memory. */
@@ -74,11 +74,11 @@ int lae_arg_inside(lae_launch *launch, size_t offset, int access, uint64_t addre
 int lae_also(lae_launch *launch, int access, uint64_t address, uint64_t bytes);
 
 enum { LAE_NO_FINDING = 0, LAE_FINDING = 1, LAE_WRONG_CALL = 2 };
-/* Runs a kernel to its end, or to the first finding. LAE_FINDING: lae_report() tells what, where and by which thread. LAE_WRONG_CALL: the
- * kernel is not there or not supported, or the arguments do not fit; lae_report() says which. */
+/* Runs a kernel to its end, or to the first finding. LAE_FINDING: lae_report() tells what, where and by which thread.
+ * LAE_WRONG_CALL: the kernel is not there or not supported, or the arguments do not fit; lae_report() says which. */
 int lae_run(lae_machine *machine, const lae_module *module, const char *kernel, const lae_launch *launch);
-/* The report of the last run of this machine: of a finding, one word for its kind (race, out-of-bounds, uninitialised, …) and the whole text.
- * Empty texts if there was none. They live until the next run of this machine. */
+/* The report of the last run of this machine: of a finding, one word for its kind (race, out-of-bounds, uninitialised, …) and
+ * the whole text. Empty texts if there was none. They live until the next run of this machine. */
 const char *lae_report(const lae_machine *machine);
 const char *lae_report_kind(const lae_machine *machine);
 /* Warp instructions of the last run. */

@@ -1,8 +1,8 @@
 //! The C interface of the emulator; `include/lae_ptx.h` says what each function does.
 //!
-//! Every function that takes a pointer trusts its caller for what the header asks: that the pointer came from the function that makes
-//! such things and was not freed, that texts end with a zero, that data have the length given. Each `unsafe` block below relies on
-//! that and on nothing else. Nothing unwinds into C: a panic becomes an error.
+//! Every function that takes a pointer trusts its caller for what the header asks: that the pointer came from the function that
+//! makes such things and was not freed, that texts end with a zero, that data have the length given. Each `unsafe` block below
+//! relies on that and on nothing else. Nothing unwinds into C: a panic becomes an error.
 
 // Functions with a C interface cannot be marked as what they are, and the header documents them.
 #![allow(clippy::missing_safety_doc, clippy::not_unsafe_ptr_arg_deref)]

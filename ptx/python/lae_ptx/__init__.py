@@ -8,8 +8,8 @@
     assert report, report          # the text names the race, the thread and the line
     assert (y == 2 * x + 1).all()
 
-The emulator is a library with a C interface (`cargo build --release -p lae-ptx-c`), looked for in LAE_PTX_LIB, beside this file, and in
-the folder `target` of the repository. Arrays are numpy's, or anything with a buffer (bytearray, array.array, memoryview).
+The emulator is a library with a C interface (`cargo build --release -p lae-ptx-c`), looked for in LAE_PTX_LIB, beside this file,
+and in the folder `target` of the repository. Arrays are numpy's, or anything with a buffer (bytearray, array.array, memoryview).
 """
 
 import ctypes
@@ -41,7 +41,8 @@ def _library():
     found = next((p for p in places if p.is_file()), None)
     if found is None:
         looked = ", ".join(map(str, places))
-        raise ImportError(f"{name} is not there; looked at {looked}. Build it with `cargo build --release -p lae-ptx-c`, or name it in LAE_PTX_LIB")
+        remedy = "build it with `cargo build --release -p lae-ptx-c`, or name it in LAE_PTX_LIB"
+        raise ImportError(f"{name} is not there; looked at {looked}: {remedy}")
     lib = ctypes.CDLL(str(found))
     p, s, u64, size, i = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_int
     three = ctypes.POINTER(ctypes.c_uint32 * 3)
@@ -101,8 +102,8 @@ class Read(_Memory):
 
 
 class Write(_Memory):
-    """An array that the kernel fills: what it held before is not given to the kernel, and reading it is a finding. Values that the kernel does
-    not write keep what they were."""
+    """An array that the kernel fills: what it held before is not given to the kernel, and reading it is a finding. Values that
+    the kernel does not write keep what they were."""
 
     access = 1
 
@@ -209,8 +210,8 @@ class Machine:
         _checked((_lib.lae_write if write else _lib.lae_read)(self, address, memory.pointer(), memory.bytes))
 
     def run(self, module, kernel, grid=1, block=32, args=(), shared=0):
-        """Runs a kernel to its end, or to the first finding. Arguments: numbers (Python's are taken as the parameter's size asks), numpy scalars,
-        `Read`, `Write`, `Update`, `Struct`, bytes (a struct), None (a null pointer). Arrays hold the results afterwards."""
+        """Runs a kernel to its end, or to the first finding. Arguments: numbers (Python's are taken as the parameter's size asks),
+        numpy scalars, `Read`, `Write`, `Update`, `Struct`, bytes (a struct), None (a null pointer). Arrays hold the results afterwards."""
         sizes = module.parameters(kernel)
         if len(sizes) != len(args):
             raise Error(f"{kernel}: {len(args)} arguments for {len(sizes)} parameters")

@@ -182,7 +182,7 @@ pub fn check_file(ptx: Option<&Path>, path: &Path, limits: &Limits) -> FileRepor
             // Only where everything ran that the file speaks of.
             let all =
                 report.launches.len() == spec.launches.len() && report.launches.iter().all(|l| l.verdict != Verdict::NotRun);
-            for (_, k) in spec.suppress.iter().enumerate().filter(|(i, _)| all && !c.applied.contains(i)) {
+            for k in (0..spec.suppress.len()).filter(|i| all && !c.applied.contains(i)).map(|i| &spec.suppress[i]) {
                 report.notes.push(c.at(k.line, format!("suppress: applied to nothing (\"{}\"): remove it", k.what.reason)));
             }
         }

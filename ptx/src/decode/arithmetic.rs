@@ -189,18 +189,22 @@ pub(super) fn setp(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     Ok(())
 }
 
+/// What `set` gives where a comparison holds, in its result's type: one as a float, all ones as an integer.
+pub(super) fn truth(ty: &str) -> u64 {
+    match ty {
+        "f32" => 0x3f80_0000,
+        "f16" => 0x3c00,
+        "bf16" => 0x3f80,
+        "u16" | "s16" => 0xffff,
+        _ => 0xffff_ffff,
+    }
+}
+
 pub(super) fn set(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
     arity(i, 3)?;
     let t = d.temp(Bank::P);
     compare_operands(d, mods[0], mods[mods.len() - 1], mods.contains(&"ftz"), &i.operands[1], &i.operands[2], t)?;
-    let one = match mods[mods.len() - 2] {
-        "f32" => 1.0f32.to_bits(),
-        "f16" => 0x3c00,
-        "bf16" => 0x3f80,
-        "u16" | "s16" => 0xffff,
-        _ => !0,
-    };
-    let (yes, no) = (d.constant(Bank::W, one as u64), d.constant(Bank::W, 0));
+    let (yes, no) = (d.constant(Bank::W, truth(mods[mods.len() - 2])), d.constant(Bank::W, 0));
     let dst = d.dst(&i.operands[0], Bank::W)?;
     d.put(Code::Selp32, dst, [yes, no, t]);
     Ok(())

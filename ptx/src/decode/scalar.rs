@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::arithmetic::compare;
+use super::arithmetic::{compare, truth};
 use super::decoder::{Decoder, Done, arity};
 use super::numeric::{ll, llll, wl, ww, www, wwww};
 use crate::num::float as fp;
@@ -321,14 +321,7 @@ pub(super) fn set_logic(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         _ => Code::PredXor,
     };
     d.put(code, u, [t, other, 0]);
-    let one = match mods[mods.len() - 2] {
-        "f32" => 1.0f32.to_bits(),
-        "f16" => 0x3c00,
-        "bf16" => 0x3f80,
-        "u16" | "s16" => 0xffff,
-        _ => !0,
-    };
-    let (yes, no) = (d.constant(Bank::W, one as u64), d.constant(Bank::W, 0));
+    let (yes, no) = (d.constant(Bank::W, truth(mods[mods.len() - 2])), d.constant(Bank::W, 0));
     let dst = d.dst(&i.operands[0], Bank::W)?;
     d.put(Code::Selp32, dst, [yes, no, u]);
     Ok(())

@@ -1,7 +1,7 @@
 //! Matrix products of tensor cores whose elements are integers, bits, eight-bit floats or f64: D = A·B + C, as `mma.sync` and
-//! `wmma` have them. Integers are exact. In f64 each element of D is a chain of fused multiply-adds in order of k. Eight-bit floats
-//! are summed exactly and rounded once ([`Tensor::Ideal`]); the models of the hardware take them as f16, sixteen deep at a time: no
-//! publication says what the hardware does, so this is an assumption.
+//! `wmma` have them. Integers are exact. In f64 each element of D is a chain of fused multiply-adds in order of k. Eight-bit
+//! floats are summed exactly and rounded once ([`Tensor::Ideal`]); the models of the hardware take them as f16, sixteen deep at a
+//! time: no publication says what the hardware does, so this is an assumption.
 
 use super::half::{self, Half};
 use super::mma::{Element, K, Mma, Tensor};

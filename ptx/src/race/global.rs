@@ -380,7 +380,8 @@ impl GlobalRaces {
             *r = mark;
             return;
         }
-        // Readers that come before this one can go. They are looked through each time the list has doubled: it may hold thousands.
+        // Readers that come before this one can go. They are looked through each time the list has doubled: it may hold
+        // thousands.
         if list.len() >= 16 && list.len().is_power_of_two() {
             list.retain(|r| !me.after(*r, mark.stamp.warp()));
         }

@@ -1,5 +1,5 @@
-//! Every form of the instruction table on known values (`instructions.txt`), on every instruction set; and that no row of the table
-//! lacks a test.
+//! Every form of the instruction table on known values (`instructions.txt`), on every instruction set; and that no row of the
+//! table lacks a test.
 
 use lae_ptx::*;
 

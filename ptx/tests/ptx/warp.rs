@@ -340,8 +340,8 @@ fn asynchronous_copies() {
     assert_eq!(f.kind.name(), "misaligned");
 }
 
-/// 64 times, thread 0 of each of two warps adds 1 to a word without an atomic. Warps that run until they wait lose nothing; a random
-/// schedule stops them between a load and its store.
+/// 64 times, thread 0 of each of two warps adds 1 to a word without an atomic. Warps that run until they wait lose nothing; a
+/// random schedule stops them between a load and its store.
 #[test]
 fn random_schedules_stop_warps_at_plain_accesses() {
     let plain = ("ld.global.u32 %r7, [%rd2];", "st.global.u32 [%rd2], %r7;");

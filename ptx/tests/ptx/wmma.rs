@@ -211,7 +211,8 @@ fn products_round_as_mma_does() {
                     let terms = (0..p.k()).map(|k| seen(&p.a, dense(i, k, 1)) * seen(&p.b, dense(k, j, 2)));
                     let (sum, size) =
                         terms.fold((start(dense(i, j, 3)), start(dense(i, j, 3)).abs()), |(s, a), t| (s + t, a + t.abs()));
-                    // docs/emulator.md: (k + 2)·2⁻²³ of the sizes, here for the k of all steps; an f16 sum is also rounded in each of 4.
+                    // docs/emulator.md: (k + 2)·2⁻²³ of the sizes, here for the k of all steps; an f16 sum is also rounded in
+                    // each of 4.
                     let half = if p.c.ty == Type::F16 { 4.0 * 2f64.powi(-11) } else { 0.0 };
                     let bound = ((p.k() + 8) as f64 * 2f64.powi(-23) + half) * size;
                     let got = p.c.get(&m, data[2], i, j);
@@ -388,7 +389,8 @@ fn uninitialised() {
 
 #[test]
 fn races() {
-    // Another lane wrote what the load reads, and no `.sync` stands between the stores: `wmma.load` is one itself. But a second warp has none.
+    // Another lane wrote what the load reads, and no `.sync` stands between the stores: `wmma.load` is one itself. But a second
+    // warp has none.
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() {{
         .reg .b32 %r<24>; .shared .align 32 .b8 tile[1024];
