@@ -69,16 +69,35 @@ impl March {
         self.eikonal(up, left).min(self.eikonal(down, left)).min(self.eikonal(up, right)).min(self.eikonal(down, right))
     }
 
-    /// Central difference of `f` along `step` at `p`, one-sided where a neighbour is still inside the hole, else 0.
-    fn slope(&self, p: usize, step: usize, f: impl Fn(usize) -> f32) -> f32 {
-        match (self.flag[p + step] != Flag::Inside, self.flag[p - step] != Flag::Inside) {
-            (true, true) => 0.5 * (f(p + step) - f(p - step)),
-            (true, false) => f(p + step) - f(p),
-            (false, true) => f(p) - f(p - step),
+    /// Central difference of T along `step` at `p`, one-sided where a neighbour is still inside the hole, else 0.
+    fn slope(&self, p: usize, step: usize) -> f32 {
+        let (ahead, behind) = (p + step, p - step);
+        match (self.flag[ahead] != Flag::Inside, self.flag[behind] != Flag::Inside) {
+            (true, true) => 0.5 * (self.t[ahead] - self.t[behind]),
+            (true, false) => self.t[ahead] - self.t[p],
+            (false, true) => self.t[p] - self.t[behind],
             (false, false) => 0.0,
         }
     }
+
+    /// [`March::slope`] of the channels of `value`. One look at the flags serves all of them.
+    fn slopes(&self, value: &[Channels], p: usize, step: usize) -> Channels {
+        let (ahead, behind) = (p + step, p - step);
+        let difference = |a: usize, b: usize| {
+            let (a, b) = (value[a], value[b]);
+            std::array::from_fn(|c| a[c] - b[c])
+        };
+        match (self.flag[ahead] != Flag::Inside, self.flag[behind] != Flag::Inside) {
+            (true, true) => difference(ahead, behind).map(|d: f32| 0.5 * d),
+            (true, false) => difference(ahead, p),
+            (false, true) => difference(p, behind),
+            (false, false) => [0.0; 4],
+        }
+    }
 }
+
+/// Red, green, blue and a fourth that fills a register.
+type Channels = [f32; 4];
 
 const MARGIN: usize = RADIUS as usize + 1;
 
@@ -99,13 +118,14 @@ impl Forger for Telea {
         // The margin is neither known nor to be filled: its flag is `Inside`, so that no value is taken from it, and `within` keeps
         // the march out of it.
         let mut within = vec![false; size];
-        let mut value = vec![[0f32; 3]; size];
+        let mut value: Vec<Channels> = vec![[0.0; 4]; size];
         let mut march = March { stride, flag: vec![Flag::Inside; size], t: vec![FAR; size], heap: BinaryHeap::new(), pushed: 0 };
         for y in 0..h {
             for x in 0..w {
                 let p = index(x, y);
                 within[p] = true;
-                value[p] = picture.at(x, y).map(f32::from);
+                let [r, g, b] = picture.at(x, y).map(f32::from);
+                value[p] = [r, g, b, 0.0];
                 if !hole.get(x, y) {
                     march.flag[p] = Flag::Known;
                     march.t[p] = 0.0;
@@ -193,9 +213,9 @@ fn disc(stride: usize) -> Vec<(isize, f32, f32, f32)> {
 }
 
 /// The value at `p` from the known pixels around it (the paper's inpaint step).
-fn estimate(march: &March, value: &[[f32; 3]], near: &[(isize, f32, f32, f32)], p: usize) -> [f32; 3] {
-    let (gx, gy) = (march.slope(p, 1, |q| march.t[q]), march.slope(p, march.stride, |q| march.t[q]));
-    let (mut sum, mut jx, mut jy, mut total) = ([0f32; 3], [0f32; 3], [0f32; 3], 0f32);
+fn estimate(march: &March, value: &[Channels], near: &[(isize, f32, f32, f32)], p: usize) -> Channels {
+    let (gx, gy) = (march.slope(p, 1), march.slope(p, march.stride));
+    let (mut sum, mut jx, mut jy, mut total) = ([0f32; 4], [0f32; 4], [0f32; 4], 0f32);
     for &(offset, rx, ry, closeness) in near {
         let q = p.wrapping_add_signed(offset);
         if march.flag[q] == Flag::Inside {
@@ -205,10 +225,12 @@ fn estimate(march: &March, value: &[[f32; 3]], near: &[(isize, f32, f32, f32)], 
         let direction = if along.abs() <= 0.01 { 1e-6 } else { along.abs() };
         let weight = direction * closeness / (1.0 + (march.t[q] - march.t[p]).abs());
         total += weight;
-        for c in 0..3 {
-            sum[c] += weight * value[q][c];
-            jx[c] -= weight * rx * march.slope(q, 1, |i| value[i][c]);
-            jy[c] -= weight * ry * march.slope(q, march.stride, |i| value[i][c]);
+        let (v, dx, dy) = (value[q], march.slopes(value, q, 1), march.slopes(value, q, march.stride));
+        let (wx, wy) = (weight * rx, weight * ry);
+        for c in 0..4 {
+            sum[c] += weight * v[c];
+            jx[c] -= wx * dx[c];
+            jy[c] -= wy * dy[c];
         }
     }
     // At least the neighbour that the front came from is known, so `total` is positive.
