@@ -46,7 +46,7 @@ impl EvalArgs {
             config.data.photos = None;
         }
         config.data.allow_duplicates |= self.allow_duplicates;
-        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
+        let data = Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?;
         let met = met_before(&self.run, &data, config.data.allow_duplicates)?;
         let mut store = ParamStore::new(config.seed);
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use image::codecs::jpeg::JpegDecoder;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use jpeg_encoder::{ChromaSubsamplingMethod, SamplingFactor};
 
 use super::budget::{self, Reserved};
 use super::note::{Kind, Note};
@@ -271,6 +273,27 @@ fn explain(path: &Path, error: ImageError) -> Error {
         ImageError::Unsupported(e) => Error::data(path, format!("{e}; convert it to 8-bit PNG or JPEG")),
         e => Error::data(path, format!("damaged or truncated ({e}); copy it again or remove it")),
     }
+}
+
+/// Pixels (`w` · `h` · 3 bytes of RGB) after one JPEG of that quality (1..=100), written in memory and read by the decoder that
+/// files meet. `half`: chroma at half the resolution (4:2:0, means of 2 × 2 pixels as libjpeg takes them), else 4:4:4.
+pub(super) fn jpeg_round_trip(rgb: &[u8], (w, h): (usize, usize), quality: u8, half: bool) -> Result<Vec<u8>> {
+    let fail = |why: String| Error::data("picture", format!("JPEG round trip failed ({why}); set augment.jpeg = 0"));
+    let (Ok(across), Ok(down)) = (u16::try_from(w), u16::try_from(h)) else {
+        return Err(fail(format!("{w} x {h} pixels are too many")));
+    };
+    let mut bytes = Vec::with_capacity(rgb.len() / 4);
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality.clamp(1, 100));
+    encoder.set_sampling_factor(if half { SamplingFactor::R_4_2_0 } else { SamplingFactor::R_4_4_4 });
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    encoder.encode(rgb, across, down, jpeg_encoder::ColorType::Rgb).map_err(|e| fail(e.to_string()))?;
+    let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(|e| fail(e.to_string()))?;
+    if decoder.total_bytes() as usize != rgb.len() {
+        return Err(fail("another size came back".into()));
+    }
+    let mut out = vec![0; rgb.len()];
+    decoder.read_image(&mut out).map_err(|e| fail(e.to_string()))?;
+    Ok(out)
 }
 
 /// Pixels as the bytes of a file.

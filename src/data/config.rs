@@ -62,6 +62,18 @@ pub struct DataConfig {
     pub photograph_scale: f32,
     /// Least and most side of a crop window in units of the picture size; windows are limited to the photograph.
     pub crop_scale: [f32; 2],
+    /// Share of the crops that are taken at the photograph's own scale, without resampling, 0..=1; the others follow
+    /// `crop_scale`.
+    pub native: f32,
+    /// Side of the context: the part of a photograph that is forged and processed, of which a picture is a window. In units of
+    /// the picture size; 1: the picture itself.
+    pub context: f32,
+    /// Least and most side of the hole where the context is larger than the picture (√area, in units of the picture size).
+    pub hole_side: [f32; 2],
+    /// Least share of forged pixels in a fake that is a window of a larger context.
+    pub forged_least: f32,
+    /// Share of the genuine pictures that are windows of a forged context without a forged pixel, 0..=1.
+    pub hard_negatives: f32,
     /// Mirror half of the crops.
     pub flip: bool,
     /// A genuine picture and the fake after it show the same crop. `false`: different crops.
@@ -97,6 +109,11 @@ impl Default for DataConfig {
             photographs: 0,
             photograph_scale: 3.0,
             crop_scale: [1.0, 4.0],
+            native: 0.0,
+            context: 1.0,
+            hole_side: [0.4, 3.5],
+            forged_least: 0.1,
+            hard_negatives: 0.0,
             flip: true,
             paired: true,
             fingerprint: Fingerprint::None,
@@ -131,6 +148,14 @@ impl DataConfig {
         if !(lo >= 0.1 && lo <= hi && hi <= 1000.0) {
             return fail("crop_scale", format!("[{lo}, {hi}] is no range of window sizes; use 0.1 <= least <= most"));
         }
+        for (key, share) in
+            [("native", self.native), ("hard_negatives", self.hard_negatives), ("forged_least", self.forged_least)]
+        {
+            if !(0.0..=1.0).contains(&share) {
+                return fail(key, format!("{share} is no share; use 0 to 1"));
+            }
+        }
+        self.check_context()?;
         if !(0.5..=16.0).contains(&self.photograph_scale) {
             return fail("photograph_scale", format!("{} is out of range; use 0.5 to 16", self.photograph_scale));
         }
@@ -157,6 +182,62 @@ impl DataConfig {
             );
         }
         self.forgers().map(|_| ())
+    }
+
+    /// What belongs to contexts that are larger than the pictures.
+    fn check_context(&self) -> Result<()> {
+        let fail = |key: &str, why: String| Err(Error::config(format!("data.{key}"), why));
+        let context = self.context;
+        if !(1.0..=16.0).contains(&context) {
+            return fail("context", format!("{context} is no side of a context; use 1 (the picture itself) to 16"));
+        }
+        let [lo, hi] = self.hole_side;
+        if !(lo >= 0.05 && lo <= hi && hi <= 16.0) {
+            return fail("hole_side", format!("[{lo}, {hi}] is no range of sides; use 0.05 <= least <= most <= 16"));
+        }
+        if context == 1.0 {
+            return match self.hard_negatives > 0.0 {
+                true => {
+                    fail("hard_negatives", "a context of one picture has no window beside the hole; set data.context = 3".into())
+                }
+                false => Ok(()),
+            };
+        }
+        // A rectangle of aspect 2 loses to a window what it is longer; strokes fill half of what they span.
+        let most = 0.9 * (lo * lo).min(1.0);
+        if self.forged_least > most {
+            let why = format!(
+                "the smallest hole ({lo} pictures a side) covers less; use at most {most:.2}, or a larger data.hole_side"
+            );
+            return fail("forged_least", why);
+        }
+        let (longest, windows) = if self.hole == Hole::Central { (lo, 2.0) } else { (lo * std::f32::consts::SQRT_2, 1.0) };
+        if lo > Hole::MOST * context {
+            return fail(
+                "hole_side",
+                format!("holes from {lo} pictures a side fill a context of {context}; make data.context larger"),
+            );
+        }
+        if self.hard_negatives > 0.0 && longest + windows > context {
+            let why = format!(
+                "a context of {context} has no window beside its hole; set data.context = {:.1}",
+                longest + windows + 0.05
+            );
+            return fail("hard_negatives", why);
+        }
+        if self.photos.is_none() && self.dir.is_none() && self.photograph_scale < context {
+            let why = format!(
+                "{}: painted photographs are smaller than data.context = {context}; make it larger",
+                self.photograph_scale
+            );
+            return fail("photograph_scale", why);
+        }
+        Ok(())
+    }
+
+    /// Side of the context in pixels for pictures of `size` × `size` pixels.
+    pub(super) fn context_side(&self, size: usize) -> usize {
+        ((size as f32 * self.context).round() as usize).max(size)
     }
 
     /// Strength of the fingerprint, the default of its kind where none is set.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::augment::AugmentConfig;
 use super::cache::Cache;
 pub use super::config::DataConfig;
 use super::folder::Folder;
@@ -38,14 +39,21 @@ impl Dataset {
 
     /// [`Dataset::open`], with the lines about files that are passed over going to `tell` (each file once, from any thread).
     pub fn open_telling(config: &DataConfig, size: usize, seed: u64, tell: Tell) -> Result<Dataset> {
+        Dataset::open_processed(config, &AugmentConfig::default(), size, seed, tell)
+    }
+
+    /// [`Dataset::open_telling`], with the processing that `augment` asks for applied to all pictures that are made here; those
+    /// of a ready data set (`config.dir`) are taken as they are.
+    pub fn open_processed(config: &DataConfig, augment: &AugmentConfig, size: usize, seed: u64, tell: Tell) -> Result<Dataset> {
         config.check()?;
+        augment.check()?;
         if !(4..=4096).contains(&size) {
             return Err(Error::config("size", format!("{size} pixels a side are not supported; use 4 to 4096")));
         }
         let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
         let pictures: Box<dyn Pictures> = match &config.dir {
             Some(dir) => Box::new(Folder::open(dir, size, config.allow_duplicates, tell)?),
-            None => Box::new(Made::open(config, size, seed, half_cache, tell)?),
+            None => Box::new(Made::open(config, augment, size, seed, half_cache, tell)?),
         };
         Ok(Dataset { config: config.clone(), size, seed, pictures, frozen: Cache::new(half_cache) })
     }

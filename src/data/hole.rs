@@ -19,6 +19,39 @@ pub enum Hole {
 }
 
 impl Hole {
+    /// Longest side of a hole of [`Hole::draw_side`], as a share of the context's: something must be known to fill it from.
+    pub const MOST: f32 = 0.875;
+
+    /// Draws a hole whose side (√area) is log-uniform in `side` pixels, as far as [`Hole::MOST`] of a `w` × `h` context: a
+    /// square in the middle (central), a rectangle of aspect 1:2 to 2:1 anywhere (rect), a stroke in a square anywhere
+    /// (stroke), of which it covers about half. Never empty and never everything.
+    pub fn draw_side(self, w: usize, h: usize, side: (f32, f32), rng: &mut Rng) -> Mask {
+        let limit = (Hole::MOST * w.min(h) as f32).max(1.0);
+        let (lo, hi) = (side.0.clamp(1.0, limit), side.1.clamp(1.0, limit));
+        let side = lo * (hi / lo).powf(rng.unit());
+        let stretch = 2f32.powf(rng.range(-0.5, 0.5));
+        let whole = |x: f32| (x.min(limit).round() as usize).clamp(1, w.min(h));
+        let (hw, hh) = match self {
+            Hole::Central => (whole(side), whole(side)),
+            Hole::Rect => (whole(side * stretch), whole(side * side / (side * stretch).min(limit))),
+            Hole::Stroke => (whole(side * std::f32::consts::SQRT_2), whole(side * std::f32::consts::SQRT_2)),
+        };
+        let (x0, y0) = match self {
+            Hole::Central => ((w - hw) / 2, (h - hh) / 2),
+            _ => (rng.below(w - hw + 1), rng.below(h - hh + 1)),
+        };
+        let mut mask = match self {
+            Hole::Stroke => stroke(hw, hh, (0.35, 0.65), rng).within(w, h, x0, y0),
+            _ => Mask::from_fn(hw, hh, |_, _| true).within(w, h, x0, y0),
+        };
+        if mask.area() == mask.on.len() {
+            mask.on[0] = 0;
+        } else if mask.area() == 0 {
+            mask.on[y0 * w + x0] = 1;
+        }
+        mask
+    }
+
     /// Draws a hole for a `w` × `h` picture, never empty and never everything. `share` = (least, most) part of the area, in (0, 1).
     pub fn draw(self, w: usize, h: usize, share: (f32, f32), rng: &mut Rng) -> Mask {
         let mut mask = match self {
@@ -105,6 +138,29 @@ mod tests {
         let m = Hole::Central.draw(256, 256, (0.1, 0.2), &mut Rng::new(0, 0, 0));
         assert_eq!(m.area(), 128 * 128);
         assert!(m.get(64, 64) && m.get(191, 191) && !m.get(63, 64) && !m.get(192, 191));
+    }
+
+    #[test]
+    fn sides_in_pixels_stay_in_their_range_and_are_log_uniform() {
+        for hole in [Hole::Central, Hole::Rect, Hole::Stroke] {
+            let mut sides = Vec::new();
+            for i in 0..300 {
+                let m = hole.draw_side(192, 192, (25.0, 256.0), &mut Rng::new(3, stream("hole"), i));
+                sides.push((m.area() as f32).sqrt());
+                assert!((15.0..=169.0).contains(&sides[i as usize]), "{hole:?} {i}: {}", sides[i as usize]);
+                let [left, right] = [0, 191].map(|far: usize| (0..192).take_while(|x| !m.get(far.abs_diff(*x), 96)).count());
+                assert!(hole != Hole::Central || left.abs_diff(right) <= 1, "{left} and {right} columns beside the middle");
+            }
+            sides.sort_by(f32::total_cmp);
+            // The middle of log-uniform sides from 25 to 168 pixels is 65.
+            assert!((50.0..80.0).contains(&sides[150]), "{hole:?}: median side {}", sides[150]);
+        }
+        for (w, h) in [(1, 2), (2, 1), (2, 2), (1, 9), (5, 3)] {
+            for hole in [Hole::Central, Hole::Rect, Hole::Stroke] {
+                let m = hole.draw_side(w, h, (0.1, 90.0), &mut Rng::new(3, 1, 0));
+                assert!(m.area() > 0 && m.area() < w * h, "{hole:?} {w}x{h}");
+            }
+        }
     }
 
     #[test]

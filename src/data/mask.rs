@@ -172,6 +172,22 @@ impl Mask {
         Mask::from_fn(w, h, |x, y| self.get(from(x, w, self.w), from(y, h, self.h)))
     }
 
+    /// The window whose top left pixel is (x, y); it lies inside the mask.
+    pub fn crop(&self, x: usize, y: usize, w: usize, h: usize) -> Mask {
+        let mut on = Vec::with_capacity(w * h);
+        (y..y + h).for_each(|row| on.extend_from_slice(&self.on[row * self.w + x..][..w]));
+        Mask { w, h, on }
+    }
+
+    /// The mask as the window at (x, y) of one of `w` × `h` pixels that is off elsewhere.
+    pub fn within(&self, w: usize, h: usize, x: usize, y: usize) -> Mask {
+        let mut whole = Mask::new(w, h);
+        self.on.chunks_exact(self.w).enumerate().for_each(|(i, row)| {
+            whole.on[(y + i) * w + x..][..self.w].copy_from_slice(row);
+        });
+        whole
+    }
+
     /// Left and right exchanged.
     pub fn flip(&self) -> Mask {
         Mask::from_fn(self.w, self.h, |x, y| self.get(self.w - 1 - x, y))

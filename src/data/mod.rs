@@ -4,6 +4,7 @@
 //! antialiased resize and the same rounding, so that a detector can only learn from the forgery itself (and from the planted
 //! trace of [`fingerprint`], if one was asked for).
 
+pub mod augment;
 pub mod budget;
 pub mod cache;
 pub mod check;
@@ -18,6 +19,7 @@ pub mod fingerprint;
 pub mod folder;
 pub mod forge;
 mod frames;
+mod held;
 pub mod hole;
 mod jpeg;
 pub mod leak;
@@ -34,7 +36,9 @@ pub mod provenance;
 pub mod sample;
 pub mod source;
 pub mod walk;
+mod window;
 
+pub use augment::AugmentConfig;
 pub use config::DataConfig;
 pub use dataset::Dataset;
 pub use picture::{Mask, Picture};

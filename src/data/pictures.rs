@@ -55,7 +55,8 @@ pub trait Pictures: Send + Sync {
         split
     }
 
-    /// Whether genuine picture `i` and fake `i + 1` show the same crop.
+    /// Whether genuine picture `i` and fake `i + 1` come from the same crop, and shall come into the same batch: two versions
+    /// of it, or two windows of a larger one.
     fn twins(&self) -> bool {
         false
     }

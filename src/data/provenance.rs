@@ -31,6 +31,12 @@ pub struct Provenance {
     pub counts: Vec<Count>,
     pub methods: Vec<MethodRecord>,
     pub hole: Option<String>,
+    /// What is forged where it is more than the picture.
+    pub context: Option<String>,
+    /// The scale of the crops where some are not resampled.
+    pub scale: Option<String>,
+    /// Processing that genuine and forged pictures have had, in words.
+    pub processing: Option<String>,
     pub fingerprint: Option<FingerprintRecord>,
     /// What a reader must know: planted traces, shared photographs, missing masks, format leaks.
     pub notices: Vec<String>,

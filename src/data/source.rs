@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::cache::Cache;
 use super::duplicates::{copies, copies_notice};
+use super::held::{Held, Keep};
 use super::note::Noted;
 use super::picture::Picture;
 use super::procedural;
@@ -19,11 +20,12 @@ use crate::text::line;
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
     kind: Kind,
-    cache: Cache<u32, Picture>,
+    /// By photograph and generation of its tile.
+    cache: Cache<(u32, u32), Held>,
 }
 
 enum Kind {
-    Photos { files: Vec<PathBuf>, keep: usize, small: usize, skipped: Skipped, notices: Vec<String>, noted: Noted },
+    Photos { files: Vec<PathBuf>, sizes: Vec<(usize, usize)>, keep: Keep, skipped: Skipped, notices: Vec<String>, noted: Noted },
     Procedural { seed: u64, count: usize, side: usize },
 }
 
@@ -91,10 +93,15 @@ impl Source {
     }
 
     /// A folder of photographs, searched recursively. Only headers are read here; an unreadable file is skipped, told to
-    /// `tell` and counted; a folder without a readable one is an error. Larger photographs are shrunk to a short side of `keep`
-    /// pixels, the largest side of a crop. Photographs with a short side below `size` are counted. Copies of a photograph are left
-    /// out, with a notice, so that no two splits share it; `duplicates` keeps them.
-    pub fn photos(dir: &Path, (size, keep): (usize, usize), cache_bytes: usize, duplicates: bool, tell: Tell) -> Result<Source> {
+    /// `tell` and counted; a folder without a readable one is an error. `keep` says for a number of photographs what is kept of
+    /// each. Copies of a photograph are left out, with a notice, so that no two splits share it; `duplicates` keeps them.
+    pub fn photos(
+        dir: &Path,
+        keep: impl FnOnce(usize) -> Keep,
+        cache_bytes: usize,
+        duplicates: bool,
+        tell: Tell,
+    ) -> Result<Source> {
         if !dir.is_dir() {
             return Err(Error::data(dir, "no such folder; data.photos wants a folder of photographs"));
         }
@@ -134,8 +141,20 @@ impl Source {
         if !duplicates {
             notices.extend(leave_out_copies(&mut files, &mut sizes, dir, tell));
         }
-        let small = sizes.iter().filter(|(w, h)| *w.min(h) < size).count();
-        let kind = Kind::Photos { files, keep, small, skipped, notices, noted: Noted::new(tell) };
+        let keep = keep(files.len());
+        let bytes = sizes.iter().map(|&s| keep.bytes(s)).sum::<usize>();
+        if bytes > cache_bytes && sizes.iter().any(|&s| keep.tiled(s)) {
+            let notice = format!(
+                "{} photographs take {} MiB, and data.cache_mib leaves {} MiB for them: they are decoded again and again; \
+                 the same pictures come faster with data.cache_mib = {}",
+                files.len(),
+                bytes >> 20,
+                cache_bytes >> 20,
+                3 * (bytes >> 20).max(1)
+            );
+            tell(&format!("note      {notice}"));
+        }
+        let kind = Kind::Photos { files, sizes, keep, skipped, notices, noted: Noted::new(tell) };
         Ok(Source { kind, cache: Cache::new(cache_bytes) })
     }
 
@@ -168,10 +187,32 @@ impl Source {
         }
     }
 
-    /// Photographs with a short side below the picture size: their crops are enlarged.
-    pub fn small(&self) -> usize {
+    /// Photographs with a short side below `side` pixels.
+    pub fn smaller_than(&self, side: usize) -> usize {
         match &self.kind {
-            Kind::Photos { small, .. } => *small,
+            Kind::Photos { sizes, .. } => sizes.iter().filter(|(w, h)| *w.min(h) < side).count(),
+            Kind::Procedural { count, side: painted, .. } => {
+                if *painted < side {
+                    *count
+                } else {
+                    0
+                }
+            }
+        }
+    }
+
+    /// Photographs of which only a part at a time is kept at their own scale.
+    pub fn tiled(&self) -> usize {
+        match &self.kind {
+            Kind::Photos { sizes, keep, .. } => sizes.iter().filter(|s| keep.tiled(**s)).count(),
+            Kind::Procedural { .. } => 0,
+        }
+    }
+
+    /// The number of the tiles that epoch `epoch` sees, where each of `pairs` pairs of crops visits one of `count` photographs.
+    pub fn generation(&self, epoch: u32, pairs: usize, count: usize) -> u32 {
+        match &self.kind {
+            Kind::Photos { keep, .. } => epoch / (keep.visits() * count / pairs.max(1)).clamp(1, u32::MAX as usize) as u32,
             Kind::Procedural { .. } => 0,
         }
     }
@@ -184,37 +225,36 @@ impl Source {
         }
     }
 
-    /// A photograph: from the cache, or read from its file, or painted.
-    pub fn photograph(&self, id: u32) -> Result<Arc<Picture>> {
-        self.cache.get_or(&id, || {
-            let picture = match &self.kind {
-                Kind::Procedural { seed, side, .. } => procedural::photograph(*seed, id as u64, *side),
+    /// What is kept of a photograph: from the cache, or read from its file, or painted. `generation` numbers the tiles of those
+    /// of which only a part is kept.
+    pub fn photograph(&self, id: u32, generation: u32) -> Result<Arc<Held>> {
+        let generation = match &self.kind {
+            Kind::Photos { sizes, keep, .. } if keep.tiled(sizes[id as usize]) => generation,
+            _ => 0,
+        };
+        self.cache.get_or(&(id, generation), || {
+            let held = match &self.kind {
+                Kind::Procedural { seed, side, .. } => Held::whole(procedural::photograph(*seed, id as u64, *side)),
                 Kind::Photos { files, keep, noted, .. } => {
                     let opened = Picture::open_noted(&files[id as usize])?;
                     noted.add(&files[id as usize], &opened.notes);
-                    let full = &opened.picture;
-                    let scale = *keep as f64 / full.short_side() as f64;
-                    if scale < 1.0 {
-                        let shrink = |n: usize| (n as f64 * scale).round() as usize;
-                        full.resize_to(shrink(full.w), shrink(full.h))
-                    } else {
-                        opened.picture
-                    }
+                    let picture = opened.picture;
+                    keep.cut(picture, id, generation)
                 }
             };
-            let bytes = picture.rgb.len();
-            Ok((picture, bytes))
+            let bytes = held.bytes();
+            Ok((held, bytes))
         })
     }
 
     /// The first usable photograph of `ids`, starting at position `start` and going round. A file that is found broken only
     /// when it is decoded is passed over, so that the same start gives the same photograph every time.
-    pub fn usable(&self, ids: &[u32], start: usize) -> Result<(u32, Arc<Picture>)> {
+    pub fn usable(&self, ids: &[u32], start: usize, generation: u32) -> Result<(u32, Arc<Held>)> {
         let mut last = None;
         for step in 0..ids.len() {
             let id = ids[(start + step) % ids.len()];
-            match self.photograph(id) {
-                Ok(picture) => return Ok((id, picture)),
+            match self.photograph(id, generation) {
+                Ok(held) => return Ok((id, held)),
                 Err(e) => {
                     if let Kind::Photos { files, skipped, .. } = &self.kind {
                         skipped.report(&files[id as usize], &e);
@@ -237,7 +277,11 @@ pub fn random_crop(photograph: &Picture, size: usize, scale: (f32, f32), flip: b
     let side = ((lo as f32 * (hi as f32 / lo as f32).powf(rng.unit())).round() as usize).clamp(lo, hi);
     let (x, y) = (rng.below(photograph.w - side + 1), rng.below(photograph.h - side + 1));
     let flipped = rng.unit() < 0.5 && flip;
-    let crop = photograph.resize_window((x as f64, y as f64, side as f64, side as f64), size, size);
+    // At the photograph's own scale pixels are copied.
+    let crop = match side == size {
+        true => photograph.crop(x, y, side, side),
+        false => photograph.resize_window((x as f64, y as f64, side as f64, side as f64), size, size),
+    };
     if flipped { crop.flip() } else { crop }
 }
 
@@ -258,6 +302,13 @@ mod tests {
             seen.insert(c.rgb);
         }
         assert_eq!(seen.len(), 20);
+        // At scale 1 a crop is a part of the photograph, pixel by pixel, flipped or not.
+        for i in 0..20 {
+            let c = random_crop(&photo, 32, (1.0, 1.0), true, &mut Rng::new(2, stream("crop"), i));
+            let parts = (0..=68).flat_map(|y| (0..=68).map(move |x| (x, y)));
+            let found = parts.map(|(x, y)| photo.crop(x, y, 32, 32)).any(|p| p == c || p == c.flip());
+            assert!(found, "crop {i} was resampled");
+        }
         // A photograph smaller than the crop is enlarged, one pixel too.
         assert_eq!(random_crop(&Picture::new(1, 1), 32, (1.0, 4.0), true, &mut Rng::new(1, 1, 1)).w, 32);
     }
@@ -274,16 +325,16 @@ mod tests {
         // A sound header with half of its data: found when it is read.
         let bytes = procedural::photograph(1, 9, 40).to_png().unwrap();
         fs::write(dir.path().join("aaa.png"), &bytes[..bytes.len() / 2]).unwrap();
-        let source = Source::photos(dir.path(), (41, 32), 1 << 20, false, |_| ()).unwrap();
+        let source = Source::photos(dir.path(), |_| Keep::shrunk(32), 1 << 20, false, |_| ()).unwrap();
         assert_eq!((source.len(), source.skipped()), (4, 1));
-        assert_eq!(source.small(), 4);
+        assert_eq!((source.smaller_than(41), source.smaller_than(40)), (4, 0));
         let ids: Vec<u32> = (0..4).collect();
-        let (id, picture) = source.usable(&ids, 0).unwrap();
-        assert_eq!((id, picture.short_side(), source.skipped()), (1, 32, 2));
+        let (id, held) = source.usable(&ids, 0, 0).unwrap();
+        assert_eq!((id, held.at(false).short_side(), source.skipped()), (1, 32, 2));
 
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("broken.jpg"), b"x").unwrap();
-        let e = Source::photos(empty.path(), (32, 32), 0, false, |_| ()).err().unwrap().to_string();
+        let e = Source::photos(empty.path(), |_| Keep::shrunk(32), 0, false, |_| ()).err().unwrap().to_string();
         assert!(e.contains("no readable photograph") && e.contains("1 skipped"), "{e}");
     }
 }

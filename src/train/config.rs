@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::keys::{self, Keys, check};
+use crate::data::AugmentConfig;
 use crate::data::dataset::DataConfig;
 use crate::device::Precision;
 use crate::error::{Error, Result};
@@ -45,6 +46,7 @@ table!(
         /// What convolutions on a GPU may round their factors to: f32, tf32 or 3xtf32. The CPU always computes in f32.
         precision: Precision = Precision::F32,
         data: DataConfig = DataConfig::default(),
+        augment: AugmentConfig = AugmentConfig::default(),
         train: StageConfig = StageConfig::default(),
         eval: EvalConfig = EvalConfig::default(),
     }
@@ -184,6 +186,7 @@ impl Shared {
         check::not_negative(&[("train.save_minutes", self.train.save_minutes)])?;
         check::decays(&[("train.beta1", self.train.beta1), ("train.beta2", self.train.beta2)])?;
         check::shares(&[("train.anneal", self.train.anneal, "the steps")])?;
+        self.augment.check()?;
         self.data.check()
     }
 }

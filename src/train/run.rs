@@ -142,7 +142,7 @@ impl Parts {
         let device = device.clone().with_precision(config.precision);
         let mut store = ParamStore::new(config.seed);
         let mut detector = (entry.build)(config, &mut store, Purpose::Train)?;
-        let data = Rc::new(Dataset::open_telling(&config.data, config.size, config.seed, say)?);
+        let data = Rc::new(Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?);
         let stages = detector.stages();
         check_against_data(&stages, &data)?;
         if detector.needs_calibration() {

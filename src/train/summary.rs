@@ -103,6 +103,9 @@ impl Run {
         rows.extend(p.split_by.map(|s| KeyValue::new("split by", format!("{s:?}").to_lowercase())));
         rows.push(KeyValue::new("training pictures", if p.fresh { "new every epoch" } else { "the same every epoch" }));
         rows.extend(p.hole.iter().map(|h| KeyValue::new("forged region", h)));
+        rows.extend(p.context.iter().map(|c| KeyValue::new("forged context", c)));
+        rows.extend(p.scale.iter().map(|s| KeyValue::new("scale", s)));
+        rows.extend(p.processing.iter().map(|a| KeyValue::new("processing", a)));
         rows.extend(p.methods.iter().map(|m| KeyValue::new(format!("{} forger {}", m.role, m.name), &m.source)));
         rows.extend(p.fingerprint.iter().map(|f| {
             let kind = format!("{:?}", f.kind).to_lowercase();
