@@ -33,6 +33,19 @@ pub struct ForgeArgs {
     set: Vec<String>,
 }
 
+/// Where the preset is made for training on windows, a data set for any program has pictures that are forged as a whole, with
+/// nothing but the forgery between the two of a pair.
+const WHOLE: [&str; 8] = [
+    "data.context=1",
+    "data.native=0",
+    "data.hard_negatives=0",
+    "data.crop_scale=[1.0, 2.0]",
+    "data.photographs=600",
+    "data.photograph_scale=3.0",
+    "augment.before=0",
+    "augment.after=0",
+];
+
 impl ForgeArgs {
     pub fn run(self) -> Result<i32> {
         if self.count < 2 || self.count % 2 == 1 {
@@ -40,7 +53,8 @@ impl ForgeArgs {
             return Err(Error::config("--count", why));
         }
         let quarter = (self.count / 4).max(2) / 2 * 2;
-        let mut set = self.data.settings()?;
+        let mut set: Vec<String> = WHOLE.iter().map(|s| s.to_string()).collect();
+        set.extend(self.data.settings()?);
         set.push(format!("size={}", self.size));
         set.push(format!("seed={}", self.seed));
         set.push(format!("data.train_count={}", self.count));
@@ -48,7 +62,7 @@ impl ForgeArgs {
         set.push(format!("data.test_count={quarter}"));
         set.extend(self.set);
         let config = resolve::shared("small", &set)?;
-        let data = Dataset::open_telling(&config.data, config.size, config.seed, say)?;
+        let data = Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?;
         let progress: Mutex<Option<Progress>> = Mutex::new(None);
         let written = export(&data, &self.out, |_, total| {
             let mut bar = progress.lock().unwrap_or_else(|p| p.into_inner());
