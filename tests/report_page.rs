@@ -3,11 +3,11 @@
 //! The page is left in `target/tmp/report-test/report.html` to look at.
 
 use lae_engine::core::rng::{Rng, stream};
-use lae_engine::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
+use lae_engine::metrics::{Bootstrap, Calibration, ConstantMap, LocalisationSet, RankedMap, Scored};
 use lae_engine::report::data::{duration, thousands};
 use lae_engine::report::{
-    Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelKey, Origin, Picture, ReportData, Rgb,
-    Series, html, table,
+    CalibrationSection, Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelKey, Origin,
+    Picture, ReportData, Rgb, Series, html, table,
 };
 
 const SIDE: usize = 64;
@@ -97,6 +97,17 @@ fn curve(name: &str, from: f64, to: f64, n: u64, index: u64) -> Series {
     Series::from_points(name, (0..n).map(|i| (i as f64 * 3.0, y(i, rng.normal()).max(1e-3))))
 }
 
+/// 40 genuine pictures and 160 fakes, whose raw `p_fake` is too sure of itself.
+fn calibration() -> CalibrationSection {
+    let mut rng = rng(77);
+    let scores: Vec<(f64, bool)> = (0..200).map(|i| (rng.normal() as f64 + if i < 40 { 0.0 } else { 2.0 }, i >= 40)).collect();
+    let mut figures = Calibration::fit(&scores).unwrap();
+    let raw: Vec<(f64, bool)> = scores.iter().map(|s| (1.0 / (1.0 + (-6.0 * s.0).exp()), s.1)).collect();
+    figures.compare_with(&raw).unwrap();
+    let pictures = "40 invented photographs at their own size, each once genuine and forged in four ways";
+    CalibrationSection { model: "lae, stage 2".into(), pictures: pictures.into(), figures }
+}
+
 fn report() -> ReportData {
     let chart = |title: &str, log_y, series| Chart {
         title: title.into(),
@@ -130,6 +141,7 @@ fn report() -> ReportData {
             KeyValue::new("Seen forger", "telea"),
             KeyValue::new("Splits", "by photograph: 40 / 8 / 12"),
         ],
+        calibration: Some(calibration()),
         detection: vec![
             row(Origin::Seen, "telea", 0.22, 0.22, 1),
             unseen,
@@ -270,6 +282,7 @@ fn missing_parts_are_left_out() {
         (row.models[0].gain, row.constant) = (None, None);
     }
     data.galleries.truncate(1);
+    data.calibration = None;
     data.galleries[0].items = vec![GalleryItem::with_maps("x", &picture(1), None, &[]).unwrap()];
     let page = html::render(&data);
     assert!(page.contains("no constant map to compare with"));

@@ -16,6 +16,18 @@ impl Interval {
     pub fn point(value: f64) -> Interval {
         Interval { value, lo: value, hi: value }
     }
+    /// `count` of `of` ≥ 1, with the 95 % interval of E. B. Wilson, J. Am. Stat. Assoc. 22, 1927: sound for few pictures and near 0
+    /// and 1, where resampling gives no width.
+    pub fn wilson(count: usize, of: usize) -> Interval {
+        const Z: f64 = 1.959_963_984_540_054;
+        let (n, p) = (of as f64, count as f64 / of as f64);
+        let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+        let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+        // Rounding must not put a bound beside the share that it touches.
+        let lo = if count == 0 { 0.0 } else { centre - half };
+        let hi = if count == of { 1.0 } else { centre + half };
+        Interval { value: p, lo, hi }
+    }
     /// True when the whole interval lies on one side of zero: a difference that resampling does not explain away.
     pub fn excludes_zero(&self) -> bool {
         self.lo > 0.0 || self.hi < 0.0
@@ -76,6 +88,19 @@ mod tests {
         assert_eq!(d.points(), "0.0 [−1.2, +1.2]");
         assert_eq!(Interval { value: 0.05, lo: 0.04, hi: 0.0625 }.plain(), "0.050 [0.040, 0.062]");
         assert_eq!(fixed(-12.34, 1), "−12.3");
+    }
+
+    /// R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Stat. Med. 17, 1998, table I, method 3.
+    #[test]
+    fn shares_have_wilsons_interval() {
+        for (count, of, lo, hi) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+        {
+            let i = Interval::wilson(count, of);
+            assert!((i.lo - lo).abs() < 6e-5 && (i.hi - hi).abs() < 6e-5, "{count} of {of}: {i:?}");
+        }
+        let all = Interval::wilson(20, 20);
+        assert!(all.hi == 1.0 && (all.lo - 0.8389).abs() < 6e-5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::CalibrationSection;
 use super::heatmap::{self, Rgb};
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, Change, Detection, Interval, Localisation, LocalisationSet, Scored};
@@ -31,6 +32,8 @@ pub struct ReportData {
     pub provenance: Vec<KeyValue>,
     pub detection: Vec<DetectionRow>,
     pub localisation: Vec<LocalisationRow>,
+    /// What the scores are worth, from validation pictures.
+    pub calibration: Option<CalibrationSection>,
     pub galleries: Vec<Gallery>,
     pub curves: Vec<Chart>,
     /// Pictures chosen for annotation, in the order of choice.

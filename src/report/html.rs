@@ -25,12 +25,13 @@ pub fn render(data: &ReportData) -> String {
     let sections: Vec<(&str, &str, Markup)> = [
         ("detection", "Real or fake", (!data.detection.is_empty()).then(|| detection(&data.detection))),
         ("localisation", "Where it looks", (!data.localisation.is_empty()).then(|| localisation(&data.localisation, &warnings))),
+        ("calibration", "What the scores are worth", data.calibration.as_ref().map(|c| c.html())),
         ("maps", "Heat maps", data.galleries.iter().any(|g| !g.items.is_empty()).then(|| galleries(&data.galleries))),
         ("curves", "Training", (!data.curves.is_empty()).then(|| curves(data))),
         ("candidates", "Pictures chosen for annotation", (!data.candidates.is_empty()).then(|| candidates(data))),
         ("data", "Data", (!data.provenance.is_empty()).then(|| pairs(&data.provenance, "Where the data came from"))),
         ("run", "Run", run(data)),
-        ("terms", "What the figures mean", Some(terms())),
+        ("terms", "What the figures mean", Some(terms(data.calibration.is_some()))),
     ]
     .into_iter()
     .filter_map(|(id, heading, body)| body.map(|b| (id, heading, b)))
@@ -376,7 +377,9 @@ fn run(data: &ReportData) -> Option<Markup> {
     })
 }
 
-fn terms() -> Markup {
+fn terms(calibrated: bool) -> Markup {
+    let p_fake = "Activity of the \"fake\" half over the sum of both. Not a calibrated probability";
+    let p_fake = if calibrated { format!("{p_fake}, except where the page says so.") } else { format!("{p_fake}.") };
     let all = [
         (
             "Seen, unseen",
@@ -394,7 +397,7 @@ fn terms() -> Markup {
             "[ , ]",
             "95 % interval: 2.5 and 97.5 percentiles over seeded resamples of whole photographs (or of pictures where photographs are not known). A change is resampled in pairs: both models on the same pictures. Coloured with an arrow where the interval excludes zero. It covers the choice of test pictures, not of the training seed.",
         ),
-        ("p_fake", "Activity of the \"fake\" half over the sum of both. Not a calibrated probability."),
+        ("p_fake", p_fake.as_str()),
         (
             "Pixel AUC, pixel AP",
             "The same two figures over the pixels of one fake, forged against untouched; mean over pictures.",

@@ -1,5 +1,6 @@
 //! What a run leaves behind: metrics.jsonl, TensorBoard events, report.json and report.html, and the tables on the terminal.
 
+pub mod calibration;
 pub mod chart;
 pub mod data;
 pub mod heatmap;
@@ -9,6 +10,7 @@ pub mod table;
 pub mod tensorboard;
 pub mod terminal;
 
+pub use calibration::CalibrationSection;
 pub use data::{
     Candidate, Chart, DetectionRow, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelDetection, ModelKey, ModelMaps, Origin,
     Panel, Picture, ReportData, Series,

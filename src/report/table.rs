@@ -50,7 +50,7 @@ impl Table {
 }
 
 /// Names come from folders: control characters (escape sequences, line breaks) must not reach the terminal.
-fn clean(s: &str) -> String {
+pub(super) fn clean(s: &str) -> String {
     s.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -186,6 +186,7 @@ pub fn summary(data: &ReportData) -> String {
         }
         parts.push(text);
     }
+    parts.extend(data.calibration.as_ref().map(|c| c.text()));
     let warnings = data.warnings();
     if !warnings.is_empty() {
         parts.push(warnings.iter().map(|w| format!("warning: {}\n", clean(w))).collect());

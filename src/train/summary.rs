@@ -72,6 +72,7 @@ impl Run {
             provenance: self.provenance(),
             detection: e.detection,
             localisation: e.localisation,
+            calibration: None,
             galleries: e.galleries,
             curves: curves(&self.dir.join(METRICS), &names)?,
             candidates,
