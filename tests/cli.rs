@@ -206,6 +206,50 @@ fn one_bad_picture_among_many_is_skipped_and_counted() {
     assert!(text(&out.stdout).contains("1 unreadable picture was skipped"), "{}", text(&out.stdout));
 }
 
+/// Photographs at their own size, written as tests, judged by `eval` and refused by `train`.
+#[test]
+fn photographs_at_their_own_size_are_tests() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for (i, (w, h)) in [(300, 200), (180, 240), (90, 90)].into_iter().enumerate() {
+        let photograph = lae_engine::data::procedural::photograph(9, i as u64, 300).crop(0, 0, w, h);
+        photograph.save(photos.join(format!("{i}.png"))).unwrap();
+    }
+    fs::write(photos.join("broken.jpg"), b"not a picture").unwrap();
+    let set = dir.path().join("set");
+    let args = ["forge", "--whole", "--photos", path(&photos), "--out", path(&set), "--sizes", "12.5,50"];
+    let out = lae(&args);
+    assert!(out.status.success() && text(&out.stderr).contains("broken.jpg"), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).starts_with("33 pictures of 3 photographs"), "{}", text(&out.stdout));
+    let manifest = fs::read_to_string(set.join("manifest.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = manifest.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 33);
+    for fake in lines.iter().filter(|l| l["label"] == "fake") {
+        let mask = Mask::open(set.join(fake["mask"].as_str().unwrap())).unwrap();
+        let forged = Picture::open(set.join(fake["path"].as_str().unwrap())).unwrap();
+        assert_eq!((mask.w, mask.h), (forged.w, forged.h));
+        let [x, y, w, h] = [0, 1, 2, 3].map(|k| fake["box"][k].as_u64().unwrap() as usize);
+        let boxed = Mask::from_fn(mask.w, mask.h, |i, j| (x..x + w).contains(&i) && (y..y + h).contains(&j));
+        assert!(boxed == mask && [0.125, 0.5].contains(&fake["side"].as_f64().unwrap()), "{fake}");
+    }
+    // The same bytes once more.
+    let again = dir.path().join("again");
+    ok(&["forge", "--whole", "--photos", path(&photos), "--out", path(&again), "--sizes", "12.5,50", "--threads", "1"]);
+    for l in &lines {
+        let file = l["path"].as_str().unwrap();
+        assert_eq!(fs::read(set.join(file)).unwrap(), fs::read(again.join(file)).unwrap(), "{file}");
+    }
+    let judged = lae(&["eval", path(finished()), "--data", path(&set), "--json"]);
+    let report: serde_json::Value =
+        serde_json::from_slice(&judged.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&judged.stderr)));
+    assert_eq!(report["detection"].as_array().unwrap().len(), 5, "{report}");
+    let run = dir.path().join("run");
+    let refusal = lae(&["train", "--preset", "smoke", "--data", path(&set), "--out", path(&run)]);
+    refused(&refusal, &["set", "tests alone", "train/{real,fake}", "eval"]);
+    assert!(!run.exists());
+}
+
 #[test]
 fn data_sets_that_cannot_be_used_are_refused_before_a_folder_is_made() {
     let dir = tempfile::tempdir().unwrap();
@@ -417,6 +461,11 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (vec!["detect", run, path(dir.path())], ["holds no pictures", "png"]),
         (vec!["forge", "--out", run], ["run", "not an empty folder"]),
         (vec!["forge", "--out", "new", "--count", "3"], ["--count", "even"]),
+        (vec!["forge", "--whole", "--out", run], ["run", "not an empty folder"]),
+        (vec!["forge", "--whole", "--out", "new", "--sizes", "10,90"], ["sizes", "90 % of the short side"]),
+        (vec!["forge", "--whole", "--out", "new", "--data", run], ["--data", "--photos"]),
+        (vec!["forge", "--whole", "--out", "new", "--photos", run, "--size", "64"], ["--size", "their own size"]),
+        (vec!["forge", "--whole", "--out", "new", "--fingerprint", "jpeg"], ["--fingerprint", "leave it out"]),
         (vec!["describe", "--model", "resnet"], ["--model", "lae, vgg, dcgan, meso"]),
         (vec!["describe", "--size", "100"], ["size", "powers of two"]),
     ] {

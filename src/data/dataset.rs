@@ -13,10 +13,11 @@ use super::cache::Cache;
 pub use super::config::DataConfig;
 use super::folder::Folder;
 use super::made::Made;
+use super::manifest::Entry;
 use super::pictures::Pictures;
 use super::provenance::{Count, Provenance};
 pub use super::sample::{Batch, Sample, Split};
-use super::source::Tell;
+use super::source::{Source, Tell};
 use crate::core::rng::{Rng, stream};
 use crate::error::{Error, Result};
 
@@ -212,6 +213,31 @@ impl Dataset {
     /// The picture files of a split; see [`Pictures::files_of`].
     pub fn files_of(&self, split: Split) -> Vec<(String, &Path)> {
         self.pictures.files_of(split)
+    }
+
+    /// The photographs that a split is made from, as their source and their numbers; see [`Pictures::photographs`].
+    pub fn photographs(&self, split: Split) -> Option<(&Source, &[u32])> {
+        self.pictures.photographs(split)
+    }
+
+    /// Picture `i` at the size that its file has; see [`Pictures::original`]. Never from the cache, and not kept.
+    pub fn original(&self, split: Split, i: u32) -> Option<Result<Sample>> {
+        self.pictures.original(split, i)
+    }
+
+    /// The file of picture `i` of a ready data set.
+    pub fn path(&self, split: Split, i: u32) -> Option<&Path> {
+        self.pictures.path(split, i)
+    }
+
+    /// What the manifest of a folder says of picture `i`.
+    pub fn entry(&self, split: Split, i: u32) -> Option<&Entry> {
+        self.pictures.entry(split, i)
+    }
+
+    /// The numbers that everything drawn begins with.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What a report has to say about the data.

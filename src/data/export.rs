@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::dataset::Dataset;
 use super::manifest::Entry;
+use super::provenance::Provenance;
 use super::sample::Split;
 use crate::core::file::write_whole;
 use crate::error::{Error, Result};
@@ -18,9 +19,7 @@ use crate::error::{Error, Result};
 /// Writes the whole data set below `out`, which must not exist or be empty. `progress` is called after each picture with the number
 /// done and the total. Returns the number of pictures.
 pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + Sync) -> Result<usize> {
-    if out.exists() && (!out.is_dir() || fs::read_dir(out).map_err(|e| Error::io(out, e))?.next().is_some()) {
-        return Err(Error::data(out, "exists and is not an empty folder; name a new one, or empty it"));
-    }
+    check_empty(out)?;
     let splits: Vec<(Split, String)> = dataset.splits().into_iter().map(|s| (s, folder_of(dataset, s))).collect();
     let mut jobs = Vec::new();
     for (split, dir) in &splits {
@@ -59,6 +58,8 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
                 split: dir.into(),
                 mask: mask.map(|m| m.1),
                 fingerprinted: sample.fingerprinted,
+                side: None,
+                bounds: None,
             })
         })
         .collect::<Result<_>>()?;
@@ -66,16 +67,29 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
     for (_, dir) in &splits {
         let _ = fs::remove_dir(out.join(dir).join("mask")); // fails, as it should, where there are masks
     }
+    describe(out, &entries, &dataset.describe())?;
+    Ok(entries.len())
+}
+
+/// Refuses to write where something is.
+pub(super) fn check_empty(out: &Path) -> Result<()> {
+    if out.exists() && (!out.is_dir() || fs::read_dir(out).map_err(|e| Error::io(out, e))?.next().is_some()) {
+        return Err(Error::data(out, "exists and is not an empty folder; name a new one, or empty it"));
+    }
+    Ok(())
+}
+
+/// Writes `manifest.jsonl` and `provenance.json`.
+pub(super) fn describe(out: &Path, entries: &[Entry], record: &Provenance) -> Result<()> {
     let json = |e: serde_json::Error| Error::data(out, format!("cannot be described ({e})"));
     let mut manifest = String::new();
-    for entry in &entries {
+    for entry in entries {
         manifest += &serde_json::to_string(entry).map_err(json)?;
         manifest.push('\n');
     }
     write_whole(out.join("manifest.jsonl"), manifest.as_bytes())?;
-    let provenance = serde_json::to_string_pretty(&dataset.describe()).map_err(json)?;
-    write_whole(out.join("provenance.json"), provenance.as_bytes())?;
-    Ok(entries.len())
+    let provenance = serde_json::to_string_pretty(record).map_err(json)?;
+    write_whole(out.join("provenance.json"), provenance.as_bytes())
 }
 
 fn folder_of(dataset: &Dataset, split: Split) -> String {

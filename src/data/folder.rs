@@ -67,8 +67,8 @@ pub struct Folder {
     notices: Vec<String>,
     /// What was decided about pictures and masks on reading them.
     noted: Noted,
-    /// Train, val and test.
-    seen: [Part; 3],
+    /// Train, val and test. A folder of tests alone has no train and no val.
+    seen: [Option<Part>; 3],
     unseen: Vec<Part>,
 }
 
@@ -99,11 +99,11 @@ impl Folder {
             let method = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or(name).into();
             Ok(Part { real, fake, method })
         };
-        let seen = [
-            part(&root.join("train"), "fake", true)?,
-            part(&root.join("val"), "fake", true)?,
-            part(&root.join("test"), "fake", true)?,
-        ];
+        // A set that is only judged has neither train nor val; a part that is there must be whole.
+        let tests_alone = root.join("test").is_dir() && !root.join("train").exists() && !root.join("val").exists();
+        let mut learned = |name: &str| if tests_alone { Ok(None) } else { part(&root.join(name), "fake", true).map(Some) };
+        let (train, val) = (learned("train")?, learned("val")?);
+        let seen = [train, val, Some(part(&root.join("test"), "fake", true)?)];
         let mut unseen = Vec::new();
         let folder = root.join("unseen");
         if folder.is_dir() {
@@ -123,7 +123,7 @@ impl Folder {
         let mut folder = Folder { root: root.to_path_buf(), size, notices, noted: Noted::new(tell), seen, unseen };
         let mut notices = Vec::new();
         folder.notices.extend(folder.format_leaks());
-        for part in folder.seen.iter().chain(&folder.unseen) {
+        for part in folder.parts().map(|p| p.1) {
             let (real, fake) = (folder.real(part), &part.fake.items);
             notices.extend(leak::notices(real.iter().map(|i| &*i.path), fake.iter().map(|i| &*i.path), &part.fake.dir));
         }
@@ -138,9 +138,9 @@ impl Folder {
 
     fn part(&self, split: Split) -> Option<&Part> {
         match split {
-            Split::Train => Some(&self.seen[0]),
-            Split::Val => Some(&self.seen[1]),
-            Split::Test => Some(&self.seen[2]),
+            Split::Train => self.seen[0].as_ref(),
+            Split::Val => self.seen[1].as_ref(),
+            Split::Test => self.seen[2].as_ref(),
             Split::Unseen(k) => self.unseen.get(k),
             Split::SeenClean => None,
         }
@@ -148,7 +148,17 @@ impl Folder {
 
     /// The genuine pictures that go with a part: its own or the test's.
     fn real<'a>(&'a self, part: &'a Part) -> &'a [Item] {
-        part.real.as_ref().or(self.seen[2].real.as_ref()).map_or(&[], |c| &c.items)
+        part.real.as_ref().or(self.test_real()).map_or(&[], |c| &c.items)
+    }
+
+    fn test_real(&self) -> Option<&Class> {
+        self.seen[2].as_ref()?.real.as_ref()
+    }
+
+    /// Every part with its number: 0 train, 1 val, 2 test, from 3 on unseen methods.
+    fn parts(&self) -> impl Iterator<Item = (usize, &Part)> {
+        let seen = self.seen.iter().enumerate().filter_map(|(k, p)| Some((k, p.as_ref()?)));
+        seen.chain(self.unseen.iter().enumerate().map(|(k, p)| (k + 3, p)))
     }
 
     /// Genuine and forged pictures of a split. Genuine ones come first in its numbering, each class in the order of its names.
@@ -167,13 +177,13 @@ impl Folder {
     }
 
     fn classes(&self) -> impl Iterator<Item = &Class> {
-        self.seen.iter().chain(&self.unseen).flat_map(|p| p.real.iter().chain([&p.fake]))
+        self.parts().flat_map(|(_, p)| p.real.iter().chain([&p.fake]))
     }
 
     /// Every picture, for the search for pictures that are the same.
     fn members(&self) -> Vec<Member> {
         let mut members = Vec::new();
-        for (k, part) in self.seen.iter().chain(&self.unseen).enumerate() {
+        for (k, part) in self.parts() {
             for (class, fake) in part.real.iter().map(|c| (c, false)).chain([(&part.fake, true)]) {
                 members.extend(class.items.iter().map(|item| {
                     let group = item.entry.as_ref().and_then(|e| e.group);
@@ -198,8 +208,8 @@ impl Folder {
     /// different ways, and traces of compression survive decoding: a detector could learn those in place of the forgery.
     fn format_leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
-        for part in self.seen.iter().chain(&self.unseen) {
-            let Some(real) = part.real.as_ref().or(self.seen[2].real.as_ref()) else { continue };
+        for (_, part) in self.parts() {
+            let Some(real) = part.real.as_ref().or(self.test_real()) else { continue };
             let (r, f) = (real.formats(), part.fake.formats());
             let share = |formats: &BTreeMap<String, usize>, key: &String| {
                 *formats.get(key).unwrap_or(&0) as f64 / formats.values().sum::<usize>().max(1) as f64
@@ -226,9 +236,9 @@ impl Folder {
 }
 
 impl Pictures for Folder {
-    /// What the manifest says of the training fakes if all of them agree, else "fake".
+    /// What the manifest says of the training fakes (without them: of the test's) if all of them agree, else "fake".
     fn seen(&self) -> &str {
-        &self.seen[0].method
+        self.seen.iter().flatten().next().map_or("fake", |p| &p.method)
     }
 
     /// Names of the folders below `unseen`, sorted.
@@ -262,22 +272,14 @@ impl Pictures for Folder {
         let part = self.part(split).ok_or_else(missing)?;
         let reals = self.real(part).len();
         let fake = i >= reals;
-        let class = if fake { &part.fake } else { part.real.as_ref().or(self.seen[2].real.as_ref()).ok_or_else(missing)? };
+        let class = if fake { &part.fake } else { part.real.as_ref().or(self.test_real()).ok_or_else(missing)? };
         let start = if fake { i - reals } else { i };
         for step in 0..class.items.len() {
             let item = &class.items[(start + step) % class.items.len()];
-            match item.load(self.size, &self.noted) {
+            match item.load(Some(self.size), &self.noted) {
                 Ok((picture, mask)) => {
-                    let entry = item.entry.as_ref();
-                    return Ok(Sample {
-                        picture,
-                        mask,
-                        fake,
-                        method: if fake { part.method.clone() } else { "real".into() },
-                        group: entry.and_then(|e| e.group),
-                        fingerprinted: entry.is_some_and(|e| e.fingerprinted),
-                        path: Some(item.path.clone()),
-                    });
+                    let method = if fake { part.method.clone() } else { "real".into() };
+                    return Ok(item.sample(picture, mask, fake, method));
                 }
                 Err(e) => {
                     class.skipped.report(&item.path, &e);
@@ -286,6 +288,22 @@ impl Pictures for Folder {
             }
         }
         Err(missing())
+    }
+
+    /// The file itself: no other takes the place of an unreadable one.
+    fn original(&self, split: Split, i: u32) -> Option<Result<Sample>> {
+        let item = self.item(split, i)?;
+        let fake = self.is_fake(split, i);
+        let method = if fake { self.part(split)?.method.clone() } else { "real".into() };
+        Some(item.load(None, &self.noted).map(|(picture, mask)| item.sample(picture, mask, fake, method)))
+    }
+
+    fn path(&self, split: Split, i: u32) -> Option<&Path> {
+        Some(&self.item(split, i)?.path)
+    }
+
+    fn entry(&self, split: Split, i: u32) -> Option<&Entry> {
+        self.item(split, i)?.entry.as_ref()
     }
 
     fn files(&self) -> Vec<(String, &Path)> {
@@ -311,20 +329,43 @@ impl Pictures for Folder {
 }
 
 impl Item {
-    fn load(&self, size: usize, noted: &Noted) -> Result<(Picture, Option<Mask>)> {
+    /// The picture and its mask, both `size` × `size`; without a size as they are.
+    fn load(&self, size: Option<usize>, noted: &Noted) -> Result<(Picture, Option<Mask>)> {
         let opened = Picture::open_noted(&self.path)?;
         noted.add(&self.path, &opened.notes);
-        let (shape, picture) = (opened.shape(), opened.picture.resize(size));
-        drop(opened);
+        let shape = opened.shape();
+        let picture = match size {
+            Some(size) => {
+                let small = opened.picture.resize(size);
+                drop(opened);
+                small
+            }
+            None => opened.picture,
+        };
         let mask = match &self.mask {
             Some(path) => {
                 let (mask, notes) = Mask::fitted(path, shape)?;
                 noted.add(path, &notes);
-                Some(mask.resize_to(size, size)).filter(|m| m.area() > 0)
+                Some(size.map_or_else(|| mask.clone(), |size| mask.resize_to(size, size))).filter(|m| m.area() > 0)
             }
             None => None,
         };
         Ok((picture, mask))
+    }
+}
+
+impl Item {
+    fn sample(&self, picture: Picture, mask: Option<Mask>, fake: bool, method: Arc<str>) -> Sample {
+        let entry = self.entry.as_ref();
+        Sample {
+            picture,
+            mask,
+            fake,
+            method,
+            group: entry.and_then(|e| e.group),
+            fingerprinted: entry.is_some_and(|e| e.fingerprinted),
+            path: Some(self.path.clone()),
+        }
     }
 }
 

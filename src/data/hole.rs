@@ -71,6 +71,33 @@ impl Hole {
     }
 }
 
+/// A hole as `side` says: a square of `side` pixels for [`Hole::Central`] (in the middle), anywhere and up to 5:4 oblong for
+/// [`Hole::Rect`], a stroke in such a square for [`Hole::Stroke`]. Never empty and never everything, as long as the picture has
+/// two pixels.
+pub fn of_side(hole: Hole, side: usize, w: usize, h: usize, rng: &mut Rng) -> Mask {
+    let aspect = if hole == Hole::Rect { (5f32 / 4.0).powf(rng.range(-0.5, 0.5)) } else { 1.0 };
+    let mut hw = ((side as f32 * aspect).round() as usize).clamp(1, w);
+    let mut hh = ((side as f32 / aspect).round() as usize).clamp(1, h);
+    // Something must stay known.
+    match (hw == w && hh == h, w > 1) {
+        (true, true) => hw -= 1,
+        (true, false) => hh = hh.saturating_sub(1).max(1),
+        (false, _) => {}
+    }
+    let (x, y) = match hole {
+        Hole::Central => ((w - hw) / 2, (h - hh) / 2),
+        _ => (rng.below(w - hw + 1), rng.below(h - hh + 1)),
+    };
+    let inner = if hole == Hole::Stroke && hw * hh > 1 { Some(hole.draw(hw, hh, (0.3, 0.6), rng)) } else { None };
+    let mut mask = Mask::new(w, h);
+    for dy in 0..hh {
+        for dx in 0..hw {
+            mask.on[(y + dy) * w + x + dx] = inner.as_ref().is_none_or(|m| m.get(dx, dy)) as u8;
+        }
+    }
+    mask
+}
+
 fn rectangle(w: usize, h: usize, share: (f32, f32), rng: &mut Rng) -> Mask {
     let area = rng.range(share.0, share.1) * (w * h) as f32;
     let aspect = 2f32.powf(rng.range(-1.0, 1.0));
@@ -159,6 +186,25 @@ mod tests {
             for hole in [Hole::Central, Hole::Rect, Hole::Stroke] {
                 let m = hole.draw_side(w, h, (0.1, 90.0), &mut Rng::new(3, 1, 0));
                 assert!(m.area() > 0 && m.area() < w * h, "{hole:?} {w}x{h}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_is_what_the_hole_measures() {
+        for hole in [Hole::Central, Hole::Rect, Hole::Stroke] {
+            let mut places = std::collections::HashSet::new();
+            for i in 0..20 {
+                let m = of_side(hole, 40, 200, 90, &mut Rng::new(3, stream("hole"), i));
+                let area = m.area() as f64 / 1600.0;
+                let bounds = if hole == Hole::Stroke { 0.1..0.65 } else { 0.97..1.03 };
+                assert!(bounds.contains(&area), "{hole:?} {i}: {area}");
+                places.insert(m.on.iter().position(|&v| v != 0));
+            }
+            assert_eq!(places.len() > 1, hole != Hole::Central);
+            for (w, h) in [(1, 2), (2, 1), (1, 50), (2, 2), (9, 9)] {
+                let m = of_side(hole, 9, w, h, &mut Rng::new(3, 1, 0));
+                assert!(m.area() > 0 && m.area() < w * h, "{hole:?} {w}x{h}: {}", m.area());
             }
         }
     }

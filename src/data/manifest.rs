@@ -23,6 +23,12 @@ pub struct Entry {
     /// Carries the planted trace.
     #[serde(default)]
     pub fingerprinted: bool,
+    /// Of a fake at its own size: side of the forged region over the short side of the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<f64>,
+    /// Of the forged region: left, top, width, height, pixels.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<[usize; 4]>,
 }
 
 /// A path below a data folder with forward slashes, escaped: what entries are looked up by.

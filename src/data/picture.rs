@@ -187,6 +187,11 @@ impl Picture {
         encode(&self.rgb, self.w, self.h, image::ExtendedColorType::Rgb8, ImageFormat::Png)
     }
 
+    /// The picture after one JPEG of that quality (1..=100), 4:2:0, as most programs write it. At most 65,535 pixels a side.
+    pub fn through_jpeg(&self, quality: u8) -> Result<Picture> {
+        Ok(Picture { rgb: codec::jpeg_round_trip(&self.rgb, (self.w, self.h), quality, true)?, ..*self })
+    }
+
     /// The bytes of a JPEG file (baseline, 4:2:0 is not used by this encoder), quality 1..=100.
     pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -5,8 +5,10 @@
 
 use std::path::Path;
 
+use super::manifest::Entry;
 use super::provenance::Provenance;
 use super::sample::{Sample, Split};
+use super::source::Source;
 use crate::error::Result;
 
 /// Random access to the labelled pictures of all splits. `split` may be one that the data set lacks: its length is 0.
@@ -43,6 +45,26 @@ pub trait Pictures: Send + Sync {
     /// The picture files of a split, without masks, by their names in [`Pictures::files`]. None for built-in ones.
     fn files_of(&self, _split: Split) -> Vec<(String, &Path)> {
         Vec::new()
+    }
+
+    /// The photographs that a split is made from; none for a kind whose pictures are ready.
+    fn photographs(&self, _split: Split) -> Option<(&Source, &[u32])> {
+        None
+    }
+
+    /// Picture `i` at the size that its file has, with its mask at that size; none for a kind that makes its pictures.
+    fn original(&self, _split: Split, _i: u32) -> Option<Result<Sample>> {
+        None
+    }
+
+    /// The file of picture `i`, where each picture has its own.
+    fn path(&self, _split: Split, _i: u32) -> Option<&Path> {
+        None
+    }
+
+    /// The line of the manifest about picture `i`, where there is one.
+    fn entry(&self, _split: Split, _i: u32) -> Option<&Entry> {
+        None
     }
 
     /// Whether the pictures of a split change with the epoch, so that remembering one would be of no use.

@@ -14,7 +14,7 @@ pub struct Provenance {
     pub synthetic_pictures: bool,
     /// The fakes were made by the program.
     pub synthetic_forgeries: bool,
-    /// Pixels a side.
+    /// Pixels a side; 0: each picture its own.
     pub size: usize,
     pub seed: u64,
     /// Of train, val and test (the same ones three times if split by crop).

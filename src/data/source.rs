@@ -247,6 +247,27 @@ impl Source {
         })
     }
 
+    /// A photograph at its own size, not from the cache and not kept: read from its file, or painted with a side of `side`
+    /// pixels (the picture of another side is another picture).
+    pub fn original(&self, id: u32, side: usize) -> Result<Picture> {
+        match &self.kind {
+            Kind::Procedural { seed, .. } => Ok(procedural::photograph(*seed, id as u64, side)),
+            Kind::Photos { files, noted, .. } => {
+                let opened = Picture::open_noted(&files[id as usize])?;
+                noted.add(&files[id as usize], &opened.notes);
+                Ok(opened.picture)
+            }
+        }
+    }
+
+    /// Width and height of [`Source::original`], from the header of the file.
+    pub fn original_size(&self, id: u32, side: usize) -> Result<(usize, usize)> {
+        match &self.kind {
+            Kind::Procedural { .. } => Ok((side, side)),
+            Kind::Photos { files, .. } => Picture::probe(&files[id as usize]),
+        }
+    }
+
     /// The first usable photograph of `ids`, starting at position `start` and going round. A file that is found broken only
     /// when it is decoded is passed over, so that the same start gives the same photograph every time.
     pub fn usable(&self, ids: &[u32], start: usize, generation: u32) -> Result<(u32, Arc<Held>)> {

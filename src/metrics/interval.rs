@@ -16,8 +16,8 @@ impl Interval {
     pub fn point(value: f64) -> Interval {
         Interval { value, lo: value, hi: value }
     }
-    /// `count` of `of` ≥ 1, with the 95 % interval of E. B. Wilson, J. Am. Stat. Assoc. 22, 1927: sound for few pictures and near 0
-    /// and 1, where resampling gives no width.
+    /// `count` of `of` ≥ 1, with the 95 % interval of E. B. Wilson, J. Am. Stat. Assoc. 22, 1927: sound for few pictures and
+    /// near 0 and 1, where resampling gives no width.
     pub fn wilson(count: usize, of: usize) -> Interval {
         const Z: f64 = 1.959_963_984_540_054;
         let (n, p) = (of as f64, count as f64 / of as f64);

@@ -7,8 +7,7 @@
 
 use super::cholesky;
 use super::forger::{Forger, check};
-use super::harmonic::neighbours;
-use super::unknowns::{NONE, Unknowns};
+use super::unknowns::{NONE, Unknowns, neighbours};
 use crate::core::rng::Rng;
 use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
@@ -34,6 +33,11 @@ impl Forger for Biharmonic {
     }
     fn source(&self) -> &'static str {
         "Damelin, Hoang: On Surface Completion and Image Inpainting by Biharmonic Functions, IJMMS 2018"
+    }
+    /// The factor of 300 × 300 unknowns is a band of 600: 430 MB, and 6 s of one core. Twice the side takes eight times
+    /// the memory and sixteen times the time.
+    fn largest_hole(&self) -> usize {
+        300
     }
     fn fill(&self, picture: &Picture, hole: &Mask, _: &Picture, _: &mut Rng) -> Result<Picture> {
         check(self.name(), picture, hole, None)?;

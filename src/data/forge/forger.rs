@@ -14,6 +14,16 @@ pub trait Forger: Sync {
     fn needs_donor(&self) -> bool {
         false
     }
+    /// How far around the bounding box of a hole, whose longer side is `side` pixels, `fill` looks: what lies further away does
+    /// not change the result (or, for a forger that searches the picture, is not searched).
+    fn reach(&self, _side: usize) -> usize {
+        16
+    }
+    /// The longest side of a hole in pixels that is filled in reasonable time and memory. Larger ones are filled all the same by
+    /// `fill`; sets of pictures at their own size leave them out, and say so.
+    fn largest_hole(&self) -> usize {
+        usize::MAX
+    }
     /// The picture with its hole filled. `donor` has the picture's size. Pixels outside the hole are returned as they are. A hole
     /// of another size, an empty hole, or one that leaves nothing known is an error.
     fn fill(&self, picture: &Picture, hole: &Mask, donor: &Picture, rng: &mut Rng) -> Result<Picture>;

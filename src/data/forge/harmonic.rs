@@ -6,20 +6,16 @@
 
 use super::cholesky;
 use super::forger::{Forger, check};
-use super::unknowns::{NONE, Unknowns};
+use super::multigrid::Multigrid;
+use super::unknowns::{NONE, Unknowns, neighbours};
 use crate::core::rng::Rng;
 use crate::data::picture::{Mask, Picture, to_u8};
 use crate::error::Result;
 
 pub struct Harmonic;
 
-/// The neighbours of a pixel inside the picture, up to four.
-pub(super) fn neighbours(p: usize, w: usize, h: usize) -> impl Iterator<Item = usize> {
-    let (x, y) = (p % w, p / w);
-    [(x > 0, p.wrapping_sub(1)), (x + 1 < w, p + 1), (y > 0, p.wrapping_sub(w)), (y + 1 < h, p + w)]
-        .into_iter()
-        .filter_map(|(inside, q)| inside.then_some(q))
-}
+/// Numbers of a Cholesky factor up to which it is made (64 MiB; a square of 200 pixels); larger holes are solved by iteration.
+const DIRECT: usize = 8 << 20;
 
 /// Minus the five-point Laplacian on the unknowns of a hole.
 pub(super) fn laplacian(hole: &Mask, unknowns: &Unknowns) -> std::sync::Arc<cholesky::Factor> {
@@ -39,7 +35,6 @@ pub(super) fn laplacian(hole: &Mask, unknowns: &Unknowns) -> std::sync::Arc<chol
 /// Solves -Δu = source inside the hole, u = picture around it, and returns the picture with u rounded in.
 pub(super) fn membrane(picture: &Picture, hole: &Mask, source: impl Fn(usize, usize) -> f64) -> Picture {
     let unknowns = Unknowns::of(hole);
-    let factor = laplacian(hole, &unknowns);
     let mut u: Vec<[f64; 3]> = unknowns
         .pixel
         .iter()
@@ -53,7 +48,15 @@ pub(super) fn membrane(picture: &Picture, hole: &Mask, source: impl Fn(usize, us
             })
         })
         .collect();
-    factor.solve(&mut u);
+    if unknowns.envelope(hole) <= DIRECT {
+        laplacian(hole, &unknowns).solve(&mut u);
+    } else {
+        let grid = Multigrid::new(hole, &unknowns);
+        for c in 0..3 {
+            let right: Vec<f64> = u.iter().map(|v| v[c]).collect();
+            u.iter_mut().zip(grid.solve(&right)).for_each(|(u, v)| u[c] = v);
+        }
+    }
     let mut out = picture.clone();
     for (u, &p) in u.iter().zip(&unknowns.pixel) {
         (0..3).for_each(|c| out.rgb[p as usize * 3 + c] = to_u8(u[c] as f32));

@@ -10,10 +10,12 @@ mod biharmonic;
 mod cholesky;
 mod forger;
 mod harmonic;
+mod multigrid;
 mod patchmatch;
 mod poisson;
 mod telea;
 mod unknowns;
+mod window;
 
 pub use biharmonic::Biharmonic;
 pub use forger::Forger;
@@ -21,6 +23,7 @@ pub use harmonic::Harmonic;
 pub use patchmatch::PatchMatch;
 pub use poisson::Poisson;
 pub use telea::Telea;
+pub use window::{Window, fill_window, needed};
 
 use crate::error::{Error, Result};
 

@@ -29,6 +29,10 @@ impl Forger for PatchMatch {
     fn source(&self) -> &'static str {
         "Barnes, Shechtman, Finkelstein, Goldman: PatchMatch, SIGGRAPH 2009"
     }
+    /// As far as the hole is wide on each side: eight times its area to take patches from.
+    fn reach(&self, side: usize) -> usize {
+        side.max(64)
+    }
     fn fill(&self, picture: &Picture, hole: &Mask, _: &Picture, rng: &mut Rng) -> Result<Picture> {
         check(self.name(), picture, hole, None)?;
         let mut pyramid = vec![(picture.clone(), hole.clone())];

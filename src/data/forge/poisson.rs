@@ -5,7 +5,8 @@
 //! photograph everywhere and only its content and its low frequencies are wrong: the hardest of the five to see.
 
 use super::forger::{Forger, check};
-use super::harmonic::{membrane, neighbours};
+use super::harmonic::membrane;
+use super::unknowns::neighbours;
 use crate::core::rng::Rng;
 use crate::data::picture::{Mask, Picture};
 use crate::error::Result;

@@ -1,5 +1,6 @@
 //! The unknowns of the linear systems that [`harmonic`](super::harmonic) and [`biharmonic`](super::biharmonic) solve.
 
+use super::window::Window;
 use crate::data::picture::Mask;
 
 /// The unknown pixels of a hole, numbered along the shorter side of their bounding box first, so that neighbours in the plane stay
@@ -33,4 +34,17 @@ impl Unknowns {
         }
         Unknowns { pixel, number }
     }
+    /// About how many numbers the factor of a five-point operator has: unknowns times the shorter side of their bounding box.
+    pub(super) fn envelope(&self, hole: &Mask) -> usize {
+        let side = Window::of(hole).map_or(0, |b| b.w.min(b.h));
+        self.pixel.len() * side
+    }
+}
+
+/// The neighbours of a pixel inside the picture, up to four.
+pub(super) fn neighbours(p: usize, w: usize, h: usize) -> impl Iterator<Item = usize> {
+    let (x, y) = (p % w, p / w);
+    [(x > 0, p.wrapping_sub(1)), (x + 1 < w, p + 1), (y > 0, p.wrapping_sub(w)), (y + 1 < h, p + w)]
+        .into_iter()
+        .filter_map(|(inside, q)| inside.then_some(q))
 }
