@@ -1,20 +1,22 @@
-// The latent loss, equations 3 and 4; a warp per picture.               twin: src/ops/latent.rs
+// The latent loss, equations 3 and 4; a warp per row.                   twin: src/ops/latent.rs
 #include "lae.cuh"
 
 struct Latent {
     unsigned rows, units; // units: even
+    unsigned squared;     // 1: the distance is (a - target)², 0: |a - target|
 };
 
 // latent_loss_fwd
 // computes  act = (mean |z| of the first half, of the second)
-//           partial[block] = sum over eight pictures of |act_0 - l| + |act_1 - (1 - l)|; sum_fwd adds them up
-// shapes    z rows × units   label l rows   act rows × 2   partial one f64 per block
+//           partial[block] = sum over eight rows of w · (D(act_0 - l) + D(act_1 - (1 - l))), D(e) = |e| or e²; sum_fwd adds
+//           them up
+// shapes    z rows × units   label l, weight w rows (null: 1)   act rows × 2   partial one f64 per block
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    z, label read once, act written once
 // numerics  means in f64 by halves of a warp, rounded to f32 as the host does; rows in f64
 extern "C" __global__ void __launch_bounds__(256)
     latent_loss_fwd_f32(double *__restrict__ partial, float *__restrict__ act, const float *__restrict__ z,
-                        const float *__restrict__ label, Latent p) {
+                        const float *__restrict__ label, const float *__restrict__ weight, Latent p) {
     unsigned row = blockIdx.x * 8 + threadIdx.x / 32, half = p.units / 2;
     double term = 0;
     if (row < p.rows) {
@@ -30,7 +32,9 @@ extern "C" __global__ void __launch_bounds__(256)
             float l = label[row], a = float(t / half), b = float(f / half);
             act[2 * size_t(row)] = a;
             act[2 * size_t(row) + 1] = b;
-            term = fabsf(a - l) + fabsf(b - (1 - l));
+            float first = a - l, second = b - (1 - l);
+            term = p.squared ? __fadd_rn(first * first, second * second) : fabsf(first) + fabsf(second);
+            if (weight) term *= weight[row];
         }
     }
     term = block_sum(term);
@@ -40,20 +44,25 @@ extern "C" __global__ void __launch_bounds__(256)
 __device__ inline float sign(float x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
 // latent_loss_bwd
-// computes  dz_c = dy / rows · 2 / units · sign(act - target) · sign(z_c), target l in the first half, 1 - l in the second
-// shapes    dy 1   z, dz rows × units   act rows × 2   label l rows
+// computes  dz_c = w · dy / rows · 2 / units · D'(act - target) · sign(z_c), target l in the first half, 1 - l in the second
+//           D'(e) = sign(e) or 2 e
+// shapes    dy 1   z, dz rows × units   act rows × 2   label l, weight w rows (null: 1)
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    z, act, label read once, dz written once
 // numerics  sign(0) = 0; factors in f64, rounded once
 // measured  H200: 8.0 µs (64×128; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     latent_loss_bwd_f32(float *__restrict__ dz, const float *__restrict__ z, const float *__restrict__ act,
-                        const float *__restrict__ label, const float *__restrict__ dy, Latent p) {
+                        const float *__restrict__ label, const float *__restrict__ weight, const float *__restrict__ dy,
+                        Latent p) {
     unsigned row = blockIdx.x * 8 + threadIdx.x / 32, half = p.units / 2;
     if (row >= p.rows) return;
     z += size_t(row) * p.units;
     dz += size_t(row) * p.units;
     float k = float(double(dy[0]) / p.rows * 2 / p.units), l = label[row];
-    float first = k * sign(act[2 * size_t(row)] - l), second = k * sign(act[2 * size_t(row) + 1] - (1 - l));
+    if (weight) k *= weight[row];
+    float first = act[2 * size_t(row)] - l, second = act[2 * size_t(row) + 1] - (1 - l);
+    first = k * (p.squared ? first + first : sign(first));
+    second = k * (p.squared ? second + second : sign(second));
     for (unsigned c = threadIdx.x % 32; c < p.units; c += 32) dz[c] = (c < half ? first : second) * sign(z[c]);
 }

@@ -20,7 +20,7 @@ use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Result;
 use lae_engine::ops::bilinear::bilinear;
 use lae_engine::ops::cam_attention::{CamAttention, Norm, Reduce, Units, Weight};
-use lae_engine::ops::latent::latent_loss;
+use lae_engine::ops::latent::{Distance, latent_loss};
 
 const EPS: f64 = 1e-6;
 
@@ -608,7 +608,7 @@ fn latent(z: &[f64], labels: &[f64]) -> (f64, Vec<f64>, Vec<f64>) {
     let mut store = ParamStore::<f64>::new(0);
     let mut t = Tape::new(&store);
     let (zv, lv) = (t.input(shape(n, 1, 1, d)), t.input(shape(n, 1, 1, 1)));
-    let (loss, act) = latent_loss(&mut t, zv, lv).unwrap();
+    let (loss, act) = latent_loss(&mut t, zv, lv, Distance::L1).unwrap();
     let dz = t.backward(loss, &[zv]).unwrap().of(zv).unwrap();
     let mut plan = Plan::new(t, &[loss, act, dz], Memory::Planned).unwrap();
     plan.feed(zv).unwrap().copy_from_slice(z);

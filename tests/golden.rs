@@ -25,7 +25,7 @@ use lae_engine::ops::difference::Difference;
 use lae_engine::ops::dot::dot;
 use lae_engine::ops::dropout::Dropout;
 use lae_engine::ops::global_avg_pool::GlobalAvgPool;
-use lae_engine::ops::latent::Latent;
+use lae_engine::ops::latent::{Distance, Latent};
 use lae_engine::ops::linear::Linear;
 use lae_engine::ops::max_pool::MaxPool;
 use lae_engine::ops::sgd::Sgd;
@@ -46,7 +46,7 @@ const REQUIRED: [(&str, usize); 22] = [
     ("dropout", 3),
     ("global_avg_pool", 2),
     ("l1", 1),
-    ("latent_loss", 2),
+    ("latent_loss", 4),
     ("leaky_relu", 2),
     ("linear", 4),
     ("max_pool", 8),
@@ -97,6 +97,7 @@ struct Params {
     h: usize,
     w: usize,
     align_corners: bool,
+    squared: bool,
     slope: f64,
     eps: f64,
     momentum: f64,
@@ -176,7 +177,10 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
         "dropout" => t.apply_all(Dropout { p: p.p, seed: p.seed, stream: stream(&p.stream) }, x),
         "global_avg_pool" => t.apply_all(GlobalAvgPool, x),
         "l1" => t.apply_all(Difference::L1, x),
-        "latent_loss" => t.apply_all(Latent, x),
+        "latent_loss" => {
+            let distance = if p.squared { Distance::Squared } else { Distance::L1 };
+            t.apply_all(Latent { distance }, x)
+        }
         "leaky_relu" => t.apply_all(Activation::LeakyRelu(p.slope), x),
         "linear" => t.apply_all(Linear, x),
         "max_pool" => t.apply_all(MaxPool { kernel: p.kernel, stride: stride.0, pad: pad.0, ceil: p.ceil }, x),

@@ -23,7 +23,7 @@ use lae_engine::ops::conv2d::{Conv2d, conv2d};
 use lae_engine::ops::cross_entropy::cross_entropy;
 use lae_engine::ops::difference::{l1, mse};
 use lae_engine::ops::global_avg_pool::global_avg_pool;
-use lae_engine::ops::latent::latent_loss;
+use lae_engine::ops::latent::{Distance, latent_loss};
 use lae_engine::ops::linear::linear;
 use lae_engine::ops::max_pool::max_pool;
 use lae_engine::ops::noise::{Noise, noise};
@@ -106,7 +106,7 @@ fn record(t: &mut Tape, store: &mut ParamStore<f32>) -> (Var, Var, Vec<Feed>) {
     let f = add(t, f, a).unwrap();
     let gap = global_avg_pool(t, f).unwrap();
     let z = linear(t, gap, head, Some(head_bias)).unwrap();
-    losses.push(latent_loss(t, z, label).unwrap().0);
+    losses.push(latent_loss(t, z, label, Distance::L1).unwrap().0);
     losses.push(cam_attention(t, CamAttention::default(), f, head, head_bias, mask, select).unwrap().loss);
     let y = conv_transpose2d(t, f, up, None, ConvTranspose2d { stride: 2, pad: 1 }).unwrap();
     let y = tanh(t, y).unwrap();

@@ -5,7 +5,13 @@
 //! L   = mean_i ( |a_T − l| + |a_F − (1 − l)| )         l = 1 for a true picture, 0 for a fake
 //! ∂L/∂z_c = 1/N · 2/d · sign(a − target) · sign(z_c)   sign(0) = 0
 //! ```
+//! The printed distance is a median: a batch's gradient is that of its majority, whatever the others are. [`Distance::Squared`] has
+//! (a − target)² and 2·(a − target) in place of |a − target| and sign(a − target), and weighs every picture by how wrong it is.
+//!
 //! Outputs: the loss, and the activations N×1×1×2 as (a_T, a_F): the picture is called true if a_T > a_F.
+//!
+//! A batch may be windows with a place, N×h×w: every place is a row then. With weights, row i counts w_i times; the divisor stays the
+//! number of rows.
 
 use super::sum;
 use crate::core::case::{Case, Sampling, case};
@@ -16,13 +22,41 @@ use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::device::Precision;
 use crate::error::Result;
+use crate::words;
+
+words!(
+    /// Between an activation and what it should be.
+    Distance {
+        /// |a − target|: the paper.
+        L1,
+        /// (a − target)².
+        Squared,
+    }
+);
 
 #[derive(Debug, Clone)]
-pub struct Latent;
+pub struct Latent {
+    pub distance: Distance,
+}
 
-/// `z`: N×1×1×d, `label`: N×1×1×1 (1 true, 0 fake). Returns `(loss, activations)`.
-pub fn latent_loss(t: &mut Tape, z: Var, label: Var) -> Result<(Var, Var)> {
-    let out = t.apply_all(Latent, &[z, label])?;
+impl Distance {
+    fn of<T: Real>(self, error: T) -> T {
+        if self == Distance::L1 { error.abs() } else { error * error }
+    }
+    fn derivative<T: Real>(self, error: T) -> T {
+        if self == Distance::L1 { error.sign() } else { error + error }
+    }
+}
+
+/// [`latent_loss`] of windows with weights: `z` N×h×w×d, `label` and `weight` N×h×w×1.
+pub fn weighted_latent_loss(t: &mut Tape, z: Var, label: Var, weight: Var, distance: Distance) -> Result<(Var, Var)> {
+    let out = t.apply_all(Latent { distance }, &[z, label, weight])?;
+    Ok((out[0], out[1]))
+}
+
+/// `z`: N×h×w×d, `label`: N×h×w×1 (1 true, 0 fake); one row for a picture is h = w = 1. Returns `(loss, activations)`.
+pub fn latent_loss(t: &mut Tape, z: Var, label: Var, distance: Distance) -> Result<(Var, Var)> {
+    let out = t.apply_all(Latent { distance }, &[z, label])?;
     Ok((out[0], out[1]))
 }
 
@@ -37,11 +71,28 @@ fn activation<T: Real>(half: &[T]) -> T {
 struct Params {
     rows: u32,
     units: u32,
+    squared: u32,
 }
 
-/// Blocks of a launch: eight pictures in each.
+impl Latent {
+    fn params(&self, z: Shape) -> Params {
+        Params { rows: rows(z) as u32, units: z.c, squared: (self.distance == Distance::Squared) as u32 }
+    }
+}
+
+/// Pictures, or windows.
+fn rows(z: Shape) -> usize {
+    z.n as usize * z.h as usize * z.w as usize
+}
+
+/// Blocks of a launch: eight rows in each.
 fn blocks(z: Shape) -> usize {
-    (z.n as usize).div_ceil(8)
+    rows(z).div_ceil(8)
+}
+
+/// The weight of a row: 1 where none are given.
+fn weight<T: Real>(weights: &[T], row: usize) -> T {
+    if weights.is_empty() { T::ONE } else { weights[row] }
 }
 
 impl Op for Latent {
@@ -50,14 +101,17 @@ impl Op for Latent {
     }
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
         match x {
-            [z, l] if z.h == 1 && z.w == 1 && z.c % 2 == 0 && z.c > 0 && *l == (Shape { c: 1, ..*z }) => {
+            [z, rest @ ..] if matches!(rest.len(), 1 | 2) && z.c % 2 == 0 && z.c > 0 => {
+                if rest.iter().any(|l| *l != Shape { c: 1, ..*z }) {
+                    return Err(format!("labels and weights are one number for each row of z, got {x:?}"));
+                }
                 Ok(vec![Shape::SCALAR, Shape { c: 2, ..*z }])
             }
-            _ => Err(format!("needs z N×1×1×d with even d and labels N×1×1×1, got {x:?}")),
+            _ => Err(format!("needs z N×h×w×d with even d and labels (and weights) N×h×w×1, got {x:?}")),
         }
     }
     fn keeps(&self, _: Set) -> Keeps {
-        Keeps { x: Set::first(2), y: Set::of(1) }
+        Keeps { x: Set::first(3), y: Set::of(1) }
     }
     fn differentiable(&self) -> Set {
         Set::of(0)
@@ -65,18 +119,20 @@ impl Op for Latent {
     fn forward<T: Real>(&self, m: Host<T>) {
         let ([loss, act, ..], d) = (m.out, m.xs[0].c as usize);
         let mut sum = 0.0;
-        for ((z, act), &l) in m.x[0].chunks(d).zip(act.chunks_mut(2)).zip(m.x[1]) {
+        for (i, ((z, act), &l)) in m.x[0].chunks(d).zip(act.chunks_mut(2)).zip(m.x[1]).enumerate() {
             act[0] = activation(&z[..d / 2]);
             act[1] = activation(&z[d / 2..]);
-            sum += ((act[0] - l).abs() + (act[1] - (T::ONE - l)).abs()).f64();
+            let error = self.distance.of(act[0] - l) + self.distance.of(act[1] - (T::ONE - l));
+            sum += (weight(m.x[2], i) * error).f64();
         }
-        loss[0] = T::of(sum / m.xs[0].n as f64);
+        loss[0] = T::of(sum / rows(m.xs[0]) as f64);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let ([dz, ..], d) = (m.out, m.xs[0].c as usize);
-        let k = T::of(m.dy[0].f64() / m.xs[0].n as f64 * 2.0 / d as f64);
-        for (((dz, z), act), &l) in dz.chunks_mut(d).zip(m.x[0].chunks(d)).zip(m.y[1].chunks(2)).zip(m.x[1]) {
-            let side = [k * (act[0] - l).sign(), k * (act[1] - (T::ONE - l)).sign()];
+        let k = T::of(m.dy[0].f64() / rows(m.xs[0]) as f64 * 2.0 / d as f64);
+        for (i, (((dz, z), act), &l)) in dz.chunks_mut(d).zip(m.x[0].chunks(d)).zip(m.y[1].chunks(2)).zip(m.x[1]).enumerate() {
+            let k = k * weight(m.x[2], i);
+            let side = [act[0] - l, act[1] - (T::ONE - l)].map(|error| k * self.distance.derivative(error));
             dz.iter_mut().zip(z).enumerate().for_each(|(c, (dz, z))| *dz = side[c * 2 / d] * z.sign());
         }
     }
@@ -87,24 +143,36 @@ impl Op for Latent {
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let (z, blocks) = (g.xs[0], blocks(g.xs[0]));
         let call = g.call("latent_loss_fwd_f32")?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks)).write(g.out(1));
-        call.read(g.x(0)).read(g.x(1)).value(&Params { rows: z.n, units: z.c }).go()?;
-        sum::finish(g, g.out(0), blocks, z.n as usize)
+        let weight = g.x[2];
+        call.read(g.x(0)).read(g.x(1)).read_or_null(weight).value(&self.params(z)).go()?;
+        sum::finish(g, g.out(0), blocks, rows(z))
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let z = g.xs[0];
         let call = g.call("latent_loss_bwd_f32")?.grid([blocks(z), 1, 1]).block(256).write(g.out(0)).read(g.x(0)).read(g.y(1));
-        call.read(g.x(1)).read(g.dy()).value(&Params { rows: z.n, units: z.c }).go()
+        let weight = g.x[2];
+        call.read(g.x(1)).read_or_null(weight).read(g.dy()).value(&self.params(z)).go()
     }
 }
 
 pub fn cases() -> Vec<Case> {
-    let row =
-        |n, d| case(format!("{n}x{d}"), Latent, &[(shape(n, 1, 1, d), Sampling::OffZero), (shape(n, 1, 1, 1), Sampling::Binary)]);
+    let of = |name: String, distance, n, d, z| {
+        case(name, Latent { distance }, &[(shape(n, 1, 1, d), z), (shape(n, 1, 1, 1), Sampling::Binary)])
+    };
+    let row = |n, d| of(format!("{n}x{d}"), Distance::L1, n, d, Sampling::OffZero);
+    let squared = |n, d| of(format!("{n}x{d} squared"), Distance::Squared, n, d, Sampling::OffZero);
     // A warp per picture, eight pictures per block of the kernels.
     let mut rows: Vec<Case> =
         [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
     // Zeros among the units: sign(0) = 0.
-    rows.push(case("zeros", Latent, &[(shape(5, 1, 1, 6), Sampling::Binary), (shape(5, 1, 1, 1), Sampling::Binary)]));
+    rows.push(of("zeros".into(), Distance::L1, 5, 6, Sampling::Binary));
+    rows.extend([(5, 6), (9, 66)].map(|(n, d)| squared(n, d)));
+    // Windows: rows with a place, each with a weight.
+    for (name, distance) in [("windows", Distance::L1), ("windows squared", Distance::Squared)] {
+        let (z, one) = (shape(3, 5, 2, 34), shape(3, 5, 2, 1));
+        let operands = [(z, Sampling::OffZero), (one, Sampling::Binary), (one, Sampling::Positive)];
+        rows.push(case(name, Latent { distance }, &operands));
+    }
     rows.push(row(64, 128).bench("latent loss"));
     rows
 }

@@ -182,13 +182,14 @@ for corners in [False, True]:
 
 # Losses -------------------------------------------------------------------------------------------------------------------------
 
-def latent(z, label):
-    """Equations 3 and 4 as printed: 2/d times the sum over each half."""
+def latent(z, label, squared=False):
+    """Equations 3 and 4 as printed, 2/d times the sum over each half; or with squared distances."""
     d = z.shape[1]
     a_true = 2 / d * z[:, : d // 2].abs().sum(1)
     a_fake = 2 / d * z[:, d // 2:].abs().sum(1)
     l = label[:, 0]
-    return ((a_true - l).abs() + (a_fake - (1 - l)).abs()).mean(), torch.stack([a_true, a_fake], 1)
+    distance = torch.square if squared else torch.abs
+    return (distance(a_true - l) + distance(a_fake - (1 - l))).mean(), torch.stack([a_true, a_fake], 1)
 
 
 for n, d in [(5, 6), (3, 32)]:
@@ -275,6 +276,11 @@ for p, of, step, x in [(0.5, "net.3", 0, (3, 7)), (0.35, "net.3", 41, (2, 3, 4, 
     mask = dropout_mask(x, p, 9, stream(of), step)
     add("dropout", f"{p} {of} step {step}", {"p": p, "seed": 9, "stream": of}, [normal(*x), exact([step], 1)],
         lambda x, _: x * mask, [0])
+
+for n, d in [(5, 6), (3, 32)]:
+    label = exact([i % 2 for i in range(n)], n, 1)
+    add("latent_loss", f"{n}x{d} squared", {"squared": True}, [normal(n, d, away=0.05), label],
+        lambda z, label: latent(z, label, squared=True), [0])
 
 path = Path(__file__).with_name("ops.safetensors")
 # One metadata entry: the format does not order several.
