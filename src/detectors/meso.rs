@@ -103,7 +103,7 @@ impl Detector for Method {
     /// The sigmoid of the logit is the probability of a true picture; even odds are called fake, as everywhere here.
     fn judge(&self, row: &[f32]) -> Judgement {
         let logit = row[0] as f64;
-        Judgement { p_fake: 1.0 / (1.0 + logit.exp()), fake: logit <= 0.0 }
+        Judgement { p_fake: 1.0 / (1.0 + logit.exp()), fake: logit <= 0.0, evidence: -logit }
     }
 
     fn networks(&self) -> Vec<Network<'_>> {

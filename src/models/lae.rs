@@ -5,14 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::params::{Group, Kind, ParamId, ParamStore};
+use super::STD;
+use crate::core::params::{Form, Group, Init, Kind, ParamId, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::Layer::{self, *};
 use crate::nn::{BN, Context, Filters, Initialisation, Net};
+use crate::ops::activation::tanh;
 use crate::ops::cam_attention::{Attention, CamAttention, cam_attention};
+use crate::ops::concat::concat;
+use crate::ops::conv2d::{Conv2d, conv2d};
+use crate::words;
 
 const fn down(out: usize) -> Layer {
     Conv(Filters::new(out, 4).stride(2).pad(1))
@@ -64,12 +69,63 @@ pub const DECODER: &[Layer] = &[
     Tanh, // 256×256×3
 ];
 
+words!(
+    /// What the encoder looks at.
+    Input {
+        /// The picture: the paper.
+        Rgb,
+        /// Its residual alone: see [`RESIDUAL`].
+        Residual,
+        /// Both, the picture's channels first.
+        Both,
+    }
+);
+
+/// A filter of the residual: what a pixel has that its neighbours do not foretell.
+struct Tap {
+    taps: [[f64; 3]; 3],
+    /// Weights of red, green and blue.
+    of: [f64; 3],
+    /// A residual of one grey level becomes tanh(gain/255).
+    gain: f64,
+}
+
+/// The 3×3 filter of Fridrich and Kodovský, "Rich models for steganalysis of digital images" (IEEE TIFS 7(3), 2012).
+const SQUARE: [[f64; 3]; 3] = [[-0.25, 0.5, -0.25], [0.5, -1.0, 0.5], [-0.25, 0.5, -0.25]];
+const ACROSS: [[f64; 3]; 3] = [[0.0; 3], [-0.5, 1.0, -0.5], [0.0; 3]];
+const DOWN: [[f64; 3]; 3] = [[0.0, -0.5, 0.0], [0.0, 1.0, 0.0], [0.0, -0.5, 0.0]];
+const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
+
+const fn tap(taps: [[f64; 3]; 3], of: [f64; 3], gain: f64) -> Tap {
+    Tap { taps, of, gain }
+}
+
+/// A fill is a smooth function or a copy, a photograph has noise: what separates them is a hundredth of the picture's contrast. Each
+/// colour is filtered at two gains, one that shows single grey levels and one that shows edges, and the luma along both axes.
+const RESIDUAL: [Tap; 8] = [
+    tap(SQUARE, [1.0, 0.0, 0.0], 64.0),
+    tap(SQUARE, [0.0, 1.0, 0.0], 64.0),
+    tap(SQUARE, [0.0, 0.0, 1.0], 64.0),
+    tap(SQUARE, [1.0, 0.0, 0.0], 8.0),
+    tap(SQUARE, [0.0, 1.0, 0.0], 8.0),
+    tap(SQUARE, [0.0, 0.0, 1.0], 8.0),
+    tap(ACROSS, LUMA, 32.0),
+    tap(DOWN, LUMA, 32.0),
+];
+
+/// Pixels at each edge that have no residual.
+const RESIDUAL_EDGE: usize = 1;
+
 /// Sizes of the network, and what Table 2 leaves open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LaeConfig {
     /// Channels of the first convolution; the others are 2, 4, 8 and 8 times as wide (paper: 64).
     pub width: usize,
+    /// Channels of the five convolutions one by one; empty: as `width` says.
+    pub channels: Vec<usize>,
+    /// Convolutions before the first one that halves, at the picture's full resolution (paper: 0).
+    pub full_resolution: usize,
     /// Side of the encoder's last maps, which is the resolution of the attention map (paper: 16 for 256 pixels).
     pub grid: usize,
     /// Units of z; the first half stands for true, the second for fake (paper: 128).
@@ -80,6 +136,10 @@ pub struct LaeConfig {
     pub skip: bool,
     /// Biases in convolutions that batch norm follows (torch's default).
     pub bias_before_bn: bool,
+    /// What the encoder looks at: rgb (the paper), residual or both.
+    pub input: Input,
+    /// Factor on the gains of the residual: how soon strong edges count no more than weak ones.
+    pub residual_gain: f64,
     /// Initial values of encoder and head.
     pub init: Initialisation,
     /// Initial values of the decoder.
@@ -90,18 +150,30 @@ impl Default for LaeConfig {
     fn default() -> Self {
         LaeConfig {
             width: 64,
+            channels: Vec::new(),
+            full_resolution: 0,
             grid: 16,
             latent: 128,
             encoder_kernel: 4,
             skip: false,
             bias_before_bn: true,
+            input: Input::Rgb,
+            residual_gain: 1.0,
             init: Initialisation::TorchDefault,
             init_decoder: Initialisation::Dcgan,
         }
     }
 }
 
-/// The encoder for pictures of `size` pixels a side: the first log₂(size/grid) convolutions halve, the others keep.
+impl LaeConfig {
+    /// Channels of the five convolutions.
+    pub fn widths(&self) -> Vec<usize> {
+        if self.channels.is_empty() { [1, 2, 4, 8, 8].map(|times| self.width * times).to_vec() } else { self.channels.clone() }
+    }
+}
+
+/// The encoder for pictures of `size` pixels a side: log₂(size/grid) convolutions halve, the first ones behind those at full
+/// resolution; the others keep.
 pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
     let halvings = (size / c.grid.max(1)).checked_ilog2().unwrap_or(0) as usize;
     if c.grid == 0 || size != c.grid << halvings || halvings > 4 {
@@ -118,11 +190,22 @@ pub fn encoder(c: &LaeConfig, size: usize) -> Result<Vec<Layer>> {
             format!("{} is not possible; 3 and 4 halve a picture exactly", c.encoder_kernel),
         ));
     }
+    if c.full_resolution + halvings > 5 {
+        let why = format!("{}: {halvings} of the five convolutions halve (size {size}, lae.grid {})", c.full_resolution, c.grid);
+        return Err(Error::config("lae.full_resolution", format!("{why}, which leaves {}", 5 - halvings)));
+    }
+    let widths = c.widths();
+    if widths.len() != 5 || widths.iter().any(|&w| w == 0 || w > 8192) {
+        return Err(Error::config("lae.channels", format!("{widths:?}: give five numbers from 1 to 8192, or none")));
+    }
     let mut layers = Vec::new();
-    for (i, times) in [1, 2, 4, 8, 8].into_iter().enumerate() {
+    for (i, width) in widths.into_iter().enumerate() {
         let bn = (1..4).contains(&i);
-        let (k, s) = if i < halvings { (c.encoder_kernel, 2) } else { (3, 1) };
-        layers.push(Conv(Filters::new(c.width * times, k).stride(s).pad(1).bias(!bn || c.bias_before_bn)));
+        let halves = (c.full_resolution..c.full_resolution + halvings).contains(&i);
+        let (k, s) = if halves { (c.encoder_kernel, 2) } else { (3, 1) };
+        // The first convolution puts back the edge that the residual lost.
+        let edge = if i == 0 && c.input != Input::Rgb { RESIDUAL_EDGE } else { 0 };
+        layers.push(Conv(Filters::new(width, k).stride(s).pad(1 + edge).bias(!bn || c.bias_before_bn)));
         layers.extend(bn.then_some(BN));
         layers.push(Relu);
     }
@@ -154,6 +237,15 @@ pub fn decoder(c: &LaeConfig, size: usize, skips: &[Shape]) -> Result<Vec<Layer>
     Ok(layers)
 }
 
+/// [`RESIDUAL`] as filters K×3×3×3 on ImageNet-normalised pictures, whose channels are divided by [`STD`].
+fn residual_filters(gain: f64) -> Vec<f64> {
+    let filter = |f: &Tap| {
+        let weights: [f64; 3] = std::array::from_fn(|c| gain * f.gain * f.of[c] * STD[c]);
+        f.taps.as_flattened().iter().flat_map(|&x| weights.map(|w| w * x)).collect::<Vec<f64>>()
+    };
+    RESIDUAL.iter().flat_map(filter).collect()
+}
+
 /// The autoencoder with its parameters, named `lae.encoder.ROW…` and `lae.decoder.ROW…`, rows as in Table 2 from 0.
 #[derive(Debug, Clone)]
 pub struct Lae {
@@ -165,6 +257,11 @@ pub struct Lae {
     pub decoder_group: Group,
     /// The whole autoencoder.
     pub group: Group,
+    /// Filters that pick the picture without its edge, and that take the residual; frozen, absent where the input does without.
+    pick: Option<ParamId>,
+    residual: Option<ParamId>,
+    /// Filters that average windows of so many cells; frozen.
+    means: Vec<(usize, ParamId)>,
     skips: Vec<usize>,
 }
 
@@ -189,7 +286,26 @@ impl Lae {
         if c.width == 0 {
             return Err(Error::config("lae.width", "0 channels; give 1 or more (paper: 64)"));
         }
-        let picture = shape(1, size, size, 3);
+        if !(c.residual_gain > 0.0 && c.residual_gain <= 1000.0) {
+            return Err(Error::config("lae.residual_gain", format!("{}: give a number above 0, up to 1000", c.residual_gain)));
+        }
+        let mut bank = |name: &str, filters: Vec<f64>, there: bool| {
+            there.then(|| {
+                let filter = shape(filters.len() / 27, 3, 3, 3);
+                let id = store.add(name, filter, Kind::Frozen, Form::Filter, Init::Constant(0.0));
+                store.value_mut(id).iter_mut().zip(filters).for_each(|(to, x)| *to = T::of(x));
+                id
+            })
+        };
+        let residual = bank("lae.residual", residual_filters(c.residual_gain), c.input != Input::Rgb);
+        let colour = |k: usize| (0..9).flat_map(move |p| (0..3).map(move |c| (p == 4 && c == k) as u8 as f64));
+        let pick = bank("lae.pick", (0..3).flat_map(colour).collect(), c.input == Input::Both);
+        let (side, channels) = match c.input {
+            Input::Rgb => (size, 3),
+            Input::Residual => (size - 2 * RESIDUAL_EDGE, RESIDUAL.len()),
+            Input::Both => (size - 2 * RESIDUAL_EDGE, 3 + RESIDUAL.len()),
+        };
+        let picture = shape(1, side, side, channels);
         let encoder = Net::build(store, "lae.encoder", picture, &encoder(c, size)?, c.init, Kind::Trained)?;
         // The deepest output of each side, smallest side first.
         let mut skips: Vec<(usize, Shape)> = Vec::new();
@@ -209,7 +325,23 @@ impl Lae {
         let (encoder_group, decoder_group) = (Group::of(encoder.params_all()), Group::of(decoder.params_all()));
         let group = encoder_group.and(&decoder_group);
         let skips = skips.iter().map(|s| s.0).collect();
-        Ok(Lae { size, encoder, decoder, encoder_group, decoder_group, group, skips })
+        #[rustfmt::skip]
+        let lae = Lae { size, encoder, decoder, encoder_group, decoder_group, group, pick, residual, means: Vec::new(), skips };
+        Ok(lae)
+    }
+
+    /// What the encoder takes, of ImageNet-normalised pictures.
+    fn input(&self, t: &mut Tape, x: Var) -> Result<Var> {
+        let Some(filter) = self.residual else { return Ok(x) };
+        t.scope("lae.residual", |t| {
+            let filter = t.param(filter);
+            let r = conv2d(t, x, filter, None, Conv2d::new(1, 0))?;
+            let r = tanh(t, r)?;
+            let Some(pick) = self.pick else { return Ok(r) };
+            let pick = t.param(pick);
+            let x = conv2d(t, x, pick, None, Conv2d::new(1, 0))?;
+            concat(t, x, r)
+        })
     }
 
     /// Weight and bias of the last layer: the head that class activation maps read.
@@ -220,16 +352,51 @@ impl Lae {
 
     /// `x`: ImageNet-normalised pictures.
     pub fn encode(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Code> {
+        let x = self.input(t, x)?;
         let rows = self.encoder.run_all(t, x, context, &[])?;
         // The last two rows are the head: GAP and Linear.
         let (f, g, z) = (rows[rows.len() - 3], rows[rows.len() - 2], rows[rows.len() - 1]);
         Ok(Code { f, g, z, skips: self.skips.iter().map(|&i| rows[i]).collect() })
     }
 
+    /// The last maps alone, of pictures of any size.
+    pub fn features(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Var> {
+        let x = self.input(t, x)?;
+        let rows = self.encoder.run_all(t, x, context, &[])?;
+        Ok(rows[rows.len() - 3])
+    }
+
+    /// Cells of the last maps that know of the edge of the picture.
+    pub fn reach(&self) -> usize {
+        self.encoder.reach(self.encoder.rows().count() - 3)
+    }
+
     /// Reconstruction in (-1, 1).
     pub fn decode(&self, t: &mut Tape, code: &Code, context: impl Into<Context>) -> Result<Var> {
         let rows = self.decoder.run_all(t, code.z, context, &code.skips)?;
         Ok(*rows.last().expect("the decoder has rows"))
+    }
+
+    /// z of all windows of `cells` × `cells`, `every` so many cells: the head on the mean of `f` in each, N×d×d×latent.
+    pub fn windows(&self, t: &mut Tape, f: Var, cells: usize, every: usize) -> Result<Var> {
+        let (_, mean) = self.means.iter().find(|m| m.0 == cells).expect("built with this window");
+        t.scope("windows", |t| {
+            let (mean, [w, b]) = (t.param(*mean), self.head().map(|id| t.param(id)));
+            let boxes = Conv2d { groups: t.shape(f).c as usize, ..Conv2d::new(every, 0) };
+            let g = conv2d(t, f, mean, None, boxes)?;
+            conv2d(t, g, w, Some(b), Conv2d::new(1, 0))
+        })
+    }
+
+    /// Make ready for [`Lae::windows`] of these sizes, in cells.
+    pub fn add_windows<T: Real>(&mut self, store: &mut ParamStore<T>, sizes: &[usize]) {
+        let channels = store.get(self.head()[0]).shape.c as usize;
+        for &cells in sizes {
+            let mean = Init::Constant(1.0 / (cells * cells) as f64);
+            let name = format!("lae.mean{cells}");
+            let id = store.add(&name, shape(channels, cells, cells, 1), Kind::Frozen, Form::Filter, mean);
+            self.means.push((cells, id));
+        }
     }
 
     /// The fused attention loss on this network's own head.

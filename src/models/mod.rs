@@ -4,3 +4,7 @@ pub mod dcgan;
 pub mod lae;
 pub mod meso;
 pub mod vgg;
+
+/// ImageNet's channel means and deviations, of values in [0, 1].
+pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub const STD: [f64; 3] = [0.229, 0.224, 0.225];

@@ -114,6 +114,23 @@ impl Net {
         self.rows.last().map_or(self.input, |r| r.out)
     }
 
+    /// Cells of a row's output, from each edge inwards, that depend on what lies beyond the edge of the input: those that a part of a
+    /// larger picture, run by itself, gets wrong. Rows up to `row`; plain rows only.
+    pub fn reach(&self, row: usize) -> usize {
+        let mut reach = 0;
+        for r in &self.rows[..=row] {
+            if let Layer::Conv(f) = &r.layer {
+                let one = |kernel: usize, stride: usize, pad: usize, dilation: usize| {
+                    let span = dilation * (kernel - 1);
+                    (reach + pad.max(span.saturating_sub(pad))).div_ceil(stride)
+                };
+                let (kernel, stride, pad, dilation) = (f.kernel, f.stride, f.pad, f.dilation);
+                reach = one(kernel.0, stride.0, pad.0, dilation.0).max(one(kernel.1, stride.1, pad.1, dilation.1));
+            }
+        }
+        reach
+    }
+
     /// Run on pictures of the input's shape. `context`: a [`Context`], or a [`Mode`] if no row is a dropout.
     pub fn run(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Var> {
         Ok(self.run_all(t, x, context, &[])?.last().copied().unwrap_or(x))

@@ -79,8 +79,26 @@ pub trait Detector {
     /// Record what a verdict needs, in [`Mode::Eval`](crate::nn::Mode).
     fn verdict(&self, r: &mut Recorder) -> Result<Scores>;
 
+    /// Record the features of a picture of any size in [`Mode::Eval`](crate::nn::Mode), if the verdict on a window is a function of
+    /// their mean over the window; none if it is not.
+    fn local(&self, _r: &mut Recorder) -> Result<Option<Local>> {
+        Ok(None)
+    }
+
+    /// Record what [`Detector::judge`] reads, from the mean features N×1×1×C of N windows. Only asked where [`Detector::local`] gives
+    /// features.
+    fn head(&self, _r: &mut Recorder, _mean: Var) -> Result<Var> {
+        unreachable!("a detector with local features has a head")
+    }
+
     /// The verdict on one picture from its row of [`Scores::values`].
     fn judge(&self, row: &[f32]) -> Judgement;
+
+    /// The part of a row that decided: as many values as [`Scores::names`] has. A detector that judges several windows of a picture
+    /// has a row of all of them.
+    fn decisive<'a>(&self, row: &'a [f32]) -> &'a [f32] {
+        row
+    }
 
     /// Its networks, for `describe` and the table of parameters.
     fn networks(&self) -> Vec<Network<'_>>;
@@ -113,9 +131,7 @@ words!(
     }
 );
 
-/// ImageNet's channel means and deviations, of values in [0, 1].
-pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-pub const STD: [f64; 3] = [0.229, 0.224, 0.225];
+pub use crate::models::{MEAN, STD};
 
 impl Space {
     /// Pictures in [0, 1] in this space.
@@ -205,6 +221,15 @@ pub struct Scores {
     pub features: Option<Var>,
 }
 
+/// Features with a place, as values of the tape.
+#[derive(Debug, Clone, Copy)]
+pub struct Local {
+    /// 1×h×w×C, one cell for each square of pixels.
+    pub features: Var,
+    /// Cells at an edge whose features know of the edge: half of the field that a cell sees.
+    pub reach: usize,
+}
+
 /// The verdict on one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
@@ -212,6 +237,8 @@ pub struct Judgement {
     pub p_fake: f64,
     /// The method's own decision.
     pub fake: bool,
+    /// The evidence for a fake on a scale without ends, along which `p_fake` does not fall: what windows are pooled by.
+    pub evidence: f64,
 }
 
 /// A network of a detector.

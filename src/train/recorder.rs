@@ -26,6 +26,7 @@
 //! # Ok::<(), lae_engine::Error>(())
 //! ```
 
+use rayon::prelude::*;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::core::op::Op;
@@ -63,10 +64,29 @@ pub struct Recorder {
     pub tape: Tape,
     mode: Mode,
     n: usize,
-    side: usize,
+    /// Rows and columns of the pictures.
+    size: (usize, usize),
     inputs: Vec<(&'static str, Var)>,
     terms: Vec<(&'static str, Var)>,
     rules: Vec<Rule>,
+    windows: Vec<WindowInput>,
+}
+
+/// Square windows of pictures whose forged regions are known: each is a picture with a label of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Windows {
+    /// Pixels of a window, and from one to the next.
+    pub side: usize,
+    pub step: usize,
+    /// Windows with less than this share of forged pixels, but not none, are neither genuine nor fake, and do not count.
+    pub least: f64,
+}
+
+/// Labels and weights of windows, computed from the masks of a batch.
+struct WindowInput {
+    of: Windows,
+    label: Var,
+    weight: Var,
 }
 
 /// How a group of parameters follows its gradient.
@@ -112,7 +132,21 @@ struct Rule {
 impl Recorder {
     /// For steps on `n` pictures of `side` pixels a side. Parameters that are added to the store later are unknown to the step.
     pub fn new<T: Real>(store: &ParamStore<T>, mode: Mode, n: usize, side: usize) -> Recorder {
-        Recorder { tape: Tape::new(store), mode, n, side, inputs: Vec::new(), terms: Vec::new(), rules: Vec::new() }
+        Recorder::of_size(store, mode, n, (side, side))
+    }
+
+    /// For steps on `n` pictures of `size` (rows, columns) pixels.
+    pub fn of_size<T: Real>(store: &ParamStore<T>, mode: Mode, n: usize, size: (usize, usize)) -> Recorder {
+        Recorder {
+            tape: Tape::new(store),
+            mode,
+            n,
+            size,
+            inputs: Vec::new(),
+            terms: Vec::new(),
+            rules: Vec::new(),
+            windows: Vec::new(),
+        }
     }
 
     /// Take it into a variable first: a call that records holds `self.tape`.
@@ -127,11 +161,6 @@ impl Recorder {
     pub fn n(&self) -> usize {
         self.n
     }
-    /// Side of the pictures in pixels.
-    pub fn side(&self) -> usize {
-        self.side
-    }
-
     /// The input of that name; the shape counts when it is asked for the first time.
     pub fn input(&mut self, name: &'static str, shape: Shape) -> Var {
         match self.inputs.iter().find(|i| i.0 == name) {
@@ -143,21 +172,31 @@ impl Recorder {
             }
         }
     }
-    /// N × side × side × 3, in [0, 1].
+    /// N × rows × columns × 3, in [0, 1].
     pub fn pictures(&mut self) -> Var {
-        self.input(inputs::PICTURES, shape(self.n, self.side, self.side, 3))
+        self.input(inputs::PICTURES, shape(self.n, self.size.0, self.size.1, 3))
     }
     /// N × 1: 1 for a true picture, 0 for a fake, as in the LAE paper.
     pub fn label(&mut self) -> Var {
         self.input(inputs::LABEL, shape(self.n, 1, 1, 1))
     }
-    /// N × side × side × 1: 1 where a picture was forged; zeros where that is not known.
+    /// N × rows × columns × 1: 1 where a picture was forged; zeros where that is not known.
     pub fn mask(&mut self) -> Var {
-        self.input(inputs::MASK, shape(self.n, self.side, self.side, 1))
+        self.input(inputs::MASK, shape(self.n, self.size.0, self.size.1, 1))
     }
     /// N × 1: 1 for a fake whose mask a person gave, in stages that draw such.
     pub fn select(&mut self) -> Var {
         self.input(inputs::SELECT, shape(self.n, 1, 1, 1))
+    }
+    /// Labels (1 genuine, 0 fake) and weights of all windows of the pictures, N×d×d×1 each with d = (side − w.side)/w.step + 1, from
+    /// their masks. Genuine and fake windows weigh alike, and the weights of a batch have the mean 1. Of a fake whose mask is not
+    /// known only the window that is the whole picture counts.
+    pub fn windows(&mut self, w: Windows) -> (Var, Var) {
+        let places = |length: usize| (length - w.side) / w.step + 1;
+        let of = shape(self.n, places(self.size.0), places(self.size.1), 1);
+        let (label, weight) = (self.tape.input(of), self.tape.input(of));
+        self.windows.push(WindowInput { of: w, label, weight });
+        (label, weight)
     }
     /// The number of the step, which dropout and noise draw from.
     pub fn step(&mut self) -> Var {
@@ -223,7 +262,15 @@ impl Recorder {
     pub fn finish(self, device: &Device, fetch: &[Var]) -> Result<Step> {
         let all: Vec<Var> = self.terms.iter().map(|t| t.1).chain(fetch.iter().copied()).collect();
         let plan = Plan::on(device, self.tape, &all, Memory::Planned)?;
-        Ok(Step { plan, n: self.n, inputs: self.inputs, terms: self.terms, rules: self.rules })
+        Ok(Step {
+            plan,
+            n: self.n,
+            inputs: self.inputs,
+            terms: self.terms,
+            rules: self.rules,
+            windows: self.windows,
+            labels: Vec::new(),
+        })
     }
 }
 
@@ -235,6 +282,51 @@ pub struct Step {
     inputs: Vec<(&'static str, Var)>,
     terms: Vec<(&'static str, Var)>,
     rules: Vec<Rule>,
+    windows: Vec<WindowInput>,
+    /// Workspace for the labels of windows.
+    labels: Vec<f32>,
+}
+
+impl Windows {
+    /// Fill `label` and `weight` for the pictures of a batch.
+    fn fill(&self, batch: &Batch, label: &mut [f32], weight: &mut [f32]) {
+        let s = batch.size;
+        let places = (s - self.side) / self.step + 1;
+        let (of_picture, pixels) = (places * places, s * s);
+        label.par_chunks_mut(of_picture).zip(weight.par_chunks_mut(of_picture)).enumerate().for_each(|(i, (label, weight))| {
+            let fake = batch.label_true[i] == 0.0;
+            if !fake || batch.has_mask[i] == 0.0 {
+                label.fill(!fake as u8 as f32);
+                weight.fill((!fake || places == 1) as u8 as f32);
+                return;
+            }
+            // Forged pixels above and to the left of every corner.
+            let mask = &batch.mask[i * pixels..][..pixels];
+            let mut sums = vec![0u32; (s + 1) * (s + 1)];
+            for y in 0..s {
+                let mut row = 0;
+                for x in 0..s {
+                    row += (mask[y * s + x] > 0.5) as u32;
+                    sums[(y + 1) * (s + 1) + x + 1] = sums[y * (s + 1) + x + 1] + row;
+                }
+            }
+            for (k, (label, weight)) in label.iter_mut().zip(weight).enumerate() {
+                let (x, y) = (k % places * self.step, k / places * self.step);
+                let at = |x: usize, y: usize| sums[y * (s + 1) + x];
+                let forged = at(x + self.side, y + self.side) + at(x, y) - at(x + self.side, y) - at(x, y + self.side);
+                let share = forged as f64 / (self.side * self.side) as f64;
+                *label = (forged == 0) as u8 as f32;
+                // The window that is the whole picture has the picture's label.
+                *weight = (forged == 0 || share >= self.least || places == 1) as u8 as f32;
+            }
+        });
+        let count = |class: f32| label.iter().zip(&*weight).filter(|(l, w)| **l == class && **w > 0.0).count();
+        let counts = [count(0.0), count(1.0)];
+        let classes = counts.iter().filter(|&&n| n > 0).count().max(1);
+        let all = label.len() as f64 / classes as f64;
+        let each = counts.map(|n| if n > 0 { (all / n as f64) as f32 } else { 0.0 });
+        weight.iter_mut().zip(label).for_each(|(w, l)| *w *= each[*l as usize]);
+    }
 }
 
 impl Step {
@@ -278,6 +370,14 @@ impl Step {
             if self.takes(name) {
                 self.feed(name, values)?;
             }
+        }
+        for w in &self.windows {
+            let mut label = std::mem::take(&mut self.labels);
+            let weight = self.plan.feed(w.weight)?;
+            label.resize(weight.len(), 0.0);
+            w.of.fill(batch, &mut label, weight);
+            self.plan.feed(w.label)?.copy_from_slice(&label);
+            self.labels = label;
         }
         Ok(())
     }
@@ -357,5 +457,38 @@ impl Serialize for Terms {
         let mut map = s.serialize_map(Some(self.0.len()))?;
         self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_have_the_labels_of_their_own_pixels() {
+        // Three pictures of 8 pixels: genuine; a fake with a mask in the left upper corner; a fake whose mask is not known.
+        let mut batch =
+            Batch { n: 3, size: 8, label_true: vec![1.0, 0.0, 0.0], has_mask: vec![0.0, 1.0, 0.0], ..Batch::default() };
+        batch.mask = vec![0.0; 3 * 64];
+        (0..3).for_each(|y| batch.mask[64 + 8 * y..][..3].fill(1.0));
+        let fill = |side, step, least| {
+            let places = (8 - side) / step + 1;
+            let (mut label, mut weight) = (vec![9.0; 3 * places * places], vec![9.0; 3 * places * places]);
+            Windows { side, step, least }.fill(&batch, &mut label, &mut weight);
+            (label, weight)
+        };
+        // Windows of 4 pixels, side by side: 9 of 16 forged in one, none in three.
+        let (label, weight) = fill(4, 4, 0.25);
+        assert_eq!(label, [[1.0; 4], [0.0, 1.0, 1.0, 1.0], [0.0; 4]].concat());
+        // Seven genuine windows and one fake, twelve in all: 6/7 and 6.
+        let (g, f) = (6.0 / 7.0, 6.0);
+        assert_eq!(weight, [[g; 4], [f, g, g, g], [0.0; 4]].concat());
+        // Two pixels further right there are 3 of 16: too few to be a fake, too many to be genuine.
+        let (label, weight) = fill(4, 2, 0.25);
+        assert_eq!((label[9 + 1], weight[9 + 1]), (0.0, 0.0));
+        assert!(weight[9] > 0.0 && weight[9 + 8] > 0.0);
+        // As whole pictures all count.
+        let (label, weight) = fill(8, 2, 0.9);
+        assert_eq!((label, weight), (vec![1.0, 0.0, 0.0], vec![1.5, 0.75, 0.75]));
     }
 }

@@ -63,7 +63,7 @@ impl Scorer {
         let maps = self.scores.map.map(|m| plan.fetch(m)).transpose()?;
         let verdict = |(i, row): (usize, &[f32])| Verdict {
             judgement: detector.judge(row),
-            values: row.to_vec(),
+            values: detector.decisive(row).to_vec(),
             map: maps.map(|m| m[i * pixels..][..pixels].to_vec()),
         };
         Ok(values.enumerate().map(verdict).collect())

@@ -7,6 +7,7 @@ use crate::models::dcgan::Arch;
 use crate::models::lae::LaeConfig;
 use crate::ops::cam_attention::{CamAttention, Norm, Reduce, Units, Weight};
 use crate::ops::difference::Difference;
+use crate::ops::latent;
 use crate::train::annotated::{ConceptConfig, Pool, SelectionConfig};
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::keys::check;
@@ -61,6 +62,7 @@ table!(
         norm: NormConfig = NormConfig::default(),
         noise: NoiseConfig = NoiseConfig::default(),
         loss: LossConfig = LossConfig::default(),
+        latent: LatentConfig = LatentConfig::default(),
         reconstruction: ReconstructionConfig = ReconstructionConfig::default(),
         /// Sum or mean over the pictures of a batch (the paper prints sums).
         reduce: Reduce = Reduce::Mean,
@@ -108,6 +110,15 @@ table!(
         lambda2: f64 = 1.0,
     }
 );
+table!(LatentConfig {
+    /// Distance of an activation from its target (eq. 4; paper: l1). `squared` weighs a picture by how wrong it is.
+    distance: latent::Distance = latent::Distance::L1,
+    /// Sides of windows, in cells of the encoder's last maps, that have a latent loss of their own each, with a label from the mask:
+    /// genuine windows of forged pictures are genuine. Empty: the picture as a whole (paper).
+    windows: Vec<usize> = Vec::new(),
+    /// Windows with less than this share of forged pixels, but not none, do not count.
+    least: f64 = 0.25,
+});
 table!(ReconstructionConfig {
     /// Pixel distance.
     pixel: Distance = Distance::Mae,
@@ -254,7 +265,7 @@ impl OwnKeys for LaeKeys {
             ("lae.latent", self.lae.latent, 65_536),
             ("discriminator.width", self.discriminator.width, 1024),
             ("concept.batch", self.concept.batch, 65_536),
-            ("selection.topk", self.selection.topk, 8 * self.lae.width),
+            ("selection.topk", self.selection.topk, self.lae.widths().last().copied().unwrap_or(1)),
             ("stage2.decay_epochs", self.stage2.decay_epochs, 1_000_000),
         ])?;
         check::positive(&[
@@ -276,6 +287,14 @@ impl OwnKeys for LaeKeys {
             ("noise.max_sigma", self.noise.max_sigma),
         ])?;
         check::decays(&[("discriminator.beta1", self.discriminator.beta1)])?;
+        if let Some(w) = self.latent.windows.iter().find(|&&w| w == 0 || w > self.lae.grid) {
+            let why = format!("{w} cells: the last maps have {} a side (lae.grid); give 1 to that", self.lae.grid);
+            return bad("latent.windows", why);
+        }
+        if self.latent.windows.iter().collect::<std::collections::BTreeSet<_>>().len() < self.latent.windows.len() {
+            return bad("latent.windows", "a size stands there twice; give each once".into());
+        }
+        check::shares(&[("latent.least", self.latent.least, "a window's pixels")])?;
         let comparator = &self.comparator;
         if comparator.width != 1.0 && comparator.weights.is_some() {
             let why = "pretrained weights (comparator.weights) have their own width; add --set comparator.width=1";

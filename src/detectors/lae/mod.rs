@@ -12,7 +12,7 @@ use config::{BatchNorm, Distance, LaeKeys, NoiseTarget, RealPictures, Target, Va
 
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
-use crate::core::shape::shape;
+use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::data::dataset::Batch;
 use crate::device::Device;
@@ -27,15 +27,16 @@ use crate::ops::bce_logits::bce_constant;
 use crate::ops::bilinear::bilinear;
 use crate::ops::cam_attention::Reduce;
 use crate::ops::first::first;
-use crate::ops::latent::latent_loss;
+use crate::ops::latent::{latent_loss, weighted_latent_loss};
+use crate::ops::linear::linear;
 use crate::ops::noise::{Noise, noise};
 use crate::train::TrainConfig;
 use crate::train::annotated::{Annotated, Pool};
 use crate::train::detector::{
-    Detector, Draw, Entry, Judgement, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as, defaults_of,
+    Detector, Draw, Entry, Judgement, Local, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as, defaults_of,
     parse_as,
 };
-use crate::train::recorder::{Optimiser, Rate, Recorder};
+use crate::train::recorder::{Optimiser, Rate, Recorder, Windows};
 
 pub static ENTRY: Entry = Entry {
     name: "lae",
@@ -66,8 +67,9 @@ struct Method {
 
 fn build(c: &TrainConfig, store: &mut ParamStore, purpose: Purpose) -> Result<Box<dyn Detector>> {
     let k: LaeKeys = c.own();
-    let lae = Lae::build(store, &k.lae, c.size)?;
+    let mut lae = Lae::build(store, &k.lae, c.size)?;
     let (mut disc, mut vgg) = (None, None);
+    lae.add_windows(store, &k.latent.windows);
     if purpose == Purpose::Train && k.loss.beta3 > 0.0 {
         disc = Some(Dcgan::build(store, k.discriminator.arch, c.size, k.discriminator.width)?);
     }
@@ -133,17 +135,40 @@ impl Detector for Method {
         let input = self.space().of(t, x)?;
         let code = self.lae.encode(t, input, Mode::Eval)?;
         let label = t.input(shape(n, 1, 1, 1));
-        let (_, values) = latent_loss(t, code.z, label)?;
+        let (_, values) = latent_loss(t, code.z, label, self.k.latent.distance)?;
+        let values = self.activations_of_windows(t, code.f)?.unwrap_or(values);
         // The map is what the fused loss computes on its way; no mask is selected.
         let (mask, none) = (t.input(shape(n, 1, 1, 1)), t.input(shape(n, 1, 1, 1)));
         let map = self.lae.attention(t, self.k.cam_op(), code.f, mask, none)?.map;
         Ok(Scores { values, names: &["a_true", "a_fake"], map: Some(map), features: Some(code.g) })
     }
 
-    /// True if and only if a_T > a_F (§2.2; a tie is fake); p_fake = a_F / (a_F + a_T), 0.5 where both vanish.
+    fn local(&self, r: &mut Recorder) -> Result<Option<Local>> {
+        let x = r.pictures();
+        let t = &mut r.tape;
+        let input = self.space().of(t, x)?;
+        Ok(Some(Local { features: self.lae.features(t, input, Mode::Eval)?, reach: self.lae.reach() }))
+    }
+
+    fn head(&self, r: &mut Recorder, mean: Var) -> Result<Var> {
+        let label = r.label();
+        let t = &mut r.tape;
+        let [w, b] = self.lae.head().map(|id| t.param(id));
+        let z = linear(t, mean, w, Some(b))?;
+        Ok(latent_loss(t, z, label, self.k.latent.distance)?.1)
+    }
+
+    /// True if and only if a_T > a_F (§2.2; a tie is fake); p_fake = a_F / (a_F + a_T), 0.5 where both vanish. Of several windows the
+    /// one with the largest a_F − a_T decides.
     fn judge(&self, row: &[f32]) -> Judgement {
+        let row = self.decisive(row);
         let (t, f) = (row[0] as f64, row[1] as f64);
-        Judgement { p_fake: if t + f > 0.0 { f / (t + f) } else { 0.5 }, fake: row[0] <= row[1] }
+        Judgement { p_fake: if t + f > 0.0 { f / (t + f) } else { 0.5 }, fake: row[0] <= row[1], evidence: f - t }
+    }
+
+    fn decisive<'a>(&self, row: &'a [f32]) -> &'a [f32] {
+        let evidence = |w: &&[f32]| w[1] - w[0];
+        row.chunks_exact(2).max_by(|a, b| evidence(a).total_cmp(&evidence(b))).unwrap_or(row)
     }
 
     fn networks(&self) -> Vec<Network<'_>> {
@@ -169,6 +194,12 @@ impl Detector for Method {
         if self.vgg.is_some() && comparator.weights.is_none() {
             let width = if comparator.width == 1.0 { String::new() } else { format!(", {} of its width", comparator.width) };
             out.push(format!("the comparator (VGG-16 to {}{width}) has random weights", comparator.layer));
+        }
+        if !self.k.latent.windows.is_empty() {
+            out.push(
+                "the masks of all training fakes label their windows (latent.windows): more than the paper's labels of pictures"
+                    .into(),
+            );
         }
         if self.k.selection.annotations == 0 {
             out.push("no annotations were asked for (selection.annotations = 0): there is no stage 2".into());
@@ -207,7 +238,8 @@ impl Method {
         let t = &mut r.tape;
         let input = self.space().of(t, noisy)?;
         let code = self.lae.encode(t, input, mode)?;
-        let (latent, act) = latent_loss(t, code.z, label)?;
+        let (latent, act) = latent_loss(t, code.z, label, self.k.latent.distance)?;
+        let (latent, act) = self.latent_of_windows(r, code.f)?.unwrap_or((latent, act));
         r.term("latent", latent);
         let factor = self.batch_factor(r, r.n());
         let mut terms = vec![(k.loss.alpha2 * factor, latent)];
@@ -241,6 +273,34 @@ impl Method {
         let total = r.weighted(&terms)?;
         r.minimise("total", total, &self.lae.group, self.adam(), Rate::new("train.lr", c.train.lr))?;
         Ok(act)
+    }
+
+    /// The mean latent loss over windows of every size, and the activations of the largest ones, if the configuration names any.
+    fn latent_of_windows(&self, r: &mut Recorder, f: Var) -> Result<Option<(Var, Var)>> {
+        let (sizes, cell) = (&self.k.latent.windows, self.c.size / self.k.lae.grid);
+        let (mut losses, mut largest) = (Vec::new(), (0, None));
+        for &cells in sizes {
+            let every = (cells / 4).max(1);
+            let of = Windows { side: cells * cell, step: every * cell, least: self.k.latent.least };
+            let (label, weight) = r.windows(of);
+            let z = self.lae.windows(&mut r.tape, f, cells, every)?;
+            let (loss, act) = weighted_latent_loss(&mut r.tape, z, label, weight, self.k.latent.distance)?;
+            losses.push((1.0 / sizes.len() as f64, loss));
+            if cells > largest.0 {
+                largest = (cells, Some(act));
+            }
+        }
+        let Some(act) = largest.1 else { return Ok(None) };
+        Ok(Some((r.weighted(&losses)?, act)))
+    }
+
+    /// The activations of the largest windows that have a loss, if the configuration names any.
+    fn activations_of_windows(&self, t: &mut Tape, f: Var) -> Result<Option<Var>> {
+        let Some(&cells) = self.k.latent.windows.iter().max() else { return Ok(None) };
+        let z = self.lae.windows(t, f, cells, (cells / 4).max(1))?;
+        let s = t.shape(z);
+        let label = t.input(Shape { c: 1, ..s });
+        Ok(Some(latent_loss(t, z, label, self.k.latent.distance)?.1))
     }
 
     /// Equation 5's distance of the comparator's features.
@@ -291,7 +351,9 @@ impl Method {
             true => (code.z, label),
             false => (first(t, code.z, counted)?, first(t, label, counted)?),
         };
-        let (latent, act) = latent_loss(t, z, of)?;
+        let (latent, act) = latent_loss(t, z, of, self.k.latent.distance)?;
+        let (latent, act) = self.latent_of_windows(r, code.f)?.unwrap_or((latent, act));
+        let t = &mut r.tape;
         let attention = self.lae.attention(t, k.cam_op(), code.f, mask, select)?.loss;
         r.term("latent", latent);
         r.term("attention", attention);
