@@ -22,9 +22,10 @@ use crate::report::heatmap;
 use crate::report::terminal::{print, say};
 use crate::text::{csv, json_line, json_path, line, shown};
 use crate::train::checkpoint::{self, What};
+use crate::train::config::View;
 use crate::train::detector::{Detector, Purpose};
+use crate::train::examine::{Examiner, Finding, Way};
 use crate::train::run::MODEL;
-use crate::train::score::{Scorer, Verdict};
 
 #[derive(Args)]
 pub struct DetectArgs {
@@ -36,13 +37,19 @@ pub struct DetectArgs {
     /// Write the attention map of every picture over the picture, as PNG, into this folder
     #[arg(long, value_name = "DIR")]
     heatmaps: Option<PathBuf>,
+    /// How to look at a picture: windows (at its own size) or whole (shrunk, as the paper has it) [default: as trained]
+    #[arg(long, value_name = "HOW")]
+    view: Option<View>,
+    /// Judge every picture again after JPEG at quality 90 and 75, and after scaling by 0.75: a verdict that changes is weak
+    #[arg(long)]
+    stability: bool,
     /// auto, cpu, cuda or emu
     #[arg(long, default_value = "auto")]
     device: String,
     /// One JSON object per line; the last one, where there is such, counts what was passed over
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// path,verdict,p_fake, the values behind it (lae: a_true,a_fake),heatmap,error,notes
+    /// path,verdict,p_fake, the values behind it (windows: score,windows; whole, lae: a_true,a_fake),heatmap,error,notes
     #[arg(long)]
     csv: bool,
 }
@@ -57,9 +64,11 @@ impl DetectArgs {
         let (entry, config) = detectors::of_run(&self.run)?;
         let mut store = ParamStore::new(config.seed);
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
-        let notes = checkpoint::load(&mut store, &self.run.join(MODEL), What::Model)?;
-        let mut scorer = Scorer::new(&device, &*detector, &store, config.size, 1)?;
-        if self.heatmaps.is_some() && scorer.grid.is_none() {
+        let model = self.run.join(MODEL);
+        let notes = checkpoint::load(&mut store, &model, What::Model)?;
+        let view = self.view.unwrap_or(config.detect.view);
+        let mut examiner = Examiner::new(&device, &*detector, &store, &config, view, (&notes, &model))?;
+        if self.heatmaps.is_some() && !examiner.has_map() {
             let why = format!("{} gives a verdict without a map; leave --heatmaps out", entry.name);
             return Err(Error::config("--heatmaps", why));
         }
@@ -70,24 +79,26 @@ impl DetectArgs {
         let homes = self.heatmaps.as_ref().map(|dir| homes(dir, &files));
         if let Some(n) = notes.get("notices").filter(|n| !n.is_empty() && !self.json && !self.csv) {
             n.split("; ").for_each(|n| say(&format!("note      {n}")));
-            self.experience(&self.run)?;
+            self.experience(&self.run, &examiner)?;
         }
         if self.csv {
-            print(&format!("path,verdict,p_fake,{},heatmap,error,notes\n", scorer.names.join(",")))?;
+            print(&format!("path,verdict,p_fake,{},heatmap,error,notes\n", examiner.names().join(",")))?;
         }
         let mut failed = 0;
         for (i, file) in files.iter().enumerate() {
-            let judged = match (judge(file, config.size, &*detector, &mut scorer, &mut store), &homes) {
+            let judged = match self.judge(file, &*detector, &mut examiner, &mut store) {
                 // A map that cannot be written is no fault of its picture: it ends the program.
-                (Ok((opened, v)), Some(homes)) => {
-                    let map = v.map.as_deref().zip(scorer.grid).expect("asked above");
-                    write_heatmap(&homes[i], &opened.picture, map)?;
-                    Ok((v, Some(homes[i].file.as_path()), opened.notes))
+                Ok((opened, mut j)) => {
+                    if let Some(homes) = &homes {
+                        write_heatmap(&homes[i], &opened.picture, &j.finding)?;
+                        j.heat = Some(homes[i].file.as_path());
+                    }
+                    Ok((j, opened.notes))
                 }
-                (judged, _) => judged.map(|(opened, v)| (v, None, opened.notes)),
+                Err(e) => Err(e),
             };
             failed += judged.is_err() as usize;
-            self.print(file, scorer.names, judged)?;
+            self.print(file, examiner.names(), judged)?;
         }
         if failed > 0 {
             say(&format!("{failed} of {} pictures could not be judged", files.len()));
@@ -125,7 +136,20 @@ impl DetectArgs {
     }
 
     /// What a reader of verdicts and maps must know.
-    fn experience(&self, run: &Path) -> Result<()> {
+    fn experience(&self, run: &Path, examiner: &Examiner) -> Result<()> {
+        if let Way::Windows(scanner, reading) = &examiner.way {
+            let c = &reading.calibration;
+            let words = reading.pool.words(&scanner.windows);
+            say(&format!("note      pictures are judged at their own size, window by window; a score is {words}"));
+            let cut = &c.fake_from;
+            say(&format!("note      from {:.2} on a picture is called fake: {}", cut.score, cut.sentence()));
+            reading.caveat().iter().for_each(|c| say(&format!("note      {c}")));
+            c.lacks().iter().for_each(|l| say(&format!("note      {l}")));
+            if self.heatmaps.is_some() {
+                say("note      a map is red where a window looks forged and blue where it does not, the same in every picture");
+            }
+            return Ok(());
+        }
         let file = run.join("report.json");
         if file.is_file() {
             let text = std::fs::read(&file).map_err(|e| Error::io(&file, e))?;
@@ -139,16 +163,44 @@ impl DetectArgs {
         Ok(())
     }
 
-    fn print(&self, file: &Path, names: &[&str], judged: Result<Judged>) -> Result<()> {
+    fn judge<'a>(
+        &self,
+        file: &Path,
+        detector: &dyn Detector,
+        examiner: &mut Examiner,
+        store: &mut ParamStore,
+    ) -> Result<(Opened, Judged<'a>)> {
+        regular(file)?;
+        let opened = Picture::open_noted(file).map_err(explained)?;
+        let name = |e: Error| match e {
+            Error::Data { why, .. } => Error::data(file, why),
+            e => e,
+        };
+        let finding = examiner.examine(detector, store, &opened.picture).map_err(name)?;
+        let mut stability = Vec::new();
+        if self.stability {
+            for change in CHANGES {
+                let found = examiner.examine(detector, store, &change.of(&opened.picture)?).map_err(name)?;
+                stability.push((change.words(), found));
+            }
+        }
+        Ok((opened, Judged { finding, heat: None, stability }))
+    }
+
+    fn print(&self, file: &Path, names: &[&str], judged: Result<(Judged, Vec<Note>)>) -> Result<()> {
         let path = shown(file);
         let text = match (judged, self.json, self.csv) {
-            (Ok((v, heat, notes)), true, _) => {
-                let notes: Vec<String> = notes.iter().map(|n| line(&n.text)).collect();
-                let mut object =
-                    json!({ "path": path, "verdict": word(&v), "p_fake": v.p_fake(), "heatmap": null, "notes": notes });
+            (Ok((j, notes)), true, _) => {
+                let v = &j.finding;
+                let notes: Vec<String> = notes.iter().map(|n| line(&n.text)).chain(v.notes.clone()).collect();
+                let mut object = json!({ "path": path, "verdict": v.word, "p_fake": v.p_fake, "heatmap": null, "notes": notes });
                 json_path(&mut object, "path", file);
-                heat.iter().for_each(|h| json_path(&mut object, "heatmap", h));
+                j.heat.iter().for_each(|h| json_path(&mut object, "heatmap", h));
                 names.iter().zip(&v.values).for_each(|(name, x)| object[name] = json!(x));
+                v.experience.iter().for_each(|x| object["validation"] = json!(x));
+                for (change, v) in &j.stability {
+                    object["stability"][change] = json!({ "verdict": v.word, "p_fake": v.p_fake });
+                }
                 json_line(&object)
             }
             (Err(e), true, _) => {
@@ -156,17 +208,25 @@ impl DetectArgs {
                 json_path(&mut object, "path", file);
                 json_line(&object)
             }
-            (Ok((v, heat, notes)), _, true) => {
-                let heat = heat.map(|h| csv(&shown(h))).unwrap_or_default();
+            (Ok((j, notes)), _, true) => {
+                let v = &j.finding;
+                let heat = j.heat.map(|h| csv(&shown(h))).unwrap_or_default();
                 let values: String = v.values.iter().map(|x| format!("{x:.6},")).collect();
-                let notes = notes.iter().map(|n| line(&n.text)).collect::<Vec<_>>().join("; ");
-                format!("{},{},{:.6},{values}{heat},,{}", csv(&path), word(&v), v.p_fake(), csv(&notes))
+                let mut notes: Vec<String> = notes.iter().map(|n| line(&n.text)).chain(v.notes.clone()).collect();
+                notes.extend(j.stability_words());
+                let p = v.p_fake.map(|p| format!("{p:.6}")).unwrap_or_default();
+                format!("{},{},{p},{values}{heat},,{}", csv(&path), v.word, csv(&notes.join("; ")))
             }
             (Err(e), _, true) => format!("{},,,{},{},", csv(&path), ",".repeat(names.len()), csv(&line(&e.to_string()))),
-            (Ok((v, heat, notes)), ..) => {
+            (Ok((j, notes)), ..) => {
+                let v = &j.finding;
                 notes.iter().for_each(|n| say(&format!("note      {path}: {n}")));
-                let heat = heat.map(|h| format!("  {}", shown(h))).unwrap_or_default();
-                format!("{}  p_fake {:.3}  {path}{heat}", word(&v), v.p_fake())
+                v.notes.iter().for_each(|n| say(&format!("note      {path}: {n}")));
+                let heat = j.heat.map(|h| format!("  {}", shown(h))).unwrap_or_default();
+                let p = v.p_fake.map_or("p_fake unknown".into(), |p| format!("p_fake {p:.3}"));
+                let behind = v.experience.as_ref().map(|x| format!("\n      score {:.2}; {x}", v.values[0])).unwrap_or_default();
+                let again = j.stability_words().map(|w| format!("\n      {w}")).unwrap_or_default();
+                format!("{}  {p}  {path}{heat}{behind}{again}", v.word)
             }
             (Err(e), ..) => {
                 say(&format!("skipped   {}", line(&e.to_string())));
@@ -174,6 +234,54 @@ impl DetectArgs {
             }
         };
         print(&format!("{text}\n"))
+    }
+}
+
+/// One picture's verdict, where its map went, and the verdicts on its changed copies.
+struct Judged<'a> {
+    finding: Finding,
+    heat: Option<&'a Path>,
+    stability: Vec<(&'static str, Finding)>,
+}
+
+impl Judged<'_> {
+    /// `stable: fake after JPEG 90, …`, if it was asked for.
+    fn stability_words(&self) -> Option<String> {
+        if self.stability.is_empty() {
+            return None;
+        }
+        let same = self.stability.iter().all(|(_, v)| v.word == self.finding.word);
+        let each: Vec<String> = self.stability.iter().map(|(change, v)| format!("{} after {change}", v.word)).collect();
+        Some(format!("{}: {}", if same { "stable" } else { "not stable" }, each.join(", ")))
+    }
+}
+
+/// What a picture meets on its way through the web.
+#[derive(Clone, Copy)]
+enum Changed {
+    Jpeg(u8),
+    Scaled,
+}
+
+const CHANGES: [Changed; 3] = [Changed::Jpeg(90), Changed::Jpeg(75), Changed::Scaled];
+
+impl Changed {
+    fn words(self) -> &'static str {
+        match self {
+            Changed::Jpeg(90) => "JPEG 90",
+            Changed::Jpeg(_) => "JPEG 75",
+            Changed::Scaled => "scaling by 0.75",
+        }
+    }
+
+    fn of(self, picture: &Picture) -> Result<Picture> {
+        match self {
+            Changed::Jpeg(quality) => picture.through_jpeg(quality),
+            Changed::Scaled => {
+                let side = |n: usize| ((0.75 * n as f64).round() as usize).max(1);
+                Ok(picture.resize_to(side(picture.w), side(picture.h)))
+            }
+        }
     }
 }
 
@@ -185,26 +293,6 @@ fn passed_over(passed: &Passed) -> serde_json::Value {
         row
     };
     json!({ "passed_over": passed.kinds().map(row).collect::<Vec<_>>() })
-}
-
-type Judged<'a> = (Verdict, Option<&'a Path>, Vec<Note>);
-
-fn word(v: &Verdict) -> &'static str {
-    if v.called_fake() { "fake" } else { "real" }
-}
-
-fn judge(
-    file: &Path,
-    size: usize,
-    detector: &dyn Detector,
-    scorer: &mut Scorer,
-    store: &mut ParamStore,
-) -> Result<(Opened, Verdict)> {
-    regular(file)?;
-    let opened = Picture::open_noted(file).map_err(explained)?;
-    let x: Vec<f32> = opened.picture.resize(size).rgb.iter().map(|&v| v as f32 / 255.0).collect();
-    let verdict = scorer.run(detector, store, &x)?.remove(0);
-    Ok((opened, verdict))
 }
 
 /// Where the heat map of a picture goes, and whose it is.
@@ -268,12 +356,14 @@ fn with_owner(png: &[u8], owner: u64) -> Vec<u8> {
     [&png[..HEAT_CHUNK], &(chunk.len() as u32 - 4).to_be_bytes(), &chunk, &crc.to_be_bytes(), &png[HEAT_CHUNK..]].concat()
 }
 
-fn write_heatmap(home: &Home, picture: &Picture, (map, grid): (&[f32], usize)) -> Result<()> {
+fn write_heatmap(home: &Home, picture: &Picture, finding: &Finding) -> Result<()> {
     let longest = picture.w.max(picture.h).max(1);
     let scale = (LARGEST as f64 / longest as f64).min(1.0);
     let side = |n: usize| ((n as f64 * scale).round() as usize).max(1);
     let shown = picture.resize_to(side(picture.w), side(picture.h));
-    let map = heatmap::bilinear(map, grid, grid, shown.w, shown.h)?;
-    let overlay = heatmap::overlay(&Rgb::new(shown.w, shown.h, shown.rgb)?, &map)?;
+    let map = finding.map((picture.w, picture.h), (shown.w, shown.h))?.expect("asked before: the detector has maps");
+    let rgb = Rgb::new(shown.w, shown.h, shown.rgb)?;
+    // The values of windows mean the same in every picture: they are not stretched.
+    let overlay = if finding.absolute() { heatmap::overlay_absolute(&rgb, &map)? } else { heatmap::overlay(&rgb, &map)? };
     write_whole(&home.file, &with_owner(&overlay.png()?, home.owner))
 }

@@ -1,15 +1,16 @@
 //! What a score means, learned from validation pictures: a probability, and thresholds with known false alarms.
 //!
-//! A [`Calibration`] is plain data, stored as JSON beside the weights that made the scores, and says nothing about scores that were made in
-//! another way. Scores are any real numbers, higher = more like a fake. Give them on a scale without ends (a difference, a log odds):
-//! a bound from mean and deviation can lie beyond the end of a bounded one, and no picture is called fake then.
+//! A [`Calibration`] is plain data, stored as JSON beside the weights that made the scores, and says nothing about scores that
+//! were made in another way. Scores are any real numbers, higher = more like a fake. Give them on a scale without ends (a
+//! difference, a log odds): a bound from mean and deviation can lie beyond the end of a bounded one, and no picture is called
+//! fake then.
 //!
 //! * Probability: Platt's curve ([`Platt`]), for a picture that is as likely forged as genuine beforehand.
-//! * Threshold at a rate of false alarms: the lowest one that a new genuine picture reaches with at most that probability, from the rank
-//!   among the genuine validation pictures: of n of them at most rate·(n + 1) − 1 reach it (V. Vovk, A. Gammerman, G. Shafer,
-//!   "Algorithmic Learning in a Random World", 2005: conformal prediction, sound for any distribution). Below 100 pictures that is
-//!   coarse or impossible, so the one-sided normal prediction bound mean + t(1 − rate, n − 1)·s·√(1 + 1/n) is taken where it is
-//!   higher (G. J. Hahn, W. Q. Meeker, "Statistical Intervals", 1991).
+//! * Threshold at a rate of false alarms: the lowest one that a new genuine picture reaches with at most that probability, from
+//!   the rank among the genuine validation pictures: of n of them at most rate·(n + 1) − 1 reach it (V. Vovk, A. Gammerman, G.
+//!   Shafer, "Algorithmic Learning in a Random World", 2005: conformal prediction, sound for any distribution). Below 100
+//!   pictures that is coarse or impossible, so the one-sided normal prediction bound mean + t(1 − rate, n − 1)·s·√(1 + 1/n) is
+//!   taken where it is higher (G. J. Hahn, W. Q. Meeker, "Statistical Intervals", 1991).
 //! * Three verdicts: [`Calibration::verdict`].
 
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,6 @@ use crate::error::{Error, Result};
 
 /// Fewer genuine validation pictures than this have no threshold, and fewer pictures of a class no probability.
 pub const LEAST: usize = 4;
-/// Below this many genuine pictures a threshold is no lower than the normal bound.
-pub const FEW: usize = 100;
 /// Parts of the validation set, each judged by a curve that was fitted to the others.
 const FOLDS: usize = 5;
 /// Scores beyond this are no scores, and their squares overflow.
@@ -44,8 +43,8 @@ pub struct Calibration {
     pub fake_from: Cut,
     /// Below this score no sign of forgery is found; from here to `fake_from` the verdict is "inconclusive".
     pub genuine_below: Cut,
-    /// Of `p_fake`: mean distance from the share of fakes, classes weighed alike. Each fifth of the pictures is judged by a curve
-    /// that was fitted to the other four. None without a probability.
+    /// Of `p_fake`: mean distance from the share of fakes, classes weighed alike. Each fifth of the pictures is judged by a
+    /// curve that was fitted to the other four. None without a probability.
     pub ece: Option<f64>,
     /// The same of what the model said before ([`Calibration::compare_with`]).
     pub ece_before: Option<f64>,
@@ -170,15 +169,15 @@ impl Threshold {
         let mut genuine: Vec<f64> = scores.iter().filter(|s| !s.1).map(|s| s.0).collect();
         genuine.sort_by(|a, b| b.total_cmp(a));
         let n = genuine.len();
-        // So many genuine pictures may reach the cut, and the one after them must not; with less than one the rank says nothing, and
-        // the cut is above all of them at least. A little is added because 0.05 · 20 is below 1 in floating point.
+        // So many genuine pictures may reach the cut, and the one after them must not; with less than one the rank says nothing,
+        // and the cut is above all of them at least. A little is added because 0.05 · 20 is below 1 in floating point.
         let room = rate * (n + 1) as f64 + 1e-9;
         let allowed = (room as usize).saturating_sub(1);
         let empirical = genuine[allowed].next_up();
         let mean = genuine.iter().sum::<f64>() / n as f64;
         let spread = (genuine.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt();
         let bound = mean + student::quantile(1.0 - rate, n - 1) * spread * (1.0 + 1.0 / n as f64).sqrt();
-        let (score, how) = match n < FEW && (bound > empirical || room < 1.0) {
+        let (score, how) = match room < 1.0 {
             true => (bound.max(empirical), How::Tolerance),
             false => (empirical, How::Empirical),
         };
@@ -192,14 +191,14 @@ impl Threshold {
 }
 
 impl Calibration {
-    /// From (score, forged) of validation pictures, in any order. The genuine ones should be independent of one another, one to a
-    /// photograph; the intervals take the forged ones as if they were.
+    /// From (score, forged) of validation pictures, in any order. The genuine ones should be independent of one another, one to
+    /// a photograph; the intervals take the forged ones as if they were.
     ///
     /// Genuine pictures alone give thresholds without a probability ([`Calibration::lacks`] says so). An error for fewer than
     /// [`LEAST`] genuine pictures, for scores that are not finite, and where the genuine ones have one score only.
     pub fn fit(scores: &[(f64, bool)]) -> Result<Calibration> {
         let fail = |why: String| Err(Error::data("calibration", why));
-        if let Some(i) = scores.iter().position(|s| !(s.0.abs() <= LARGEST)) {
+        if let Some(i) = scores.iter().position(|s| s.0.is_nan() || s.0.abs() > LARGEST) {
             return fail(format!("score {i} is {}, which is not a finite number below 1e100; is the model sound?", scores[i].0));
         }
         let forged = scores.iter().filter(|s| s.1).count();
@@ -248,8 +247,8 @@ impl Calibration {
         Ok(made)
     }
 
-    /// Adds what the model said of validation pictures before: (its own `p_fake`, forged). For the report alone. Nothing is added
-    /// where a class is missing.
+    /// Adds what the model said of validation pictures before: (its own `p_fake`, forged). For the report alone. Nothing is
+    /// added where a class is missing.
     pub fn compare_with(&mut self, before: &[(f64, bool)]) -> Result<()> {
         if before.iter().any(|x| x.1) && before.iter().any(|x| !x.1) {
             self.bins_before = bins(before)?;
@@ -268,11 +267,12 @@ impl Calibration {
 
     /// What is said of a picture with this score.
     ///
-    /// There are two marks: the threshold at 5 % false alarms, and the score at which `p_fake` is ½, where genuine and forged validation
-    /// pictures are equally frequent. At or above both the picture is called fake: few genuine pictures score so high, and more
-    /// forged ones. Below both no sign was found. Between them the marks contradict each other: the score is commoner among
-    /// fakes, but too many genuine pictures reach it (or none does, but no fakes do either); an editor has to look. Where no
-    /// probability is known, the marks are the thresholds at 1 and 5 %. A score that is no number is inconclusive.
+    /// There are two marks: the threshold at 5 % false alarms, and the score at which `p_fake` is ½, where genuine and forged
+    /// validation pictures are equally frequent. At or above both the picture is called fake: few genuine pictures score so
+    /// high, and more forged ones. Below both no sign was found. Between them the marks contradict each other: the score is
+    /// commoner among fakes, but too many genuine pictures reach it (or none does, but no fakes do either); an editor has to
+    /// look. Where no probability is known, the marks are the thresholds at 1 and 5 %. A score that is no number is
+    /// inconclusive.
     pub fn verdict(&self, score: f64) -> Verdict {
         match score {
             s if s >= self.fake_from.score => Verdict::Fake,
@@ -328,13 +328,13 @@ impl Calibration {
         match self.probability {
             Probability::Platt(_) => {}
             Probability::TooFewForged => out.push(format!(
-                "p_fake is not calibrated: {} forged validation pictures, {LEAST} at least are needed; thresholds are known, as {} \
-                 genuine ones are enough for those",
+                "p_fake is not calibrated: {} forged validation pictures, {LEAST} at least are needed; thresholds are known, as \
+                 {} genuine ones are enough for those",
                 self.forged, self.genuine
             )),
             Probability::NoHigher => out.push(format!(
-                "p_fake is not calibrated: the {} forged validation pictures score no higher than the {} genuine ones, so the score \
-                 tells nothing of forgery",
+                "p_fake is not calibrated: the {} forged validation pictures score no higher than the {} genuine ones, so the \
+                 score tells nothing of forgery",
                 self.forged, self.genuine
             )),
         }
@@ -342,8 +342,8 @@ impl Calibration {
         if !guessed.is_empty() {
             let rates: Vec<String> = guessed.iter().map(|t| t.percent()).collect();
             out.push(format!(
-                "{} genuine validation pictures are few: at {} false alarms the threshold rests on their mean and deviation, as if \
-                 scores were normal",
+                "{} genuine validation pictures are few: at {} false alarms the threshold rests on their mean and deviation, as \
+                 if scores were normal",
                 self.genuine,
                 rates.join(" and ")
             ));
@@ -362,8 +362,8 @@ fn bins(pictures: &[(f64, bool)]) -> Result<Vec<Bin>> {
     reliability(pictures, Bins::for_pictures(pictures.len()), Mixture::Balanced)
 }
 
-/// `p_fake` of every picture by a curve that did not see it. A picture's fold is its place within its class, so that all folds have
-/// both classes alike.
+/// `p_fake` of every picture by a curve that did not see it. A picture's fold is its place within its class, so that all folds
+/// have both classes alike.
 fn held_out(scores: &[(f64, bool)]) -> Vec<(f64, bool)> {
     let mut seen = [0, 0];
     let fold: Vec<usize> = scores
@@ -397,8 +397,8 @@ mod tests {
         (0..genuine).map(|i| (i as f64, false)).collect()
     }
 
-    /// Genuine scores 0, 1, …, 199: 201 · 5 % − 1 = 9.05, so nine may reach the cut: it is just above 190. 201 · 1 % − 1 = 1.01: one
-    /// may, and it is just above 198.
+    /// Genuine scores 0, 1, …, 199: 201 · 5 % − 1 = 9.05, so nine may reach the cut: it is just above 190. 201 · 1 % − 1 = 1.01:
+    /// one may, and it is just above 198.
     #[test]
     fn many_pictures_set_thresholds_by_rank() {
         let c = Calibration::fit(&counted(200)).unwrap();

@@ -1,8 +1,8 @@
 //! A score made into a probability by a logistic curve with two parameters.
 //!
-//! J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets; fitted by Newton's method with
-//! backtracking as in H.-T. Lin, C.-J. Lin, R. C. Weng, "A Note on Platt's Probabilistic Outputs for Support Vector Machines", Machine
-//! Learning 68, 2007, whose written-out form of the loss neither overflows nor cancels.
+//! J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his smoothed targets; fitted by Newton's method
+//! with backtracking as in H.-T. Lin, C.-J. Lin, R. C. Weng, "A Note on Platt's Probabilistic Outputs for Support Vector
+//! Machines", Machine Learning 68, 2007, whose written-out form of the loss neither overflows nor cancels.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ pub struct Platt {
 }
 
 impl Platt {
-    /// The curve of least smoothed log loss. Both classes must be there and the scores be finite; where all scores are equal `a` is 0.
+    /// The curve of least smoothed log loss. Both classes must be there and the scores be finite; where all scores are equal `a`
+    /// is 0.
     ///
     /// The share of fakes among `scores` is part of `b`: see [`Platt::balanced`].
     pub fn fit(scores: &[(f64, bool)]) -> Platt {
@@ -67,9 +68,10 @@ impl Platt {
         Platt { a: a / spread, b: b - a * mean / spread }
     }
 
-    /// The curve for a picture that is as likely forged as genuine before anything is known of it: the odds of fakes among `scores`,
-    /// which the curve was fitted to, taken off (for a logistic curve only `b` depends on them; R. L. Prentice, R. Pyke, Biometrika
-    /// 66, 1979). Where the curve then says ½, the score is as likely among genuine pictures as among forged ones.
+    /// The curve for a picture that is as likely forged as genuine before anything is known of it: the odds of fakes among
+    /// `scores`, which the curve was fitted to, taken off (for a logistic curve only `b` depends on them; R. L. Prentice, R.
+    /// Pyke, Biometrika 66, 1979). Where the curve then says ½, the score is as likely among genuine pictures as among forged
+    /// ones.
     pub fn balanced(self, scores: &[(f64, bool)]) -> Platt {
         Platt { a: self.a, b: self.b - prior(scores) }
     }
@@ -89,8 +91,8 @@ fn logistic(z: f64) -> f64 {
     if z >= 0.0 { 1.0 / (1.0 + (-z).exp()) } else { z.exp() / (1.0 + z.exp()) }
 }
 
-/// Platt's targets of genuine pictures and of fakes: 1/(n₀ + 2) and (n₁ + 1)/(n₁ + 2) in place of 0 and 1, so that the curve stays
-/// finite where a threshold parts the classes.
+/// Platt's targets of genuine pictures and of fakes: 1/(n₀ + 2) and (n₁ + 1)/(n₁ + 2) in place of 0 and 1, so that the curve
+/// stays finite where a threshold parts the classes.
 fn targets(scores: &[(f64, bool)]) -> [f64; 2] {
     let forged = scores.iter().filter(|s| s.1).count() as f64;
     [1.0 / (scores.len() as f64 - forged + 2.0), (forged + 1.0) / (forged + 2.0)]
@@ -112,8 +114,8 @@ mod tests {
     }
 
     /// Two values of the score: the curve passes through the mean target at each, so both parameters are known in closed form.
-    /// Eight genuine pictures (target 1/10) and six fakes (target 7/8). At 0: six and two, mean (6·0.1 + 2·0.875)/8 = 0.29375. At 1:
-    /// two and four, mean (2·0.1 + 4·0.875)/6 = 37/60. b = ln(0.29375/0.70625), a = ln(37/23) − b.
+    /// Eight genuine pictures (target 1/10) and six fakes (target 7/8). At 0: six and two, mean (6·0.1 + 2·0.875)/8 = 0.29375.
+    /// At 1: two and four, mean (2·0.1 + 4·0.875)/6 = 37/60. b = ln(0.29375/0.70625), a = ln(37/23) − b.
     #[test]
     fn a_score_of_two_values_by_hand() {
         let scores = rows(&[0., 0., 0., 0., 0., 0., 1., 1.], &[0., 0., 1., 1., 1., 1.]);
@@ -122,8 +124,8 @@ mod tests {
         assert!((p.b - b).abs() < 1e-9 && (p.a - ((37f64 / 23.0).ln() - b)).abs() < 1e-9, "{p:?}");
     }
 
-    /// By nested bisection of the two derivatives in Python, which shares nothing with Newton's method: for each a the b at which
-    /// Σ(p − t) = 0, and the a at which Σ(p − t)·s = 0.
+    /// By nested bisection of the two derivatives in Python, which shares nothing with Newton's method: for each a the b at
+    /// which Σ(p − t) = 0, and the a at which Σ(p − t)·s = 0.
     #[test]
     fn eleven_scores_as_computed_elsewhere() {
         let scores = rows(&[-2.1, -1.3, -0.7, 0.2, 0.9], &[-0.4, 0.5, 1.1, 1.8, 2.6, 3.0]);
@@ -142,8 +144,8 @@ mod tests {
         assert!(p.p(1e300) == 1.0 && p.p(-1e300) == 0.0);
     }
 
-    /// Nine copies of every fake: the odds of the sample are nine times as high, those of the balanced curve are as before, but for the
-    /// smoothing.
+    /// Nine copies of every fake: the odds of the sample are nine times as high, those of the balanced curve are as before, but
+    /// for the smoothing.
     #[test]
     fn how_many_fakes_there_were_is_no_part_of_the_balanced_curve() {
         let genuine: Vec<f64> = (0..200).map(|i| i as f64 * 0.01 - 1.5).collect();

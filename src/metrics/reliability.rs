@@ -1,7 +1,7 @@
 //! Whether a probability means what it says: of pictures with p = 0.8, are 80 % forged?
 //!
-//! C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017 (expected calibration error,
-//! reliability diagram), here for the probability of "fake", not for that of the class that was chosen.
+//! C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017 (expected calibration
+//! error, reliability diagram), here for the probability of "fake", not for that of the class that was chosen.
 
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,8 @@ fn bin(part: &[(f64, bool)], weight: [f64; 2]) -> Bin {
     let forged = part.iter().filter(|x| x.1).count();
     let total: f64 = part.iter().map(|x| weight[x.1 as usize]).sum();
     let p = part.iter().map(|x| weight[x.1 as usize] * x.0).sum::<f64>() / total;
-    // Weights multiply the odds of a share by one number; that is increasing, so the bounds of the interval are mapped like the share.
+    // Weights multiply the odds of a share by one number; that is increasing, so the bounds of the interval are mapped like the
+    // share.
     let mixed = |s: f64| weight[1] * s / (weight[1] * s + weight[0] * (1.0 - s));
     let i = Interval::wilson(forged, part.len());
     let share = Interval { value: mixed(i.value), lo: mixed(i.lo), hi: mixed(i.hi) };

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use super::table::{Align, Table, clean};
 use crate::metrics::Calibration;
 use crate::metrics::calibration::{Cut, How, Probability, Share};
 use crate::metrics::interval::fixed;
@@ -20,15 +19,15 @@ pub struct CalibrationSection {
 }
 
 /// One line of the table of marks.
-struct Mark {
-    name: String,
+pub(super) struct Mark {
+    pub(super) name: String,
     note: String,
-    cut: Cut,
+    pub(super) cut: Cut,
 }
 
 impl CalibrationSection {
     /// The thresholds, then the marks of the three verdicts.
-    fn marks(&self) -> Vec<Mark> {
+    pub(super) fn marks(&self) -> Vec<Mark> {
         let c = &self.figures;
         let how = |h: How| match h {
             How::Empirical => "by rank among genuine pictures",
@@ -57,31 +56,11 @@ impl CalibrationSection {
     }
 
     /// What a reader is told first.
-    fn sentences(&self) -> Vec<String> {
+    pub(super) fn sentences(&self) -> Vec<String> {
         let c = &self.figures;
         let mut out = vec![format!("From {}.", self.pictures)];
         out.push(format!("A picture is called fake from {} on: {}.", fixed(c.fake_from.score, 3), c.fake_from.sentence()));
         out.extend(self.error());
-        out
-    }
-
-    /// For a terminal.
-    pub fn text(&self) -> String {
-        let title = format!("calibration of {}", self.model);
-        let mut table = Table::new(&[
-            (&title, Align::Left),
-            ("score", Align::Right),
-            ("genuine above [95 %]", Align::Right),
-            ("forged above [95 %]", Align::Right),
-        ]);
-        for m in self.marks() {
-            table.row([m.name, fixed(m.cut.score, 3), share(m.cut.false_alarms), share(m.cut.detected)]);
-        }
-        let mut out = table.render();
-        self.sentences().into_iter().chain(self.figures.lacks().into_iter().map(|l| format!("note: {l}"))).for_each(|s| {
-            out.push_str(&clean(&s));
-            out.push('\n');
-        });
         out
     }
 
@@ -135,11 +114,6 @@ impl CalibrationSection {
     }
 }
 
-fn share(s: Share) -> String {
-    let bounds = s.interval().map_or(String::new(), |i| format!(" {}", i.percent_bounds()));
-    format!("{}/{}{bounds}", s.count, s.of)
-}
-
 const W: f64 = 480.0;
 const H: f64 = 400.0;
 const LEFT: f64 = 54.0;
@@ -188,8 +162,8 @@ fn plot(after: &[Bin], before: &[Bin]) -> Markup {
                 }
             }
             p.note {
-                "On the dashed line a probability means what it says; below it, it says too much. Bars: 95 % intervals. The larger a "
-                "point, the more pictures. Genuine and forged pictures weigh the same in total."
+                "On the dashed line a probability means what it says; below it, it says too much. Bars: 95 % intervals. "
+                "The larger a point, the more pictures. Genuine and forged pictures weigh the same in total."
             }
         }
     }
@@ -203,6 +177,7 @@ fn key(before: bool) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::table;
 
     fn section(forged: usize) -> CalibrationSection {
         let scores: Vec<(f64, bool)> =
@@ -220,7 +195,7 @@ mod tests {
         assert_eq!(page.matches("<title>").count(), s.figures.bins.len() + s.figures.bins_before.len());
         assert!(!page.contains("NaN") && page.contains("p_fake is off by") && page.contains("(before: "), "{page}");
         assert!(page.contains("of 60 genuine validation pictures") && page.contains("⚠ 60 genuine validation pictures are few"));
-        let text = s.text();
+        let text = table::calibration(&s);
         assert!(text.starts_with("calibration of lae, stage 2") && text.contains("5 % false alarms"), "{text}");
         assert!(text.lines().all(|l| l.len() < 300) && text.contains("note: 60 genuine"), "{text}");
     }
@@ -230,6 +205,6 @@ mod tests {
         let s = section(0);
         let page = s.html().into_string();
         assert!(!page.contains("<svg") && page.contains("p_fake is not calibrated") && !page.contains("off by"), "{page}");
-        assert!(s.text().contains("0/0\n"), "{}", s.text());
+        assert!(table::calibration(&s).contains("0/0\n"), "{}", table::calibration(&s));
     }
 }

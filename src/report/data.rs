@@ -34,6 +34,8 @@ pub struct ReportData {
     pub localisation: Vec<LocalisationRow>,
     /// What the scores are worth, from validation pictures.
     pub calibration: Option<CalibrationSection>,
+    /// Photographs at their own size, where the model judges such.
+    pub full_size: Option<FullSizeSection>,
     pub galleries: Vec<Gallery>,
     pub curves: Vec<Chart>,
     /// Pictures chosen for annotation, in the order of choice.
@@ -332,6 +334,48 @@ impl Series {
     }
 }
 
+/// The test on photographs at their own size, some with a region regenerated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FullSizeSection {
+    /// How a picture's score comes from its windows, which pictures were judged, and what the threshold promises: sentences.
+    pub notes: Vec<String>,
+    /// By forger and size of the region.
+    pub detection: Vec<DetectionRow>,
+    pub localisation: Vec<LocalisationRow>,
+}
+
+impl FullSizeSection {
+    /// What a person with a photograph must know: `On photographs at their own size …`; none without rows.
+    pub fn sentence(&self) -> Option<String> {
+        let quarter = |r: &&DetectionRow| r.split == Origin::Seen && r.note.starts_with("25 ");
+        let row = self.detection.iter().find(quarter).or(self.detection.first())?;
+        let d = &row.models.last()?.figures;
+        let unseen: Vec<f64> = self
+            .detection
+            .iter()
+            .filter(|r| r.split == Origin::Unseen && r.note == row.note)
+            .filter_map(|r| Some(r.models.last()?.figures.auc.value))
+            .collect();
+        let others = match (unseen.iter().copied().reduce(f64::min), unseen.iter().copied().reduce(f64::max)) {
+            (Some(lo), Some(hi)) => format!(", and {lo:.2} to {hi:.2} for forgers never seen"),
+            _ => String::new(),
+        };
+        Some(format!(
+            "On {} photographs at their own size, regions of {} filled by {} are told from untouched photographs with an AUC of \
+             {:.2} [{:.2}, {:.2}]{others}; {} of the regions are found, and {} of the untouched photographs are called fake.",
+            d.real,
+            row.note,
+            row.method,
+            d.auc.value,
+            d.auc.lo,
+            d.auc.hi,
+            d.recall_fake.percent(),
+            Interval { value: 1.0 - d.recall_real.value, lo: 1.0 - d.recall_real.hi, hi: 1.0 - d.recall_real.lo }.percent(),
+        ))
+    }
+}
+
 /// A PNG inside the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
@@ -392,6 +436,26 @@ impl GalleryItem {
         mask: Option<&[bool]>,
         maps: &[(&ModelKey, Vec<f32>, f64)],
     ) -> Result<GalleryItem> {
+        GalleryItem::of(name, picture, mask, maps, heatmap::overlay)
+    }
+
+    /// [`GalleryItem::with_maps`] of maps in [0, 1] that are not stretched.
+    pub fn with_absolute_maps(
+        name: impl Into<String>,
+        picture: &Rgb,
+        mask: Option<&[bool]>,
+        maps: &[(&ModelKey, Vec<f32>, f64)],
+    ) -> Result<GalleryItem> {
+        GalleryItem::of(name, picture, mask, maps, heatmap::overlay_absolute)
+    }
+
+    fn of(
+        name: impl Into<String>,
+        picture: &Rgb,
+        mask: Option<&[bool]>,
+        maps: &[(&ModelKey, Vec<f32>, f64)],
+        overlay: fn(&Rgb, &[f32]) -> Result<Rgb>,
+    ) -> Result<GalleryItem> {
         let name = name.into();
         let panel = |title: &str, note: String, rgb: &Rgb| -> Result<Panel> {
             let alt = format!("{name}: {}{}{note}", title.to_lowercase(), if note.is_empty() { "" } else { ", " });
@@ -406,7 +470,7 @@ impl GalleryItem {
         }
         for (key, map, p_fake) in maps {
             let title = format!("Map of {}", key.label());
-            panels.push(panel(&title, format!("p_fake {p_fake:.2}"), &heatmap::overlay(picture, map)?)?);
+            panels.push(panel(&title, format!("p_fake {p_fake:.2}"), &overlay(picture, map)?)?);
         }
         Ok(GalleryItem { name, panels })
     }
@@ -432,7 +496,7 @@ impl ReportData {
     /// The outcome in sentences, from the tables: seen, each unseen method, what a later stage changed, whether the map is to be
     /// trusted. Where several models stand side by side each sentence names its own.
     pub fn sentences(&self) -> Vec<String> {
-        let mut out = Vec::new();
+        let mut out: Vec<String> = self.full_size.as_ref().and_then(FullSizeSection::sentence).into_iter().collect();
         for row in &self.detection {
             let several = row.last_stages().count() > 1;
             for m in row.last_stages() {

@@ -100,13 +100,22 @@ pub fn bilinear(map: &[f32], w: usize, h: usize, to_w: usize, to_h: usize) -> Re
 /// `0.5 picture + 0.5 JET(min–max map)`. The map has the size of the picture, or is square and smaller and then is resized.
 pub fn overlay(picture: &Rgb, map: &[f32]) -> Result<Rgb> {
     let full = to_size(map, picture.w, picture.h)?;
+    Ok(blend(picture, &min_max(&full)))
+}
+
+/// [`overlay`] of a map in [0, 1] as it is, not stretched.
+pub fn overlay_absolute(picture: &Rgb, map: &[f32]) -> Result<Rgb> {
+    Ok(blend(picture, &to_size(map, picture.w, picture.h)?))
+}
+
+fn blend(picture: &Rgb, map: &[f32]) -> Rgb {
     let mut out = picture.clone();
-    for (pixel, &v) in out.data.chunks_exact_mut(3).zip(&min_max(&full)) {
+    for (pixel, &v) in out.data.chunks_exact_mut(3).zip(map) {
         for (p, heat) in pixel.iter_mut().zip(jet(v)) {
             *p = (0.5 * *p as f32 + 0.5 * 255.0 * heat).round() as u8;
         }
     }
-    Ok(out)
+    out
 }
 
 /// The map alone in JET, w × h pixels.

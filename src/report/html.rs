@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::data::{Candidate, DetectionRow, Gallery, KeyValue, LocalisationRow, Picture, ReportData};
+use super::data::{Candidate, DetectionRow, FullSizeSection, Gallery, KeyValue, LocalisationRow, Picture, ReportData};
 use crate::metrics::{Change, Detection, Interval, Localisation};
 
 /// The style sheet of the page, put in unescaped: it comes with the program.
@@ -23,6 +23,7 @@ pub fn render(data: &ReportData) -> String {
     let headline = if data.headline.is_empty() { data.sentences() } else { data.headline.clone() };
     let warnings = data.warnings();
     let sections: Vec<(&str, &str, Markup)> = [
+        ("photographs", "Photographs at their own size", data.full_size.as_ref().map(full_size)),
         ("detection", "Real or fake", (!data.detection.is_empty()).then(|| detection(&data.detection))),
         ("localisation", "Where it looks", (!data.localisation.is_empty()).then(|| localisation(&data.localisation, &warnings))),
         ("calibration", "What the scores are worth", data.calibration.as_ref().map(|c| c.html())),
@@ -305,6 +306,14 @@ fn localisation(rows: &[LocalisationRow], warnings: &[String]) -> Markup {
             }
         }))
         @if left_out > 0 { p.note { (left_out) " pictures were left out because their mask covers nothing or everything." } }
+    }
+}
+
+fn full_size(full: &FullSizeSection) -> Markup {
+    html! {
+        @for n in &full.notes { p { (together(n)) } }
+        (detection(&full.detection))
+        @if !full.localisation.is_empty() { (localisation(&full.localisation, &[])) }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The tables of the report for a terminal: plain text, columns aligned by how wide characters are on screen.
 
+use super::calibration::CalibrationSection;
 use super::data::{DetectionRow, LocalisationRow, Origin, ReportData};
+use crate::metrics::calibration::Share;
+use crate::metrics::interval::fixed;
 use crate::metrics::{Interval, Localisation};
 
 /// How a column is set.
@@ -50,7 +53,7 @@ impl Table {
 }
 
 /// Names come from folders: control characters (escape sequences, line breaks) must not reach the terminal.
-pub(super) fn clean(s: &str) -> String {
+fn clean(s: &str) -> String {
     s.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -90,8 +93,14 @@ fn short(i: &Interval) -> String {
 }
 
 /// The first cells of the lines of a test set: method, and below the method what tells the set from others of that method.
-fn names(split: Origin, method: &str, note: &str) -> impl Iterator<Item = String> {
-    [format!("{} {method}", split.name()), format!("  {note}")].into_iter()
+/// `lines`: of one line, both stand in it.
+fn names(split: Origin, method: &str, note: &str, lines: usize) -> impl Iterator<Item = String> {
+    let name = format!("{} {method}", split.name());
+    let cells = match (lines, note) {
+        (1, note) if !note.is_empty() => [format!("{name}, {note}"), String::new()],
+        _ => [name, format!("  {note}")],
+    };
+    cells.into_iter()
 }
 
 /// Seen and unseen detection; everything in percent.
@@ -107,7 +116,8 @@ pub fn detection(rows: &[DetectionRow]) -> String {
         ("EER", Right),
     ]);
     for row in rows {
-        let mut names = names(row.split, &row.method, &row.note);
+        let changes = row.models.iter().filter(|m| m.change.is_some()).count();
+        let mut names = names(row.split, &row.method, &row.note, row.models.len() + changes);
         for m in &row.models {
             let d = &m.figures;
             table.row([
@@ -149,7 +159,7 @@ pub fn localisation(rows: &[LocalisationRow]) -> String {
         ("pointing", Right),
     ]);
     for row in rows {
-        let mut names = names(row.split, &row.method, &row.note);
+        let mut names = names(row.split, &row.method, &row.note, row.models.len() + row.constant.is_some() as usize);
         let maps = row.constant.iter().map(|l| ("constant".to_string(), l));
         for (map, l) in maps.chain(row.models.iter().map(|m| (m.key.label(), &m.figures))) {
             let cells = [rate(&l.auc), rate(&l.iou_half), short(&l.iou_best), short(&l.energy), short(&l.pointing)];
@@ -166,6 +176,20 @@ pub fn localisation(rows: &[LocalisationRow]) -> String {
 
 fn points(l: &Localisation) -> [String; 5] {
     [l.auc.points(), l.iou_half.points(), l.iou_best.points_value(), l.energy.points_value(), l.pointing.points_value()]
+}
+
+/// Thresholds on validation pictures, and what they are worth in sentences.
+pub fn calibration(section: &CalibrationSection) -> String {
+    let title = format!("calibration of {}", section.model);
+    let mut table =
+        Table::new(&[(&title, Left), ("score", Right), ("genuine above [95 %]", Right), ("forged above [95 %]", Right)]);
+    let share =
+        |s: Share| format!("{}/{}{}", s.count, s.of, s.interval().map_or(String::new(), |i| format!(" {}", i.percent_bounds())));
+    for m in section.marks() {
+        table.row([m.name, fixed(m.cut.score, 3), share(m.cut.false_alarms), share(m.cut.detected)]);
+    }
+    let notes = section.figures.lacks().into_iter().map(|l| format!("note: {l}"));
+    section.sentences().into_iter().chain(notes).fold(table.render(), |text, s| text + &clean(&s) + "\n")
 }
 
 /// What a run prints at its end: notices, both tables, warnings.
@@ -186,7 +210,12 @@ pub fn summary(data: &ReportData) -> String {
         }
         parts.push(text);
     }
-    parts.extend(data.calibration.as_ref().map(|c| c.text()));
+    parts.extend(data.calibration.as_ref().map(calibration));
+    if let Some(full) = &data.full_size {
+        let notes: String = full.notes.iter().map(|n| format!("  {}\n", clean(n))).collect();
+        let tables = [detection(&full.detection), localisation(&full.localisation)];
+        parts.push(format!("photographs at their own size\n{notes}\n{}", tables.join("\n")));
+    }
     let warnings = data.warnings();
     if !warnings.is_empty() {
         parts.push(warnings.iter().map(|w| format!("warning: {}\n", clean(w))).collect());

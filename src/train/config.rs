@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::keys::{self, Keys, check};
 use crate::data::AugmentConfig;
 use crate::data::dataset::DataConfig;
+use crate::data::whole::WholeConfig;
 use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::{table, words};
@@ -20,6 +21,17 @@ words!(
         Inpainting
     }
 );
+
+impl std::str::FromStr for View {
+    type Err = String;
+    fn from_str(s: &str) -> Result<View, String> {
+        match s {
+            "whole" => Ok(View::Whole),
+            "windows" => Ok(View::Windows),
+            _ => Err("give windows or whole".into()),
+        }
+    }
+}
 
 impl Task {
     /// As the key and the report write it.
@@ -48,6 +60,7 @@ table!(
         data: DataConfig = DataConfig::default(),
         augment: AugmentConfig = AugmentConfig::default(),
         train: StageConfig = StageConfig::default(),
+        detect: DetectConfig = DetectConfig::default(),
         eval: EvalConfig = EvalConfig::default(),
     }
 );
@@ -73,11 +86,28 @@ table!(
         save_minutes: f64 = 5.0,
     }
 );
+words!(
+    /// How a picture is looked at.
+    View {
+        /// Shrunk to the size of the pictures that the model was trained on: the paper.
+        Whole,
+        /// At its own size, window by window.
+        Windows,
+    }
+);
+table!(DetectConfig {
+    /// How `detect` and `eval` look at a picture: whole (the paper) or windows.
+    view: View = View::Whole,
+    /// Sides of the windows, in units of `size`, smallest first: small ones see small regions and where they end, large ones are surer.
+    windows: Vec<f64> = vec![0.25, 0.5, 1.0],
+});
 table!(EvalConfig {
     /// Resamples of the bootstrap.
     resamples: usize = 1000,
     /// Pictures per method in the report's gallery.
     gallery: usize = 4,
+    /// With detect.view = windows: photographs that the test judges at their own size, genuine and forged (0: all that there are).
+    photographs: usize = 24,
 });
 
 /// The shared keys (as fields, through `Deref`) and the tables of one detector.
@@ -120,6 +150,22 @@ impl TrainConfig {
     /// Change the detector's own keys (tests and benchmarks).
     pub fn set_own<K: OwnKeys>(&mut self, own: &K) {
         self.own = serde_json::to_value(own).expect("plain data");
+    }
+
+    /// The validation photographs that teach what windows mean: genuine, and forged by the seen forger.
+    pub fn validation_photographs(&self, seen: &str) -> WholeConfig {
+        let (forgers, sizes) = (vec![seen.to_string()], vec![0.1, 0.25, 0.5]);
+        WholeConfig { forgers, sizes, limit: self.eval.photographs, side: self.painted() }
+    }
+
+    /// The photographs of the test at full size: genuine, and forged by all forgers.
+    pub fn test_photographs(&self) -> WholeConfig {
+        WholeConfig { limit: self.eval.photographs, side: self.painted(), ..WholeConfig::default() }
+    }
+
+    /// Side of a painted photograph in pixels: six pictures.
+    fn painted(&self) -> usize {
+        (6 * self.size).clamp(192, 768)
     }
 
     /// Key and value of everything, for the report.
@@ -181,6 +227,11 @@ impl Shared {
         if self.train.batch % 2 == 1 {
             let why = format!("{}: half of a batch is true, half fake; give an even number", self.train.batch);
             return Err(Error::config("train.batch", why));
+        }
+        let windows = &self.detect.windows;
+        if windows.is_empty() || !windows.is_sorted_by(|a, b| a < b) || windows.iter().any(|w| !(*w >= 0.05 && *w <= 8.0)) {
+            let why = format!("{windows:?}: give sides in units of `size` from 0.05 to 8, smallest first");
+            return Err(Error::config("detect.windows", why));
         }
         check::positive(&[("train.lr", self.train.lr)])?;
         check::not_negative(&[("train.save_minutes", self.train.save_minutes)])?;

@@ -5,12 +5,17 @@ use std::time::Instant;
 
 use super::annotated::Select;
 use super::checkpoint::{self, What};
+use super::config::View;
 use super::detector::Draw;
 use super::evaluate::{Model, evaluate, test_sets};
-use super::run::{METRICS, Run, stage_file};
+use super::examine::Examiner;
+use super::full_size::{self, FullSize};
+use super::photo::NO_READING;
+use super::run::{METRICS, MODEL, Run, stage_file};
 use super::score::Scorer;
 use crate::core::params::ParamStore;
 use crate::data::dataset::Split;
+use crate::data::whole::Whole;
 use crate::error::{Error, Result};
 use crate::metrics::Bootstrap;
 use crate::report::data::duration;
@@ -52,11 +57,13 @@ impl Run {
         let tick = |n| progress.add(n as u64, String::new);
         let e = evaluate(&self.data, &*self.detector, &mut scorer, &mut models, &how, c.eval.gallery, tick)?;
         drop(progress);
+        let full = self.test_at_full_size(&mut models, &how)?;
         self.state.set_seconds("evaluation", start.elapsed().as_secs_f64());
 
         let (candidates, candidates_note) = self.candidates()?;
         let mut notices = self.notices();
         notices.extend(e.notices);
+        notices.extend(full.notices.iter().cloned());
         let row = |(k, v): (String, String)| KeyValue::new(k, v);
         let data = ReportData {
             title: format!("lae-engine: {}, {} ({})", c.detector, c.task.name(), c.preset),
@@ -72,8 +79,9 @@ impl Run {
             provenance: self.provenance(),
             detection: e.detection,
             localisation: e.localisation,
-            calibration: None,
-            galleries: e.galleries,
+            calibration: full.calibration.clone(),
+            galleries: full.gallery.iter().cloned().chain(e.galleries).collect(),
+            full_size: full.section(),
             curves: curves(&self.dir.join(METRICS), &names)?,
             candidates,
             candidates_note,
@@ -94,6 +102,23 @@ impl Run {
         terminal::print(&format!("{}\nreport    {}\n", table::summary(&data), crate::text::shown(&page)))?;
         say(&format!("done      in {}", duration(self.started.elapsed().as_secs_f64())));
         Ok(data)
+    }
+
+    /// The test photographs at their own size, judged by the last stage's weights; nothing where pictures are looked at as a whole.
+    fn test_at_full_size(&self, models: &mut [Model], how: &Bootstrap) -> Result<FullSize> {
+        let c = &self.config;
+        let file = self.dir.join(MODEL);
+        let Some(model) = models.last_mut().filter(|_| c.detect.view == View::Windows) else { return Ok(FullSize::default()) };
+        let notes = checkpoint::load(&mut model.store, &file, What::Model)?;
+        if let Some(why) = notes.get(NO_READING) {
+            let notice = format!("photographs were not tested at their own size: windows could not be calibrated ({why})");
+            return Ok(FullSize { notices: vec![notice], ..FullSize::default() });
+        }
+        let whole = Whole::of(&self.data, Split::Test, &c.test_photographs())?;
+        let mut examiner = Examiner::new(&self.device, &*self.detector, &model.store, c, View::Windows, (&notes, &file))?;
+        let mut progress = Progress::new("photographs", whole.len() as u64, 0, "pictures");
+        let tick = |n| progress.add(n as u64, String::new);
+        full_size::test(&whole, &*self.detector, &mut examiner, model, how, c.eval.gallery, tick)
     }
 
     /// Where the pictures came from, as rows.
