@@ -2,7 +2,7 @@
 """Table of several runs: mean over seeds with a 95 % interval (Student's t), from their report.json. Needs Python alone.
 
     for seed in 0 1 2 3 4; do for trace in none checkerboard; do for select in active random; do
-        lae-engine train --task inpainting --seed $seed --fingerprint $trace --select $select --out runs/$trace-$seed-$select
+        lae-engine train --config docs/shrunk.toml --seed $seed --fingerprint $trace --select $select --out runs/$trace-$seed-$select
     done; done; done
     python3 docs/seeds.py runs
 
