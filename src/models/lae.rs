@@ -74,7 +74,7 @@ words!(
     Input {
         /// The picture: the paper.
         Rgb,
-        /// Its residual alone: see [`RESIDUAL`].
+        /// Its residual alone: eight fixed high-pass filters.
         Residual,
         /// Both, the picture's channels first.
         Both,

@@ -1,7 +1,7 @@
 //! The question of a person with a photograph, asked of a model: photographs at their own size, some with a region regenerated.
 //!
 //! Validation photographs teach what the windows of a picture mean ([`read_windows`]); test photographs tell what that is worth
-//! ([`test`]).
+//! ([`test()`]).
 
 use std::collections::BTreeSet;
 

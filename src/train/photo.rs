@@ -30,7 +30,7 @@ pub struct PoolSize {
 }
 
 /// Shares that validation chooses from. The first one, with windows of all sizes, was best on photographs of other sources than those
-/// of training; another choice has to be better by [`CLEARLY`], since validation photographs are often few.
+/// of training; another choice has to be clearly better, since validation photographs are often few.
 pub const SHARES: [f64; 5] = [0.001, 0.0, 0.003, 0.01, 0.03];
 
 /// By so much AUC another pool has to be better.
