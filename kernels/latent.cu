@@ -50,7 +50,7 @@ __device__ inline float sign(float x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    z, act, label read once, dz written once
 // numerics  sign(0) = 0; factors in f64, rounded once
-// measured  H200: 8.0 µs (64×128; docs/gpu-runs.md)
+// measured  H200: 8.0 µs (64×128, when there were neither weights nor squares; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     latent_loss_bwd_f32(float *__restrict__ dz, const float *__restrict__ z, const float *__restrict__ act,
                         const float *__restrict__ label, const float *__restrict__ weight, const float *__restrict__ dy,

@@ -132,7 +132,25 @@ fn eval_says_how_it_looked() {
     assert!(out.contains("25 % of the short side") && out.contains("unseen harmonic"), "{out}");
 }
 
-/// Genuine photographs alone, or too few, cannot be calibrated: the run says so, and windows are refused by name.
+/// A detector without local features judges overlapping windows one by one, and has a map all the same.
+#[test]
+fn a_detector_without_local_features_looks_at_windows() {
+    let (_, photos) = finished();
+    let dir = tempfile::tempdir().unwrap();
+    let (run, maps) = (dir.path().join("run"), dir.path().join("maps"));
+    #[rustfmt::skip]
+    ok(&[
+        "train", "--preset", "smoke", "--detector", "meso", "--set", "train.epochs=1", "--set", "detect.view=windows", "--set", "eval.photographs=5",
+        "--set", "data.unseen=[\"harmonic\"]", "--set", "eval.resamples=50", "--out", path(&run),
+    ]);
+    let found = objects(&said(&["detect", path(&run), path(photos), "--json", "--heatmaps", path(&maps)]));
+    assert_eq!(found.len(), 3);
+    // 200 × 150 pixels, windows of 32 every 16.
+    assert!(found.iter().all(|o| o["windows"] == 11.0 * 8.0 && o["verdict"].is_string()), "{found:?}");
+    assert!(maps.join("0.heat.png").is_file());
+}
+
+/// What windows mean is unknown where it was never measured, and where the photographs were too few for it: both are refused by name.
 #[test]
 fn windows_without_a_calibration_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -145,4 +163,17 @@ fn windows_without_a_calibration_are_refused() {
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{said}");
     assert!(said.contains("detect.view") && said.contains("--view whole") && said.contains("detect.view=windows"), "{said}");
+
+    let few = dir.path().join("few");
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    (0..3).for_each(|i| procedural::photograph(5, i, 80).save(photos.join(format!("{i}.png"))).unwrap());
+    let set = ["detect.view=windows", "train.epochs=1", "data.unseen=[\"harmonic\"]", "eval.resamples=50"].map(|s| ["--set", s]);
+    let args = ["train", "--preset", "smoke", "--annotations", "0", "--photos", path(&photos), "--out", path(&few)];
+    let out = ok(&args.into_iter().chain(set.into_iter().flatten()).collect::<Vec<_>>());
+    assert!(text(&out.stderr).contains("cannot be judged window by window: 2 genuine"), "{}", text(&out.stderr));
+    let out = lae(&["detect", path(&few), path(&photo)]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("2 genuine validation pictures") && said.contains("train on more photographs"), "{said}");
 }

@@ -106,16 +106,3 @@ fn small_and_narrow_pictures_are_judged_or_refused() {
         assert!(e.contains("900 × 1 pixels"), "{e}");
     }
 }
-
-#[test]
-#[ignore]
-fn speed() {
-    let (_, config, mut store, detector) = built("lae");
-    let mut scanner = Scanner::new(&Device::Cpu, &*detector, &store, config.size, WINDOWS).unwrap();
-    for (w, h) in [(4000, 3000), (1633, 1225), (4000, 3000)] {
-        let picture = Picture::from_fn(w, h, |x, y| [(x * 7 % 255) as u8, (y * 3 % 251) as u8, ((x ^ y) & 255) as u8]);
-        let start = std::time::Instant::now();
-        let scans = scanner.scan(&*detector, &mut store, &picture).unwrap();
-        println!("{w}×{h}: {:?}, {} windows", start.elapsed(), scans.iter().map(|s| s.evidence.len()).sum::<usize>());
-    }
-}

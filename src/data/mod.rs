@@ -36,6 +36,7 @@ pub mod procedural;
 pub mod provenance;
 pub mod sample;
 pub mod source;
+pub mod sums;
 pub mod walk;
 pub mod whole;
 mod window;

@@ -1,6 +1,7 @@
 //! Where in a forged context a picture is cut: with enough forged pixels for a fake, with none for a genuine picture.
 
 use super::picture::Mask;
+use super::sums::Sums;
 use crate::core::rng::Rng;
 
 /// A place of a `size` × `size` window with at least `least` (0..=1) of its pixels forged, all such places equally likely.
@@ -28,19 +29,8 @@ impl Counts {
     fn of(mask: &Mask, size: usize) -> Counts {
         let (w, h) = (mask.w, mask.h);
         let (across, down) = (w + 1 - size.min(w), h + 1 - size.min(h));
-        // Sums over all rows above and all columns to the left.
-        let mut sums = vec![0u32; (w + 1) * (h + 1)];
-        for y in 0..h {
-            let mut row = 0;
-            for x in 0..w {
-                row += (mask.on[y * w + x] != 0) as u32;
-                sums[(y + 1) * (w + 1) + x + 1] = sums[y * (w + 1) + x + 1] + row;
-            }
-        }
-        let (sw, sh) = (size.min(w), size.min(h));
-        let at = |x: usize, y: usize| sums[y * (w + 1) + x];
-        let count = |x: usize, y: usize| at(x + sw, y + sh) + at(x, y) - at(x + sw, y) - at(x, y + sh);
-        let forged = (0..down).flat_map(|y| (0..across).map(move |x| (x, y))).map(|(x, y)| count(x, y)).collect();
+        let (sums, window) = (Sums::of(w, h, |i| mask.on[i] != 0), (size.min(w), size.min(h)));
+        let forged = (0..down).flat_map(|y| (0..across).map(move |x| (x, y))).map(|at| sums.count(at, window)).collect();
         Counts { across, forged }
     }
 

@@ -350,20 +350,13 @@ impl Lae {
         [row[0], row[1]]
     }
 
-    /// `x`: ImageNet-normalised pictures.
+    /// `x`: ImageNet-normalised pictures, of any size: `f` has a cell for each square of pixels.
     pub fn encode(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Code> {
         let x = self.input(t, x)?;
         let rows = self.encoder.run_all(t, x, context, &[])?;
         // The last two rows are the head: GAP and Linear.
         let (f, g, z) = (rows[rows.len() - 3], rows[rows.len() - 2], rows[rows.len() - 1]);
         Ok(Code { f, g, z, skips: self.skips.iter().map(|&i| rows[i]).collect() })
-    }
-
-    /// The last maps alone, of pictures of any size.
-    pub fn features(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Var> {
-        let x = self.input(t, x)?;
-        let rows = self.encoder.run_all(t, x, context, &[])?;
-        Ok(rows[rows.len() - 3])
     }
 
     /// Cells of the last maps that know of the edge of the picture.
@@ -403,5 +396,52 @@ impl Lae {
     pub fn attention(&self, t: &mut Tape, op: CamAttention, f: Var, mask: Var, select: Var) -> Result<Attention> {
         let [w, b] = self.head().map(|id| t.param(id));
         t.scope("attention", |t| cam_attention(t, op, f, w, b, mask, select))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::plan::{Memory, Plan};
+    use crate::device::Device;
+
+    /// What the encoder takes of one grey picture that is a grey level brighter in the middle, values 0 to 255.
+    fn seen(input: Input, grey: f32, more: f32) -> (Vec<f32>, usize) {
+        let c = LaeConfig { width: 8, grid: 4, latent: 4, input, ..LaeConfig::default() };
+        let mut store = ParamStore::<f32>::new(0);
+        let lae = Lae::build(&mut store, &c, 16).unwrap();
+        let mut t = Tape::new(&store);
+        let x = t.input(shape(1, 16, 16, 3));
+        let y = lae.input(&mut t, x).unwrap();
+        let (side, channels) = (t.shape(y).h as usize, t.shape(y).c as usize);
+        let mut plan = Plan::on(&Device::Cpu, t, &[y], Memory::Planned).unwrap();
+        let mean = super::super::MEAN;
+        for (p, pixel) in plan.feed(x).unwrap().chunks_mut(3).enumerate() {
+            let value = (grey + if p == 8 * 16 + 8 { more } else { 0.0 }) as f64 / 255.0;
+            pixel.iter_mut().enumerate().for_each(|(c, v)| *v = ((value - mean[c]) / STD[c]) as f32);
+        }
+        plan.run(&mut store).unwrap();
+        // The bright pixel is (8, 8), and the residual has no edge.
+        let at = (7 * side + 7) * channels;
+        let values = plan.fetch(y).unwrap();
+        (values[at..at + channels].to_vec(), side)
+    }
+
+    #[test]
+    fn the_residual_sees_single_grey_levels_and_no_plane() {
+        assert_eq!(seen(Input::Rgb, 90.0, 1.0).1, 16);
+        let (flat, side) = seen(Input::Residual, 90.0, 0.0);
+        assert_eq!((flat.len(), side), (8, 14));
+        assert!(flat.iter().all(|v| v.abs() < 1e-4), "{flat:?}");
+        // One level: −1 by the square filter (gains 64 and 8), +1 by both lines (gain 32, luma weights sum to 1).
+        let (one, _) = seen(Input::Residual, 90.0, 1.0);
+        let want = [-64.0, -64.0, -64.0, -8.0, -8.0, -8.0, 32.0, 32.0].map(|gain: f32| (gain / 255.0).tanh());
+        assert!(one.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-3), "{one:?} {want:?}");
+        let (both, _) = seen(Input::Both, 90.0, 1.0);
+        assert_eq!(both.len(), 11);
+        assert!(
+            (both[0] as f64 - (91.0 / 255.0 - super::super::MEAN[0]) / STD[0]).abs() < 1e-4,
+            "the picture's own colours first"
+        );
     }
 }

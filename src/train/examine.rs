@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::config::{TrainConfig, View};
 use super::detector::Detector;
-use super::photo::{Map, Reading, reading_of};
+use super::photo::{Map, NO_READING, Reading, reading_of};
 use super::scan::{Scan, Scanner};
 use super::score::{Scorer, Verdict};
 use crate::core::params::ParamStore;
@@ -67,14 +67,17 @@ impl Examiner {
             return Ok(Examiner { way: Way::Whole(Box::new(Scorer::new(device, detector, store, size, 1)?)), size });
         }
         let Some(reading) = reading_of(notes, file)? else {
-            let why = match notes.get(super::photo::NO_READING) {
-                Some(why) => format!("could not be calibrated when it was trained ({why})"),
+            let why = match notes.get(NO_READING) {
+                Some(why) => format!(
+                    "windows: this model could not be calibrated when it was trained ({why}); give --view whole, or train on more \
+                     photographs"
+                ),
                 None => {
-                    "was trained to see whole pictures (detect.view = \"whole\"), and what its windows mean was never measured"
+                    "windows: this model was trained to see whole pictures, and what its windows mean was never measured; give \
+                         --view whole, or train anew with --set detect.view=windows"
                         .into()
                 }
             };
-            let why = format!("windows: this model {why}; give --view whole, or train anew with --set detect.view=windows");
             return Err(Error::config("detect.view", why));
         };
         Ok(Examiner {

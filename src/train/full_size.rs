@@ -4,21 +4,28 @@
 //! ([`test()`]).
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::checkpoint::{self, What};
+use super::config::View;
 use super::detector::Detector;
 use super::evaluate::Model;
 use super::examine::{Examiner, Way};
-use super::photo::{Judged, MARKS, Map, Reading, SHARES, top};
+use super::photo::{Judged, MARKS, Map, NO_READING, READING, Reading, SHARES, top};
+use super::run::{MODEL, Run};
 use super::scan::Scanner;
 use crate::core::params::ParamStore;
+use crate::data::config::SplitBy;
+use crate::data::dataset::Split;
 use crate::data::picture::Mask;
-use crate::data::whole::Whole;
+use crate::data::whole::{Whole, WholeConfig};
 use crate::error::{Error, Result};
 use crate::metrics::{Bootstrap, ConstantMap, LocalisationSet, RankedMap, Scored};
 use crate::report::calibration::CalibrationSection;
 use crate::report::heatmap::bilinear;
+use crate::report::terminal::{Progress, say};
 use crate::report::{DetectionRow, FullSizeSection, Gallery, GalleryItem, LocalisationRow, ModelKey, Origin, Rgb};
 
 /// Longest side of the maps that are compared with masks, pixels: enough for the smallest holes, and sorted in no time.
@@ -49,7 +56,71 @@ fn iou(region: &[bool], mask: &[bool]) -> f64 {
     if either == 0 { 0.0 } else { hit as f64 / either as f64 }
 }
 
+/// With fewer validation photographs, untouched training photographs are taken beside them for the thresholds.
+const FEW_PHOTOGRAPHS: usize = 20;
+
+impl Run {
+    /// Learn from validation photographs what the windows of a picture mean, and write it into the last stage's weights; once.
+    pub(super) fn read_windows(&mut self) -> Result<()> {
+        if self.config.detect.view != View::Windows {
+            return Ok(());
+        }
+        let file = self.dir.join(MODEL);
+        let mut store = self.store.clone();
+        let mut notes = checkpoint::load(&mut store, &file, What::Model)?;
+        if notes.contains_key(READING) || notes.contains_key(NO_READING) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let (device, detector) = (self.device.clone(), &*self.detector);
+        let mut left_out = Vec::new();
+        let read = (|| {
+            let whole = Whole::of(&self.data, Split::Val, &self.config.validation_photographs(self.data.seen()))?;
+            // Where splits share their photographs, those of training are the same ones.
+            let others = self.data.config().split == SplitBy::Photo && self.data.photographs(Split::Train).is_some();
+            let limit = if others { FEW_PHOTOGRAPHS.saturating_sub(whole.photographs()) } else { 0 };
+            let genuine = WholeConfig { limit, ..self.config.validation_photographs(self.data.seen()) };
+            let more = (limit > 0).then(|| Whole::of(&self.data, Split::Train, &genuine)).transpose()?;
+            let mut scanner = Scanner::new(&device, detector, &store, self.config.size, &self.config.detect.windows)?;
+            let total = whole.len() + more.as_ref().map_or(0, Whole::photographs);
+            let mut progress = Progress::new("calibration", total as u64, 0, "photographs");
+            let tick = |n| progress.add(n as u64, String::new);
+            let read = read_windows(&whole, more.as_ref(), detector, &mut scanner, &mut store, &mut left_out, tick)?;
+            Ok((read, scanner.windows))
+        })();
+        left_out.iter().for_each(|l| say(&format!("note      {l}")));
+        match read {
+            Ok((reading, windows)) => {
+                let c = &reading.calibration;
+                say(&format!("windows   score: {}; {}", reading.pool.words(&windows), c.fake_from.sentence()));
+                notes.insert(READING.into(), serde_json::to_string(&reading).expect("plain data"));
+            }
+            Err(Error::Data { why, .. }) => {
+                say(&format!("note      pictures cannot be judged window by window: {why}"));
+                notes.insert(NO_READING.into(), why);
+            }
+            Err(e) => return Err(e),
+        }
+        checkpoint::save(&store, &file, What::Model, notes)?;
+        self.state.set_seconds("calibration", start.elapsed().as_secs_f64());
+        Ok(())
+    }
+}
+
+/// What a photograph gave; none for one that cannot be read or judged, whose reason goes to `left_out`. Other errors end the work.
+fn usable<T>(made: Result<T>, left_out: &mut Vec<String>) -> Result<Option<T>> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(e @ Error::Data { .. }) => {
+            left_out.push(format!("a photograph was left out: {e}"));
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
 /// What validation photographs say of the windows of a model. An error, to be shown and not to end a run, where they are too few.
+/// `left_out` hears of photographs that cannot be judged.
 /// `more`: photographs whose genuine pictures count, too. Training has seen them, but other windows of them, processed otherwise; what
 /// it learned of them shows little in their own pixels, and a threshold from four photographs is worth less.
 pub fn read_windows(
@@ -58,18 +129,20 @@ pub fn read_windows(
     detector: &dyn Detector,
     scanner: &mut Scanner,
     store: &mut ParamStore,
+    left_out: &mut Vec<String>,
     mut tick: impl FnMut(usize),
 ) -> Result<Reading> {
     let mut judged = Vec::new();
     let all = (0..whole.len()).map(|i| (whole, i));
     let genuine = more.into_iter().flat_map(|m| (0..m.len()).filter(|&i| !m.meta(i).fake).map(move |i| (m, i)));
     for (of, i) in all.chain(genuine) {
-        let mut item = of.make(i)?;
+        tick(1);
+        let Some(mut item) = usable(of.make(i), left_out)? else { continue };
         // Every second photograph, with its forgeries, as it is after one more JPEG: the marks must hold for both.
         if item.meta.group.is_some_and(|g| g % 2 == 1) {
             item.picture = item.picture.through_jpeg(QUALITY)?;
         }
-        let scans = scanner.scan(detector, store, &item.picture)?;
+        let Some(scans) = usable(scanner.scan(detector, store, &item.picture), left_out)? else { continue };
         let ious = item.mask.as_ref().map(|mask| {
             let size = map_size(item.picture.w, item.picture.h);
             let (map, mask) = (Map::of(&scans, (item.picture.w, item.picture.h), size), sampled(mask, size));
@@ -77,7 +150,6 @@ pub fn read_windows(
         });
         let tops = SHARES.iter().map(|&share| scans.iter().map(|s| top(s, share)).collect()).collect();
         judged.push(Judged { fake: item.meta.fake, tops, ious: ious.unwrap_or_default() });
-        tick(1);
     }
     let trained = more.map_or(0, Whole::photographs);
     Ok(Reading { trained, ..Reading::fit(&judged)? })
@@ -141,16 +213,11 @@ pub fn test(
     let key = ModelKey { model: model.name.clone(), stage: model.stage.clone() };
     let mut constant = ConstantMap::new();
     for i in 0..whole.len() {
-        let item = whole.make(i)?;
+        tick(1);
+        let Some(item) = usable(whole.make(i), &mut out.notices)? else { continue };
         let (meta, w, h) = (&item.meta, item.picture.w, item.picture.h);
-        let found = match examiner.examine(detector, &mut model.store, &item.picture) {
-            Ok(found) => found,
-            Err(Error::Data { why, .. }) => {
-                out.notices.push(format!("a photograph was left out of the test: {why}"));
-                continue;
-            }
-            Err(e) => return Err(e),
-        };
+        let found = examiner.examine(detector, &mut model.store, &item.picture);
+        let Some(found) = usable(found, &mut out.notices)? else { continue };
         let size = map_size(w, h);
         let map = found.map((w, h), size)?;
         if let Some(mask) = &item.mask {
@@ -180,7 +247,6 @@ pub fn test(
             called_fake: found.called_fake(),
             map,
         });
-        tick(1);
     }
     if let Way::Windows(scanner, reading) = &examiner.way {
         let c = &reading.calibration;

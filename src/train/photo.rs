@@ -261,3 +261,74 @@ impl Scan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(side: usize, across: usize, evidence: &[f32]) -> Scan {
+        Scan { across, down: evidence.len() / across, step: 4, side, evidence: evidence.to_vec() }
+    }
+
+    #[test]
+    fn the_highest_windows_count_and_the_size_that_stands_out_decides() {
+        let small = scan(8, 5, &[0.1, 0.9, 0.2, 0.5, 0.3]);
+        assert!((top(&small, 0.0) - 0.9).abs() < 1e-6, "one window at least");
+        assert!((top(&small, 0.4) - 0.7).abs() < 1e-6, "two of five");
+        let large = scan(16, 1, &[0.4]);
+        let pool = |sizes: &[(usize, f64)]| Pool {
+            share: 0.0,
+            sizes: sizes.iter().map(|&(scale, offset)| PoolSize { scale, offset }).collect(),
+        };
+        let scans = [small, large];
+        // 0.9 − 0.8 against 0.4 − 0.1.
+        assert!((pool(&[(0, 0.8), (1, 0.1)]).of(&scans) - 0.3).abs() < 1e-6);
+        assert!((pool(&[(0, 0.8)]).of(&scans) - 0.1).abs() < 1e-6);
+        assert_eq!(pool(&[(0, 0.0), (1, 0.0)]).words(&[8, 16]), "the highest window of 8 or of 16 pixels");
+    }
+
+    #[test]
+    fn a_reading_takes_the_size_that_tells_and_the_best_mark() {
+        // The windows of size 1 tell fakes from genuine pictures, those of size 0 say the opposite.
+        let judged = |i: usize, fake: bool| Judged {
+            fake,
+            tops: vec![vec![if fake { -1.0 } else { 5.0 + i as f64 }, if fake { 2.0 } else { 0.1 * i as f64 }]; SHARES.len()],
+            ious: if fake { MARKS.iter().map(|&m| 1.0 - (m as f64 - 0.4).abs()).collect() } else { Vec::new() },
+        };
+        let pictures: Vec<Judged> = (0..20).map(|i| judged(i, i % 2 == 1)).collect();
+        let reading = Reading::fit(&pictures).unwrap();
+        assert_eq!(reading.pool.sizes.iter().map(|s| s.scale).collect::<Vec<_>>(), [1]);
+        assert_eq!((reading.pool.share, reading.mark), (SHARES[0], 0.4));
+        assert_eq!((reading.calibration.genuine, reading.calibration.forged), (10, 10));
+        // Genuine pictures alone have thresholds; fakes alone have nothing to go by.
+        let only = |fake| Reading::fit(&(0..6).map(|i| judged(i, fake)).collect::<Vec<_>>());
+        assert!(only(false).unwrap().calibration.p_fake(1.0).is_none());
+        assert!(only(true).unwrap_err().to_string().contains("all 6 validation pictures are forged"));
+    }
+
+    #[test]
+    fn the_region_is_the_connected_one_with_the_most_evidence() {
+        let map =
+            Map { w: 6, h: 3, evidence: [[0.9, 0.0, 0.4, 0.4, 0.4, 0.0], [0.0, 0.0, 0.4, 0.0, 0.4, 0.0], [0.0; 6]].concat() };
+        let region: Vec<usize> = map.region(0.1).iter().enumerate().filter(|r| *r.1).map(|r| r.0).collect();
+        assert_eq!(region, [2, 3, 4, 8, 10], "five times 0.3 is more than 0.8");
+        assert!(map.region(1.0).iter().all(|r| !r));
+        let shown = map.shown(0.1);
+        assert!(
+            shown.iter().zip(map.region(0.1)).all(|(&v, inside)| (v >= 0.5) == inside && (0.0..=1.0).contains(&v)),
+            "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn evidence_lies_where_the_middle_of_its_window_is() {
+        // Windows of 8 pixels every 4 of 16 × 8 pixels: middles at 4, 8 and 12.
+        let map = Map::of(&[scan(8, 3, &[0.0, 1.0, 0.0])], (16, 8), (16, 8));
+        let row = &map.evidence[3 * 16..4 * 16];
+        assert_eq!((row[0], row[15]), (0.0, 0.0));
+        assert!((row[7] - 0.875).abs() < 1e-6 && (row[8] - 0.875).abs() < 1e-6 && (row[5] - 0.375).abs() < 1e-6, "{row:?}");
+        // Of two sizes the mean, at any size of the map.
+        let two = Map::of(&[scan(8, 3, &[1.0; 3]), scan(8, 3, &[0.5; 3]), scan(8, 3, &[9.0; 3])], (16, 8), (4, 2));
+        assert!(two.evidence.iter().all(|&x| x == 0.75));
+    }
+}

@@ -36,6 +36,7 @@ use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
 use crate::data::dataset::Batch;
+use crate::data::sums::Sums;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::Mode;
@@ -300,20 +301,11 @@ impl Windows {
                 weight.fill((!fake || places == 1) as u8 as f32);
                 return;
             }
-            // Forged pixels above and to the left of every corner.
             let mask = &batch.mask[i * pixels..][..pixels];
-            let mut sums = vec![0u32; (s + 1) * (s + 1)];
-            for y in 0..s {
-                let mut row = 0;
-                for x in 0..s {
-                    row += (mask[y * s + x] > 0.5) as u32;
-                    sums[(y + 1) * (s + 1) + x + 1] = sums[y * (s + 1) + x + 1] + row;
-                }
-            }
+            let sums = Sums::of(s, s, |p| mask[p] > 0.5);
             for (k, (label, weight)) in label.iter_mut().zip(weight).enumerate() {
                 let (x, y) = (k % places * self.step, k / places * self.step);
-                let at = |x: usize, y: usize| sums[y * (s + 1) + x];
-                let forged = at(x + self.side, y + self.side) + at(x, y) - at(x + self.side, y) - at(x, y + self.side);
+                let forged = sums.count((x, y), (self.side, self.side));
                 let share = forged as f64 / (self.side * self.side) as f64;
                 *label = (forged == 0) as u8 as f32;
                 // The window that is the whole picture has the picture's label.

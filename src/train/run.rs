@@ -25,18 +25,14 @@ use super::annotated::{Annotated, Select};
 use super::checkpoint::{self, What};
 use super::config::{TrainConfig, View};
 use super::detector::{Detector, Draw, Entry, Purpose, Stage};
-use super::full_size;
 use super::inventory::{DATA, Inventory};
-use super::photo::{NO_READING, READING};
 use super::place::{Hold, Place};
-use super::scan::Scanner;
 use super::score::Scorer;
 use super::select::{Features, LinearModel, Selection, select};
 use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::text::thousands;
 use crate::data::dataset::{Batch, Dataset, Split};
-use crate::data::whole::{Whole, WholeConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::report::JsonLog;
@@ -48,9 +44,6 @@ use crate::report::terminal::{Progress, say};
 /// docs/photographs.md says.
 const PAINTED: &str = "what built-in pictures teach, measured on 27 photographs: regions of a quarter of the side are ranked with an AUC of \
                        0.96 [0.92, 1.00], but 20 of the 27 untouched photographs are called fake (thresholds hold after `train --photos` only)";
-
-/// With fewer validation photographs, untouched training photographs are taken beside them for the thresholds.
-const FEW_PHOTOGRAPHS: usize = 20;
 
 pub const CONFIG: &str = "config.toml";
 pub const RESUME: &str = "resume.safetensors";
@@ -317,7 +310,7 @@ impl Run {
         if p.synthetic_pictures {
             out.push("the pictures are synthetic (built-in painter), not photographs".to_string());
         }
-        if p.synthetic_pictures && c.detect.view == View::Windows {
+        if p.synthetic_pictures && c.detect.view == View::Windows && (&*c.detector, &*c.preset) == ("lae", "small") {
             out.push(PAINTED.to_string());
         }
         if p.synthetic_forgeries {
@@ -362,49 +355,6 @@ impl Run {
         let meta = meta.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
         let file = self.dir.join(stage_file(index, self.stages.len()));
         checkpoint::save(&self.store, &file, What::Model, meta)
-    }
-
-    /// Learn from validation photographs what the windows of a picture mean, and write it into the last stage's weights; once.
-    pub(super) fn read_windows(&mut self) -> Result<()> {
-        if self.config.detect.view != View::Windows {
-            return Ok(());
-        }
-        let file = self.dir.join(MODEL);
-        let mut store = self.store.clone();
-        let mut notes = checkpoint::load(&mut store, &file, What::Model)?;
-        if notes.contains_key(READING) || notes.contains_key(NO_READING) {
-            return Ok(());
-        }
-        let start = Instant::now();
-        let (device, detector) = (self.device.clone(), &*self.detector);
-        let read = (|| {
-            let whole = Whole::of(&self.data, Split::Val, &self.config.validation_photographs(self.data.seen()))?;
-            let few = whole.photographs() < FEW_PHOTOGRAPHS && self.data.photographs(Split::Train).is_some();
-            let limit = FEW_PHOTOGRAPHS - whole.photographs().min(FEW_PHOTOGRAPHS);
-            let genuine = WholeConfig { limit, ..self.config.validation_photographs(self.data.seen()) };
-            let more = few.then(|| Whole::of(&self.data, Split::Train, &genuine)).transpose()?;
-            let mut scanner = Scanner::new(&device, detector, &store, self.config.size, &self.config.detect.windows)?;
-            let total = whole.len() + more.as_ref().map_or(0, Whole::photographs);
-            let mut progress = Progress::new("calibration", total as u64, 0, "photographs");
-            let tick = |n| progress.add(n as u64, String::new);
-            let read = full_size::read_windows(&whole, more.as_ref(), detector, &mut scanner, &mut store, tick)?;
-            Ok((read, scanner.windows))
-        })();
-        match read {
-            Ok((reading, windows)) => {
-                let c = &reading.calibration;
-                say(&format!("windows   score: {}; {}", reading.pool.words(&windows), c.fake_from.sentence()));
-                notes.insert(READING.into(), serde_json::to_string(&reading).expect("plain data"));
-            }
-            Err(Error::Data { why, .. }) => {
-                say(&format!("note      pictures cannot be judged window by window: {why}"));
-                notes.insert(NO_READING.into(), why);
-            }
-            Err(e) => return Err(e),
-        }
-        checkpoint::save(&store, &file, What::Model, notes)?;
-        self.state.set_seconds("calibration", start.elapsed().as_secs_f64());
-        Ok(())
     }
 
     fn finish_stage(&mut self) {

@@ -101,9 +101,8 @@ impl Scanner {
         Ok(Scanner { device: device.clone(), side, windows, way })
     }
 
-    /// All windows of `picture`, in the order of [`Scanner::windows`]. Windows lie an eighth
-    /// of a window apart (a half where each costs a run). A picture smaller than a window is one window. An error for a picture
-    /// below [`LEAST_SIDE`].
+    /// All windows of `picture`, in the order of [`Scanner::windows`]. Windows lie an eighth of a window apart (a half where each costs a
+    /// run of the network). A picture smaller than a window is one window. An error for a picture below [`LEAST_SIDE`].
     pub fn scan(&mut self, detector: &dyn Detector, store: &mut ParamStore, picture: &Picture) -> Result<Vec<Scan>> {
         if picture.short_side() < LEAST_SIDE {
             let why = format!("{} × {} pixels are too few to judge; give {LEAST_SIDE} or more a side", picture.w, picture.h);

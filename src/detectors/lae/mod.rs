@@ -147,7 +147,7 @@ impl Detector for Method {
         let x = r.pictures();
         let t = &mut r.tape;
         let input = self.space().of(t, x)?;
-        Ok(Some(Local { features: self.lae.features(t, input, Mode::Eval)?, reach: self.lae.reach() }))
+        Ok(Some(Local { features: self.lae.encode(t, input, Mode::Eval)?.f, reach: self.lae.reach() }))
     }
 
     fn head(&self, r: &mut Recorder, mean: Var) -> Result<Var> {
