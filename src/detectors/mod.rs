@@ -1,6 +1,8 @@
 //! The methods that can be trained: one file each, or a folder. To add one, write its network in `src/models`, its entry here (an
 //! [`Entry`] and a [`Detector`]), and add the word to the list below.
 
+pub mod classifier;
+
 use std::path::Path;
 
 use crate::core::case::Case;
