@@ -60,6 +60,9 @@ pub struct DataConfig {
     pub photographs: usize,
     /// Side of a built-in photograph in units of the picture size.
     pub photograph_scale: f32,
+    /// With `photos`: share of the training crops that are cut from photographs of the built-in painter, 0..=0.9. Validation and
+    /// tests see none of them.
+    pub painted: f32,
     /// Least and most side of a crop window in units of the picture size; windows are limited to the photograph.
     pub crop_scale: [f32; 2],
     /// Share of the crops that are taken at the photograph's own scale, without resampling, 0..=1; the others follow
@@ -108,6 +111,7 @@ impl Default for DataConfig {
             test_count: 1000,
             photographs: 0,
             photograph_scale: 3.0,
+            painted: 0.0,
             crop_scale: [1.0, 4.0],
             native: 0.0,
             context: 1.0,
@@ -154,6 +158,10 @@ impl DataConfig {
             if !(0.0..=1.0).contains(&share) {
                 return fail(key, format!("{share} is no share; use 0 to 1"));
             }
+        }
+        if !(0.0..=0.9).contains(&self.painted) {
+            let why = format!("{} is no share; use 0 to 0.9: with 1 leave data.photos out", self.painted);
+            return fail("painted", why);
         }
         self.check_context()?;
         if !(0.5..=16.0).contains(&self.photograph_scale) {
@@ -225,7 +233,8 @@ impl DataConfig {
             );
             return fail("hard_negatives", why);
         }
-        if self.photos.is_none() && self.dir.is_none() && self.photograph_scale < context {
+        let paints = self.dir.is_none() && (self.photos.is_none() || self.painted > 0.0);
+        if paints && self.photograph_scale < context {
             let why = format!(
                 "{}: painted photographs are smaller than data.context = {context}; make it larger",
                 self.photograph_scale

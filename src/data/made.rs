@@ -38,6 +38,8 @@ pub struct Made {
     source: Source,
     /// Photographs of train, val and test.
     ids: [Vec<u32>; 3],
+    /// What training crops are taken from, in turn: the photographs of train and, with `data.painted`, painted ones between them.
+    pool: Vec<u32>,
     seen: &'static dyn Forger,
     unseen: Vec<&'static dyn Forger>,
     /// Contexts that both of a pair need, and what forgers made of them.
@@ -104,7 +106,8 @@ impl Made {
         // Contexts are remembered where the second of a pair needs what the first had to make.
         let shared = if config.context > 1.0 || augment.on() { cache_bytes / 8 } else { 0 };
         let cache_bytes = cache_bytes - shared;
-        let (source, key) = match &config.photos {
+        let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
+        let (mut source, key) = match &config.photos {
             Some(dir) => {
                 let largest = largest(context, size, augment);
                 let short = ((largest as f32 * config.crop_scale[1]) as usize).max(largest);
@@ -115,7 +118,6 @@ impl Made {
                 (Source::photos(dir, keep, cache_bytes, config.allow_duplicates, tell)?, "photos")
             }
             None => {
-                let side = ((size as f32 * config.photograph_scale).round() as usize).max(1);
                 let count = match config.photographs {
                     0 => (cache_bytes / (side * side * 3)).clamp(60, 1200),
                     n => n,
@@ -124,9 +126,18 @@ impl Made {
             }
         };
         let ids = divide(config, source.len(), seed, key)?;
+        let pool = match config.photos.is_some() && config.painted > 0.0 {
+            // Painted ones take half of the memory at most.
+            true => {
+                let count = (cache_bytes / 2 / (side * side * 3)).clamp(16, 1200);
+                let count = if config.photographs > 0 { count.min(config.photographs) } else { count };
+                mix(&ids[0], source.paint_beside(seed, count, side).collect(), config.painted)
+            }
+            false => ids[0].clone(),
+        };
         let (config, augment) = (config.clone(), augment.clone());
         let (contexts, forged) = (Cache::new(shared / 2), Cache::new(shared / 2));
-        Ok(Made { config, augment, size, seed, source, ids, seen, unseen, contexts, forged })
+        Ok(Made { config, augment, size, seed, source, ids, pool, seen, unseen, contexts, forged })
     }
 
     fn ids(&self, split: Split) -> &[u32] {
@@ -135,6 +146,11 @@ impl Made {
             Split::Val => &self.ids[1],
             Split::Test | Split::Unseen(_) | Split::SeenClean => &self.ids[2],
         }
+    }
+
+    /// What the crops of a split are taken from, in turn.
+    fn pool(&self, split: Split) -> &[u32] {
+        if split == Split::Train { &self.pool } else { self.ids(split) }
     }
 
     /// Files of photographs, by their names in the folder.
@@ -189,7 +205,11 @@ impl Made {
     /// Tiles of large photographs change from one epoch of fresh training to another.
     fn generation(&self, split: Split, epoch: u32) -> u32 {
         match self.fresh(split) {
-            true => self.source.generation(epoch, self.len(split) / 2, self.ids(split).len()),
+            true => {
+                let painted = if self.source.painted_beside() > 0 { self.config.painted } else { 0.0 };
+                let pairs = (self.len(split) / 2) as f32 * (1.0 - painted);
+                self.source.generation(epoch, pairs as usize, self.ids(split).len())
+            }
             false => 0,
         }
     }
@@ -201,7 +221,7 @@ impl Made {
         let native = c.native > 0.0 && self.draws("native", place).unit() < c.native;
         let scale = if native { (1.0, 1.0) } else { (c.crop_scale[0], c.crop_scale[1]) };
 
-        let ids = self.ids(split);
+        let ids = self.pool(split);
         let start = self.place(split, i, epoch) % ids.len();
         let (id, held) = self.source.usable(ids, start, self.generation(split, epoch))?;
         let photograph = held.at(native);
@@ -261,7 +281,7 @@ impl Made {
             let c = &self.config;
             let donor = if forger.needs_donor() {
                 let mut rng = self.draws("donor", place);
-                let ids = self.ids(split);
+                let ids = self.pool(split);
                 let epoch = (place.1 >> 32) as u32;
                 let (_, other) = self.source.usable(ids, rng.below(ids.len()), self.generation(split, epoch))?;
                 let native = c.native > 0.0 && self.draws("native", place).unit() < c.native;
@@ -306,7 +326,7 @@ impl Pictures for Made {
     }
 
     fn group(&self, split: Split, i: u32) -> Option<u32> {
-        let ids = self.ids(split);
+        let ids = self.pool(split);
         (!self.fresh(split)).then(|| ids[self.place(split, i, 0) % ids.len()])
     }
 
@@ -371,6 +391,11 @@ impl Pictures for Made {
             Some(dir) => format!("photographs in {}", crate::text::shown(dir)),
             None => "built-in painter (dead leaves with 1/f texture): no real photographs".into(),
         };
+        let painted = self.source.painted_beside();
+        if painted > 0 {
+            record.source +=
+                &format!("; {} of the training crops from {painted} painted ones (data.painted)", percent(c.painted));
+        }
         record.synthetic_pictures = c.photos.is_none();
         record.synthetic_forgeries = true;
         record.photographs = Some([self.ids[0].len(), self.ids[1].len(), self.ids[2].len()]);
@@ -458,6 +483,17 @@ impl Pictures for Made {
 
 fn percent(share: f32) -> String {
     format!("{} %", (share * 1000.0).round() / 10.0)
+}
+
+/// Both kinds of photographs in turn, such that `share` of the list is painted, and every photograph is in it at least once.
+fn mix(real: &[u32], painted: Vec<u32>, share: f32) -> Vec<u32> {
+    let all = (painted.len() as f32 / share).max(real.len() as f32 / (1.0 - share)).round() as usize;
+    let before = |i: usize| (i as f32 * share).floor() as usize;
+    let at = |i: usize| match before(i + 1) > before(i) {
+        true => painted[before(i) % painted.len()],
+        false => real[(i - before(i)) % real.len()],
+    };
+    (0..all).map(at).collect()
 }
 
 /// The numbers 0..`count` of the photographs, divided into train, val and test. `key` heads the error if there are too few.
@@ -606,6 +642,37 @@ mod tests {
             assert_eq!((count(&at(1.0)), count(&at(0.0))), (20, 0), "context {context}");
             let half = count(&at(0.5));
             assert!((4..=16).contains(&half), "{half} of 20 at native = 0.5");
+        }
+    }
+
+    /// Painted photographs come between those of the folder, in training alone, at the share asked for.
+    #[test]
+    fn painted_photographs_teach_beside_a_folder_and_judge_nothing() {
+        let dir = folder();
+        let c = DataConfig { photos: Some(dir.path().into()), painted: 0.4, ..wide() };
+        let m = made(&c, &AugmentConfig::default());
+        let painted = |split, i| m.sample(split, i, 0).unwrap().path.is_none();
+        let count = (0..80).step_by(2).filter(|&i| painted(Split::Train, i)).count();
+        assert_eq!(count, 16, "of 40 pairs");
+        for i in (0..80).step_by(2) {
+            assert_eq!(painted(Split::Train, i), painted(Split::Train, i + 1), "pair {i}");
+        }
+        assert!((0..12).all(|i| !painted(Split::Val, i)) && (0..20).all(|i| !painted(Split::Test, i)));
+        assert!(m.files_of(Split::Train).len() < m.files().len());
+        let mut record = Provenance::new(S, 0);
+        m.describe(&mut record);
+        assert!(record.source.contains("40 % of the training crops"), "{}", record.source);
+        assert_eq!(record.photographs.unwrap().iter().sum::<usize>(), m.files().len(), "painted ones are not counted");
+    }
+
+    #[test]
+    fn mixing_keeps_the_share_and_uses_every_photograph() {
+        for (real, painted, share) in [(16, 100, 0.4), (500, 20, 0.4), (3, 60, 0.9), (7, 16, 0.05)] {
+            let ids: Vec<u32> = (0..real).collect();
+            let all = mix(&ids, (real..real + painted).collect(), share);
+            let count = all.iter().filter(|&&id| id >= real).count() as f32;
+            assert!((count - share * all.len() as f32).abs() <= 1.0, "{count} of {}", all.len());
+            assert!((0..real + painted).all(|id| all.contains(&id)), "{real} and {painted} at {share}");
         }
     }
 

@@ -20,13 +20,29 @@ use crate::text::line;
 /// Photographs that are numbered 0..len and made or read when first asked for.
 pub struct Source {
     kind: Kind,
+    /// Painted photographs beside those of a folder, numbered from [`Source::len`] on.
+    beside: Painter,
     /// By photograph and generation of its tile.
     cache: Cache<(u32, u32), Held>,
 }
 
 enum Kind {
     Photos { files: Vec<PathBuf>, sizes: Vec<(usize, usize)>, keep: Keep, skipped: Skipped, notices: Vec<String>, noted: Noted },
-    Procedural { seed: u64, count: usize, side: usize },
+    Procedural(Painter),
+}
+
+/// `count` painted photographs of `side` × `side` pixels.
+#[derive(Clone, Copy, Default)]
+struct Painter {
+    seed: u64,
+    count: usize,
+    side: usize,
+}
+
+impl Painter {
+    fn paint(&self, number: u64) -> Held {
+        Held::whole(procedural::photograph(self.seed, number, self.side))
+    }
 }
 
 /// Takes one line of text for the user, from any thread.
@@ -89,7 +105,15 @@ fn leave_out_copies(files: &mut Vec<PathBuf>, sizes: &mut Vec<(usize, usize)>, d
 impl Source {
     /// The built-in source: `count` photographs of `side` × `side` pixels. Nothing is painted yet.
     pub fn procedural(seed: u64, count: usize, side: usize, cache_bytes: usize) -> Source {
-        Source { kind: Kind::Procedural { seed, count, side }, cache: Cache::new(cache_bytes) }
+        let kind = Kind::Procedural(Painter { seed, count, side });
+        Source { kind, beside: Painter::default(), cache: Cache::new(cache_bytes) }
+    }
+
+    /// Adds `count` painted photographs of `side` × `side` pixels to those of a folder, and gives their numbers. They have no file,
+    /// and [`Source::len`] does not count them.
+    pub fn paint_beside(&mut self, seed: u64, count: usize, side: usize) -> std::ops::Range<u32> {
+        self.beside = Painter { seed, count, side };
+        self.len() as u32..(self.len() + count) as u32
     }
 
     /// A folder of photographs, searched recursively. Only headers are read here; an unreadable file is skipped, told to
@@ -155,15 +179,20 @@ impl Source {
             tell(&format!("note      {notice}"));
         }
         let kind = Kind::Photos { files, sizes, keep, skipped, notices, noted: Noted::new(tell) };
-        Ok(Source { kind, cache: Cache::new(cache_bytes) })
+        Ok(Source { kind, beside: Painter::default(), cache: Cache::new(cache_bytes) })
     }
 
     /// Number of photographs, at least 1.
     pub fn len(&self) -> usize {
         match &self.kind {
             Kind::Photos { files, .. } => files.len(),
-            Kind::Procedural { count, .. } => *count,
+            Kind::Procedural(p) => p.count,
         }
+    }
+
+    /// Number of painted photographs beside those of a folder.
+    pub fn painted_beside(&self) -> usize {
+        self.beside.count
     }
 
     pub fn is_empty(&self) -> bool {
@@ -174,7 +203,7 @@ impl Source {
     pub fn skipped(&self) -> usize {
         match &self.kind {
             Kind::Photos { skipped, .. } => skipped.count(),
-            Kind::Procedural { .. } => 0,
+            Kind::Procedural(_) => 0,
         }
     }
 
@@ -183,7 +212,7 @@ impl Source {
     pub fn notices(&self) -> Vec<String> {
         match &self.kind {
             Kind::Photos { notices, noted, .. } => notices.iter().cloned().chain(noted.sentences()).collect(),
-            Kind::Procedural { .. } => Vec::new(),
+            Kind::Procedural(_) => Vec::new(),
         }
     }
 
@@ -191,9 +220,9 @@ impl Source {
     pub fn smaller_than(&self, side: usize) -> usize {
         match &self.kind {
             Kind::Photos { sizes, .. } => sizes.iter().filter(|(w, h)| *w.min(h) < side).count(),
-            Kind::Procedural { count, side: painted, .. } => {
-                if *painted < side {
-                    *count
+            Kind::Procedural(p) => {
+                if p.side < side {
+                    p.count
                 } else {
                     0
                 }
@@ -205,7 +234,7 @@ impl Source {
     pub fn tiled(&self) -> usize {
         match &self.kind {
             Kind::Photos { sizes, keep, .. } => sizes.iter().filter(|s| keep.tiled(**s)).count(),
-            Kind::Procedural { .. } => 0,
+            Kind::Procedural(_) => 0,
         }
     }
 
@@ -213,15 +242,15 @@ impl Source {
     pub fn generation(&self, epoch: u32, pairs: usize, count: usize) -> u32 {
         match &self.kind {
             Kind::Photos { keep, .. } => epoch / (keep.visits() * count / pairs.max(1)).clamp(1, u32::MAX as usize) as u32,
-            Kind::Procedural { .. } => 0,
+            Kind::Procedural(_) => 0,
         }
     }
 
-    /// The file of a photograph; none for the built-in source.
+    /// The file of a photograph; none for a painted one.
     pub fn path(&self, id: u32) -> Option<&Path> {
         match &self.kind {
             Kind::Photos { files, .. } => files.get(id as usize).map(PathBuf::as_path),
-            Kind::Procedural { .. } => None,
+            Kind::Procedural(_) => None,
         }
     }
 
@@ -229,12 +258,13 @@ impl Source {
     /// of which only a part is kept.
     pub fn photograph(&self, id: u32, generation: u32) -> Result<Arc<Held>> {
         let generation = match &self.kind {
-            Kind::Photos { sizes, keep, .. } if keep.tiled(sizes[id as usize]) => generation,
+            Kind::Photos { sizes, keep, .. } if sizes.get(id as usize).is_some_and(|&s| keep.tiled(s)) => generation,
             _ => 0,
         };
         self.cache.get_or(&(id, generation), || {
             let held = match &self.kind {
-                Kind::Procedural { seed, side, .. } => Held::whole(procedural::photograph(*seed, id as u64, *side)),
+                Kind::Procedural(painter) => painter.paint(id as u64),
+                Kind::Photos { files, .. } if id as usize >= files.len() => self.beside.paint((id as usize - files.len()) as u64),
                 Kind::Photos { files, keep, noted, .. } => {
                     let opened = Picture::open_noted(&files[id as usize])?;
                     noted.add(&files[id as usize], &opened.notes);
@@ -251,7 +281,7 @@ impl Source {
     /// pixels (the picture of another side is another picture).
     pub fn original(&self, id: u32, side: usize) -> Result<Picture> {
         match &self.kind {
-            Kind::Procedural { seed, .. } => Ok(procedural::photograph(*seed, id as u64, side)),
+            Kind::Procedural(painter) => Ok(Painter { side, ..*painter }.paint(id as u64).at(true).clone()),
             Kind::Photos { files, noted, .. } => {
                 let opened = Picture::open_noted(&files[id as usize])?;
                 noted.add(&files[id as usize], &opened.notes);
@@ -263,7 +293,7 @@ impl Source {
     /// Width and height of [`Source::original`], from the header of the file.
     pub fn original_size(&self, id: u32, side: usize) -> Result<(usize, usize)> {
         match &self.kind {
-            Kind::Procedural { .. } => Ok((side, side)),
+            Kind::Procedural(_) => Ok((side, side)),
             Kind::Photos { files, .. } => Picture::probe(&files[id as usize]),
         }
     }
