@@ -47,6 +47,28 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     stopped_and_resumed("lae", &[3, 8, 13, 21]);
 }
 
+/// A run that goes on from another's first stage ends as one that did it itself.
+#[test]
+fn a_shared_first_stage_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let [whole, trunk, branch] = ["whole", "trunk", "branch"].map(|n| dir.path().join(n));
+    train(&whole, &["--select", "random"]);
+    train(&trunk, &["--annotations", "0"]);
+    train(&branch, &["--select", "random", "--from", path(&trunk)]);
+    same(&whole, &branch);
+    let refused = |more: &[&str], from: &PathBuf, words: &str| {
+        let out = dir.path().join("refused");
+        let all = [&["train", "--preset", "smoke", "--out", path(&out), "--from", path(from)], more].concat();
+        let e = String::from_utf8(lae(&all).stderr).unwrap();
+        assert!(e.contains(words) && !out.exists(), "{e}");
+    };
+    refused(&["--set", "train.lr=0.01"], &trunk, "train.lr = 0.001, this run has 0.01");
+    refused(&[], &whole, "no run of a first stage alone");
+    refused(&["--annotations", "0"], &trunk, "one stage");
+    refused(&["--detector", "meso"], &trunk, "detector");
+    refused(&[], &dir.path().join("nowhere"), "nowhere");
+}
+
 /// Whatever is in the registry trains, resumes, is judged and judges.
 #[test]
 fn every_detector_runs_from_end_to_end() {

@@ -50,6 +50,9 @@ pub struct TrainArgs {
     /// Go on with a run that was stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
     resume: Option<PathBuf>,
+    /// Start behind the first stage of a run that was made with --annotations 0 and otherwise the same settings
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     /// With --resume: go on although the pictures changed since the run began
     #[arg(long, requires = "resume")]
     changed_data: bool,
@@ -88,13 +91,20 @@ impl TrainArgs {
             || Place::Numbered { parent: "runs".into(), name: format!("{}-{}-{}", self.task, entry.name, self.preset) };
         let place = self.out.as_ref().map_or_else(numbered, Place::from);
         say(&format!("device    {why}"));
-        Run::create(entry, config, place, command(), &device)?.run()?;
+        let mut run = match &self.from {
+            Some(from) => {
+                let (_, trunk) = detectors::of_run(from)?;
+                Run::branch(entry, config, (from, &trunk), place, command(), &device)?
+            }
+            None => Run::create(entry, config, place, command(), &device)?,
+        };
+        run.run()?;
         Ok(0)
     }
 }
 
 /// The command line as it was typed, names escaped.
-fn command() -> String {
+pub fn command() -> String {
     let words = std::env::args_os().skip(1).map(shown).map(|a| if a.contains(' ') { format!("'{a}'") } else { a });
     std::iter::once("lae-engine".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }

@@ -25,6 +25,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<MesoKeys>,
     check: check_as::<MesoKeys>,
     files: &[],
+    later: &[],
     former: &[],
     build,
 };

@@ -35,6 +35,9 @@ pub struct Entry {
     pub check: fn(&TrainConfig) -> Result<()>,
     /// Its own keys whose values are files.
     pub files: &'static [&'static str],
+    /// Keys, or tables of them, that its first stage does not read: runs that differ in nothing else may share it
+    /// ([`Run::branch`](super::run::Run::branch)). Empty for a detector of one stage.
+    pub later: &'static [&'static str],
     /// Keys that were given up, with their present names.
     pub former: &'static [(&'static str, &'static str)],
     /// Add its parameters to the store.

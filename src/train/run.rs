@@ -102,6 +102,23 @@ impl State {
             notices: Vec::new(),
         }
     }
+    /// The state in a resume checkpoint, whose arrays go into the store.
+    fn load(store: &mut ParamStore, file: &Path) -> Result<State> {
+        let lost = |why: String| Error::data(file, format!("{why}; without this file the run starts anew: remove it"));
+        let meta = checkpoint::load(store, file, What::Everything).map_err(|e| match e {
+            Error::Data { why, .. } => lost(why),
+            e => e,
+        })?;
+        let text = meta.get("state").ok_or_else(|| lost("has no state: not a resume checkpoint".into()))?;
+        let written_by = |v: &serde_json::Value| v.get("version").and_then(|v| v.as_str()).map(str::to_string);
+        let version = serde_json::from_str(text).ok().as_ref().and_then(written_by).unwrap_or("0.1".into());
+        if version != env!("CARGO_PKG_VERSION") {
+            let mine = env!("CARGO_PKG_VERSION");
+            let why = format!("was written by version {version}, this is {mine}: resume with that version, or start a new run");
+            return Err(Error::data(file, why));
+        }
+        serde_json::from_str(text).map_err(|e| lost(format!("its state cannot be read: {e}")))
+    }
     pub fn seconds(&self, what: &str) -> f64 {
         self.seconds.iter().find(|s| s.0 == what).map_or(0.0, |s| s.1)
     }
@@ -192,6 +209,65 @@ impl Run {
         Ok(Self::of(entry, config, parts, (log, events, State::start()), (dir, hold), command))
     }
 
+    /// Start in a new folder behind the first stage of another run, `from`, that ended there and was told the same (`trunk`) but for
+    /// the keys that this stage does not read ([`Entry::later`]). Ends with the bytes of a run that did the first stage itself.
+    pub fn branch(
+        entry: &'static Entry,
+        config: TrainConfig,
+        (from, trunk): (&Path, &TrainConfig),
+        place: impl Into<Place>,
+        command: String,
+        device: &Device,
+    ) -> Result<Run> {
+        let place = place.into();
+        place.check()?;
+        let wrong = |why: String| Error::data(from, why);
+        let late =
+            |key: &str| entry.later.iter().any(|l| key.strip_prefix(l).is_some_and(|k| k.is_empty() || k.starts_with('.')));
+        let its: HashMap<String, String> = trunk.rows().into_iter().collect();
+        let its = |key: &str| its.get(key).map_or("(none)", String::as_str);
+        let of_first = config.rows().into_iter().filter(|(key, _)| !late(key) && key != "preset");
+        if let Some((key, mine)) = of_first.into_iter().find(|(key, mine)| its(key) != mine) {
+            let its = its(&key);
+            let why = format!("its first stage had {key} = {its}, this run has {mine}: give the same, or train without --from");
+            return Err(wrong(why));
+        }
+        let mut parts = Parts::build(entry, &config, device)?;
+        let file = from.join(RESUME);
+        let mut state = State::load(&mut parts.store, &file)?;
+        if parts.stages.len() < 2 {
+            return Err(wrong(format!("{} has one stage here, so there is nothing to go on with behind it", entry.name)));
+        }
+        let first = from.join(MODEL);
+        if from.join(stage_file(0, 2)).exists() || state.stage != 1 || !first.exists() {
+            let why = "is no run of a first stage alone that has ended: make one with --annotations 0, or end it with --resume";
+            return Err(wrong(why.into()));
+        }
+        let files = Inventory::of(&parts.data)?;
+        same_files(from, &parts.data, state.steps, false)?;
+        let log = from.join(METRICS);
+        let mut log = std::fs::read(&log).map_err(|e| Error::io(log, e))?;
+        log.truncate(state.log_bytes as usize);
+        let dir = &*place.make()?;
+        write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
+            let _ = std::fs::remove_dir(dir);
+        })?;
+        let hold = Hold::take(dir, CONFIG, say)?;
+        files.write(dir)?;
+        write_whole(dir.join(METRICS), &log)?;
+        (state.stage, state.ready) = (1, false);
+        let log = JsonLog::resume(dir.join(METRICS), state.log_bytes)?;
+        let events = EventWriter::resume(dir.join(EVENTS), state.steps)?;
+        let mut run = Self::of(entry, config, parts, (log, events, state), (dir, hold), command);
+        // The weights that the first stage kept, as this run's own; then those that it ended with.
+        let meta = checkpoint::load(&mut run.store, &first, What::Model)?;
+        let why = meta.get("stage").and_then(|s| s.split_once(": ")).map_or("from another run", |s| s.1);
+        run.save_model(0, why)?;
+        State::load(&mut run.store, &file)?;
+        run.save()?;
+        Ok(run)
+    }
+
     /// Go on where a run folder stands; `config` is what its [`CONFIG`] says. Other pictures than the run began with are an error
     /// unless `changed_data` lets them pass: the report then says so.
     pub fn resume(
@@ -208,21 +284,7 @@ impl Run {
         // Stopped before its first checkpoint: from the start, which is where it was.
         let (mut state, mut log) = (State::start(), None);
         if file.exists() {
-            let lost = |why: String| Error::data(&file, format!("{why}; without this file the run starts anew: remove it"));
-            let meta = checkpoint::load(&mut parts.store, &file, What::Everything).map_err(|e| match e {
-                Error::Data { why, .. } => lost(why),
-                e => e,
-            })?;
-            let text = meta.get("state").ok_or_else(|| lost("has no state: not a resume checkpoint".into()))?;
-            let written_by = |v: &serde_json::Value| v.get("version").and_then(|v| v.as_str()).map(str::to_string);
-            let version = serde_json::from_str(text).ok().as_ref().and_then(written_by).unwrap_or("0.1".into());
-            if version != env!("CARGO_PKG_VERSION") {
-                let mine = env!("CARGO_PKG_VERSION");
-                let why =
-                    format!("was written by version {version}, this is {mine}: resume with that version, or start a new run");
-                return Err(Error::data(&file, why));
-            }
-            state = serde_json::from_str(text).map_err(|e| lost(format!("its state cannot be read: {e}")))?;
+            state = State::load(&mut parts.store, &file)?;
             log = Some(JsonLog::resume(dir.join(METRICS), state.log_bytes)?);
         }
         state.notices.extend(same_files(dir, &parts.data, state.steps, changed_data)?);
@@ -267,6 +329,11 @@ impl Run {
         }
         self.read_windows()?;
         self.report()
+    }
+
+    /// Seconds of work so far, interruptions left out.
+    pub fn seconds(&self) -> f64 {
+        self.state.seconds.iter().map(|s| s.1).sum()
     }
 
     pub(super) fn stopped(&self) -> bool {

@@ -47,6 +47,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<LaeKeys>,
     check: check_as::<LaeKeys>,
     files: &["comparator.weights"],
+    later: &["selection", "concept", "stage2", "cam", "attention", "loss.lambda1", "loss.lambda2"],
     former: config::FORMER,
     build,
 };
