@@ -75,6 +75,7 @@
 //! | [`data`] | pictures, masks, forgers, data sets |
 //! | [`train`] | the machine that trains any detector: recorded steps, the epoch loop, checkpoints, evaluation |
 //! | [`detectors`] | the methods that can be trained, one entry each |
+//! | [`reproduce`] | the paper's tables and figures: which trainings they need, what came out |
 //! | [`metrics`], [`report`] | figures with intervals, the report as HTML and JSON |
 //! | [`text`] | names as text that a terminal, a table and a configuration file can take |
 //! | [`cli`] | the commands of the program `lae-engine` |
@@ -110,6 +111,7 @@ pub mod nn;
 pub mod ops;
 pub mod profile;
 pub mod report;
+pub mod reproduce;
 pub mod text;
 pub mod train;
 

@@ -9,6 +9,7 @@ mod export;
 mod forge;
 pub mod kernels;
 mod ptx;
+mod reproduce;
 mod train;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Train a detector: both stages of the paper, then a report
     Train(train::TrainArgs),
+    /// Make the paper's tables and figures: every training that they need, and one report
+    Reproduce(reproduce::ReproduceArgs),
     /// Judge a trained run's test sets, or a folder of labelled pictures
     Eval(eval::EvalArgs),
     /// Say of pictures whether they are fake, and show where
@@ -113,6 +116,7 @@ pub fn main() -> i32 {
     let cli = Cli::parse();
     let work = move || match cli.command {
         Command::Train(a) => a.run(),
+        Command::Reproduce(a) => a.run(),
         Command::Eval(a) => a.run(),
         Command::Detect(a) => a.run(),
         Command::Export(a) => a.run(),

@@ -8,7 +8,7 @@ use super::data::{Candidate, DetectionRow, FullSizeSection, Gallery, KeyValue, L
 use crate::metrics::{Change, Detection, Interval, Localisation};
 
 /// The style sheet of the page, put in unescaped: it comes with the program.
-const CSS: &str = include_str!("page.css");
+pub const CSS: &str = include_str!("page.css");
 
 /// Pictures narrower than this, in pixels, are enlarged by repeating pixels: a browser would interpolate, and show detail that the
 /// picture lacks.
@@ -107,7 +107,7 @@ fn facts(data: &ReportData) -> Markup {
 }
 
 /// A table that scrolls sideways within itself on narrow screens.
-fn scroll(label: &str, table: Markup) -> Markup {
+pub fn scroll(label: &str, table: Markup) -> Markup {
     html! { div.scroll role="region" tabindex="0" aria-label=(label) { (table) } }
 }
 
@@ -324,7 +324,8 @@ fn image(p: &Picture) -> Markup {
     }
 }
 
-fn galleries(all: &[Gallery]) -> Markup {
+/// Pictures with their maps.
+pub fn galleries(all: &[Gallery]) -> Markup {
     html! {
         p { "As in Fig. 4 of the paper: where the evidence for \"fake\" lies, over the picture. Each map is stretched from its own lowest to its own highest value, so colours compare places, not pictures." }
         div.scale { "lowest" span role="img" aria-label="Colour scale from blue, lowest, over green to red, highest" {} "highest" }
@@ -364,7 +365,8 @@ fn candidates(data: &ReportData) -> Markup {
     }
 }
 
-fn pairs(rows: &[KeyValue], label: &str) -> Markup {
+/// A table of two columns.
+pub fn pairs(rows: &[KeyValue], label: &str) -> Markup {
     scroll(label, html! { table.pairs { tbody { @for r in rows { tr { th scope="row" { (r.key) } td { (r.value) } } } } } })
 }
 

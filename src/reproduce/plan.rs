@@ -1,0 +1,325 @@
+//! Which trainings the tables and figures need: each once, a first stage before what goes on from it.
+
+use std::str::FromStr;
+
+use super::paper;
+use crate::detectors;
+use crate::train::detector::Entry;
+
+/// A table or a figure of the paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Table1,
+    Table3,
+    Table4,
+    Table5,
+    Table6,
+    Figure2,
+    Figure3,
+    Figure4,
+    Figure5,
+    /// §3.5: where right and wrong verdicts look.
+    Failures,
+}
+
+impl Part {
+    pub const TABLES: [(&'static str, Part); 5] =
+        [("1", Part::Table1), ("3", Part::Table3), ("4", Part::Table4), ("5", Part::Table5), ("6", Part::Table6)];
+    pub const FIGURES: [(&'static str, Part); 5] =
+        [("2", Part::Figure2), ("3", Part::Figure3), ("4", Part::Figure4), ("5", Part::Figure5), ("failures", Part::Failures)];
+
+    /// As the report calls it.
+    pub fn name(self) -> String {
+        let of = |all: &[(&str, Part)], what: &str| {
+            all.iter()
+                .find(|p| p.1 == self)
+                .map(|p| if p.0 == "failures" { "Section 3.5".into() } else { format!("{what} {}", p.0) })
+        };
+        of(&Part::TABLES, "Table").or_else(|| of(&Part::FIGURES, "Figure")).expect("one of both")
+    }
+}
+
+/// How large everything is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Seconds: shows that everything works, and nothing else.
+    Smoke,
+    /// 64 pixels, hours on two cores.
+    Small,
+    /// The paper's sizes: days on a GPU.
+    Paper,
+}
+
+impl FromStr for Scale {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Scale, String> {
+        match s {
+            "smoke" => Ok(Scale::Smoke),
+            "small" => Ok(Scale::Small),
+            "paper" => Ok(Scale::Paper),
+            _ => Err("give smoke, small or paper".into()),
+        }
+    }
+}
+
+/// Pictures shrunk to 64 pixels and judged as a whole, as the paper has it: what `small` was before photographs at their own size.
+const SHRUNK: &str = include_str!("../../docs/shrunk.toml");
+/// Its tables that every detector reads; the others are the LAE's own or set its pace.
+const OF_ALL: [&str; 4] = ["size", "data", "augment", "detect"];
+
+impl Scale {
+    /// The name of the presets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Smoke => "smoke",
+            Scale::Small => "small",
+            Scale::Paper => "paper",
+        }
+    }
+
+    /// The numbers of annotated pictures of the paper's LAE_100, LAE_400 and LAE_800, fewer where there are few pictures.
+    pub fn annotations(self) -> [usize; 3] {
+        if self == Scale::Smoke { [2, 4, 8] } else { [100, 400, 800] }
+    }
+
+    /// The configuration over the preset that the runs of a detector share.
+    pub fn settings(self, entry: &Entry) -> String {
+        if self != Scale::Small {
+            return String::new();
+        }
+        let mut table: toml::Table = SHRUNK.parse().expect("a file of this repository");
+        if entry.name != LAE {
+            table.retain(|key, _| OF_ALL.iter().any(|k| *k == key));
+        }
+        toml::to_string(&table).expect("plain data")
+    }
+}
+
+const LAE: &str = "lae";
+
+/// A training, whatever its seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Name of its folders: `lae-100-active`.
+    pub name: String,
+    pub detector: &'static str,
+    /// `key=value` over what all runs of the detector share.
+    pub set: Vec<String>,
+    /// The job whose first stage it goes on from.
+    pub from: Option<String>,
+}
+
+/// A row of a table: what it is called, the job that it reads, the paper's figures for seen and unseen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub label: String,
+    pub job: String,
+    pub paper: Option<[f64; 2]>,
+}
+
+/// The name of the job of the first stage as the paper has it.
+pub const FIRST: &str = "lae-stage1";
+
+/// The job that annotates `n` fakes.
+pub fn annotated(n: usize, random: bool) -> String {
+    format!("lae-{n}-{}", if random { "random" } else { "active" })
+}
+
+fn weights(beta: [f64; 3]) -> String {
+    if beta == paper::TABLE_5[0].0 { FIRST.into() } else { format!("lae-beta-{}-{}-{}", beta[0], beta[1], beta[2]) }
+}
+
+fn balance(lambda: [f64; 2], most: usize) -> String {
+    // The LAE of Table 3 has these weights.
+    if lambda == [0.5, 1.0] { annotated(most, false) } else { format!("lae-lambda-{}-{}", lambda[0], lambda[1]) }
+}
+
+/// Which trainings are made, and which rows read them.
+pub struct Plan {
+    pub scale: Scale,
+    pub parts: Vec<Part>,
+    /// Names of the detectors that take part.
+    pub detectors: Vec<&'static str>,
+}
+
+impl Plan {
+    fn takes(&self, name: &str) -> bool {
+        self.detectors.contains(&name)
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+
+    /// The rows of Tables 3 to 6 that these detectors fill.
+    pub fn rows(&self, part: Part) -> Vec<Row> {
+        let counts = self.scale.annotations();
+        let row = |label: String, job: String, seen: f64, unseen: f64| Row { label, job, paper: Some([seen, unseen]) };
+        let rows: Vec<Row> = match part {
+            Part::Table3 => {
+                let of = |(i, (name, seen, unseen)): (usize, (&str, f64, f64))| match detectors::DETECTORS
+                    .iter()
+                    .find(|e| e.name == name)
+                {
+                    Some(e) => self.takes(name).then(|| row(e.title.into(), name.into(), seen, unseen)),
+                    None => i
+                        .checked_sub(6)
+                        .filter(|_| self.takes(LAE))
+                        .map(|k| row(format!("LAE_{}", counts[k]), annotated(counts[k], false), seen, unseen)),
+                };
+                paper::TABLE_3.into_iter().enumerate().filter_map(of).collect()
+            }
+            Part::Table4 if self.takes(LAE) => {
+                let jobs =
+                    ["lae-rec".into(), "lae-latent".into(), "lae-latent-pixel".into(), FIRST.into(), annotated(counts[2], false)];
+                paper::TABLE_4
+                    .into_iter()
+                    .zip(jobs)
+                    .map(|((name, seen, unseen), job)| row(name.into(), job, seen, unseen))
+                    .collect()
+            }
+            Part::Table5 if self.takes(LAE) => {
+                let of = |(b, seen, unseen): ([f64; 3], f64, f64)| {
+                    row(format!("β₁ {}, β₂ {}, β₃ {}", b[0], b[1], b[2]), weights(b), seen, unseen)
+                };
+                paper::TABLE_5.into_iter().map(of).collect()
+            }
+            Part::Table6 if self.takes(LAE) => {
+                let of = |(l, seen, unseen): ([f64; 2], f64, f64)| {
+                    row(format!("λ₁ {}, λ₂ {}", l[0], l[1]), balance(l, counts[2]), seen, unseen)
+                };
+                paper::TABLE_6.into_iter().map(of).collect()
+            }
+            Part::Figure5 if self.takes(LAE) => {
+                let first = Row { label: "no annotations".into(), job: FIRST.into(), paper: None };
+                let of = |n: usize| {
+                    [false, true].map(|random| {
+                        let how = if random { "at random" } else { "active" };
+                        Row { label: format!("{n} {how}"), job: annotated(n, random), paper: None }
+                    })
+                };
+                [first].into_iter().chain(counts.into_iter().flat_map(of)).collect()
+            }
+            _ => Vec::new(),
+        };
+        rows
+    }
+
+    /// Every training once, in an order in which what a job goes on from comes before it.
+    pub fn jobs(&self) -> Vec<Job> {
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut need = |job: Job| {
+            if jobs.iter().all(|j| j.name != job.name) {
+                jobs.push(job);
+            }
+        };
+        let counts = self.scale.annotations();
+        let first = |name: &str, set: &[&str]| Job {
+            name: name.into(),
+            detector: LAE,
+            set: ["selection.annotations=0"].iter().chain(set).map(|s| s.to_string()).collect(),
+            from: None,
+        };
+        let second = |name: String, n: usize, more: Vec<String>| Job {
+            name,
+            detector: LAE,
+            set: [vec![format!("selection.annotations={n}")], more].concat(),
+            from: Some(FIRST.into()),
+        };
+        let active = |n: usize| second(annotated(n, false), n, vec![]);
+        if self.takes(LAE) {
+            need(first(FIRST, &[]));
+        }
+        for row in self.rows(Part::Table3).iter().filter(|_| self.has(Part::Table3) || self.has(Part::Figure3)) {
+            match detectors::DETECTORS.iter().find(|e| e.name == row.job) {
+                Some(e) => need(Job { name: row.job.clone(), detector: e.name, set: vec![], from: None }),
+                None => counts.into_iter().filter(|&n| row.job == annotated(n, false)).for_each(|n| need(active(n))),
+            }
+        }
+        let largest = [Part::Table4, Part::Figure4, Part::Failures, Part::Table6].iter().any(|p| self.has(*p));
+        if self.takes(LAE) && largest {
+            need(active(counts[2]));
+        }
+        if self.takes(LAE) && self.has(Part::Table4) {
+            need(first("lae-rec", &["loss.alpha2=0"]));
+            need(first("lae-latent", &["loss.alpha1=0"]));
+            need(first("lae-latent-pixel", &["loss.beta2=0", "loss.beta3=0"]));
+        }
+        if self.takes(LAE) && self.has(Part::Figure5) {
+            for n in counts {
+                need(active(n));
+                need(second(annotated(n, true), n, vec!["selection.mode=random".into()]));
+            }
+        }
+        if self.takes(LAE) && self.has(Part::Table5) {
+            for (b, ..) in paper::TABLE_5.into_iter().skip(1) {
+                let set: Vec<String> = b.iter().enumerate().map(|(i, b)| format!("loss.beta{}={b:?}", i + 1)).collect();
+                need(first(&weights(b), &set.iter().map(String::as_str).collect::<Vec<_>>()));
+            }
+        }
+        if self.takes(LAE) && self.has(Part::Table6) {
+            for (l, ..) in paper::TABLE_6 {
+                let set = l.iter().enumerate().map(|(i, l)| format!("loss.lambda{}={l:?}", i + 1)).collect();
+                need(second(balance(l, counts[2]), counts[2], set));
+            }
+        }
+        jobs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(parts: Vec<Part>, detectors: Vec<&'static str>) -> Plan {
+        Plan { scale: Scale::Small, parts, detectors }
+    }
+
+    fn all() -> Plan {
+        let parts = Part::TABLES.iter().chain(&Part::FIGURES).map(|p| p.1).collect();
+        plan(parts, detectors::DETECTORS.iter().map(|e| e.name).collect())
+    }
+
+    #[test]
+    fn every_row_reads_a_job_that_is_made_once_and_after_what_it_needs() {
+        let all = all();
+        let jobs = all.jobs();
+        for part in all.parts.clone() {
+            for row in all.rows(part) {
+                assert_eq!(jobs.iter().filter(|j| j.name == row.job).count(), 1, "{part:?}: {}", row.label);
+            }
+        }
+        for (i, job) in jobs.iter().enumerate() {
+            let before = |from: &String| jobs[..i].iter().any(|j| j.name == *from);
+            assert!(job.from.as_ref().is_none_or(before), "{} comes before {:?}", job.name, job.from);
+            assert!(jobs[..i].iter().all(|j| (&j.detector, &j.set) != (&job.detector, &job.set)), "{} is there twice", job.name);
+        }
+        // One stage 1 serves Table 3's three rows, Table 4's two, one of Table 5, nine of Table 6 and all of Figure 5.
+        assert_eq!(jobs.iter().filter(|j| j.from.as_deref() == Some(FIRST)).count(), 3 + 3 + 8);
+        assert_eq!(jobs.iter().filter(|j| j.detector == "lae" && j.from.is_none()).count(), 1 + 3 + 6);
+    }
+
+    #[test]
+    fn settings_of_every_job_are_keys_of_its_detector() {
+        for scale in [Scale::Smoke, Scale::Small, Scale::Paper] {
+            let dir = tempfile::tempdir().unwrap();
+            for job in (Plan { scale, ..all() }).jobs() {
+                let entry = detectors::find(job.detector).unwrap();
+                let file = dir.path().join("settings.toml");
+                std::fs::write(&file, scale.settings(entry)).unwrap();
+                let (_, c) = detectors::resolve(Some(job.detector), scale.name(), Some(&file), &job.set).unwrap();
+                assert_eq!(c.detect.view, crate::train::config::View::Whole, "{}: the paper judges whole pictures", job.name);
+                assert!(scale != Scale::Small || (c.size, c.augment.on()) == (64, false), "{}", job.name);
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_made() {
+        let one = plan(vec![Part::Table3], vec!["meso"]);
+        assert_eq!(one.jobs().iter().map(|j| j.name.as_str()).collect::<Vec<_>>(), ["meso"]);
+        assert!(plan(vec![Part::Table4], vec!["meso"]).jobs().is_empty());
+        let five = plan(vec![Part::Figure5], vec!["lae", "meso"]).jobs();
+        assert_eq!(five.len(), 7, "{five:?}");
+    }
+}
