@@ -1,39 +1,7 @@
 // Max pooling: the largest of each window, the first of equals.         twin: src/ops/max_pool.rs
-#include "lae.cuh"
+#include "pool.cuh"
 
-struct MaxPool {
-    Shape x, y;
-    unsigned kernel, stride, pad;
-};
-
-// The part start..end of window `o` that lies inside 0..len.
-struct Window {
-    unsigned start, end;
-    __device__ Window(unsigned o, unsigned len, MaxPool p) {
-        unsigned from = o * p.stride; // counted from the padding's edge
-        start = from > p.pad ? from - p.pad : 0;
-        end = min(from + p.kernel - p.pad, len);
-    }
-};
-
-// Place of a thread: V channels from c of pixel (h, w) of picture n.
-struct Place {
-    unsigned n, h, w, c;
-    // Thread i of a grid over n pictures of h × w places with c channels.
-    template <int V> __device__ static bool of(Place &at, unsigned n, unsigned h, unsigned w, unsigned c) {
-        size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
-        if (i >= size_t(n) * h * w * (c / V)) return false;
-        unsigned r = unsigned(i), q = r / (c / V);
-        at.c = (r - q * (c / V)) * V;
-        r = q / w;
-        at.w = q - r * w;
-        at.n = r / h;
-        at.h = r - at.n * h;
-        return true;
-    }
-};
-
-template <int V> __device__ void pool(float *__restrict__ y, const float *__restrict__ x, MaxPool p) {
+template <int V> __device__ void pool(float *__restrict__ y, const float *__restrict__ x, Pool p) {
     Place o;
     if (!Place::of<V>(o, p.y.n, p.y.h, p.y.w, p.y.c)) return;
     Window down(o.h, p.x.h, p), across(o.w, p.x.w, p);
@@ -61,7 +29,7 @@ template <int V> __device__ void pool(float *__restrict__ y, const float *__rest
 // numerics  exact
 // measured  H200: 13.0 µs, 3216 GB/s (vgg.4; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
-    max_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, MaxPool p) {
+    max_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Pool p) {
     if (p.x.c % 4 == 0) pool<4>(y, x, p);
     else pool<1>(y, x, p);
 }
@@ -69,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // A thread owns stride × stride pixels, which hold one whole window and the gap after it.
 template <int V>
 __device__ void spread(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
-                       const float *__restrict__ dy, MaxPool p) {
+                       const float *__restrict__ dy, Pool p) {
     unsigned rows = (p.x.h + p.pad + p.stride - 1) / p.stride, columns = (p.x.w + p.pad + p.stride - 1) / p.stride;
     Place o;
     if (!Place::of<V>(o, p.x.n, rows, columns, p.x.c)) return;
@@ -107,7 +75,7 @@ __device__ void spread(float *__restrict__ dx, const float *__restrict__ x, cons
 // measured  H200: 29.0 µs, 2606 GB/s (vgg.4; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     max_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
-                     const float *__restrict__ dy, MaxPool p) {
+                     const float *__restrict__ dy, Pool p) {
     if (p.x.c % 4 == 0) spread<4>(dx, x, y, dy, p);
     else spread<1>(dx, x, y, dy, p);
 }
@@ -120,17 +88,14 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 // numerics  windows in row order
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_overlap_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
-                             const float *__restrict__ dy, MaxPool p) {
+                             const float *__restrict__ dy, Pool p) {
     Place at;
     if (!Place::of<1>(at, p.x.n, p.x.h, p.x.w, p.x.c)) return;
     const float *image = x + size_t(at.n) * p.x.h * p.x.w * p.x.c + at.c;
     float own = image[(size_t(at.h) * p.x.w + at.w) * p.x.c], sum = 0;
-    // Windows (i, j) that hold this pixel: those that start at or before it and end behind it.
-    unsigned h = at.h + p.pad, w = at.w + p.pad;
-    unsigned top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1, bottom = min(h / p.stride + 1, p.y.h);
-    unsigned first = w < p.kernel ? 0 : (w - p.kernel) / p.stride + 1, last = min(w / p.stride + 1, p.y.w);
-    for (unsigned i = top; i < bottom; i++)
-        for (unsigned j = first; j < last; j++) {
+    Holders rows(at.h, p.y.h, p), columns(at.w, p.y.w, p);
+    for (unsigned i = rows.begin; i < rows.end; i++)
+        for (unsigned j = columns.begin; j < columns.end; j++) {
             size_t o = ((size_t(at.n) * p.y.h + i) * p.y.w + j) * p.y.c + at.c;
             if (own != y[o]) continue;
             // This pixel wins its window unless an equal value comes before it.

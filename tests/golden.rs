@@ -14,6 +14,7 @@ use lae_engine::error::Result;
 use lae_engine::ops;
 use lae_engine::ops::activation::Activation;
 use lae_engine::ops::adam::Adam;
+use lae_engine::ops::avg_pool::AvgPool;
 use lae_engine::ops::batch_norm::{BatchNormEval, BatchNormTrain};
 use lae_engine::ops::bce_logits::BceLogits;
 use lae_engine::ops::bilinear::Bilinear;
@@ -27,14 +28,17 @@ use lae_engine::ops::dropout::Dropout;
 use lae_engine::ops::global_avg_pool::GlobalAvgPool;
 use lae_engine::ops::latent::{Distance, Latent};
 use lae_engine::ops::linear::Linear;
+use lae_engine::ops::lrn::Lrn;
 use lae_engine::ops::max_pool::MaxPool;
+use lae_engine::ops::moments_pool::MomentsPool;
 use lae_engine::ops::sgd::Sgd;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 /// Ops that the file must hold, and how many cases at least.
-const REQUIRED: [(&str, usize); 22] = [
+const REQUIRED: [(&str, usize); 25] = [
     ("adam", 2),
+    ("avg_pool", 5),
     ("batch_norm_eval", 5),
     ("batch_norm_train", 5),
     ("bce_logits", 4),
@@ -49,7 +53,9 @@ const REQUIRED: [(&str, usize); 22] = [
     ("latent_loss", 4),
     ("leaky_relu", 2),
     ("linear", 4),
+    ("lrn", 3),
     ("max_pool", 8),
+    ("moments_pool", 3),
     ("mse", 1),
     ("relu", 2),
     ("sgd", 4),
@@ -107,6 +113,10 @@ struct Params {
     beta1: f64,
     beta2: f64,
     weight_decay: f64,
+    size: usize,
+    alpha: f64,
+    beta: f64,
+    k: f64,
     p: f64,
     seed: u64,
     stream: String,
@@ -163,6 +173,7 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
 
     let (stride, pad) = (p.stride.both(), p.pad.both());
     match case.op.as_str() {
+        "avg_pool" => t.apply_all(AvgPool { kernel: p.kernel, stride: stride.0, pad: pad.0, ceil: p.ceil }, x),
         "batch_norm_eval" => t.apply_all(BatchNormEval { eps: p.eps, slope: 1.0 }, x),
         "batch_norm_train" => t.apply_all(BatchNormTrain { eps: p.eps, momentum: p.momentum, slope: 1.0 }, x),
         "bce_logits" => t.apply_all(BceLogits { target: p.target }, x),
@@ -183,7 +194,9 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
         }
         "leaky_relu" => t.apply_all(Activation::LeakyRelu(p.slope), x),
         "linear" => t.apply_all(Linear, x),
+        "lrn" => t.apply_all(Lrn { size: p.size, alpha: p.alpha, beta: p.beta, k: p.k }, x),
         "max_pool" => t.apply_all(MaxPool { kernel: p.kernel, stride: stride.0, pad: pad.0, ceil: p.ceil }, x),
+        "moments_pool" => t.apply_all(MomentsPool, x),
         "mse" => t.apply_all(Difference::Mse, x),
         "relu" => t.apply_all(Activation::Relu, x),
         "sigmoid" => t.apply_all(Activation::Sigmoid, x),

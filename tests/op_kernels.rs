@@ -49,8 +49,21 @@ fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
 }
 
 /// Ops whose kernels compute what the host does, in its order and without contraction.
-const HOST_BITS: &[&str] =
-    &["activation", "adam", "add", "affine", "cast", "concat", "dropout", "fill", "max_pool", "noise", "sgd"];
+const HOST_BITS: &[&str] = &[
+    "activation",
+    "adam",
+    "add",
+    "affine",
+    "avg_pool",
+    "cast",
+    "concat",
+    "dropout",
+    "fill",
+    "max_pool",
+    "noise",
+    "project_filter",
+    "sgd",
+];
 
 fn host_bits(case: &Case) -> Result<(), Failed> {
     let (mut x, mut host) = (inputs(case, 24), Bench::<f32>::new(case));
@@ -124,7 +137,10 @@ fn streams() -> Vec<Case> {
         ),
         case("l1", difference::Difference::L1, &[(s, Normal), (s, Normal)]),
         case("global_avg_pool", global_avg_pool::GlobalAvgPool, &[(wide, Normal)]),
+        case("lrn", lrn::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 }, &[(s, Normal)]),
+        case("lrn in tiles", lrn::Lrn { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 }, &[(wide, Normal)]),
         case("max_pool", pool, &[(s, Distinct)]),
+        case("moments_pool", moments_pool::MomentsPool, &[(wide, Distinct)]),
         case("noise", noise, &[(pictures, Positive), (Shape::SCALAR, Counter)]),
     ]
 }

@@ -34,16 +34,16 @@ impl MaxPool {
         Some(if self.ceil && (n - 1) * self.stride >= len + self.pad { n - 1 } else { n })
     }
     /// The part of window `o` that lies inside `0..len`.
-    fn window(&self, o: usize, len: usize) -> std::ops::Range<usize> {
+    pub(super) fn window(&self, o: usize, len: usize) -> std::ops::Range<usize> {
         let start = (o * self.stride) as isize - self.pad as isize;
         start.max(0) as usize..((start + self.kernel as isize) as usize).min(len)
     }
 }
 
-/// `struct MaxPool` of kernels/max_pool.cu.
+/// `struct Pool` of kernels/pool.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
+pub(super) struct Params {
     x: Shape,
     y: Shape,
     kernel: u32,
@@ -52,7 +52,7 @@ struct Params {
 }
 
 impl MaxPool {
-    fn params(&self, g: &Operands) -> Params {
+    pub(super) fn params(&self, g: &Operands) -> Params {
         let [kernel, stride, pad] = [self.kernel, self.stride, self.pad].map(|n| n as u32);
         Params { x: g.xs[0], y: g.ys[0], kernel, stride, pad }
     }

@@ -29,6 +29,7 @@ ops! {
     adam,
     add,
     affine,
+    avg_pool,
     batch_norm,
     bce_logits,
     bilinear,
@@ -46,7 +47,10 @@ ops! {
     global_avg_pool,
     latent,
     linear,
+    lrn,
     max_pool,
+    moments_pool,
     noise,
+    project_filter,
     sgd,
 }

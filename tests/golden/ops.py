@@ -282,6 +282,27 @@ for n, d in [(5, 6), (3, 32)]:
     add("latent_loss", f"{n}x{d} squared", {"squared": True}, [normal(n, d, away=0.05), label],
         lambda z, label: latent(z, label, squared=True), [0])
 
+for size, alpha, beta, k, x in [(5, 1e-4, 0.75, 1.0, (2, 12, 3, 4)), (5, 0.5, 0.75, 2.0, (1, 7, 3, 5)), (3, 2.0, 0.5, 1.0, (2, 2, 3, 3))]:
+    add("lrn", f"{size}, {alpha:g}, {beta:g}", {"size": size, "alpha": alpha, "beta": beta, "k": k}, [normal(*x, scale=3.0)],
+        lambda x: F.local_response_norm(x, size, alpha, beta, k))
+
+
+def avg_pool(label, x, kernel, stride, pad=0, ceil=False):
+    params = {"kernel": kernel, "stride": stride, "pad": pad, "ceil": ceil}
+    add("avg_pool", label, params, [normal(*x)],
+        lambda x: F.avg_pool2d(x, kernel, stride, pad, ceil_mode=ceil, count_include_pad=False))
+
+
+avg_pool("2/2", (2, 3, 6, 4), 2, 2)
+avg_pool("3/2", (1, 2, 7, 8), 3, 2)
+avg_pool("3/2 ceil", (2, 2, 6, 7), 3, 2, ceil=True)
+avg_pool("3/2/1 ceil", (1, 3, 6, 8), 3, 2, 1, True)
+avg_pool("3/1/1", (1, 4, 5, 5), 3, 1, 1)
+
+for x, mean in [((2, 3, 5, 7), 0.0), ((2, 4, 3, 6), 1000.0), ((3, 2, 1, 1), 0.0)]:
+    add("moments_pool", f"mean {mean:g}", {}, [distinct(*x) + mean], lambda x: torch.cat(
+        [x.mean((2, 3)), x.amin((2, 3)), x.amax((2, 3)), x.var((2, 3), unbiased=False)], 1))
+
 path = Path(__file__).with_name("ops.safetensors")
 # One metadata entry: the format does not order several.
 save_file(tensors, path, {"golden": json.dumps({"torch": torch.__version__.split("+")[0], "cases": cases}, separators=(",", ":"))})
