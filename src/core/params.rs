@@ -150,6 +150,11 @@ pub enum Init {
     Uniform {
         bound: f64,
     },
+    /// N(mean, std), drawn again beyond two deviations: TensorFlow's truncated normal.
+    TruncatedNormal {
+        mean: f64,
+        std: f64,
+    },
 }
 
 impl Init {
@@ -168,6 +173,12 @@ impl Init {
                 Init::Constant(c) => c,
                 Init::Normal { mean, std } => mean + std * rng.normal() as f64,
                 Init::Uniform { bound } => bound * (2.0 * rng.unit() as f64 - 1.0),
+                Init::TruncatedNormal { mean, std } => loop {
+                    let z = rng.normal() as f64;
+                    if z.abs() <= 2.0 {
+                        break mean + std * z;
+                    }
+                },
             })
         });
     }

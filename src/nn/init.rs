@@ -18,6 +18,10 @@ pub enum Initialisation {
     KaimingOut,
     /// Glorot and Bengio 2010, Keras's default: U(±√(6 / (fan_in + fan_out))), biases 0.
     GlorotUniform,
+    /// Caffe's `xavier`, with the biases of Bayar and Stamm: U(±√(3 / fan_in)), biases 0.1.
+    CaffeXavier,
+    /// Rahmouni et al. 2017: truncated normals of deviation √(2 / fan_in), biases of mean 0.5 and deviation 0.1.
+    TruncatedNormal,
 }
 
 impl Initialisation {
@@ -28,11 +32,15 @@ impl Initialisation {
             Initialisation::KaimingIn => Init::kaiming(fan_in),
             Initialisation::KaimingOut => Init::kaiming(fan_out),
             Initialisation::GlorotUniform => Init::Uniform { bound: (6.0 / (fan_in + fan_out) as f64).sqrt() },
+            Initialisation::CaffeXavier => Init::Uniform { bound: (3.0 / fan_in as f64).sqrt() },
+            Initialisation::TruncatedNormal => Init::TruncatedNormal { mean: 0.0, std: (2.0 / fan_in as f64).sqrt() },
         }
     }
     pub(super) fn bias(self, fan_in: usize) -> Init {
         match self {
             Initialisation::TorchDefault => Init::torch_default(fan_in),
+            Initialisation::CaffeXavier => Init::Constant(0.1),
+            Initialisation::TruncatedNormal => Init::TruncatedNormal { mean: 0.5, std: 0.1 },
             _ => Init::Constant(0.0),
         }
     }

@@ -1,7 +1,9 @@
 //! The rows of a network's table: what may stand in one, and the words that print it.
 
+use crate::ops::avg_pool::AvgPool;
 use crate::ops::batch_norm::{EPS, MOMENTUM};
 use crate::ops::conv2d::Conv2d;
+use crate::ops::lrn::Lrn;
 use crate::ops::max_pool::MaxPool;
 
 /// A bank of filters and how it moves over a picture; pairs are (vertical, horizontal).
@@ -88,6 +90,16 @@ impl Window {
     pub(super) const fn max(&self) -> MaxPool {
         MaxPool { kernel: self.kernel, stride: self.stride, pad: self.pad, ceil: self.ceil }
     }
+    pub(super) const fn avg(&self) -> AvgPool {
+        AvgPool { kernel: self.kernel, stride: self.stride, pad: self.pad, ceil: self.ceil }
+    }
+    fn words(&self, kind: &str) -> String {
+        let mut text = format!("{kind} {0}×{0}", self.kernel);
+        if self.stride != self.kernel || self.pad > 0 {
+            text += &format!(", stride {}, pad {}", self.stride, self.pad);
+        }
+        text + if self.ceil { ", ceil" } else { "" }
+    }
 }
 
 /// One row of a table.
@@ -112,6 +124,12 @@ pub enum Layer {
     Tanh,
     Sigmoid,
     MaxPool(Window),
+    /// A window that the edge cuts is divided by its pixels inside.
+    AvgPool(Window),
+    /// Local response normalisation across channels.
+    Lrn(Lrn),
+    /// Mean, least, greatest value and variance of each channel over all pixels, in this order: four times the channels.
+    Moments,
     /// Global average pooling.
     Gap,
     /// A picture is flattened first. Weight files then hold torch's order of its values: channel, row, column.
@@ -168,13 +186,10 @@ impl Layer {
             Layer::LeakyRelu(s) => format!("LeakyReLU {s}"),
             Layer::Tanh => "Tanh".into(),
             Layer::Sigmoid => "Sigmoid".into(),
-            Layer::MaxPool(w) => {
-                let mut text = format!("MaxPool2d {0}×{0}", w.kernel);
-                if w.stride != w.kernel || w.pad > 0 {
-                    text += &format!(", stride {}, pad {}", w.stride, w.pad);
-                }
-                text + if w.ceil { ", ceil" } else { "" }
-            }
+            Layer::MaxPool(w) => w.words("MaxPool2d"),
+            Layer::AvgPool(w) => w.words("AvgPool2d"),
+            Layer::Lrn(l) => format!("LRN {} channels, α {}, β {}, k {}", l.size, l.alpha, l.beta, l.k),
+            Layer::Moments => "Mean, min, max, variance (global)".into(),
             Layer::Gap => "AvgPool2d (global)".into(),
             Layer::Linear(out) => format!("Linear {out}"),
             Layer::Dropout(p) => format!("Dropout {p}"),

@@ -21,6 +21,7 @@ use crate::ops::conv2d::conv2d;
 use crate::ops::dropout::{Dropout, dropout};
 use crate::ops::global_avg_pool::global_avg_pool;
 use crate::ops::linear::linear;
+use crate::ops::moments_pool::{MomentsPool, moments_pool};
 
 /// Whether batch norm uses the batch or the running statistics, and dropout drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +168,9 @@ impl Net {
                     Layer::Tanh => tanh(t, x),
                     Layer::Sigmoid => sigmoid(t, x),
                     Layer::MaxPool(w) => t.apply(w.max(), &[x]),
+                    Layer::AvgPool(w) => t.apply(w.avg(), &[x]),
+                    Layer::Lrn(lrn) => t.apply(lrn, &[x]),
+                    Layer::Moments => moments_pool(t, x),
                     Layer::Gap => global_avg_pool(t, x),
                     Layer::Linear(_) => linear(t, x, p[0], p.get(1).copied()),
                     Layer::Dropout(p) => match context {
@@ -317,6 +321,9 @@ impl<T: Real> Builder<'_, T> {
             }
             Layer::Relu | Layer::LeakyRelu(_) | Layer::Tanh | Layer::Sigmoid => x,
             Layer::MaxPool(w) => Op::infer(&w.max(), &[x]).map_err(wrong)?[0],
+            Layer::AvgPool(w) => Op::infer(&w.avg(), &[x]).map_err(wrong)?[0],
+            Layer::Lrn(lrn) => Op::infer(&lrn, &[x]).map_err(wrong)?[0],
+            Layer::Moments => Op::infer(&MomentsPool, &[x]).map_err(wrong)?[0],
             Layer::Gap => shape(n, 1, 1, c),
             Layer::Dropout(p) if (0.0..1.0).contains(&p) => x,
             Layer::Dropout(p) => return Err(wrong(format!("dropout with probability {p}; give one from 0 to below 1"))),
@@ -478,6 +485,20 @@ mod tests {
     fn gradients_of_branches() {
         let branches = vec![vec![conv(1, 1), Tanh], vec![conv(4, 1), Tanh, conv(2, 3)], vec![], vec![Tanh], vec![conv(5, 3)]];
         gradients_agree(shape(2, 5, 4, 3), &[Branches(branches)]);
+    }
+
+    #[test]
+    fn gradients_of_poolings_and_statistics() {
+        let lrn = crate::ops::lrn::Lrn { size: 3, alpha: 0.5, beta: 0.75, k: 1.0 };
+        let rows = [conv(5, 3), Lrn(lrn), Tanh, AvgPool(Window::new(3, 2).ceil()), conv(4, 3), Moments, Linear(3)];
+        gradients_agree(shape(2, 8, 9, 3), &rows);
+        let (store, net) = build(shape(1, 8, 9, 3), &rows).unwrap();
+        assert_eq!(net.rows().map(|r| r.1.per_image()).collect::<Vec<_>>(), [360, 360, 360, 80, 64, 16, 3]);
+        let text = net.describe(&store);
+        for words in ["LRN 3 channels, α 0.5, β 0.75, k 1", "AvgPool2d 3×3, stride 2, pad 0, ceil", "Mean, min, max, variance"]
+        {
+            assert!(text.contains(words), "{words} in {text}");
+        }
     }
 
     #[test]
