@@ -6,6 +6,8 @@ use lae_engine::core::shape::Shape;
 use lae_engine::models::dcgan::{Arch, Dcgan};
 use lae_engine::models::lae::{self, Lae, LaeConfig};
 use lae_engine::models::meso::Meso;
+use lae_engine::models::stats;
+use lae_engine::models::suppress::{self, Input, LrnPlace, SuppressConfig};
 use lae_engine::models::vgg::Vgg;
 use lae_engine::nn::Layer;
 use safetensors::tensor::{Dtype, TensorView};
@@ -307,5 +309,86 @@ fn meso_takes_pictures_that_its_strides_divide() {
     for (size, words) in [(0, "32 or 64"), (20, "32 or 64"), (100, "96 or 128"), (299, "288 or 320")] {
         let e = Meso::build(&mut ParamStore::<f32>::new(0), size).unwrap_err().to_string();
         assert!(e.contains(words) && e.contains("256") && e.contains("size"), "{e}");
+    }
+}
+
+/// Bayar and Stamm's network: maps at 227 and 256 pixels, and nearly all parameters in the wide layers.
+#[test]
+fn suppressnet_of_2016() {
+    for (size, maps, total) in [(227, [223, 112, 56, 56, 28], 171_049_118), (256, [252, 126, 63, 63, 31], 205_848_734)] {
+        let [first, one, pooled, two, last] = maps;
+        let count_of = |fc: usize| {
+            let c = SuppressConfig { fc, ..SuppressConfig::default() };
+            let mut store = ParamStore::<f32>::new(0);
+            let net = suppress::build(&mut store, size, &c, 1).unwrap();
+            let fc = fc as u32;
+            let convolutions =
+                [(12, first), (64, one), (64, one), (64, pooled), (64, pooled), (48, two), (48, two), (48, last), (48, last)];
+            let wide = [(fc, 1), (fc, 1), (fc, 1), (fc, 1), (fc, 1), (fc, 1), (2, 1)];
+            assert_eq!(sizes(&net), [&convolutions[..], &wide].concat());
+            count(&store, "suppress", Kind::Trained)
+        };
+        // Of 4096 units the weights alone are 0.8 GB: the count is a polynomial of their number.
+        let of = |fc: usize| 300 + 37_696 + 76_848 + (48 * (last * last) as usize + 1) * fc + (fc + 1) * fc + (fc + 1) * 2;
+        assert_eq!((count_of(8), count_of(24)), (of(8), of(24)));
+        assert_eq!(of(SuppressConfig::default().fc), total, "{size} pixels");
+    }
+    let net = |c: SuppressConfig| {
+        let mut store = ParamStore::<f32>::new(0);
+        let net = suppress::build(&mut store, 64, &SuppressConfig { fc: 8, ..c }, 1).unwrap();
+        (store, net)
+    };
+    let c = SuppressConfig::default();
+    let kinds =
+        |net: &lae_engine::nn::Net| -> Vec<char> { net.rows().map(|(l, _)| format!("{l:?}").chars().next().unwrap()).collect() };
+    assert_eq!(kinds(&net(c.clone()).1)[1..5], ['C', 'R', 'M', 'L']);
+    assert_eq!(kinds(&net(SuppressConfig { lrn: LrnPlace::BeforePool, ..c.clone() }).1)[1..5], ['C', 'R', 'L', 'M']);
+    assert_eq!(kinds(&net(SuppressConfig { lrn: LrnPlace::None, ..c.clone() }).1)[1..5], ['C', 'R', 'M', 'C']);
+    // Three channels have three slices to a filter. No bias before the first block, 0.1 in all others; Caffe's bound is reached.
+    let (store, rgb) = net(SuppressConfig { input: Input::Rgb, ..c });
+    assert_eq!((store.value(rgb.params(0)[0]).len(), rgb.params(0).len()), (12 * 25 * 3, 1));
+    assert!(store.value(rgb.params(1)[1]).iter().chain(store.value(rgb.params(9)[1])).all(|&b| b == 0.1));
+    let (bound, largest) = ((3.0f32 / 588.0).sqrt(), store.value(rgb.params(1)[0]).iter().fold(0f32, |a, w| a.max(w.abs())));
+    assert!(largest <= bound && largest > 0.99 * bound, "{largest} of {bound}");
+}
+
+/// The release of 2018: 252→126→63→31→15→7.
+#[test]
+fn mislnet_of_2018() {
+    let c = SuppressConfig { arch: suppress::Arch::Mislnet, ..SuppressConfig::default() };
+    let mut store = ParamStore::<f32>::new(0);
+    let net = suppress::build(&mut store, 256, &c, 1).unwrap();
+    let block = |channels, side, pooled| [(channels, side), (channels, side), (channels, side), (channels, pooled)];
+    let blocks = [block(96, 126, 63), block(64, 63, 31), block(64, 31, 15), block(128, 15, 7)].concat();
+    let dense = [(200, 1), (200, 1), (200, 1), (200, 1), (2, 1)];
+    assert_eq!(sizes(&net), [&[(3, 252)], &blocks[..], &dense].concat());
+    assert_eq!(count(&store, "suppress", Kind::Trained), 1_574_637);
+    assert_eq!(count(&store, "suppress", Kind::Running), 2 * (96 + 64 + 64 + 128));
+    let poolings = net.rows().filter(|(l, _)| matches!(l, Layer::MaxPool(_) | Layer::AvgPool(_)));
+    assert!(poolings.map(|(l, _)| matches!(l, Layer::AvgPool(_))).eq([false, false, false, true]));
+    // The least side, and one below it.
+    for (size, fits) in [(c.least(), true), (c.least() - 1, false)] {
+        assert_eq!(suppress::build(&mut ParamStore::<f32>::new(0), size, &c, 1).is_ok(), fits, "{size} pixels");
+        let set = [format!("size={size}"), "suppress.arch=mislnet".to_string()];
+        let why = lae_engine::detectors::resolve(Some("suppress"), "paper", None, &set).err().map(|e| e.to_string());
+        assert!(why.as_ref().map_or(fits, |why| !fits && why.contains("need 51") && why.starts_with("size")), "{why:?}");
+    }
+}
+
+/// Stats-2L: the authors' figure, at any size; truncated normals.
+#[test]
+fn statsnet() {
+    for size in [16, 100, 256] {
+        let mut store = ParamStore::<f32>::new(0);
+        let net = stats::build(&mut store, size, 1).unwrap();
+        assert_eq!(count(&store, "stats", Kind::Trained), 284_610, "{size} pixels");
+        let side = size as u32;
+        let maps = [(32, side), (32, side), (64, side), (64, side)];
+        assert_eq!(sizes(&net), [&maps[..], &[(256, 1), (1024, 1), (1024, 1), (1024, 1), (2, 1)]].concat());
+        let of = |row: usize, i: usize| store.value(net.params(row)[i]);
+        let (std, largest) = ((2.0f32 / 288.0).sqrt(), of(2, 0).iter().fold(0f32, |a, w| a.max(w.abs())));
+        assert!(largest <= 2.0 * std && largest > 1.98 * std, "{largest}: {std}");
+        let mean = of(5, 1).iter().sum::<f32>() / 1024.0;
+        assert!((mean - 0.5).abs() < 0.02 && of(5, 1).iter().all(|b| (b - 0.5).abs() <= 0.2 + 1e-6), "{mean}");
     }
 }

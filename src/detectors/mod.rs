@@ -26,6 +26,8 @@ macro_rules! detectors {
 detectors! {
     lae,
     meso,
+    stats,
+    suppress,
 }
 
 /// The entry of that name, or what may have been meant.

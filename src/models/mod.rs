@@ -3,6 +3,8 @@
 pub mod dcgan;
 pub mod lae;
 pub mod meso;
+pub mod stats;
+pub mod suppress;
 pub mod vgg;
 
 /// ImageNet's channel means and deviations, of values in [0, 1].
