@@ -123,8 +123,9 @@ fn every_key_is_documented_with_its_default() {
         let (_, paper) = detectors::resolve(Some(entry.name), "paper", None, &[]).unwrap();
         for (key, value) in paper.rows() {
             let row = documented.get(&key).unwrap_or_else(|| panic!("docs/configuration.md lacks {key} of {}", entry.name));
-            // The name of the detector is its own.
-            assert!(key == "detector" || code(&row[1]) == [value.as_str()], "default of {key} for {}: {value}", entry.name);
+            // The name of the detector is its own; where its paper has another value, the row says "`NAME`: VALUE".
+            let own = key == "detector" || row[2].contains(&format!("`{}`: {value}", entry.name));
+            assert!(own || code(&row[1]) == [value.as_str()], "default of {key} for {}: {value}", entry.name);
             assert!(row[2].len() > 3, "{key} is not explained");
             known.push(key);
         }
