@@ -56,6 +56,9 @@ fn rows() -> Vec<(&'static str, ConvSizes)> {
     for groups in [4, 64] {
         rows.push(("groups", ConvSizes { groups, ..layer(4, 64, 64, same, 64) }));
     }
+    for (n, c, px) in [(32, 728, 16), (32, 128, 64)] {
+        rows.push(("depthwise", ConvSizes { groups: c, ..layer(n, c, c, same, px) }));
+    }
     rows.push(("linear", layer(64, 512, 128, (1, 1, 0), 1)));
     rows
 }

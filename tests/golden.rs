@@ -44,7 +44,7 @@ const REQUIRED: [(&str, usize); 25] = [
     ("bce_logits", 4),
     ("bilinear", 10),
     ("cam_attention", 6),
-    ("conv2d", 11),
+    ("conv2d", 13),
     ("conv_transpose2d", 7),
     ("cross_entropy", 3),
     ("dropout", 3),

@@ -83,6 +83,11 @@ const CASES: &[Case] = &[
     case(1, (7, 7),     6, 12, (3, 3), (2, 1), (1, 1), (1, 2), 6), // depthwise, two filters per channel
     case(1, (9, 5),    20, 20, (3, 3), (1, 1), (1, 1), (1, 1), 20),
     case(2, (9, 8),     7,  7, (3, 4), (2, 3), (2, 1), (2, 1), 7),
+    case(2, (7, 35),   37, 37, (3, 3), (1, 1), (1, 1), (1, 1), 37), // eight pixels, four, two and one; registers with a rest
+    case(2, (9, 13),   48, 48, (5, 5), (2, 2), (0, 0), (1, 1), 48),
+    case(1, (12, 15),   3,  3, (3, 3), (2, 2), (2, 2), (2, 2), 3),
+    case(1, (7, 9),     5,  5, (7, 6), (1, 1), (3, 3), (1, 1), 5), // more taps than are taken together
+    case(1, (3, 2),    18, 18, (3, 3), (1, 1), (2, 3), (1, 1), 18), // results that read the padding alone
     case(1, (4, 40),  130, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1), // a reduction in several cuts
     case(1, (3, 300),   2,  3, (3, 3), (1, 1), (1, 1), (1, 1), 1), // rows longer than a block
     case(1, (4, 600),   3,  2, (4, 4), (2, 2), (1, 1), (1, 1), 1),

@@ -115,6 +115,7 @@ fn streams() -> Vec<Case> {
     let moments = [(flat, Normal), (Shape::vector(2), Positive), (flat, Normal), (flat, Normal), (flat, Positive)];
     let train = |slope| batch_norm::BatchNormTrain { eps: 1e-5, momentum: 0.1, slope };
     let pool = max_pool::MaxPool { kernel: 2, stride: 2, pad: 0, ceil: false };
+    let depthwise = |groups, pad| conv2d::Conv2d { groups, ..conv2d::Conv2d::new(1, pad) };
     let noise = noise::Noise { seed: 1, max_sigma: 5.0, clip: true };
     vec![
         case("relu", activation::Activation::Relu, &[(s, OffZero)]),
@@ -129,6 +130,8 @@ fn streams() -> Vec<Case> {
         case("cast to bf16", cast::Cast { to: DType::Bf16 }, &[(s, Normal)]),
         case("cast to f32", cast::Cast { to: DType::F32 }, &[(s, Normal)]).dtypes(&[DType::Bf16]),
         case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
+        case("depthwise", depthwise(64, 1), &[(s, Normal), (shape(64, 3, 3, 1), Normal)]),
+        case("depthwise 5x5", depthwise(512, 2), &[(wide, Normal), (shape(512, 5, 5, 1), Normal)]),
         // No stream, and small enough not to be asked: its shared memory is.
         case(
             "linear",

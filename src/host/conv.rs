@@ -26,7 +26,7 @@ pub fn wgrad(z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut
 
 /// Floats of scratch that [`fprop`] needs: its packed filters.
 pub fn fprop_scratch(z: &ConvSizes) -> usize {
-    if depthwise::is(z) {
+    if z.is_depthwise() {
         return depthwise::scratch(z);
     }
     let z = canonical(z);
@@ -35,7 +35,7 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
 
 /// Floats of scratch that [`dgrad`] needs: its bias, and its packed filters, shared out among the phases.
 pub fn dgrad_scratch(z: &ConvSizes) -> usize {
-    if depthwise::is(z) {
+    if z.is_depthwise() {
         return depthwise::scratch(z);
     }
     let z = canonical(z);
@@ -45,8 +45,8 @@ pub fn dgrad_scratch(z: &ConvSizes) -> usize {
 
 /// Floats of scratch that [`wgrad`] needs: its partial sums.
 pub fn wgrad_scratch(z: &ConvSizes) -> usize {
-    if depthwise::is(z) {
-        return depthwise::scratch(z);
+    if z.is_depthwise() {
+        return depthwise::wgrad_scratch(z);
     }
     Split::of(&canonical(z)).scratch
 }
@@ -55,8 +55,8 @@ pub fn wgrad_scratch(z: &ConvSizes) -> usize {
 pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
     check(z, x, w, y);
     assert!(bias.is_none_or(|b| b.len() == z.k as usize), "{z:?}: length of the bias");
-    if depthwise::is(z) {
-        return depthwise::fprop(z, x, w, bias, y, scratch);
+    if z.is_depthwise() {
+        return depthwise::fprop(level, z, x, w, bias, y, scratch);
     }
     let z = canonical(z);
     let pass = Gather { level, taps: |_, _| Taps::fprop(&z), phases: (1, 1), out: z.y(), groups: z.groups as usize, bias };
@@ -72,8 +72,8 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
 pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option<&[f32]>, dx: &mut [f32], scratch: &mut [f32]) {
     check(z, dx, w, dy);
     assert!(bias.is_none_or(|b| b.len() == z.c as usize), "{z:?}: length of the bias");
-    if depthwise::is(z) {
-        return depthwise::dgrad(z, dy, w, bias, dx, scratch);
+    if z.is_depthwise() {
+        return depthwise::dgrad(level, z, dy, w, bias, dx, scratch);
     }
     let z = canonical(z);
     // Where a picture became one pixel, the bias repeats for each of its pixels.
@@ -109,8 +109,8 @@ pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option
 /// [`wgrad`] at a chosen level.
 pub fn wgrad_at(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
     check(z, x, dw, dy);
-    if depthwise::is(z) {
-        return depthwise::wgrad(z, x, dy, dw, scratch);
+    if z.is_depthwise() {
+        return depthwise::wgrad(level, z, x, dy, dw, scratch);
     }
     wgrad::run(level, &canonical(z), x, dy, dw, scratch);
 }

@@ -205,6 +205,37 @@ impl Level {
         }
     }
 
+    /// `y[m·to + c] = start + Σ_i x[taps[i].x + m·from + c] · w[taps[i].w + c]`, for m < count, c < channels; taps in order.
+    pub fn gather_taps(self, p: Pixels, taps: &[Tap], x: &[f32], w: &[f32], y: &mut [f32], start: Start) {
+        p.check(taps, x, w, y);
+        assert!(!matches!(start, Start::Bias(b) if b.len() < p.channels), "taps: the bias is too short");
+        // SAFETY: the asserts cover every address; the level was detected.
+        unsafe {
+            match self.0 {
+                Isa::Portable => gather_taps::<Lanes>(p, taps, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), start),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::gather_taps_256(p, taps, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), start),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::gather_taps_512(p, taps, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), start),
+            }
+        }
+    }
+
+    /// `sums[taps[i].w + c] += Σ_m x[taps[i].x + m·from + c] · dy[m·to + c]`, for m < count, c < channels; eight m at a time.
+    pub fn spread_taps(self, p: Pixels, taps: &[Tap], x: &[f32], dy: &[f32], sums: &mut [f32]) {
+        p.check(taps, x, sums, dy);
+        // SAFETY: as above.
+        unsafe {
+            match self.0 {
+                Isa::Portable => spread_taps::<Lanes>(p, taps, x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr()),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::spread_taps_256(p, taps, x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr()),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::spread_taps_512(p, taps, x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr()),
+            }
+        }
+    }
+
     /// Whether registers hold 16 floats.
     fn has_16(self) -> bool {
         match self.0 {
@@ -357,6 +388,199 @@ unsafe fn copy_rows<V: Vector>(s: *const f32, s_step: usize, d: *mut f32, d_step
             }
             if whole < len {
                 V::load_part(s.add(whole), len - whole).store_part(d.add(whole), len - whole);
+            }
+        }
+    }
+}
+
+/// Where a tap of a filter per channel begins: in the pixels, and in what belongs to the filters.
+#[derive(Clone, Copy, Default)]
+pub struct Tap {
+    pub x: usize,
+    pub w: usize,
+}
+
+/// Pixels that are multiplied with the same taps: floats from one to the next in what they read, and in the results.
+#[derive(Clone, Copy)]
+pub struct Pixels {
+    pub count: usize,
+    pub channels: usize,
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Pixels {
+    /// Whether the next three taps read neighbours, as those of a 3×3 filter do at stride 1: a pixel is then loaded once for them.
+    #[inline(always)]
+    fn three_in_a_row(&self, taps: &[Tap]) -> bool {
+        matches!(taps, [a, b, c, ..] if b.x == a.x + self.from && c.x == b.x + self.from)
+    }
+    fn check(&self, taps: &[Tap], x: &[f32], w: &[f32], y: &[f32]) {
+        assert!(self.count > 0 && covers(y, self.count, self.to, self.channels), "taps: the results are too short");
+        let fits =
+            |t: &Tap| t.x <= x.len() && covers(&x[t.x..], self.count, self.from, self.channels) && w.len() >= t.w + self.channels;
+        assert!(taps.iter().all(fits), "taps: a tap leaves its slice");
+    }
+}
+
+/// The first `n` lanes, all of them unless `PART`.
+///
+/// # Safety
+/// n floats at p; V's instructions must exist.
+#[inline(always)]
+unsafe fn get<V: Vector, const PART: bool>(p: *const f32, n: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if PART { V::load_part(p, n) } else { V::load(p) } }
+}
+/// # Safety
+/// As [`get`].
+#[inline(always)]
+unsafe fn put<V: Vector, const PART: bool>(v: V, p: *mut f32, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if PART { v.store_part(p, n) } else { v.store(p) } }
+}
+
+/// Calls a function of (pixel, channel, lanes) for blocks of 8, 4, 2 or 1 pixels × a register of channels.
+macro_rules! blocks {
+    ($p:ident, $V:ident, $f:ident ($($arg:expr),*)) => {
+        let whole = $p.channels / $V::LANES * $V::LANES;
+        let mut m = 0;
+        while m < $p.count {
+            macro_rules! rows {
+                ($M:literal) => {{
+                    for c in (0..whole).step_by($V::LANES) {
+                        $f::<$V, $M, false>($p, (m, c, $V::LANES), $($arg),*);
+                    }
+                    if whole < $p.channels {
+                        $f::<$V, $M, true>($p, (m, whole, $p.channels - whole), $($arg),*);
+                    }
+                    m += $M;
+                }};
+            }
+            match $p.count - m {
+                8.. => rows!(8),
+                4.. => rows!(4),
+                2.. => rows!(2),
+                _ => rows!(1),
+            }
+        }
+    };
+}
+
+/// # Safety
+/// As [`Level::gather_taps`] checks; V's instructions must exist.
+#[inline(always)]
+unsafe fn gather_taps<V: Vector>(p: Pixels, taps: &[Tap], x: *const f32, w: *const f32, y: *mut f32, start: Start) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        blocks!(p, V, gather_block(taps, x, w, y, start));
+    }
+}
+
+/// # Safety
+/// As [`gather_taps`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn gather_block<V: Vector, const M: usize, const PART: bool>(
+    p: Pixels,
+    (m, c, n): (usize, usize, usize),
+    taps: &[Tap],
+    x: *const f32,
+    w: *const f32,
+    y: *mut f32,
+    start: Start,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (x, w, y) = (x.add(m * p.from + c), w.add(c), y.add(m * p.to + c));
+        let mut acc = [V::zero(); M];
+        for (i, a) in acc.iter_mut().enumerate() {
+            *a = match start {
+                Start::Zero => V::zero(),
+                Start::Bias(b) => get::<V, PART>(b.as_ptr().add(c), n),
+                Start::Sum => get::<V, PART>(y.add(i * p.to), n),
+            };
+        }
+        let mut left = taps;
+        while let [t, rest @ ..] = left {
+            let x = x.add(t.x);
+            left = if p.three_in_a_row(left) {
+                let w: [V; 3] = std::array::from_fn(|tap| get::<V, PART>(w.add(left[tap].w), n));
+                for i in 0..M + 2 {
+                    let v = get::<V, PART>(x.add(i * p.from), n);
+                    for tap in 0..3 {
+                        if i >= tap && i - tap < M {
+                            acc[i - tap] = acc[i - tap].fma(v, w[tap]);
+                        }
+                    }
+                }
+                &left[3..]
+            } else {
+                let w = get::<V, PART>(w.add(t.w), n);
+                for (i, a) in acc.iter_mut().enumerate() {
+                    *a = a.fma(get::<V, PART>(x.add(i * p.from), n), w);
+                }
+                rest
+            }
+        }
+        for (i, a) in acc.into_iter().enumerate() {
+            put::<V, PART>(a, y.add(i * p.to), n);
+        }
+    }
+}
+
+/// # Safety
+/// As [`Level::spread_taps`] checks; V's instructions must exist.
+#[inline(always)]
+unsafe fn spread_taps<V: Vector>(p: Pixels, taps: &[Tap], x: *const f32, dy: *const f32, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        blocks!(p, V, spread_block(taps, x, dy, sums));
+    }
+}
+
+/// # Safety
+/// As [`spread_taps`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn spread_block<V: Vector, const M: usize, const PART: bool>(
+    p: Pixels,
+    (m, c, n): (usize, usize, usize),
+    taps: &[Tap],
+    x: *const f32,
+    dy: *const f32,
+    sums: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (x, dy, sums) = (x.add(m * p.from + c), dy.add(m * p.to + c), sums.add(c));
+        let mut d = [V::zero(); M];
+        for (i, d) in d.iter_mut().enumerate() {
+            *d = get::<V, PART>(dy.add(i * p.to), n);
+        }
+        let add = |tap: usize, sum: V| put::<V, PART>(get::<V, PART>(sums.add(tap), n).add(sum), sums.add(tap), n);
+        let mut left = taps;
+        while let [t, rest @ ..] = left {
+            let x = x.add(t.x);
+            left = if p.three_in_a_row(left) {
+                let mut sum = [V::zero(); 3];
+                for i in 0..M + 2 {
+                    let v = get::<V, PART>(x.add(i * p.from), n);
+                    for tap in 0..3 {
+                        if i >= tap && i - tap < M {
+                            sum[tap] = sum[tap].fma(v, d[i - tap]);
+                        }
+                    }
+                }
+                (0..3).for_each(|tap| add(left[tap].w, sum[tap]));
+                &left[3..]
+            } else {
+                let mut sum = V::zero();
+                for (i, &d) in d.iter().enumerate() {
+                    sum = sum.fma(get::<V, PART>(x.add(i * p.from), n), d);
+                }
+                add(t.w, sum);
+                rest
             }
         }
     }

@@ -37,6 +37,10 @@ impl ConvSizes {
     pub const fn y(&self) -> Shape {
         shape(self.n as usize, self.p as usize, self.q as usize, self.k as usize)
     }
+    /// A filter for each channel.
+    pub const fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.c && self.groups == self.k
+    }
     /// Multiply-accumulates of one pass, zero padding counted.
     pub const fn macs(&self) -> u64 {
         self.y().len() as u64 * self.r as u64 * self.s as u64 * (self.c / self.groups) as u64

@@ -184,6 +184,30 @@ pub fn cases() -> Vec<Case> {
         row("16 px", Conv2d::new(1, 1), shape(32, 16, 16, 256), 256, (3, 3), true).bench("encoder.12"),
         row("64 px", Conv2d::new(1, 1), shape(8, 64, 64, 64), 64, (3, 3), true).bench("vgg.2"),
     ];
+    let depthwise = |label: &str, op: Conv2d, x: Shape, taps, bias| {
+        let c = x.c as usize;
+        row(&format!("depthwise, {label}"), Conv2d { groups: c, ..op }, x, c, taps, bias)
+    };
+    rows.extend([
+        depthwise("fours", Conv2d::new(1, 1), shape(2, 7, 9, 8), (3, 3), true),
+        depthwise("no padding", Conv2d::new(1, 0), shape(1, 6, 5, 4), (3, 3), false),
+        depthwise("three channels, stride 2", Conv2d::new(2, 1), shape(2, 9, 8, 3), (3, 3), true),
+        depthwise("fours, stride 2", Conv2d::new(2, 1), shape(1, 9, 10, 12), (3, 3), true),
+        depthwise("dilation 2", wide((1, 1), (2, 2), (2, 2), 1), shape(1, 9, 10, 4), (3, 3), true),
+        depthwise("stride 3, dilation 2", wide((3, 2), (2, 0), (2, 1), 1), shape(1, 11, 9, 4), (3, 3), false),
+        depthwise("tiles of channels", Conv2d::new(1, 1), shape(1, 5, 5, 72), (3, 3), true),
+        depthwise("tiles of single channels", Conv2d::new(1, 1), shape(1, 4, 19, 37), (3, 3), true),
+        depthwise("tiles of columns", Conv2d::new(1, 1), shape(1, 3, 67, 4), (3, 3), false),
+        depthwise("strips of rows", Conv2d::new(1, 1), shape(2, 37, 3, 4), (3, 3), false),
+        depthwise("strips of rows, stride 2", Conv2d::new(2, 1), shape(1, 75, 4, 4), (3, 3), false),
+        depthwise("several strips to a block", Conv2d::new(1, 1), shape(540, 2, 2, 4), (3, 3), false),
+        depthwise("5x5", Conv2d::new(1, 2), shape(2, 7, 6, 8), (5, 5), true),
+        depthwise("5x5, stride 2, three channels", Conv2d::new(2, 0), shape(1, 9, 11, 3), (5, 5), false),
+        depthwise("4x2", Conv2d::new(1, 1), shape(1, 6, 7, 8), (4, 2), true),
+        depthwise("padding beyond the kernel", Conv2d::new(2, 4), shape(1, 3, 3, 4), (3, 3), false),
+        depthwise("no room for a ring", wide((1, 1), (0, 0), (40, 40), 1), shape(1, 82, 81, 32), (3, 3), false),
+        depthwise("16 px", Conv2d::new(1, 1), shape(32, 16, 16, 728), (3, 3), false).bench("xception.middle"),
+    ]);
     // The 128x64 tiles are for results that give each of 132 multiprocessors one: few pixels and many channels do, with little work.
     // They end at each of a thread's rows and columns.
     rows.extend([5, 21, 37, 53, 77, 93, 109, 125].into_iter().enumerate().flat_map(|(i, pixels)| {

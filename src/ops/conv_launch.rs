@@ -2,6 +2,7 @@
 //! scratch memory. A convolution whose filter covers its picture is a linear layer and may run the kernel of one. Over 600 lines,
 //! because the last third of the file is its tests: they call what is private here.
 
+use super::conv_depthwise::Tiles;
 use super::conv_host::Direction;
 use crate::core::launch::{self, F32, Operands};
 use crate::core::op::{Pass, Set};
@@ -200,8 +201,8 @@ impl Split {
     }
 }
 
-/// Whether only the plain kernels compute `z`: the tiled ones know no groups, and no dgrad with both stride and dilation along an axis,
-/// where a phase of pixels uses some taps of the filter and skips others.
+/// Whether only the plain kernels compute `z`, if the depthwise ones do not: the tiled ones know no groups, and no dgrad with both
+/// stride and dilation along an axis, where a phase of pixels uses some taps of the filter and skips others.
 fn plain(z: &ConvSizes, dgrad: bool) -> bool {
     z.groups > 1 || dgrad && (z.stride_h > 1 && z.dil_h > 1 || z.stride_w > 1 && z.dil_w > 1)
 }
@@ -229,6 +230,9 @@ fn values(s: Span) -> usize {
 /// y = x ⋆ w + bias.
 fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: Span) -> Result<()> {
     check(g, z)?;
+    if let Some(t) = Tiles::fprop(z) {
+        return t.gather(g, x, w, bias, y);
+    }
     let z = flat(z);
     let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
@@ -251,6 +255,9 @@ fn fprop_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, x: Span, w: Span, bi
 /// dx = the transpose of `fprop` applied to dy, plus a bias per channel of x.
 fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx: Span) -> Result<()> {
     check(g, z)?;
+    if let Some(t) = Tiles::dgrad(z) {
+        return t.gather(g, dy, w, bias, dx);
+    }
     let z = flat(z);
     let (rows, phases) = phases(&z);
     let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, z.c as usize, z.k as usize, g.precision));
@@ -275,6 +282,12 @@ fn dgrad_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, dy: Span, w: Span, b
 /// `dw[k,r,s,c] = Σ dy[·,k] · x[·,c]`: partial sums of each split, then their sum.
 fn wgrad(g: &Operands, z: &ConvSizes, x: Span, dy: Span, dw: Span) -> Result<()> {
     check(g, z)?;
+    if let Some(t) = Tiles::wgrad(z) {
+        let (count, split) = (z.filters().len(), Split { span: 0, count: t.parts() });
+        let to = if split.count == 1 { dw } else { g.scratch(0, split.partial(count)) };
+        t.sums(g, x, dy, to)?;
+        return sum_splits(g, to, dw, count, split);
+    }
     let (z, t, split) = wgrad_rule(z, g.precision);
     wgrad_with(g, &z, t, split, x, dy, dw)
 }
@@ -327,7 +340,8 @@ pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Se
         return 0;
     }
     let (k, rows) = direction.result(z);
-    let dw = if wants.has(1) { wgrad_rule(z, precision).2.partial(z.filters().len()) } else { 0 };
+    let split = Tiles::wgrad(z).map_or_else(|| wgrad_rule(z, precision).2, |t| Split { span: 0, count: t.parts() });
+    let dw = if wants.has(1) { split.partial(z.filters().len()) } else { 0 };
     (F32 * dw).max(if wants.has(2) { bias_scratch(rows, k) } else { 0 })
 }
 

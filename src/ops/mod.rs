@@ -4,6 +4,7 @@
 //! to the list below. The cases are gradient checks, device parity tests and benchmarks at once.
 
 // Shared by ops, no ops themselves.
+mod conv_depthwise;
 mod conv_host;
 mod conv_launch;
 mod edges;

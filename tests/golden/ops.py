@@ -302,6 +302,8 @@ avg_pool("3/1/1", (1, 4, 5, 5), 3, 1, 1)
 for x, mean in [((2, 3, 5, 7), 0.0), ((2, 4, 3, 6), 1000.0), ((3, 2, 1, 1), 0.0)]:
     add("moments_pool", f"mean {mean:g}", {}, [distinct(*x) + mean], lambda x: torch.cat(
         [x.mean((2, 3)), x.amin((2, 3)), x.amax((2, 3)), x.var((2, 3), unbiased=False)], 1))
+conv2d("depthwise 3x3, dilation 2, fours", (2, 4, 9, 7), 4, (3, 3), pad=(2, 2), dilation=(2, 2), groups=4)
+conv2d("depthwise 5x5, fours", (1, 8, 6, 7), 8, (5, 5), pad=(2, 2), groups=8, bias=False)
 
 path = Path(__file__).with_name("ops.safetensors")
 # One metadata entry: the format does not order several.

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Out, Vector, copy_rows, tile};
+use super::{Kernel, Out, Pixels, Start, Tap, Vector, copy_rows, gather_taps, spread_taps, tile};
 
 pub static AVX2: &[Kernel] = &[
     kernel!(4, 1, avx2_4, avx2_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
@@ -54,6 +54,35 @@ pub unsafe fn copy_rows_512(s: *const f32, s_step: usize, d: *mut f32, d_step: u
 pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: usize, rows: usize, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
+}
+
+/// # Safety
+/// As [`gather_taps`].
+#[target_feature(enable = "avx512f")]
+pub unsafe fn gather_taps_512(p: Pixels, taps: &[Tap], x: *const f32, w: *const f32, y: *mut f32, start: Start) {
+    // SAFETY: the caller's promise.
+    unsafe { gather_taps::<__m512>(p, taps, x, w, y, start) }
+}
+/// # Safety
+/// As [`gather_taps`].
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn gather_taps_256(p: Pixels, taps: &[Tap], x: *const f32, w: *const f32, y: *mut f32, start: Start) {
+    // SAFETY: the caller's promise.
+    unsafe { gather_taps::<__m256>(p, taps, x, w, y, start) }
+}
+/// # Safety
+/// As [`spread_taps`].
+#[target_feature(enable = "avx512f")]
+pub unsafe fn spread_taps_512(p: Pixels, taps: &[Tap], x: *const f32, dy: *const f32, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { spread_taps::<__m512>(p, taps, x, dy, sums) }
+}
+/// # Safety
+/// As [`spread_taps`].
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn spread_taps_256(p: Pixels, taps: &[Tap], x: *const f32, dy: *const f32, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { spread_taps::<__m256>(p, taps, x, dy, sums) }
 }
 
 /// Transposes 16 × 16 floats: pairs, quads, then 128-bit lanes change places.
