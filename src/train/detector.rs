@@ -167,14 +167,28 @@ pub struct Stage {
     pub epoch_steps: usize,
     /// How the rates of the stage's updates fall.
     pub schedule: Schedule,
-    /// Early stopping: the epochs without a lower validation loss before the stage ends; its best weights are kept. None: the stage
+    /// Early stopping: the epochs without a better validation before the stage ends; its best weights are kept. None: the stage
     /// runs all its epochs, its last weights are kept, and nothing is validated.
     pub patience: Option<usize>,
-    /// The term whose mean over the validation set early stopping watches.
+    /// The term whose mean over the validation set early stopping watches: a loss, or [`ACCURACY`].
     pub watch: &'static str,
     pub draw: Draw,
     /// Start with fresh moments of the optimisers, and count steps from 1.
     pub fresh_moments: bool,
+}
+
+/// The term that training adds to a detector's: the share of right verdicts.
+pub const ACCURACY: &str = "accuracy";
+
+impl Stage {
+    /// Whether `value` of the watched term is better than `best`: lower, but an accuracy must be higher.
+    pub fn better(&self, value: f64, best: f64) -> bool {
+        if self.watch == ACCURACY { value > best } else { value < best }
+    }
+    /// What the watched term is called in words.
+    pub fn watched(&self) -> &'static str {
+        if self.watch == ACCURACY { ACCURACY } else { "loss" }
+    }
 }
 
 /// Which pictures a step sees.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::detector::{Detector, Draw, Stage};
+use super::detector::{ACCURACY, Detector, Draw, Stage};
 use super::draw::Drawer;
 use super::recorder::{Recorder, Step, Terms};
 use super::run::Run;
@@ -33,7 +33,7 @@ impl Judged {
         let rows = plan.fetch(self.scores)?.chunks(plan.shape(self.scores).per_image());
         let n = rows.len();
         let right = rows.zip(label_true).filter(|(row, label)| detector.judge(row).fake == (**label == 0.0)).count();
-        terms.push("accuracy", right as f64 / n as f64);
+        terms.push(ACCURACY, right as f64 / n as f64);
         Ok(terms)
     }
 }
@@ -90,7 +90,8 @@ impl Run {
             self.state.epoch += 1;
             self.state.step = 0;
             if stop {
-                say(&format!("{name:<9} no lower loss for {} epochs: stopped early", stage.patience.unwrap_or(0)));
+                let (watched, epochs) = (stage.watched(), stage.patience.unwrap_or(0));
+                say(&format!("{name:<9} no better {watched} for {epochs} epochs: stopped early"));
                 break;
             }
             self.state.set_seconds(name, before + start.elapsed().as_secs_f64());
@@ -109,8 +110,8 @@ impl Run {
         let Some(patience) = stage.patience else { return Ok(false) };
         let (name, epoch) = (stage.name, self.state.epoch);
         let terms = self.validate(index, stage, validators)?;
-        let loss = terms.get(stage.watch).expect("checked in validate");
-        let better = self.state.best.is_none_or(|b| loss < b);
+        let watched = terms.get(stage.watch).expect("checked in validate");
+        let better = self.state.best.is_none_or(|b| stage.better(watched, b));
         self.log
             .write(&json!({ "stage": index + 1, "epoch": epoch, "validation": terms, "watched": stage.watch, "best": better }))?;
         for (term, value) in terms.iter() {
@@ -119,14 +120,15 @@ impl Run {
         let mark = if better { "  (best so far)" } else { "" };
         let accuracy = 100.0 * terms.get("accuracy").unwrap_or(f64::NAN);
         say(&format!(
-            "{name:<9} epoch {:>2}  validation loss {loss:.4}  {}accuracy {accuracy:.1} %{mark}",
+            "{name:<9} epoch {:>2}  validation {} {watched:.4}  {}accuracy {accuracy:.1} %{mark}",
             epoch + 1,
+            stage.watched(),
             others(&terms, stage.watch, 1, 4)
         ));
         if better {
-            self.state.best = Some(loss);
+            self.state.best = Some(watched);
             self.state.best_epoch = epoch;
-            self.save_model(index, "lowest validation loss")?;
+            self.save_model(index, &format!("best validation {}", stage.watched()))?;
         }
         Ok(epoch + 1 - self.state.best_epoch > patience)
     }
@@ -153,7 +155,8 @@ impl Run {
         match mean.get(stage.watch) {
             Some(loss) if loss.is_finite() => Ok(mean),
             Some(value) => {
-                Err(Error::Diverged { step: self.state.steps, what: "the validation loss".into(), value, key: "train.lr".into() })
+                let what = format!("the validation {}", stage.watched());
+                Err(Error::Diverged { step: self.state.steps, what, value, key: "train.lr".into() })
             }
             None => {
                 let why = format!("{} watches {:?}, which is no term of it", stage.name, stage.watch);
