@@ -9,6 +9,7 @@ use lae_engine::models::meso::Meso;
 use lae_engine::models::stats;
 use lae_engine::models::suppress::{self, Input, LrnPlace, SuppressConfig};
 use lae_engine::models::vgg::Vgg;
+use lae_engine::models::xception::Xception;
 use lae_engine::nn::Layer;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -391,4 +392,38 @@ fn statsnet() {
         let mean = of(5, 1).iter().sum::<f32>() / 1024.0;
         assert!((mean - 0.5).abs() < 0.02 && of(5, 1).iter().all(|b| (b - 0.5).abs() <= 0.2 + 1e-6), "{mean}");
     }
+}
+
+/// XceptionNet as FaceForensics++ has it: parameters for 1000 and for two classes, sizes for 299 and 256 pixels.
+#[test]
+fn xception() {
+    let of = |size, classes| {
+        let mut store = ParamStore::<f32>::new(0);
+        let net = Xception::build(&mut store, size, 1.0, 8, classes).unwrap().net;
+        (count(&store, "xception", Kind::Trained), sizes(&net))
+    };
+    let rows = |sides: [u32; 6]| {
+        let [conv1, conv2, block1, block2, block3, block12] = sides;
+        let mut rows = vec![(32, conv1); 3];
+        rows.extend([(64, conv2); 3]);
+        rows.extend([(128, block1), (256, block2)]);
+        rows.extend([(728, block3); 9]);
+        rows.push((1024, block12));
+        rows.extend([(1536, block12); 4].iter().chain(&[(2048, block12); 4]));
+        let (convolutions, head) = ([18, 22], [(2048, 1), (2, 1)]);
+        convolutions.iter().for_each(|&i| rows[i] = (rows[i - 1].0, block12)); // 3×3 per channel: channels stay
+        rows.extend(head);
+        rows
+    };
+    assert_eq!(of(299, 1000).0, 22_855_952);
+    assert_eq!(of(299, 2), (20_811_050, rows([149, 147, 74, 37, 19, 10])));
+    assert_eq!(of(256, 2), (20_811_050, rows([127, 125, 63, 32, 16, 8])));
+    // Any side will do, and each block of the middle flow costs three separable convolutions.
+    let small = |middle| {
+        let mut store = ParamStore::<f32>::new(0);
+        let net = Xception::build(&mut store, 64, 0.25, middle, 2).unwrap().net;
+        (count(&store, "xception", Kind::Trained), net.output().per_image())
+    };
+    assert_eq!(small(3).0 - small(2).0, 3 * (184 * 184 + 9 * 184 + 2 * 184));
+    assert_eq!(small(1).1, 2);
 }

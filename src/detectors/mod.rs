@@ -28,6 +28,7 @@ detectors! {
     meso,
     stats,
     suppress,
+    xception,
 }
 
 /// The entry of that name, or what may have been meant.

@@ -6,6 +6,7 @@ pub mod meso;
 pub mod stats;
 pub mod suppress;
 pub mod vgg;
+pub mod xception;
 
 /// ImageNet's channel means and deviations, of values in [0, 1].
 pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];

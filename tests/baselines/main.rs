@@ -3,3 +3,6 @@
 mod stats;
 mod suppress;
 mod twin;
+//! The baselines' networks against their PyTorch twins, `tests/golden/NAME.py`, and what their detectors promise.
+
+mod xception;
