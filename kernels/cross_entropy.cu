@@ -6,12 +6,6 @@ struct CrossEntropy {
     unsigned rows, classes;
 };
 
-// The largest of a warp, on every lane.
-__device__ inline float warp_max(float v) {
-    for (int d = 16; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, d));
-    return v;
-}
-
 // log of the sum of e^x_j over a row, shifted by the largest; on every lane.
 __device__ inline float log_sum_exp(const float *__restrict__ x, unsigned classes) {
     unsigned lane = threadIdx.x % 32;

@@ -69,6 +69,12 @@ template <class T> __device__ T warp_sum(T v) {
     return v;
 }
 
+// The largest of a warp, on every lane.
+__device__ inline float warp_max(float v) {
+    for (int d = 16; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(~0u, v, d));
+    return v;
+}
+
 // Sum over a block of 256 threads: each warp by halves, then the eight warps in order. Thread 0 returns the sum. Once per kernel,
 // as the shared memory is not guarded against a second call.
 __device__ inline double block_sum(double v) {

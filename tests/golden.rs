@@ -30,13 +30,17 @@ use lae_engine::ops::latent::{Distance, Latent};
 use lae_engine::ops::linear::Linear;
 use lae_engine::ops::lrn::Lrn;
 use lae_engine::ops::max_pool::MaxPool;
+use lae_engine::ops::mix::Mix;
 use lae_engine::ops::moments_pool::MomentsPool;
+use lae_engine::ops::nearest::Nearest;
+use lae_engine::ops::select_half::SelectHalf;
 use lae_engine::ops::sgd::Sgd;
+use lae_engine::ops::softmax::Softmax;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 /// Ops that the file must hold, and how many cases at least.
-const REQUIRED: [(&str, usize); 25] = [
+const REQUIRED: [(&str, usize); 29] = [
     ("adam", 2),
     ("avg_pool", 5),
     ("batch_norm_eval", 5),
@@ -55,11 +59,15 @@ const REQUIRED: [(&str, usize); 25] = [
     ("linear", 4),
     ("lrn", 3),
     ("max_pool", 8),
+    ("mix", 2),
     ("moments_pool", 3),
     ("mse", 1),
+    ("nearest", 2),
     ("relu", 2),
+    ("select_half", 2),
     ("sgd", 4),
     ("sigmoid", 2),
+    ("softmax", 3),
     ("sse", 1),
     ("tanh", 2),
 ];
@@ -120,6 +128,9 @@ struct Params {
     p: f64,
     seed: u64,
     stream: String,
+    temperature: f64,
+    factor: usize,
+    weights: [f64; 3],
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -196,10 +207,14 @@ fn record(t: &mut Tape, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
         "linear" => t.apply_all(Linear, x),
         "lrn" => t.apply_all(Lrn { size: p.size, alpha: p.alpha, beta: p.beta, k: p.k }, x),
         "max_pool" => t.apply_all(MaxPool { kernel: p.kernel, stride: stride.0, pad: pad.0, ceil: p.ceil }, x),
+        "mix" => t.apply_all(Mix { weights: p.weights }, x),
         "moments_pool" => t.apply_all(MomentsPool, x),
         "mse" => t.apply_all(Difference::Mse, x),
+        "nearest" => t.apply_all(Nearest { factor: p.factor }, x),
         "relu" => t.apply_all(Activation::Relu, x),
+        "select_half" => t.apply_all(SelectHalf, x),
         "sigmoid" => t.apply_all(Activation::Sigmoid, x),
+        "softmax" => t.apply_all(Softmax { temperature: p.temperature }, x),
         "sse" => t.apply_all(Difference::Sse, x),
         "tanh" => t.apply_all(Activation::Tanh, x),
         other => panic!("no op is called {other}"),

@@ -53,5 +53,10 @@ ops! {
     moments_pool,
     noise,
     project_filter,
+    mix,
+    nearest,
+    noise,
+    select_half,
     sgd,
+    softmax,
 }

@@ -304,6 +304,18 @@ for x, mean in [((2, 3, 5, 7), 0.0), ((2, 4, 3, 6), 1000.0), ((3, 2, 1, 1), 0.0)
         [x.mean((2, 3)), x.amin((2, 3)), x.amax((2, 3)), x.var((2, 3), unbiased=False)], 1))
 conv2d("depthwise 3x3, dilation 2, fours", (2, 4, 9, 7), 4, (3, 3), pad=(2, 2), dilation=(2, 2), groups=4)
 conv2d("depthwise 5x5, fours", (1, 8, 6, 7), 8, (5, 5), pad=(2, 2), groups=8, bias=False)
+for temperature, x in [(1.0, (2, 7, 3, 5)), (0.25, (1, 81, 2, 3)), (9.0, (3, 4, 1, 1))]:
+    add("softmax", f"temperature {temperature:g}", {"temperature": temperature}, [normal(*x)],
+        lambda x: F.softmax(x / temperature, dim=1))
+for factor, x in [(2, (2, 3, 4, 5)), (3, (1, 4, 2, 3))]:
+    add("nearest", f"by {factor}", {"factor": factor}, [normal(*x)], lambda x: F.interpolate(x, scale_factor=factor))
+for n, c in [(3, 6), (2, 8)]:
+    label = exact([i % 2 for i in range(n)], n, 1)
+    halves = lambda l: torch.cat([l.repeat(1, c // 2), 1 - l.repeat(1, c // 2)], 1)[:, :, None, None]
+    add("select_half", f"{n}x{c}", {}, [normal(n, c, 2, 3), label], lambda x, l: x * halves(l), [0])
+for weights in [[0.299, 0.587, 0.114], [0.0, 1.0, 0.0]]:
+    add("mix", f"{weights}", {"weights": weights}, [normal(2, 3, 4, 5)],
+        lambda x: torch.einsum("nchw,c->nhw", x, torch.tensor(weights, dtype=torch.float64))[:, None])
 
 path = Path(__file__).with_name("ops.safetensors")
 # One metadata entry: the format does not order several.
