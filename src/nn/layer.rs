@@ -132,6 +132,10 @@ pub enum Layer {
     Moments,
     /// Global average pooling.
     Gap,
+    /// Over the channels of each pixel, with this temperature.
+    Softmax(f64),
+    /// Each pixel becomes so many by so many equal ones.
+    Nearest(usize),
     /// A picture is flattened first. Weight files then hold torch's order of its values: channel, row, column.
     Linear(usize),
     /// In training each value becomes 0 with this probability p, and the others are divided by 1 − p. Nothing in evaluation.
@@ -191,6 +195,8 @@ impl Layer {
             Layer::Lrn(l) => format!("LRN {} channels, α {}, β {}, k {}", l.size, l.alpha, l.beta, l.k),
             Layer::Moments => "Mean, min, max, variance (global)".into(),
             Layer::Gap => "AvgPool2d (global)".into(),
+            Layer::Softmax(temperature) => format!("Softmax, temperature {temperature}"),
+            Layer::Nearest(factor) => format!("Upsample ×{factor}, nearest"),
             Layer::Linear(out) => format!("Linear {out}"),
             Layer::Dropout(p) => format!("Dropout {p}"),
             Layer::Skip(c) => format!("Concat {c} (skip)"),

@@ -22,6 +22,8 @@ use crate::ops::dropout::{Dropout, dropout};
 use crate::ops::global_avg_pool::global_avg_pool;
 use crate::ops::linear::linear;
 use crate::ops::moments_pool::{MomentsPool, moments_pool};
+use crate::ops::nearest::Nearest;
+use crate::ops::softmax::Softmax;
 
 /// Whether batch norm uses the batch or the running statistics, and dropout drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +174,8 @@ impl Net {
                     Layer::Lrn(lrn) => t.apply(lrn, &[x]),
                     Layer::Moments => moments_pool(t, x),
                     Layer::Gap => global_avg_pool(t, x),
+                    Layer::Softmax(temperature) => t.apply(Softmax { temperature }, &[x]),
+                    Layer::Nearest(factor) => t.apply(Nearest { factor }, &[x]),
                     Layer::Linear(_) => linear(t, x, p[0], p.get(1).copied()),
                     Layer::Dropout(p) => match context {
                         Context { mode: Mode::Eval, .. } => Ok(x),
@@ -325,6 +329,8 @@ impl<T: Real> Builder<'_, T> {
             Layer::Lrn(lrn) => Op::infer(&lrn, &[x]).map_err(wrong)?[0],
             Layer::Moments => Op::infer(&MomentsPool, &[x]).map_err(wrong)?[0],
             Layer::Gap => shape(n, 1, 1, c),
+            Layer::Softmax(temperature) => Op::infer(&Softmax { temperature }, &[x]).map_err(wrong)?[0],
+            Layer::Nearest(factor) => Op::infer(&Nearest { factor }, &[x]).map_err(wrong)?[0],
             Layer::Dropout(p) if (0.0..1.0).contains(&p) => x,
             Layer::Dropout(p) => return Err(wrong(format!("dropout with probability {p}; give one from 0 to below 1"))),
             Layer::Skip(more) if top => shape(n, h, w, c + more),
@@ -502,6 +508,11 @@ mod tests {
     }
 
     #[test]
+    fn gradients_of_softmax_and_upsampling() {
+        gradients_agree(shape(2, 3, 2, 3), &[conv(4, 3), Softmax(0.5), Nearest(2), conv(2, 3)]);
+    }
+
+    #[test]
     fn gradients_of_everything() {
         gradients_agree(shape(3, 10, 12, 3), &everything());
     }
@@ -569,6 +580,8 @@ mod tests {
         fails(&deep(MaxPool(Window::every(9))), &["net.1.1.0.main.1", "9×9"]);
         fails(&deep(Dropout(1.0)), &["net.1.1.0.main.1", "below 1"]);
         fails(&deep(Skip(4)), &["net.1.1.0.main.1", "outermost"]);
+        fails(&deep(Softmax(0.0)), &["net.1.1.0.main.1", "temperature above 0"]);
+        fails(&deep(Nearest(0)), &["net.1.1.0.main.1", "factor above 0"]);
         fails(&deep(Up { out: 4, k: 2, s: 1, p: 5, bias: true }), &["net.1.1.0.main.1", "leaves no picture"]);
         fails(&deep(Conv(Filters::new(5, 1))), &["net.1.1.0:", "main gives 8×8×5, but skip 8×8×4"]);
         fails(&[Branches(vec![vec![], vec![MaxPool(Window::every(2))]])], &["net.0:", "8×8×4 of branch 0", "4×4×4 of branch 1"]);
