@@ -6,8 +6,10 @@ use lae_engine::core::shape::Shape;
 use lae_engine::models::dcgan::{Arch, Dcgan};
 use lae_engine::models::lae::{self, Lae, LaeConfig};
 use lae_engine::models::meso::Meso;
+use lae_engine::models::residual::Residual;
 use lae_engine::models::stats;
 use lae_engine::models::suppress::{self, Input, LrnPlace, SuppressConfig};
+use lae_engine::models::transfer::Transfer;
 use lae_engine::models::vgg::Vgg;
 use lae_engine::models::xception::Xception;
 use lae_engine::nn::Layer;
@@ -426,4 +428,31 @@ fn xception() {
     };
     assert_eq!(small(3).0 - small(2).0, 3 * (184 * 184 + 9 * 184 + 2 * 184));
     assert_eq!(small(1).1, 2);
+}
+
+/// models.md §6.2: 81 patterns of four residuals in two directions; §6.6: widths 8 to 128 and their decoder.
+#[test]
+fn residual_and_transfer_have_their_published_sizes() {
+    let mut store = ParamStore::<f32>::new(0);
+    let net = Residual::build(&mut store, 256, 3.0, 1.0).unwrap().net;
+    assert_eq!(sizes(&net), [(162, 1), (2, 1)]);
+    let of = |i: usize| net.parts(0)[i].rows().map(|(_, s)| (s.c, s.h, s.w)).collect::<Vec<_>>();
+    assert_eq!(of(0), [(4, 256, 250), (81, 256, 250), (81, 256, 250), (81, 1, 1)]);
+    assert_eq!(of(1), [(4, 253, 253), (81, 253, 253), (81, 253, 253), (81, 1, 1)]);
+    // 28 + 64 filter values, 2·(81·4 + 81), 162·2 + 2.
+    assert_eq!(count(&store, "residual", Kind::Trained), 1_228);
+
+    for (residual, expected) in [(false, 197_107), (true, 197_542)] {
+        let mut store = ParamStore::<f32>::new(0);
+        let net = Transfer::build(&mut store, 256, 8, residual).unwrap();
+        assert_eq!(count(&store, "transfer", Kind::Trained), expected);
+        let convolutions = |net: &lae_engine::nn::Net| {
+            net.rows().filter(|r| matches!(r.0, Layer::Conv(_))).map(|(_, s)| (s.c, s.h)).collect::<Vec<_>>()
+        };
+        assert_eq!(convolutions(&net.encoder), [(8, 256), (16, 128), (32, 64), (64, 32), (128, 16)]);
+        let last = if residual { 6 } else { 3 };
+        assert_eq!(convolutions(&net.decoder), [(64, 32), (32, 64), (16, 128), (8, 256), (last, 256)]);
+    }
+    let e = Transfer::build(&mut ParamStore::<f32>::new(0), 72, 8, false).map(drop).unwrap_err().to_string();
+    assert!(e.contains("size") && e.contains("multiple of 16") && e.contains("64 or 80"), "{e}");
 }

@@ -77,7 +77,7 @@ fn windows_of_tiles_are_windows_of_the_whole() {
 
 #[test]
 fn one_window_of_its_own_size_is_the_picture_by_itself() {
-    for name in ["lae", "meso"] {
+    for name in ["lae", "meso", "transfer"] {
         let (_, config, mut store, detector) = built(name);
         let picture = photograph(config.size, config.size);
         let mut scanner = Scanner::new(&Device::Cpu, &*detector, &store, config.size, WINDOWS).unwrap();
@@ -93,7 +93,7 @@ fn one_window_of_its_own_size_is_the_picture_by_itself() {
 
 #[test]
 fn small_and_narrow_pictures_are_judged_or_refused() {
-    for name in ["lae", "meso"] {
+    for name in ["lae", "meso", "transfer"] {
         let (_, config, mut store, detector) = built(name);
         let mut scanner = Scanner::new(&Device::Cpu, &*detector, &store, config.size, WINDOWS).unwrap();
         for (w, h) in [(LEAST_SIDE, LEAST_SIDE), (40, 30), (2000, 17), (63, 300), (65, 64)] {

@@ -18,7 +18,7 @@ pub struct TrainArgs {
     /// What is forged
     #[arg(long, default_value = "inpainting", value_name = "TASK")]
     task: String,
-    /// The method to train: lae, meso, stats, suppress [default: lae]
+    /// The method to train: lae, meso, residual, stats, suppress, transfer, xception [default: lae]
     #[arg(long, value_name = "NAME")]
     detector: Option<String>,
     #[command(flatten)]

@@ -29,6 +29,8 @@ detectors! {
     stats,
     suppress,
     xception,
+    residual,
+    transfer,
 }
 
 /// The entry of that name, or what may have been meant.

@@ -3,8 +3,10 @@
 pub mod dcgan;
 pub mod lae;
 pub mod meso;
+pub mod residual;
 pub mod stats;
 pub mod suppress;
+pub mod transfer;
 pub mod vgg;
 pub mod xception;
 

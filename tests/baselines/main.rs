@@ -1,8 +1,10 @@
-//! The baselines against PyTorch, one module each; `tests/golden/NAME.py` writes the file that a module reads.
+//! The networks of the baselines against PyTorch: forward, loss and every gradient of one training step with the same weights, on the
+//! host in both precisions and through the launches on the emulator. Twins and files: `tests/golden/NAME.py`, `NAME.safetensors`.
 
+mod golden;
+mod residual;
 mod stats;
 mod suppress;
+mod transfer;
 mod twin;
-//! The baselines' networks against their PyTorch twins, `tests/golden/NAME.py`, and what their detectors promise.
-
 mod xception;

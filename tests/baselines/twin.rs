@@ -17,6 +17,8 @@ use lae_engine::ops::cross_entropy::cross_entropy;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use super::golden::close;
+
 #[derive(Deserialize)]
 struct Golden {
     torch: String,
@@ -154,16 +156,4 @@ impl Twin {
 /// A parameter's name behind the network's.
 fn row<'a>(net: &Net, name: &'a str) -> &'a str {
     &name[net.name.len() + 1..]
-}
-
-/// |a − b| ≤ 8·ε·√terms·(rms(b) + |b|).
-pub fn close<T: Real>(what: &str, a: &[T], b: &[f64], terms: usize) -> usize {
-    let eps = if size_of::<T>() == 8 { f64::EPSILON } else { f32::EPSILON as f64 };
-    assert_eq!(a.len(), b.len(), "{what}");
-    let scale = (b.iter().map(|x| x * x).sum::<f64>() / b.len() as f64).sqrt();
-    for (i, (a, &b)) in a.iter().zip(b).enumerate() {
-        let bound = 8.0 * eps * (terms as f64).sqrt() * (scale + b.abs());
-        assert!((a.f64() - b).abs() <= bound, "{what}[{i}] = {a:?}, torch has {b} (bound {bound:.1e})");
-    }
-    a.len()
 }
