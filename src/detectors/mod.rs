@@ -25,11 +25,11 @@ macro_rules! detectors {
 
 detectors! {
     lae,
-    meso,
-    stats,
     suppress,
-    xception,
     residual,
+    stats,
+    meso,
+    xception,
     transfer,
 }
 

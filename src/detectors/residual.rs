@@ -21,6 +21,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<ResidualKeys>,
     check: check_as::<ResidualKeys>,
     files: &[],
+    later: &[],
     former: &[],
     build,
 };

@@ -21,6 +21,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<StatsKeys>,
     check: check_as::<StatsKeys>,
     files: &[],
+    later: &[],
     former: &[],
     build,
 };

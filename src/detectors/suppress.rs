@@ -28,6 +28,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<SuppressKeys>,
     check: check_as::<SuppressKeys>,
     files: &[],
+    later: &[],
     former: &[],
     build,
 };

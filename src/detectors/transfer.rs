@@ -27,6 +27,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<TransferKeys>,
     check: check_as::<TransferKeys>,
     files: &[],
+    later: &[],
     former: &[],
     build,
 };

@@ -23,6 +23,7 @@ pub static ENTRY: Entry = Entry {
     parse: parse_as::<XceptionKeys>,
     check: check_as::<XceptionKeys>,
     files: &["xcep.weights"],
+    later: &[],
     former: &[],
     build,
 };

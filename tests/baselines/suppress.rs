@@ -12,7 +12,8 @@ use lae_engine::models::suppress::{self, Arch, LrnPlace, SuppressConfig};
 use lae_engine::ops::project_filter::ProjectFilter;
 use lae_engine::train::detector::Purpose;
 
-use crate::twin::{Twin, close};
+use crate::golden::close;
+use crate::twin::Twin;
 
 const FILE: &[u8] = include_bytes!("../golden/suppress.safetensors");
 
