@@ -31,6 +31,10 @@ const PRESETS: &str = r#"
 [paper]
 train = { batch = 16, lr = 1e-5 }
 
+# The paper's rate hardly moves the network in so few steps. What its features hold is the bound: on 2,400 pictures made as here the best
+# linear classifier of the hand-crafted 162 shares is right on 73 to 76 % of 600 others (q = 1 or 3, soft or hard), since windows are partly
+# forged, compressed, scaled and blurred, and a global mean dilutes what is local. Seed 0, unfinished: 66 % of the validation pictures after
+# 7 of 20 epochs, whose loss still fell.
 [small]
 train = { epochs = 20, batch = 16, lr = 3e-3, anneal = 0.5 }
 
