@@ -38,9 +38,11 @@ const PRESETS: &str = r#"
 [paper]
 train.lr = 1e-5
 
+# Seed 0: 90.5 and 89.5 % right on the validation pictures in the last two of 20 epochs, 88.2 % [84.5, 91.5] on the seen forger's test
+# pictures, and the loss was still falling: more epochs may be better, which was not tried.
 [small]
 suppress.fc = 256
-train = { epochs = 30, batch = 32, lr = 3e-4, anneal = 0.5 }
+train = { epochs = 20, batch = 32, lr = 5e-4, anneal = 0.5 }
 
 [smoke]
 suppress.fc = 32
