@@ -56,6 +56,15 @@ pub struct Look {
     pub pixels: [f64; 3],
 }
 
+/// A fake and where its map lies: shares of the map's mass and of the pixels, as in [`Look`].
+struct Seen<'a> {
+    right: bool,
+    of_map: [f64; 3],
+    of_pixels: [f64; 3],
+    judged: &'a Judged,
+    map: Vec<f32>,
+}
+
 /// What a forger changes.
 #[derive(Serialize)]
 pub struct Change {
@@ -236,17 +245,17 @@ fn failures(o: &Options, job: &str, device: &Device) -> Result<Failures> {
     for set in sets {
         let judged = judge(&data, set.split, &*detector, &mut scorer, &mut last.store, |n| progress.add(n as u64, String::new))?;
         let name = format!("{} {}", if set.seen == Origin::Seen { "seen" } else { "unseen" }, set.name);
-        let mut seen: Vec<(bool, [f64; 3], [f64; 3], &Judged, Vec<f32>)> = Vec::new();
+        let mut seen: Vec<Seen> = Vec::new();
         for j in judged.iter().filter(|j| j.fake) {
             let (Some(mask), Some(map)) = (&j.mask, full_map(&j.verdict, grid, side)?) else { continue };
             let (zones, map) = (zones(mask, side), min_max(&map));
             let of_map = shares(map.iter().map(|&v| v as f64), &zones);
             let of_pixels = shares(zones.iter().map(|_| 1.0), &zones);
-            seen.push((j.verdict.called_fake(), of_map, of_pixels, j, map));
+            seen.push(Seen { right: j.verdict.called_fake(), of_map, of_pixels, judged: j, map });
         }
         for right in [true, false] {
-            let rows: Vec<_> = seen.iter().filter(|s| s.0 == right).collect();
-            let mean = |of: fn(&(bool, [f64; 3], [f64; 3], &Judged, Vec<f32>)) -> [f64; 3]| {
+            let rows: Vec<_> = seen.iter().filter(|s| s.right == right).collect();
+            let mean = |of: fn(&Seen) -> [f64; 3]| {
                 std::array::from_fn(|z| rows.iter().map(|r| of(r)[z]).sum::<f64>() / rows.len() as f64)
             };
             if !rows.is_empty() {
@@ -254,16 +263,17 @@ fn failures(o: &Options, job: &str, device: &Device) -> Result<Failures> {
                     set: name.clone(),
                     right,
                     pictures: rows.len(),
-                    map: mean(|r| r.1),
-                    pixels: mean(|r| r.2),
+                    map: mean(|r| r.of_map),
+                    pixels: mean(|r| r.of_pixels),
                 });
             }
         }
         out.changes.extend(change(&data, set.split, &name, &judged)?);
         // Least of the map's mass on or near the region, for what the region has of the picture.
-        seen.sort_by(|a, b| (a.2[2] - a.1[2]).total_cmp(&(b.2[2] - b.1[2])));
+        let lost = |s: &Seen| s.of_map[2] - s.of_pixels[2];
+        seen.sort_by(|a, b| lost(b).total_cmp(&lost(a)));
         let mut items = Vec::new();
-        for (right, of_map, _, j, map) in seen.iter().take(SHOWN) {
+        for Seen { right, of_map, judged: j, map, .. } in seen.iter().take(SHOWN) {
             let sample = data.sample(set.split, j.index, 0)?;
             let key = ModelKey::new("lae", if *right { "called fake" } else { "called genuine" });
             let maps = [(&key, map.clone(), j.verdict.p_fake())];

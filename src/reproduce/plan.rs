@@ -89,7 +89,7 @@ impl Scale {
         }
         let mut table: toml::Table = SHRUNK.parse().expect("a file of this repository");
         if entry.name != LAE {
-            table.retain(|key, _| OF_ALL.iter().any(|k| *k == key));
+            table.retain(|key, _| OF_ALL.contains(&key));
         }
         toml::to_string(&table).expect("plain data")
     }
