@@ -23,7 +23,7 @@ template <int V> __device__ void average(float *__restrict__ y, const float *__r
 // grid      x: 256 vectors of V channels of y per block, V = 4 where C divides by 4, else 1    256 threads
 // memory    x once where windows do not overlap, else again through L1; y written once
 // numerics  sum in f32, pixels in row order; one quotient
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 5) // left to itself, ptxas spills to fit eight blocks
     avg_pool_fwd_f32(float *__restrict__ y, const float *__restrict__ x, Pool p) {
     if (p.x.c % 4 == 0) average<4>(y, x, p);
     else average<1>(y, x, p);
@@ -51,7 +51,7 @@ template <int V> __device__ void spread(float *__restrict__ dx, const float *__r
 // grid      x: 256 vectors of V channels of dx per block, V = 4 where C divides by 4, else 1    256 threads
 // memory    dy once for every pixel of its window, through L1; dx written once
 // numerics  quotients summed in f32, windows in row order
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 5) // left to itself, ptxas spills to fit eight blocks
     avg_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Pool p) {
     if (p.x.c % 4 == 0) spread<4>(dx, dy, p);
     else spread<1>(dx, dy, p);

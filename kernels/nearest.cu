@@ -59,7 +59,7 @@ template <int V> __device__ void gather(float *__restrict__ dx, const float *__r
 // grid      x: 256 vectors of V channels of dx per block, V = 4 where C divides by 4, else 1   256 threads
 // memory    dy read once, dx written once
 // numerics  the host's bits: pixels in row order
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     nearest_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Nearest p) {
     if (p.channels % 4 == 0) gather<4>(dx, dy, p);
     else gather<1>(dx, dy, p);

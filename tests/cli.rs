@@ -406,7 +406,7 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (vec!["--device", "tpu"], &["--device", "tpu"]),
         (vec!["--task", "faceswap"], &["task", "inpainting"]),
         (vec!["--detector", "mesa"], &["detector", "mesa", "did you mean meso?"]),
-        (set("detector=xyzzy"), &["detector", "one of lae, meso"]),
+        (set("detector=xyzzy"), &["detector", "one of lae, suppress"]),
         (vec!["--detector", "meso", "--set", "lae.width=3"], &["lae.width", "a key of lae, not of meso", "--detector lae"]),
         (vec!["--detector", "meso", "--set", "lae.wdith=3"], &["lae.wdith", "no such key"]),
         (vec!["--detector", "meso", "--annotations", "5"], &["selection.annotations", "a key of lae"]),
