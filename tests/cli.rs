@@ -466,7 +466,7 @@ fn keys_and_values_that_make_no_sense_are_refused() {
         (vec!["forge", "--whole", "--out", "new", "--data", run], ["--data", "--photos"]),
         (vec!["forge", "--whole", "--out", "new", "--photos", run, "--size", "64"], ["--size", "their own size"]),
         (vec!["forge", "--whole", "--out", "new", "--fingerprint", "jpeg"], ["--fingerprint", "leave it out"]),
-        (vec!["describe", "--model", "resnet"], ["--model", "lae, vgg, dcgan, meso"]),
+        (vec!["describe", "--model", "resnet"], ["--model", "lae, vgg, dcgan, suppress"]),
         (vec!["describe", "--size", "100"], ["size", "powers of two"]),
     ] {
         refused(&lae(&args), &words);
