@@ -6,8 +6,8 @@ struct Mix {
     float r, g, b;
 };
 
-// Three channels of the block's 1024 pixels lie in shared memory as they do in global memory, 768 float4: they move in order, and a
-// thread finds its four pixels in three neighbours.
+// Three channels of the block's 1024 pixels lie in shared memory as they do in global memory, 768 float4: they move in order,
+// and a thread finds its four pixels in three neighbours.
 
 // mix_fwd
 // computes  y[p] = r · x[p,0] + g · x[p,1] + b · x[p,2]

@@ -19,7 +19,8 @@ struct Tile {
         count = rows * p.channels;
     }
     __device__ void load(float *to, const float *__restrict__ x) const {
-        for (unsigned i = 4 * threadIdx.x; i < count; i += 1024) *reinterpret_cast<float4 *>(to + i) = load4(x + first, i, count);
+        for (unsigned i = 4 * threadIdx.x; i < count; i += 1024)
+            *reinterpret_cast<float4 *>(to + i) = load4(x + first, i, count);
     }
     __device__ void store(float *__restrict__ y, const float *from) const {
         for (unsigned i = 4 * threadIdx.x; i < count; i += 1024)

@@ -61,10 +61,9 @@ fn all_tables_at_the_smallest_scale() {
     }
     // A folder that is complete is only shown again.
     let before = csv(&out);
-    let start = Instant::now();
     let again = ok(&["reproduce", "--scale", "smoke", "--out", path(&out), "--resume"]);
     assert!(!text(&again.stderr).contains("run       "), "nothing is trained again: {}", text(&again.stderr));
-    assert_eq!((before, true), (csv(&out), start.elapsed() < Duration::from_secs(60)));
+    assert_eq!(before, csv(&out));
 }
 
 #[test]

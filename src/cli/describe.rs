@@ -33,12 +33,12 @@ impl DescribeArgs {
         let mut set: Vec<String> = self.size.map(|s| format!("size={s}")).into_iter().collect();
         set.extend(self.set);
         let names = |d: &dyn Detector| d.networks().iter().map(|n| n.model).collect::<Vec<_>>();
-        let of = |detector: &str, set: &[String], purpose: Purpose| -> Result<(Box<dyn Detector>, ParamStore)> {
-            let (entry, c) = detectors::resolve(Some(detector), &self.preset, None, set)?;
+        let of = |detector: &str, preset: &str, set: &[String], purpose: Purpose| -> Result<(Box<dyn Detector>, ParamStore)> {
+            let (entry, c) = detectors::resolve(Some(detector), preset, None, set)?;
             let mut store = ParamStore::new(0);
             Ok(((entry.build)(&c, &mut store, purpose)?, store))
         };
-        // Whose network it is, where only the network is named: the presets know.
+        // Whose network it is, where only the network is named: the smallest preset has them all, in little memory.
         let detector = match (&self.detector, &self.model) {
             (Some(d), _) => d.clone(),
             (None, Some(m)) if DETECTORS.iter().any(|e| e.name == m) => m.clone(),
@@ -46,7 +46,7 @@ impl DescribeArgs {
                 let mut known = Vec::new();
                 let mut owner = None;
                 for e in DETECTORS {
-                    let has = names(&*of(e.name, &[], Purpose::Train)?.0);
+                    let has = names(&*of(e.name, "smoke", &[], Purpose::Train)?.0);
                     owner = owner.or(has.contains(&m.as_str()).then_some(e.name));
                     known.extend(has);
                 }
@@ -58,9 +58,9 @@ impl DescribeArgs {
             (None, None) => DETECTORS[0].name.to_string(),
         };
         // Drawing weights takes most of the time, so those of networks that only training needs are drawn if they are asked for.
-        let (mut d, mut store) = of(&detector, &set, Purpose::Judge)?;
+        let (mut d, mut store) = of(&detector, &self.preset, &set, Purpose::Judge)?;
         if self.model.as_deref().is_none_or(|m| !names(&*d).contains(&m)) {
-            (d, store) = of(&detector, &set, Purpose::Train)?;
+            (d, store) = of(&detector, &self.preset, &set, Purpose::Train)?;
         }
         // `lae` is a network and a detector: the network counts.
         let one = self.model.as_deref().filter(|m| names(&*d).contains(m));

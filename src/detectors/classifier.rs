@@ -1,5 +1,5 @@
-//! What most baselines are: a network with two logits (0: true, 1: fake), softmax cross entropy, Adam, early stopping. A detector of
-//! this kind fills in a [`Classifier`] and has nothing else to say; it is no entry of the registry itself.
+//! What most baselines are: a network with two logits (0: true, 1: fake), softmax cross entropy, Adam, early stopping. A detector
+//! of this kind fills in a [`Classifier`] and has nothing else to say; it is no entry of the registry itself.
 
 use crate::core::params::{Group, ParamId};
 use crate::core::tape::{Tape, Var};
@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::nn::{Context, Net};
 use crate::ops::affine::affine;
 use crate::ops::cross_entropy::cross_entropy;
+use crate::ops::project_filter::ProjectFilter;
 use crate::train::TrainConfig;
-use crate::train::detector::{Detector, Draw, Judgement, Network, Schedule, Scores, Space, Stage};
+use crate::train::detector::{Detector, Judgement, Network, Scores, Space, Stage};
 use crate::train::recorder::{Optimiser, Rate, Recorder};
 
 /// A network of two logits and how it is trained.
@@ -25,9 +26,7 @@ pub struct Classifier {
     pub prepare: fn(&mut Tape, Var) -> Result<Var>,
     /// The stages of the training, each with the parameters that it trains. Most have one: [`Classifier::training`].
     pub stages: Vec<(Stage, Group)>,
-    /// Records, behind each update, what puts constrained parameters back: [`Recorder::project`].
-    pub project: fn(&mut Recorder, ParamId) -> Result<()>,
-    /// The parameters that `project` is called for.
+    /// Filters that every update is followed by the projection of, so that they stay prediction errors ([`ProjectFilter`]).
     pub constrained: Vec<ParamId>,
     /// What a reader must know before any figure.
     pub notices: Vec<String>,
@@ -38,26 +37,10 @@ pub fn unprepared(_: &mut Tape, x: Var) -> Result<Var> {
     Ok(x)
 }
 
-/// For a network without constraints.
-pub fn unconstrained(_: &mut Recorder, _: ParamId) -> Result<()> {
-    Ok(())
-}
-
 impl Classifier {
-    /// The one stage of most baselines, as the keys of `train` say: balanced batches, early stopping by the validation loss.
+    /// The one stage of most baselines: early stopping by the validation loss.
     pub fn training(c: &TrainConfig) -> Stage {
-        let t = &c.train;
-        Stage {
-            name: "training",
-            epochs: t.epochs,
-            batch: t.batch,
-            epoch_steps: t.epoch_steps,
-            schedule: Schedule::Anneal(t.anneal),
-            patience: Some(t.patience),
-            watch: LOSS,
-            draw: Draw::Balanced,
-            fresh_moments: true,
-        }
+        Stage::training(c, LOSS)
     }
 
     fn logits(&self, r: &mut Recorder, context: Context) -> Result<Var> {
@@ -84,13 +67,14 @@ impl Detector for Classifier {
         let context = if r.training() { Context::train(r.step()) } else { Context::EVAL };
         let logits = self.logits(r, context)?;
         let label = r.label();
-        let fake = affine(&mut r.tape, label, &[-1.0], &[1.0])?; // the label is 1 for a true picture, the class number 1 for a fake
+        // The label is 1 for a true picture, the class number 1 for a fake.
+        let fake = affine(&mut r.tape, label, &[-1.0], &[1.0])?;
         let loss = cross_entropy(&mut r.tape, logits, fake)?;
         let t = &self.config.train;
         let adam = Optimiser::adam(t.beta1, t.beta2);
         r.minimise(LOSS, loss, &self.stages[stage].1, adam, Rate::new("train.lr", t.lr))?;
         for &p in &self.constrained {
-            (self.project)(r, p)?;
+            r.project(ProjectFilter, p)?;
         }
         Ok(logits)
     }

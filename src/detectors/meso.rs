@@ -12,7 +12,7 @@ use crate::table;
 use crate::train::TrainConfig;
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::detector::{
-    Detector, Draw, Entry, Judgement, Network, Purpose, Schedule, Scores, Space, Stage, check_as, defaults_of, parse_as,
+    Detector, Entry, Judgement, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
 };
 use crate::train::recorder::{Optimiser, Rate, Recorder};
 
@@ -68,18 +68,7 @@ impl Detector for Method {
     }
 
     fn stages(&self) -> Vec<Stage> {
-        let t = &self.c.train;
-        vec![Stage {
-            name: "training",
-            epochs: t.epochs,
-            batch: t.batch,
-            epoch_steps: t.epoch_steps,
-            schedule: Schedule::Anneal(t.anneal),
-            patience: Some(t.patience),
-            watch: "mse",
-            draw: Draw::Balanced,
-            fresh_moments: true,
-        }]
+        vec![Stage::training(&self.c, "mse")]
     }
 
     fn record(&self, r: &mut Recorder, _: usize) -> Result<Var> {

@@ -1,6 +1,6 @@
-//! ForensicTransfer (Cozzolino et al. 2018, arXiv 1812.02510): an autoencoder, half of whose innermost channels are active for true
-//! pictures and half for fakes. Loss: activation + γ · reconstruction, Adam. Learning rate and batch are those of the LAE paper
-//! (§3.1.2), with its early stopping; as there, nothing is tuned on unseen forgeries.
+//! ForensicTransfer (Cozzolino et al. 2018, arXiv 1812.02510): an autoencoder, half of whose innermost channels are active for
+//! true pictures and half for fakes. Loss: activation + γ · reconstruction, Adam. Learning rate and batch are those of the LAE
+//! paper (§3.1.2), with its early stopping; as there, nothing is tuned on unseen forgeries.
 
 use crate::core::params::{Group, ParamStore};
 use crate::core::shape::shape;
@@ -13,7 +13,7 @@ use crate::table;
 use crate::train::TrainConfig;
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::detector::{
-    Detector, Draw, Entry, Judgement, Local, Network, Purpose, Schedule, Scores, Space, Stage, check_as, defaults_of, parse_as,
+    Detector, Entry, Judgement, Local, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
 };
 use crate::train::keys::check;
 use crate::train::recorder::{Optimiser, Rate, Recorder};
@@ -36,8 +36,8 @@ const PRESETS: &str = r#"
 # Batch 64, Adam 1e-3, at most 40 epochs with patience 10 (LAE paper, §3.1.2): the defaults.
 [paper]
 
-# A rate that falls to zero over the second half, so that short runs settle. Seed 0, unfinished: 80 % of the validation pictures after 20 of
-# 30 epochs.
+# A rate that falls to zero over the second half, so that short runs settle. Seed 0, stopped after 27 of 30 epochs: 80.5 % of the
+# validation pictures in the last of them, whose loss was the lowest of all; 82 % in the one before. Not tested.
 [small]
 train = { epochs = 30, batch = 32, anneal = 0.5 }
 
@@ -92,18 +92,7 @@ impl Detector for Method {
     }
 
     fn stages(&self) -> Vec<Stage> {
-        let t = &self.c.train;
-        vec![Stage {
-            name: "training",
-            epochs: t.epochs,
-            batch: t.batch,
-            epoch_steps: t.epoch_steps,
-            schedule: Schedule::Anneal(t.anneal),
-            patience: Some(t.patience),
-            watch: "total",
-            draw: Draw::Balanced,
-            fresh_moments: true,
-        }]
+        vec![Stage::training(&self.c, "total")]
     }
 
     fn record(&self, r: &mut Recorder, _: usize) -> Result<Var> {
@@ -141,8 +130,8 @@ impl Detector for Method {
         Ok(self.net.activations(&mut r.tape, mean, label)?.values)
     }
 
-    /// Fake if the fake half is the more active; a tie is fake, as everywhere here. p_fake = a_fake / (a_fake + a_true), 0.5 where
-    /// both vanish; the evidence is their difference, which has no ends.
+    /// Fake if the fake half is the more active; a tie is fake, as everywhere here. p_fake = a_fake / (a_fake + a_true), 0.5
+    /// where both vanish; the evidence is their difference, which has no ends.
     fn judge(&self, row: &[f32]) -> Judgement {
         let (t, f) = (row[0] as f64, row[1] as f64);
         Judgement { p_fake: if t + f > 0.0 { f / (t + f) } else { 0.5 }, fake: row[0] <= row[1], evidence: f - t }

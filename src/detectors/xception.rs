@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::classifier::{Classifier, unconstrained, unprepared};
+use super::classifier::{Classifier, unprepared};
 use crate::core::params::ParamStore;
 use crate::error::{Error, Result};
 use crate::models::xception::{MIDDLE, Xception};
@@ -34,8 +34,9 @@ const PRESETS: &str = r#"
 [paper]
 train = { epochs = 20, batch = 32, lr = 2e-4, patience = 20 }
 
-# A quarter of the width and a larger rate, which falls to zero over the second half, so that short runs settle: 725,810 parameters. Seed 0:
-# 93.0 % right on the validation pictures after the last of 30 epochs.
+# A quarter of the width (725,810 parameters) and a larger rate, which falls to zero over the second half, so that short runs
+# settle. Seed 0: 95.0 % right on the validation pictures in the last epoch, the best of all 30; 95.5 % on the seen forger's test
+# pictures, 55 to 96.5 % on the unseen ones'.
 [small]
 train = { epochs = 30, batch = 32, lr = 1e-3, anneal = 0.5, patience = 30 }
 xcep = { width = 0.25, middle = 2 }
@@ -102,7 +103,6 @@ fn build(c: &TrainConfig, store: &mut ParamStore, purpose: Purpose) -> Result<Bo
         space: Space::Symmetric,
         prepare: unprepared,
         stages,
-        project: unconstrained,
         constrained: Vec::new(),
         notices,
     }))

@@ -1,11 +1,13 @@
 //! ResidualNet: Cozzolino, Poggi, Verdoliva, "Recasting Residual-based Local Descriptors as Convolutional Neural Networks: an
-//! Application to Image Forgery Detection", IH&MMSec 2017 (arXiv 1703.04615). No code was published, so this is a **reconstruction**
-//! from what the paper says: a histogram of residuals is a small network, whose constraints training then relaxes.
+//! Application to Image Forgery Detection", IH&MMSec 2017 (arXiv 1703.04615). No code was published, so this is a
+//! **reconstruction** from what the paper says: a histogram of residuals is a small network, whose constraints training then
+//! relaxes.
 //!
-//! The histogram: third derivatives of the luma along rows, `r = x * [1, −3, 3, −1]`, rounded to {−1, 0, 1} in steps of `q`; four
-//! neighbours, along a row or down a column, are one of 3⁴ = 81 patterns; the shares of the patterns, 162 numbers, are classified
-//! linearly. The same as a network: four filters give the four derivatives `v`; among the 81 patterns `c` the nearest to `v/q` has
-//! the largest `2q·c·v − ‖q·c‖²`, a 1×1 convolution; softmax with a low temperature marks it; the global mean counts.
+//! The histogram: third derivatives of the luma along rows, `r = x * [1, −3, 3, −1]`, rounded to {−1, 0, 1} in steps of `q`;
+//! four neighbours, along a row or down a column, are one of 3⁴ = 81 patterns; the shares of the patterns, 162 numbers, are
+//! classified linearly. The same as a network: four filters give the four derivatives `v`; among the 81 patterns `c` the
+//! nearest to `v/q` has the largest `2q·c·v − ‖q·c‖²`, a 1×1 convolution; softmax with a low temperature marks it; the global
+//! mean counts.
 
 use crate::core::params::{Group, Kind, ParamId, ParamStore};
 use crate::core::real::Real;
@@ -22,7 +24,8 @@ const DERIVATIVE: [f64; 4] = [1.0, -3.0, 3.0, -1.0];
 const VALUES: usize = 4;
 const PATTERNS: usize = 81;
 
-/// Shares of the patterns of four derivatives that filters of this `kernel` give. No padding: edges are no pattern of the picture.
+/// Shares of the patterns of four derivatives that filters of this `kernel` give. No padding: edges are no pattern of the
+/// picture.
 fn histogram(kernel: (usize, usize), temperature: f64) -> Vec<Layer> {
     let derivatives = Filters::rectangular(VALUES, kernel).bias(false);
     vec![Conv(derivatives), Conv(Filters::new(PATTERNS, 1)), Softmax(temperature), Gap]
@@ -55,8 +58,8 @@ pub struct Residual {
 }
 
 impl Residual {
-    /// Adds the parameters, called `residual.ROW…`, to the store: 1,228, of which the 902 in front of the classifier start as the
-    /// histogram with steps of `q` grey levels and the temperature `tau`·q².
+    /// Adds the parameters, called `residual.ROW…`, to the store: 1,228, of which the 902 in front of the classifier start as
+    /// the histogram with steps of `q` grey levels and the temperature `tau`·q².
     pub fn build<T: Real>(store: &mut ParamStore<T>, size: usize, q: f64, tau: f64) -> Result<Residual> {
         let (input, init) = (shape(1, size, size, 1), Initialisation::TorchDefault);
         let net = Net::build(store, "residual", input, &layers(tau * q * q), init, Kind::Trained)?;

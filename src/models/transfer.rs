@@ -1,7 +1,7 @@
-//! ForensicTransfer: Cozzolino, Thies, Rössler, Riess, Nießner, Verdoliva, "ForensicTransfer: Weakly-supervised Domain Adaptation for
-//! Forgery Detection", 2018 (arXiv 1812.02510). An autoencoder whose innermost maps have a half for true pictures and a half for
-//! fakes; the half that is the more active is the verdict, and the decoder sees the half of the label alone. No code was published;
-//! the widths are those that two re-implementations agree on.
+//! ForensicTransfer: Cozzolino, Thies, Rössler, Riess, Nießner, Verdoliva, "ForensicTransfer: Weakly-supervised Domain
+//! Adaptation for Forgery Detection", 2018 (arXiv 1812.02510). An autoencoder whose innermost maps have a half for true
+//! pictures and a half for fakes; the half that is the more active is the verdict, and the decoder sees the half of the label
+//! alone. No code was published; the widths are those that two re-implementations agree on.
 
 use crate::core::params::{Form, Group, Init, Kind, ParamId, ParamStore};
 use crate::core::real::Real;
@@ -55,12 +55,12 @@ pub fn check_size(size: usize) -> Result<()> {
     }
     let below = (size / 16 * 16).max(16);
     let why =
-        format!("{size} pixels: ForensicTransfer halves four times, so give a multiple of 16, such as {below} or {}", below + 16);
+        format!("{size} pixels: ForensicTransfer halves four times; give a multiple of 16, such as {below} or {}", below + 16);
     Err(Error::config("size", why))
 }
 
-/// The third derivative along the row and down the column, added, of one colour: 5×5 with the pixel in the middle, so that padding
-/// by 2 keeps the size.
+/// The third derivative along the row and down the column, added, of one colour: 5×5 with the pixel in the middle, so that
+/// padding by 2 keeps the size.
 const DERIVATIVES: [f64; 25] = {
     let mut taps = [0.0; 25];
     let (third, mut i) = ([1.0, -3.0, 3.0, -1.0], 0);
@@ -111,8 +111,8 @@ impl Transfer {
         Ok(Transfer { encoder, decoder, group, filters })
     }
 
-    /// What is encoded, and what the decoder is to give: pictures in [−1, 1], N×S×S×3, with their residuals behind them if these
-    /// are seen.
+    /// What is encoded, and what the decoder is to give: pictures in [−1, 1], N×S×S×3, with their residuals behind them if
+    /// these are seen.
     pub fn input(&self, t: &mut Tape, x: Var) -> Result<Var> {
         let Some(filters) = self.filters else { return Ok(x) };
         let w = t.param(filters);
@@ -126,8 +126,8 @@ impl Transfer {
         self.encoder.run(t, input, mode)
     }
 
-    /// How active both halves are, from the maps or from their means N×1×1×16·width: h has passed a ReLU, so the mean of |h| is the
-    /// mean over channels of the means over pixels.
+    /// How active both halves are, from the maps or from their means N×1×1×16·width: h has passed a ReLU, so the mean of |h| is
+    /// the mean over channels of the means over pixels.
     pub fn activations(&self, t: &mut Tape, maps: Var, label: Var) -> Result<Activations> {
         let mean = global_avg_pool(t, maps)?;
         let (loss, values) = latent_loss(t, mean, label, Distance::L1)?;

@@ -1,5 +1,5 @@
-//! One channel as a weighted sum of three, with constant weights: `y = w_r·R + w_g·G + w_b·B`. The luma of a picture, or one of its
-//! colours. `dx[c] = w[c]·dy`.
+//! One channel as a weighted sum of three, with constant weights: `y = w_r·R + w_g·G + w_b·B`. The luma of a picture, or one of
+//! its colours. `dx[c] = w[c]·dy`.
 
 use rayon::prelude::*;
 

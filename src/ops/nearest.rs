@@ -1,5 +1,5 @@
-//! Nearest upsampling by a whole factor f: each pixel becomes f×f equal ones, `y[f·h + i, f·w + j] = x[h,w]`; `dx[h,w]` = sum of dy
-//! over the f×f.
+//! Nearest upsampling by a whole factor f: each pixel becomes f×f equal ones, `y[f·h + i, f·w + j] = x[h,w]`; `dx[h,w]` = sum
+//! of dy over the f×f.
 
 use rayon::prelude::*;
 

@@ -1,5 +1,5 @@
-//! The half of the channels that a label names; the other half is zero. The first half stands for a true picture (label 1), the second
-//! for a fake (label 0): `y = x` there, `dx = dy` there, both 0 in the other half.
+//! The half of the channels that a label names; the other half is zero. The first half stands for a true picture (label 1), the
+//! second for a fake (label 0): `y = x` there, `dx = dy` there, both 0 in the other half.
 
 use rayon::prelude::*;
 

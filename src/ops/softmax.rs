@@ -39,8 +39,8 @@ struct Params {
 const SHARED: usize = 48 * 1024;
 
 impl Softmax {
-    /// Blocks, bytes of shared memory and the kernel's sizes, for tiles of `buffers` operands. The pixels of a tile divide by 4, so
-    /// that each tile begins at a multiple of 16 bytes whatever the channels are.
+    /// Blocks, bytes of shared memory and the kernel's sizes, for tiles of `buffers` operands. The pixels of a tile divide by
+    /// 4, so that each tile begins at a multiple of 16 bytes whatever the channels are.
     fn tiles(&self, g: &Operands, kernel: &str, buffers: usize) -> Result<(usize, usize, Params)> {
         let x = g.xs[0];
         let (rows, c) = ((x.n * x.h * x.w) as usize, x.c as usize);

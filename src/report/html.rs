@@ -8,7 +8,7 @@ use super::data::{Candidate, DetectionRow, FullSizeSection, Gallery, KeyValue, L
 use crate::metrics::{Change, Detection, Interval, Localisation};
 
 /// The style sheet of the page, put in unescaped: it comes with the program.
-pub const CSS: &str = include_str!("page.css");
+const CSS: &str = include_str!("page.css");
 
 /// Pictures narrower than this, in pixels, are enlarged by repeating pixels: a browser would interpolate, and show detail that the
 /// picture lacks.
@@ -37,6 +37,30 @@ pub fn render(data: &ReportData) -> String {
     .into_iter()
     .filter_map(|(id, heading, body)| body.map(|b| (id, heading, b)))
     .collect();
+    let header = html! {
+        (facts(data))
+        @if !data.command.is_empty() { p.command { code { (data.command) } } }
+    };
+    let main = html! {
+        (read_first(&data.notices))
+        div.outcome {
+            div {
+                @for sentence in &headline { p.headline { (together(sentence)) } }
+                @if data.detection.is_empty() { p.none { "This run has no test figures yet." } }
+            }
+            @if data.detection.iter().any(|r| !r.models.is_empty()) { (chart::forest(&data.detection)) }
+        }
+        nav aria-label="Contents" { @for (id, heading, _) in &sections { a href={ "#" (id) } { (heading) } } }
+        @for (id, heading, body) in &sections {
+            section id=(id) aria-labelledby={ (id) "-h" } { h2 id={ (id) "-h" } { (heading) } (body) }
+        }
+    };
+    let footer = html! { "Made by lae-engine " (data.version) ". The same figures as data: " code { "report.json" } "." };
+    page(title, header, main, footer)
+}
+
+/// A page of one file: no script, no request to anywhere.
+pub fn page(title: &str, header: Markup, main: Markup, footer: Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -50,35 +74,25 @@ pub fn render(data: &ReportData) -> String {
                 style { (PreEscaped(CSS)) }
             }
             body {
-                header {
-                    h1 { (title) }
-                    (facts(data))
-                    @if !data.command.is_empty() { p.command { code { (data.command) } } }
-                }
-                main {
-                    @if !data.notices.is_empty() {
-                        aside.notices aria-label="Read this first" {
-                            h2 { "⚠ Read this first" }
-                            ul { @for n in &data.notices { li { (n) } } }
-                        }
-                    }
-                    div.outcome {
-                        div {
-                            @for sentence in &headline { p.headline { (together(sentence)) } }
-                            @if data.detection.is_empty() { p.none { "This run has no test figures yet." } }
-                        }
-                        @if data.detection.iter().any(|r| !r.models.is_empty()) { (chart::forest(&data.detection)) }
-                    }
-                    nav aria-label="Contents" { @for (id, heading, _) in &sections { a href={ "#" (id) } { (heading) } } }
-                    @for (id, heading, body) in &sections {
-                        section id=(id) aria-labelledby={ (id) "-h" } { h2 id={ (id) "-h" } { (heading) } (body) }
-                    }
-                }
-                footer { "Made by lae-engine " (data.version) ". The same figures as data: " code { "report.json" } "." }
+                header { h1 { (title) } (header) }
+                main { (main) }
+                footer { (footer) }
             }
         }
     }
     .into_string()
+}
+
+/// What a reader must know before any figure.
+pub fn read_first(notices: &[String]) -> Markup {
+    html! {
+        @if !notices.is_empty() {
+            aside.notices aria-label="Read this first" {
+                h2 { "⚠ Read this first" }
+                ul { @for n in notices { li { (n) } } }
+            }
+        }
+    }
 }
 
 /// No line break within a percentage or an interval.

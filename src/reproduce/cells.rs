@@ -61,32 +61,19 @@ impl Outcome {
 
     /// The accuracy of the weights that the last stage left, and its interval over test pictures.
     pub fn accuracy(&self, set: &Set) -> Option<Interval> {
-        let of = |row: &DetectionRow| row.models.last().map(|m| m.figures.accuracy);
-        let mean = |all: Vec<f64>| (!all.is_empty()).then(|| Interval::point(all.iter().sum::<f64>() / all.len() as f64));
-        match set {
-            Set::Seen => of(self.detection.iter().find(|r| r.split == Origin::Seen)?),
-            Set::Unseen(name) => of(self.detection.iter().find(|r| r.split == Origin::Unseen && r.method == *name)?),
-            Set::AllUnseen => {
-                mean(self.detection.iter().filter(|r| r.split == Origin::Unseen).filter_map(|r| Some(of(r)?.value)).collect())
-            }
-        }
+        set.of(&self.detection, |r| (r.split, &r.method), |r| r.models.last().map(|m| m.figures.accuracy))
     }
 
     /// IoU at 0.5 of the map with the region, mean over the fakes of a set; `constant`: of the constant map.
     pub fn iou(&self, set: &Set, constant: bool) -> Option<Interval> {
-        let of = |row: &LocalisationRow| match constant {
-            true => row.constant.as_ref().map(|c| c.iou_half),
-            false => row.last().map(|m| m.figures.iou_half),
-        };
-        match set {
-            Set::Seen => of(self.localisation.iter().find(|r| r.split == Origin::Seen)?),
-            Set::Unseen(name) => of(self.localisation.iter().find(|r| r.split == Origin::Unseen && r.method == *name)?),
-            Set::AllUnseen => {
-                let rows = self.localisation.iter().filter(|r| r.split == Origin::Unseen);
-                let all: Vec<f64> = rows.filter_map(|r| Some(of(r)?.value)).collect();
-                (!all.is_empty()).then(|| Interval::point(all.iter().sum::<f64>() / all.len() as f64))
-            }
-        }
+        set.of(
+            &self.localisation,
+            |r| (r.split, &r.method),
+            |r| match constant {
+                true => r.constant.as_ref().map(|c| c.iou_half),
+                false => r.last().map(|m| m.figures.iou_half),
+            },
+        )
     }
 }
 
@@ -102,6 +89,27 @@ pub enum Set {
 }
 
 impl Set {
+    /// The figure of this set's row, or the mean of all unseen rows, which has no interval of its own.
+    fn of<R>(
+        &self,
+        rows: &[R],
+        key: impl Fn(&R) -> (Origin, &String),
+        figure: impl Fn(&R) -> Option<Interval>,
+    ) -> Option<Interval> {
+        let is = |r: &&R| match (self, key(r)) {
+            (Set::Seen, (split, _)) => split == Origin::Seen,
+            (Set::Unseen(name), (split, method)) => split == Origin::Unseen && method == name,
+            (Set::AllUnseen, (split, _)) => split == Origin::Unseen,
+        };
+        let all: Vec<Interval> = rows.iter().filter(is).filter_map(&figure).collect();
+        match self {
+            Set::AllUnseen if !all.is_empty() => {
+                Some(Interval::point(all.iter().map(|i| i.value).sum::<f64>() / all.len() as f64))
+            }
+            _ => all.first().copied(),
+        }
+    }
+
     pub fn name(&self) -> String {
         match self {
             Set::Seen => "seen".into(),
@@ -182,11 +190,15 @@ impl Runs {
         Figure::of(found.iter().map(|f| (f.0, f.1.value)).collect(), found.first().map(|f| f.1), failed)
     }
 
-    /// `of` of one job less that of another, seed by seed.
-    pub fn differences(&self, job: &str, other: &str, of: impl Fn(&Outcome) -> Option<Interval>) -> Vec<f64> {
+    /// `of` of the first job of each pair less that of the second, mean over the pairs; one number for every seed that has all.
+    pub fn differences(&self, pairs: &[(String, String)], of: impl Fn(&Outcome) -> Option<Interval>) -> Vec<f64> {
         let value = |job: &str, seed: u64| self.of(job).find(|o| o.cell.seed == seed).and_then(&of).map(|i| i.value);
-        let seeds: Vec<u64> = self.of(job).map(|o| o.cell.seed).collect();
-        seeds.into_iter().filter_map(|seed| Some(value(job, seed)? - value(other, seed)?)).collect()
+        let of_seed = |seed: u64| {
+            let each: Option<Vec<f64>> = pairs.iter().map(|(a, b)| Some(value(a, seed)? - value(b, seed)?)).collect();
+            each.map(|each| each.iter().sum::<f64>() / each.len() as f64)
+        };
+        let seeds: std::collections::BTreeSet<u64> = self.0.iter().map(|o| o.cell.seed).collect();
+        seeds.into_iter().filter_map(of_seed).collect()
     }
 
     /// The forgers that tests have and training has not, in the order of the reports.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use super::cells::{Cell, Figure, Outcome, Runs, Set};
@@ -266,7 +266,12 @@ fn table(t: &Filled) -> Markup {
                         tr {
                             th.set scope="row" { (row.label) small { (row.job) } }
                             @for f in &row.cells { (cell(f)) }
-                            @if let Some(p) = row.paper { @for v in p { td.none { (fixed(v, 2)) " %" } } }
+                            @if with_paper {
+                                @match row.paper {
+                                    Some(p) => { @for v in p { td.none { (fixed(v, 2)) " %" } } }
+                                    None => { td {} td {} }
+                                }
+                            }
                         }
                     }
                 }
@@ -317,9 +322,7 @@ fn page(shown: &Shown) -> String {
         Verdict::NotResolved => html! { (c.verdict.words()) },
     };
     let body = html! {
-        @if !shown.notices.is_empty() {
-            aside.notices aria-label="Read this first" { h2 { "⚠ Read this first" } ul { @for n in &shown.notices { li { (n) } } } }
-        }
+        (report::read_first(&shown.notices))
         section {
             h2 { "What the paper claims" }
             p { "Each claim against these runs; a verdict needs an interval, so at least two seeds." }
@@ -363,27 +366,12 @@ fn page(shown: &Shown) -> String {
             }
         }
     };
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-                title { (shown.title) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(report::CSS)) }
-            }
-            body {
-                header {
-                    h1 { (shown.title) }
-                    p.command { code { (shown.command) } }
-                    p { (shown.done) " of " (shown.total) " runs." }
-                }
-                main { (body) }
-                footer { "Made by lae-engine " (shown.version) ". The same figures as data: " code { "reproduce.json" } ", " code { "reproduce.csv" } "." }
-            }
-        }
-    }
-    .into_string()
+    let header = html! {
+        p.command { code { (shown.command) } }
+        p { (shown.done) " of " (shown.total) " runs." }
+    };
+    let footer = html! {
+        "Made by lae-engine " (shown.version) ". The same figures as data: " code { "reproduce.json" } ", " code { "reproduce.csv" } "."
+    };
+    report::page(&shown.title, header, body, footer)
 }

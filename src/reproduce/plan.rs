@@ -151,58 +151,44 @@ impl Plan {
         self.parts.contains(&part)
     }
 
-    /// The rows of Tables 3 to 6 that these detectors fill.
+    /// The rows of a table that these detectors fill. Table 3 has one for every detector of the registry, in the paper or not.
     pub fn rows(&self, part: Part) -> Vec<Row> {
         let counts = self.scale.annotations();
-        let row = |label: String, job: String, seen: f64, unseen: f64| Row { label, job, paper: Some([seen, unseen]) };
-        let rows: Vec<Row> = match part {
+        let lae = self.takes(LAE);
+        let row = |label: String, job: String, paper: [f64; 2]| Row { label, job, paper: Some(paper) };
+        match part {
             Part::Table3 => {
-                let of = |(i, (name, seen, unseen)): (usize, (&str, f64, f64))| match detectors::DETECTORS
-                    .iter()
-                    .find(|e| e.name == name)
-                {
-                    Some(e) => self.takes(name).then(|| row(e.title.into(), name.into(), seen, unseen)),
-                    None => i
-                        .checked_sub(6)
-                        .filter(|_| self.takes(LAE))
-                        .map(|k| row(format!("LAE_{}", counts[k]), annotated(counts[k], false), seen, unseen)),
-                };
-                paper::TABLE_3.into_iter().enumerate().filter_map(of).collect()
+                let baselines = detectors::DETECTORS.iter().filter(|e| e.name != LAE && self.takes(e.name));
+                let baselines = baselines.map(|e| Row {
+                    label: e.title.into(),
+                    job: e.name.into(),
+                    paper: paper::BASELINES.iter().find(|b| b.0 == e.name).map(|b| b.1),
+                });
+                let ours = counts.into_iter().zip(paper::LAE).filter(|_| lae);
+                baselines.chain(ours.map(|(n, paper)| row(format!("LAE_{n}"), annotated(n, false), paper))).collect()
             }
-            Part::Table4 if self.takes(LAE) => {
+            Part::Table4 if lae => {
                 let jobs =
                     ["lae-rec".into(), "lae-latent".into(), "lae-latent-pixel".into(), FIRST.into(), annotated(counts[2], false)];
-                paper::TABLE_4
-                    .into_iter()
-                    .zip(jobs)
-                    .map(|((name, seen, unseen), job)| row(name.into(), job, seen, unseen))
-                    .collect()
+                paper::TABLE_4.into_iter().zip(jobs).map(|((name, paper), job)| row(name.into(), job, paper)).collect()
             }
-            Part::Table5 if self.takes(LAE) => {
-                let of = |(b, seen, unseen): ([f64; 3], f64, f64)| {
-                    row(format!("β₁ {}, β₂ {}, β₃ {}", b[0], b[1], b[2]), weights(b), seen, unseen)
-                };
-                paper::TABLE_5.into_iter().map(of).collect()
+            Part::Table5 if lae => {
+                let label = |b: [f64; 3]| format!("β₁ {}, β₂ {}, β₃ {}", b[0], b[1], b[2]);
+                paper::TABLE_5.into_iter().map(|(b, paper)| row(label(b), weights(b), paper)).collect()
             }
-            Part::Table6 if self.takes(LAE) => {
-                let of = |(l, seen, unseen): ([f64; 2], f64, f64)| {
-                    row(format!("λ₁ {}, λ₂ {}", l[0], l[1]), balance(l, counts[2]), seen, unseen)
-                };
-                paper::TABLE_6.into_iter().map(of).collect()
+            Part::Table6 if lae => {
+                let label = |l: [f64; 2]| format!("λ₁ {}, λ₂ {}", l[0], l[1]);
+                paper::TABLE_6.into_iter().map(|(l, paper)| row(label(l), balance(l, counts[2]), paper)).collect()
             }
-            Part::Figure5 if self.takes(LAE) => {
-                let first = Row { label: "no annotations".into(), job: FIRST.into(), paper: None };
-                let of = |n: usize| {
-                    [false, true].map(|random| {
-                        let how = if random { "at random" } else { "active" };
-                        Row { label: format!("{n} {how}"), job: annotated(n, random), paper: None }
-                    })
-                };
-                [first].into_iter().chain(counts.into_iter().flat_map(of)).collect()
+            Part::Figure5 if lae => {
+                let row = |label: String, job: String| Row { label, job, paper: None };
+                let both = |n| [(n, "active", false), (n, "at random", true)];
+                let points =
+                    counts.into_iter().flat_map(both).map(|(n, how, random)| row(format!("{n} {how}"), annotated(n, random)));
+                [row("no annotations".into(), FIRST.into())].into_iter().chain(points).collect()
             }
             _ => Vec::new(),
-        };
-        rows
+        }
     }
 
     /// Every training once, in an order in which what a job goes on from comes before it.
@@ -230,11 +216,11 @@ impl Plan {
         if self.takes(LAE) {
             need(first(FIRST, &[]));
         }
-        for row in self.rows(Part::Table3).iter().filter(|_| self.has(Part::Table3) || self.has(Part::Figure3)) {
-            match detectors::DETECTORS.iter().find(|e| e.name == row.job) {
-                Some(e) => need(Job { name: row.job.clone(), detector: e.name, set: vec![], from: None }),
-                None => counts.into_iter().filter(|&n| row.job == annotated(n, false)).for_each(|n| need(active(n))),
+        if self.has(Part::Table3) || self.has(Part::Figure3) {
+            for e in detectors::DETECTORS.iter().filter(|e| e.name != LAE && self.takes(e.name)) {
+                need(Job { name: e.name.into(), detector: e.name, set: vec![], from: None });
             }
+            counts.into_iter().filter(|_| self.takes(LAE)).for_each(|n| need(active(n)));
         }
         let largest = [Part::Table4, Part::Figure4, Part::Failures, Part::Table6].iter().any(|p| self.has(*p));
         if self.takes(LAE) && largest {

@@ -1,6 +1,7 @@
 //! The runs, one after another, in a folder that goes on where it stopped.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,21 +50,23 @@ pub fn reproduce(o: &Options, device: &Device) -> Result<i32> {
     }
     let total = jobs.len() as u64 * o.seeds;
     let (mut runs, mut done) = (Runs::default(), 0);
-    let mut left: f64 = 0.0;
+    // Time left, by the mean of what this process has trained.
+    let (start, mut trained) = (Instant::now(), 0);
     for seed in 0..o.seeds {
         for job in &jobs {
             done += 1;
             let dir = o.folder(&job.name, seed);
             let ready = dir.join(CELL).exists();
             if !ready {
-                let rest = if left > 0.0 { format!(", about {} left", duration(left)) } else { String::new() };
+                let each = start.elapsed().as_secs_f64() / trained as f64;
+                let left = || format!(", about {} left", duration(each * (total - done + 1) as f64));
+                let rest = if trained > 0 { left() } else { String::new() };
                 say(&format!("\nrun       {done} of {total}: {}, seed {seed}{rest}", job.name));
                 train(o, job, seed, &dir, device)?;
             }
             runs.0.push(Outcome::load(&dir)?);
             if !ready {
-                let known: f64 = runs.0.iter().map(|r| r.cell.seconds).sum();
-                left = known / done as f64 * (total - done) as f64;
+                trained += 1;
                 save(o, &runs, done, total, None)?;
             }
         }

@@ -181,6 +181,21 @@ pub struct Stage {
 pub const ACCURACY: &str = "accuracy";
 
 impl Stage {
+    /// The stage of a detector that has one, as the keys of `train` say: balanced batches, early stopping by `watch`.
+    pub fn training(c: &TrainConfig, watch: &'static str) -> Stage {
+        let t = &c.train;
+        Stage {
+            name: "training",
+            epochs: t.epochs,
+            batch: t.batch,
+            epoch_steps: t.epoch_steps,
+            schedule: Schedule::Anneal(t.anneal),
+            patience: Some(t.patience),
+            watch,
+            draw: Draw::Balanced,
+            fresh_moments: true,
+        }
+    }
     /// Whether `value` of the watched term is better than `best`: lower, but an accuracy must be higher.
     pub fn better(&self, value: f64, best: f64) -> bool {
         if self.watch == ACCURACY { value > best } else { value < best }

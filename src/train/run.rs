@@ -197,16 +197,10 @@ impl Run {
         // Everything that can be refused is refused before the folder is made.
         let parts = Parts::build(entry, &config, device)?;
         let files = Inventory::of(&parts.data)?;
-        let dir = &*place.make()?;
-        write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
-            // Best effort: a folder without a configuration would only be in the way.
-            let _ = std::fs::remove_dir(dir);
-        })?;
-        let hold = Hold::take(dir, CONFIG, say)?;
-        files.write(dir)?;
+        let (dir, hold) = begin(&place, &config, &files)?;
         let log = JsonLog::create(dir.join(METRICS))?;
         let events = EventWriter::create(dir.join(EVENTS))?;
-        Ok(Self::of(entry, config, parts, (log, events, State::start()), (dir, hold), command))
+        Ok(Self::of(entry, config, parts, (log, events, State::start()), (&dir, hold), command))
     }
 
     /// Start in a new folder behind the first stage of another run, `from`, that ended there and was told the same (`trunk`) but for
@@ -248,17 +242,12 @@ impl Run {
         let log = from.join(METRICS);
         let mut log = std::fs::read(&log).map_err(|e| Error::io(log, e))?;
         log.truncate(state.log_bytes as usize);
-        let dir = &*place.make()?;
-        write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
-            let _ = std::fs::remove_dir(dir);
-        })?;
-        let hold = Hold::take(dir, CONFIG, say)?;
-        files.write(dir)?;
+        let (dir, hold) = begin(&place, &config, &files)?;
         write_whole(dir.join(METRICS), &log)?;
         (state.stage, state.ready) = (1, false);
         let log = JsonLog::resume(dir.join(METRICS), state.log_bytes)?;
         let events = EventWriter::resume(dir.join(EVENTS), state.steps)?;
-        let mut run = Self::of(entry, config, parts, (log, events, state), (dir, hold), command);
+        let mut run = Self::of(entry, config, parts, (log, events, state), (&dir, hold), command);
         // The weights that the first stage kept, as this run's own; then those that it ended with.
         let meta = checkpoint::load(&mut run.store, &first, What::Model)?;
         let why = meta.get("stage").and_then(|s| s.split_once(": ")).map_or("from another run", |s| s.1);
@@ -483,6 +472,18 @@ impl Run {
         let text = std::fs::read(&file).map_err(|e| Error::io(&file, e))?;
         serde_json::from_slice(&text).map_err(|e| Error::data(&file, format!("not a selection: {e}")))
     }
+}
+
+/// Make the folder of a run, with its configuration and the list of its files, and hold it.
+fn begin(place: &Place, config: &TrainConfig, files: &Inventory) -> Result<(PathBuf, Hold)> {
+    let dir = place.make()?;
+    write_whole(dir.join(CONFIG), config.to_toml().as_bytes()).inspect_err(|_| {
+        // Best effort: a folder without a configuration would only be in the way.
+        let _ = std::fs::remove_dir(&dir);
+    })?;
+    let hold = Hold::take(&dir, CONFIG, say)?;
+    files.write(&dir)?;
+    Ok((dir, hold))
 }
 
 /// Compare the data with what the run in `dir` began with; the notice for the report if they differ and `accept` lets that pass.

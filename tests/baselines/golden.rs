@@ -11,16 +11,23 @@ use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Result;
 use lae_engine::nn::weights::{from_torch, to_torch, torch_shape};
 use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
 
 /// The file of a twin; names are looked up behind `prefix`.
-pub struct File<'a> {
-    pub tensors: SafeTensors<'a>,
-    pub prefix: &'static str,
+pub struct File {
+    pub tensors: SafeTensors<'static>,
+    pub prefix: String,
 }
 
-impl File<'_> {
-    pub fn open<'a>(bytes: &'a [u8], prefix: &'static str) -> File<'a> {
-        File { tensors: SafeTensors::deserialize(bytes).unwrap(), prefix }
+/// What a twin's script says of its file.
+pub fn header<G: DeserializeOwned>(bytes: &[u8]) -> G {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    serde_json::from_str(&header.metadata().as_ref().unwrap()["golden"]).unwrap()
+}
+
+impl File {
+    pub fn open(bytes: &'static [u8], prefix: &str) -> File {
+        File { tensors: SafeTensors::deserialize(bytes).unwrap(), prefix: prefix.to_string() }
     }
     pub fn has(&self, name: &str) -> bool {
         self.tensors.tensor(&format!("{}{name}", self.prefix)).is_ok()

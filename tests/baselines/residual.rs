@@ -108,7 +108,8 @@ fn the_start_is_the_histogram() {
     }
 }
 
-/// Patterns are a product grid, so the softmax over 81 is the product of a softmax over three levels for each of the four values.
+/// Patterns are a product grid, so the softmax over 81 is the product of a softmax over three levels for each of the four
+/// values.
 #[test]
 fn the_softmax_factorises_at_the_start() {
     let (side, q, tau) = (12, 3.0, 0.7);

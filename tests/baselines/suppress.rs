@@ -12,7 +12,7 @@ use lae_engine::models::suppress::{self, Arch, LrnPlace, SuppressConfig};
 use lae_engine::ops::project_filter::ProjectFilter;
 use lae_engine::train::detector::Purpose;
 
-use crate::golden::close;
+use crate::golden::{File, close};
 use crate::twin::Twin;
 
 const FILE: &[u8] = include_bytes!("../golden/suppress.safetensors");
@@ -39,8 +39,8 @@ fn mislnet_equals_torch() {
 /// The authors' three lines: the centre to 0, over the sum, the centre to −1.
 #[test]
 fn projection_equals_torch() {
-    let twin = Twin::of(FILE, "filters");
-    let ((axes, raw), (_, done)) = (twin.get("raw"), twin.get("projected"));
+    let file = File::open(FILE, "filters.");
+    let (axes, raw, done) = (file.shape("raw"), file.get("raw"), file.get("projected"));
     let [k, c, r, s] = axes[..] else { panic!("{axes:?}") };
     // K,C,R,S → K,R,S,C.
     let order =

@@ -4,20 +4,17 @@
 
 use lae_engine::core::op::Element;
 use lae_engine::core::params::{Kind, ParamStore};
-use lae_engine::core::plan::{Memory, Plan};
+use lae_engine::core::plan::Plan;
 use lae_engine::core::real::Real;
 use lae_engine::core::shape::{Shape, shape};
 use lae_engine::core::tape::{Tape, Var};
-use lae_engine::device::emu::{Emulator, Options};
-use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Result;
-use lae_engine::nn::weights::{from_torch, to_torch, torch_shape};
+use lae_engine::nn::weights::to_torch;
 use lae_engine::nn::{Context, Net};
 use lae_engine::ops::cross_entropy::cross_entropy;
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::golden::close;
+use crate::golden::{File, close, emulated, header, host};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -29,54 +26,18 @@ struct Golden {
 /// The tensors of one network in a file: those whose names begin with its name.
 pub struct Twin {
     golden: Golden,
-    tensors: SafeTensors<'static>,
-    name: &'static str,
+    pub file: File,
 }
 
 impl Twin {
-    pub fn of(file: &'static [u8], name: &'static str) -> Twin {
-        let (_, header) = SafeTensors::read_metadata(file).unwrap();
-        let golden = serde_json::from_str(&header.metadata().as_ref().unwrap()["golden"]).unwrap();
-        Twin { golden, tensors: SafeTensors::deserialize(file).unwrap(), name }
+    pub fn of(bytes: &'static [u8], name: &str) -> Twin {
+        Twin { golden: header(bytes), file: File::open(bytes, &format!("{name}.")) }
     }
-    /// Axes and values, both in torch's order; bytes as they are.
-    pub fn get(&self, what: &str) -> (Vec<usize>, Vec<f64>) {
-        let name = format!("{}.{what}", self.name);
-        let t = self.tensors.tensor(&name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let values = match t.dtype() {
-            Dtype::F64 => bytemuck::pod_collect_to_vec(t.data()),
-            Dtype::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(t.data()).into_iter().map(f64::from).collect(),
-            Dtype::U8 => t.data().iter().map(|&b| b as f64).collect(),
-            other => panic!("{name}: unexpected type {other:?}"),
-        };
-        (t.shape().to_vec(), values)
-    }
-    fn has(&self, what: &str) -> bool {
-        self.tensors.tensor(&format!("{}.{what}", self.name)).is_ok()
-    }
-    /// The input N,C,H,W times `scale`, in the engine's order.
-    fn input<T: Real>(&self, scale: f64) -> (Shape, Vec<T>) {
-        let (axes, x) = self.get("x");
-        let [n, c, h, w] = axes[..] else { panic!("{axes:?}") };
-        let mut y = vec![T::ZERO; x.len()];
-        for (i, &v) in x.iter().enumerate() {
-            y[(i / (c * h * w) * h * w + i % (h * w)) * c + i / (h * w) % c] = T::of(scale * v);
-        }
-        (shape(n, h, w, c), y)
-    }
-    /// The network with torch's weights: each parameter once, none left over.
+    /// The network with torch's weights.
     fn network<T: Real>(&self, build: &impl Fn(&mut ParamStore<T>, usize) -> Result<Net>, side: usize) -> (ParamStore<T>, Net) {
         let mut store = ParamStore::<T>::new(self.golden.seed);
         let net = build(&mut store, side).unwrap();
-        let (ids, own) = (net.params_all(), format!("{}.weight.", self.name));
-        assert_eq!(ids.len(), self.tensors.names().iter().filter(|n| n.starts_with(&own)).count());
-        for id in ids {
-            let p = store.get(id).clone();
-            let (axes, values) = self.get(&format!("weight.{}", row(&net, &p.name)));
-            assert_eq!(axes, torch_shape(&p), "{}", p.name);
-            let values: Vec<T> = values.into_iter().map(T::of).collect();
-            from_torch(&p, &values, store.value_mut(id));
-        }
+        self.file.weights(&mut store, &format!("{}.", net.name), &net.params_all());
         (store, net)
     }
 
@@ -87,9 +48,11 @@ impl Twin {
         build: &impl Fn(&mut ParamStore<T>, usize) -> Result<Net>,
         plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>,
     ) -> usize {
-        let (size, x) = self.input::<T>(scale);
+        // Bytes over 256 in the file; the network takes bytes times `scale`.
+        let (size, mut x) = self.file.pictures::<T>("x");
+        x.iter_mut().for_each(|x| *x *= T::of(256.0 * scale));
         let (side, n) = (size.h as usize, size.n as usize);
-        let get = |what: &str| self.get(what).1;
+        let get = |what: &str| self.file.get(what);
         let mut compared = 0;
 
         let (mut store, net) = self.network(build, side);
@@ -124,14 +87,14 @@ impl Twin {
             compared += match p.kind {
                 Kind::Running => close(&p.name, &to_torch(&p, store.value(id)), &get(&format!("after.{name}")), terms),
                 // A bias before batch norm is taken off again with the mean: its gradient is rounding, and not in the file.
-                _ if !self.has(&format!("grad.{name}")) => {
+                _ if !self.file.has(&format!("grad.{name}")) => {
                     assert!(name.ends_with("bias") && store.grad(id).iter().all(|g| g.f64().abs() < 1e-4), "gradient of {name}");
                     0
                 }
                 _ => close(&format!("gradient of {name}"), &to_torch(&p, store.grad(id)), &get(&format!("grad.{name}")), terms),
             };
         }
-        println!("{}: {compared} values of torch {}", self.name, self.golden.torch);
+        println!("{}: {compared} values of torch {}", self.file.prefix, self.golden.torch);
         compared
     }
 
@@ -143,13 +106,9 @@ impl Twin {
         f32s: impl Fn(&mut ParamStore<f32>, usize) -> Result<Net>,
         f64s: impl Fn(&mut ParamStore<f64>, usize) -> Result<Net>,
     ) {
-        assert!(self.compare::<f64>(scale, &f64s, |t, fetch| Plan::new(t, fetch, Memory::Planned)) > least);
-        assert!(self.compare::<f32>(scale, &f32s, |t, fetch| Plan::new(t, fetch, Memory::Planned)) > least);
-        if kernels::KERNELS.is_empty() {
-            return; // built without nvcc: nothing to run (the gate builds with LAE_CUDA=require)
-        }
-        let device = Device::Gpu(Emulator::new(Options::default()), Precision::F32);
-        assert!(self.compare::<f32>(scale, &f32s, |t, fetch| Plan::on(&device, t, fetch, Memory::Planned)) > least);
+        assert!(self.compare::<f64>(scale, &f64s, host) > least);
+        assert!(self.compare::<f32>(scale, &f32s, host) > least);
+        emulated().into_iter().for_each(|plan| assert!(self.compare::<f32>(scale, &f32s, plan) > least));
     }
 }
 

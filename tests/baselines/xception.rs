@@ -8,13 +8,11 @@ use std::path::Path;
 
 use lae_engine::core::op::Element;
 use lae_engine::core::params::{Kind, ParamStore};
-use lae_engine::core::plan::{Memory, Plan};
-use lae_engine::core::real::Real;
+use lae_engine::core::plan::Plan;
 use lae_engine::core::shape::shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::detectors;
-use lae_engine::device::emu::{Emulator, Options};
-use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::device::Device;
 use lae_engine::error::Result;
 use lae_engine::models::xception::{Xception, torch_name};
 use lae_engine::nn::Mode;
@@ -26,53 +24,32 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::golden::{File, close, emulated, header, host};
+
 #[derive(Deserialize)]
 struct Golden {
     torch: String,
     width: f64,
     middle: usize,
-    side: usize,
-    batch: usize,
     /// Of the whole network with 1000 classes.
     names: BTreeMap<String, Vec<usize>>,
 }
 
-struct File {
-    golden: Golden,
-    tensors: SafeTensors<'static>,
-}
+const BYTES: &[u8] = include_bytes!("../golden/xception.safetensors");
 
-impl File {
-    fn open() -> File {
-        let bytes = include_bytes!("../golden/xception.safetensors");
-        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
-        let golden = serde_json::from_str(&header.metadata().as_ref().unwrap()["golden"]).unwrap();
-        File { golden, tensors: SafeTensors::deserialize(bytes).unwrap() }
+/// The network with torch's weights, read as from a published file, whose 1×1 filters have two axes.
+fn network(file: &File, golden: &Golden) -> (ParamStore, Xception) {
+    let of = |n: &str| file.tensors.tensor(&format!("weight.{n}")).unwrap();
+    let mut weights = Vec::new();
+    for name in file.tensors.names().iter().filter_map(|n| n.strip_prefix("weight.")) {
+        let mut axes = of(name).shape().to_vec();
+        axes.truncate(if name.ends_with("pointwise.weight") { 2 } else { 4 });
+        weights.push((name.to_string(), axes, bytemuck::pod_collect_to_vec(of(name).data())));
     }
-    /// Values in torch's order.
-    fn get(&self, name: &str) -> Vec<f64> {
-        let t = self.tensors.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        match t.dtype() {
-            Dtype::F64 => bytemuck::pod_collect_to_vec(t.data()),
-            Dtype::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(t.data()).into_iter().map(f64::from).collect(),
-            Dtype::U8 => t.data().iter().map(|&b| b as f64 / 256.0).collect(),
-            other => panic!("{name}: unexpected type {other:?}"),
-        }
-    }
-    /// The network with torch's weights, read as from a published file, whose 1×1 filters have two axes.
-    fn network(&self) -> (ParamStore, Xception) {
-        let of = |n: &str| self.tensors.tensor(&format!("weight.{n}")).unwrap();
-        let mut weights = Vec::new();
-        for name in self.tensors.names().iter().filter_map(|n| n.strip_prefix("weight.")) {
-            let mut axes = of(name).shape().to_vec();
-            axes.truncate(if name.ends_with("pointwise.weight") { 2 } else { 4 });
-            weights.push((name.to_string(), axes, bytemuck::pod_collect_to_vec(of(name).data())));
-        }
-        let (mut store, net) = random(self.golden.width, self.golden.middle, 2);
-        assert_eq!(weights.len(), net.group.ids().len());
-        load(&mut store, &net, &weights).unwrap();
-        (store, net)
-    }
+    let (mut store, net) = random(golden.width, golden.middle, 2);
+    assert_eq!(weights.len(), net.group.ids().len());
+    load(&mut store, &net, &weights).unwrap();
+    (store, net)
 }
 
 /// A tensor of a weight file: name, axes, values.
@@ -106,28 +83,13 @@ fn load(store: &mut ParamStore, net: &Xception, weights: &Weights) -> Result<()>
     net.load(store, &file)
 }
 
-/// |a − b| ≤ 8·ε·√terms·(rms(b) + |b|).
-fn close<T: Real>(what: &str, a: &[T], b: &[f64], terms: usize) -> usize {
-    let eps = if size_of::<T>() == 8 { f64::EPSILON } else { f32::EPSILON as f64 };
-    assert_eq!(a.len(), b.len(), "{what}");
-    let scale = (b.iter().map(|x| x * x).sum::<f64>() / b.len() as f64).sqrt();
-    for (i, (a, &b)) in a.iter().zip(b).enumerate() {
-        let bound = 8.0 * eps * (terms as f64).sqrt() * (scale + b.abs());
-        assert!((a.f64() - b).abs() <= bound, "{what}[{i}] = {a:?}, torch has {b} (bound {bound:.1e})");
-    }
-    a.len()
-}
-
 /// Compare everything that the file has; the number of values.
 fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize {
-    let file = File::open();
-    let (n, side) = (file.golden.batch, file.golden.side);
-    // Pictures N,C,H,W, in the engine's order.
-    let (size, area, pixels) = (shape(n, side, side, 3), side * side, file.get("x"));
-    let mut x = vec![T::ZERO; pixels.len()];
-    pixels.iter().enumerate().for_each(|(i, &v)| x[(i / (3 * area) * area + i % area) * 3 + i / area % 3] = T::of(v));
+    let (file, golden): (File, Golden) = (File::open(BYTES, ""), header(BYTES));
+    let (size, x) = file.pictures::<T>("x");
+    let n = size.n as usize;
     let label: Vec<T> = file.get("label").into_iter().map(T::of).collect();
-    let (store, model) = file.network();
+    let (store, model) = network(&file, &golden);
     // Every layer rounds anew, so the random walk of the formula is that many times as long.
     let terms = size.len() * model.group.ids().len();
     let mut compared = 0;
@@ -164,27 +126,23 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize 
             compared += close(&what, &to_torch(&p, values), &file.get(&what), terms);
         }
     }
-    println!("{compared} values of torch {}", file.golden.torch);
+    println!("{compared} values of torch {}", golden.torch);
     compared
 }
 
 #[test]
 fn f64_equals_torch() {
-    assert!(compare::<f64>(|t, fetch| Plan::new(t, fetch, Memory::Planned)) > 15_000);
+    assert!(compare::<f64>(host) > 15_000);
 }
 
 #[test]
 fn f32_equals_torch() {
-    assert!(compare::<f32>(|t, fetch| Plan::new(t, fetch, Memory::Planned)) > 15_000);
+    assert!(compare::<f32>(host) > 15_000);
 }
 
 #[test]
 fn the_kernels_equal_torch() {
-    if kernels::KERNELS.is_empty() {
-        return; // built without nvcc: nothing to run (the gate builds with LAE_CUDA=require)
-    }
-    let device = Device::Gpu(Emulator::new(Options::default()), Precision::F32);
-    assert!(compare::<f32>(|t, fetch| Plan::on(&device, t, fetch, Memory::Planned)) > 15_000);
+    emulated().into_iter().for_each(|plan| assert!(compare::<f32>(plan) > 15_000));
 }
 
 /// Every parameter of the published network has a name and axes of torch's, and none of those is left over.
@@ -193,7 +151,7 @@ fn names_and_axes_are_torchs() {
     let (store, net) = random(1.0, 8, 1000);
     let ours: BTreeMap<String, Vec<usize>> =
         net.group.ids().iter().map(|&id| (torch_name(&store.get(id).name), torch_shape(store.get(id)))).collect();
-    assert_eq!(ours, File::open().golden.names);
+    assert_eq!(ours, header::<Golden>(BYTES).names);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes meso.safetensors: a training step of MesoInception-4 in PyTorch, float64, for tests/meso.rs.
+"""Writes meso.safetensors: a training step of MesoInception-4 in PyTorch, float64, for tests/baselines/meso.rs.
 
     python3 tests/golden/meso.py         # needs torch and safetensors
 

@@ -3,11 +3,13 @@
 
     python3 tests/golden/residual.py         # needs torch and safetensors
 
-The network is written here a second time, with torch's own layers. Its weights are the hand-crafted start (the patterns in another
-way than src/models/residual.rs has them) with a little noise, so that no two gradients are alike. Pictures are smooth: their residuals
-are a few grey levels, where softmax is neither flat nor 0 and 1. Weights and pictures are exactly representable in float32.
+The network is written here a second time, with torch's own layers. Its weights are the hand-crafted start (the patterns in
+another way than src/models/residual.rs has them) with a little noise, so that no two gradients are alike. Pictures are smooth:
+their residuals are a few grey levels, where softmax is neither flat nor 0 and 1. Weights and pictures are exactly
+representable in float32.
 
-Tensors: x (bytes / 256), label (1 true), start.NAME (the hand-crafted weights), weight.NAME, grad.NAME, shares (the 162), logits, loss.
+Tensors: x (bytes / 256), label (1 true), start.NAME (the hand-crafted weights), weight.NAME, grad.NAME, shares (the 162),
+logits, loss.
 """
 
 import itertools
@@ -78,11 +80,13 @@ label = torch.tensor([i % 2 for i in range(BATCH)])
 logits = net(pixels.double() / 256)
 loss = F.cross_entropy(logits, 1 - label)
 loss.backward()
-tensors |= {"x": pixels, "label": label.double().reshape(BATCH, 1), "shares": net.shares, "logits": logits, "loss": loss.reshape(1)}
+tensors |= {"x": pixels, "label": label.double().reshape(BATCH, 1)}
+tensors |= {"shares": net.shares, "logits": logits, "loss": loss.reshape(1)}
 tensors |= {f"grad.{name(n)}": p.grad for n, p in net.named_parameters()}
 
 path = Path(__file__).with_name("residual.safetensors")
 meta = {"torch": torch.__version__.split("+")[0], "side": SIDE, "batch": BATCH}
-save_file({n: t.detach().contiguous().clone() for n, t in tensors.items()}, path, {"golden": json.dumps(meta, separators=(",", ":"))})
+tensors = {n: t.detach().contiguous().clone() for n, t in tensors.items()}
+save_file(tensors, path, {"golden": json.dumps(meta, separators=(",", ":"))})
 count = sum(p.numel() for p in net.parameters())
-print(f"{path.name}: {len(tensors)} tensors, {count} parameters, loss {loss:.6f}, {path.stat().st_size} bytes, torch {torch.__version__}")
+print(f"{path.name}: {len(tensors)} tensors, {count} parameters, loss {loss:.6f}, {path.stat().st_size} bytes")

@@ -3,11 +3,12 @@
 
     python3 tests/golden/transfer.py         # needs torch and safetensors
 
-The network is written here a second time, with torch's own layers, at a quarter of the width: once as the default is, once with the
-residual beside the picture (prefix `residual/`). Weights and pictures are exactly representable in float32.
+The network is written here a second time, with torch's own layers, at a quarter of the width: once as the default is, once
+with the residual beside the picture (prefix `residual/`). Weights and pictures are exactly representable in float32.
 
-Tensors: x (bytes / 256), label (1 true), weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.activations,
-activations (true, fake), loss, act (the activation loss), rec (the reconstruction loss), output (the first picture).
+Tensors: x (bytes / 256), label (1 true), weight.NAME, grad.NAME, after.NAME (running statistics after the step),
+eval.activations, activations (true, fake), loss, act (the activation loss), rec (the reconstruction loss), output (the first
+picture).
 """
 
 import json
@@ -94,7 +95,8 @@ def step(prefix, channels):
     found |= {f"grad.{n}": p.grad for n, p in net.named_parameters()}
     found |= {f"after.{n}": b for n, b in net.named_buffers() if not n.endswith("num_batches_tracked")}
     if prefix:  # the rest of the network is the same: the gradients of what meets the six channels will do
-        found = {n: t for n, t in found.items() if not n.startswith("grad.") or n.startswith(("grad.encoder.0.", "grad.decoder.16."))}
+        kept = ("grad.encoder.0.", "grad.decoder.16.")
+        found = {n: t for n, t in found.items() if not n.startswith("grad.") or n.startswith(kept)}
     tensors.update({prefix + n: t.detach().contiguous().clone() for n, t in found.items()})
     print(f"{channels} channels: {sum(p.numel() for p in net.parameters())} parameters, loss {loss:.6f}")
 

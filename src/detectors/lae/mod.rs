@@ -92,17 +92,8 @@ impl Detector for Method {
 
     fn stages(&self) -> Vec<Stage> {
         let (t, k) = (&self.c.train, &self.k);
-        let first = Stage {
-            name: "stage 1",
-            epochs: t.epochs,
-            batch: t.batch,
-            epoch_steps: t.epoch_steps,
-            schedule: Schedule::Anneal(t.anneal),
-            patience: Some(t.patience),
-            watch: if k.validation.loss == ValidationLoss::Latent { "latent" } else { "total" },
-            draw: Draw::Balanced,
-            fresh_moments: true,
-        };
+        let watch = if k.validation.loss == ValidationLoss::Latent { "latent" } else { "total" };
+        let first = Stage { name: "stage 1", ..Stage::training(&self.c, watch) };
         if k.selection.annotations == 0 {
             return vec![first];
         }
