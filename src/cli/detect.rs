@@ -25,6 +25,7 @@ use crate::train::checkpoint::{self, What};
 use crate::train::config::View;
 use crate::train::detector::{Detector, Purpose};
 use crate::train::examine::{Examiner, Finding, Way};
+use crate::train::grad_cam;
 use crate::train::run::MODEL;
 
 #[derive(Args)]
@@ -69,7 +70,11 @@ impl DetectArgs {
         let view = self.view.unwrap_or(config.detect.view);
         let mut examiner = Examiner::new(&device, &*detector, &store, &config, view, (&notes, &model))?;
         if self.heatmaps.is_some() && !examiner.has_map() {
-            let why = format!("{} gives a verdict without a map; leave --heatmaps out", entry.name);
+            let why = format!(
+                "at {} pixels a single cell is left of {}'s last maps, and there is nothing to show; leave --heatmaps out, or train on \
+                 larger pictures (--set size=…)",
+                config.size, entry.name
+            );
             return Err(Error::config("--heatmaps", why));
         }
         if let Some(dir) = &self.heatmaps {
@@ -158,6 +163,9 @@ impl DetectArgs {
             report.sentences().first().into_iter().for_each(|s| say(&format!("note      its own test: {}", lower_first(s))));
         }
         if self.heatmaps.is_some() {
+            if examiner.has_grad_cam() {
+                say(&format!("note      {}", grad_cam::NOTICE));
+            }
             say("note      each map is stretched from its lowest to its highest value: colours compare places, not pictures");
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::ops::affine::affine;
 use crate::ops::cross_entropy::cross_entropy;
 use crate::ops::project_filter::ProjectFilter;
 use crate::train::TrainConfig;
-use crate::train::detector::{Detector, Judgement, Network, Scores, Space, Stage};
+use crate::train::detector::{Attention, Detector, Judgement, Network, Scores, Space, Stage};
 use crate::train::recorder::{Optimiser, Rate, Recorder};
 
 /// A network of two logits and how it is trained.
@@ -43,11 +43,11 @@ impl Classifier {
         Stage::training(c, LOSS)
     }
 
-    fn logits(&self, r: &mut Recorder, context: Context) -> Result<Var> {
+    /// The input of the network.
+    fn input(&self, r: &mut Recorder) -> Result<Var> {
         let x = r.pictures();
         let x = self.space.of(&mut r.tape, x)?;
-        let x = (self.prepare)(&mut r.tape, x)?;
-        self.net.run(&mut r.tape, x, context)
+        (self.prepare)(&mut r.tape, x)
     }
 }
 
@@ -65,7 +65,8 @@ impl Detector for Classifier {
 
     fn record(&self, r: &mut Recorder, stage: usize) -> Result<Var> {
         let context = if r.training() { Context::train(r.step()) } else { Context::EVAL };
-        let logits = self.logits(r, context)?;
+        let input = self.input(r)?;
+        let logits = self.net.run(&mut r.tape, input, context)?;
         let label = r.label();
         // The label is 1 for a true picture, the class number 1 for a fake.
         let fake = affine(&mut r.tape, label, &[-1.0], &[1.0])?;
@@ -80,8 +81,10 @@ impl Detector for Classifier {
     }
 
     fn verdict(&self, r: &mut Recorder) -> Result<Scores> {
-        let logits = self.logits(r, Context::EVAL)?;
-        Ok(Scores { values: logits, names: &["logit_true", "logit_fake"], map: None, features: None })
+        let input = self.input(r)?;
+        let (maps, values) = self.net.run_with_maps(&mut r.tape, input, Context::EVAL)?;
+        let map = Attention::grad_cam(maps, values, vec![0.0, 1.0]);
+        Ok(Scores { values, names: &["logit_true", "logit_fake"], map, features: None })
     }
 
     /// Softmax of the two logits; even odds are called fake, as everywhere here.

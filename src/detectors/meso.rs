@@ -12,7 +12,7 @@ use crate::table;
 use crate::train::TrainConfig;
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::detector::{
-    Detector, Entry, Judgement, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
+    Attention, Detector, Entry, Judgement, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
 };
 use crate::train::recorder::{Optimiser, Rate, Recorder};
 
@@ -86,8 +86,10 @@ impl Detector for Method {
     fn verdict(&self, r: &mut Recorder) -> Result<Scores> {
         let x = r.pictures();
         let x = self.space().of(&mut r.tape, x)?;
-        let logit = self.net.run(&mut r.tape, x, Mode::Eval)?;
-        Ok(Scores { values: logit, names: &["logit"], map: None, features: None })
+        let (maps, values) = self.net.net.run_with_maps(&mut r.tape, x, Mode::Eval)?;
+        // The logit speaks for a true picture.
+        let map = Attention::grad_cam(maps, values, vec![-1.0]);
+        Ok(Scores { values, names: &["logit"], map, features: None })
     }
 
     /// The sigmoid of the logit is the probability of a true picture; even odds are called fake, as everywhere here.

@@ -13,7 +13,7 @@ use crate::table;
 use crate::train::TrainConfig;
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::detector::{
-    Detector, Entry, Judgement, Local, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
+    Attention, Detector, Entry, Judgement, Local, Network, Purpose, Scores, Space, Stage, check_as, defaults_of, parse_as,
 };
 use crate::train::keys::check;
 use crate::train::recorder::{Optimiser, Rate, Recorder};
@@ -117,7 +117,9 @@ impl Detector for Method {
         let maps = self.maps(r)?.0;
         let label = r.tape.input(shape(r.n(), 1, 1, 1)); // the loss is not looked at
         let values = self.net.activations(&mut r.tape, maps, label)?.values;
-        Ok(Scores { values, names: &["a_true", "a_fake"], map: None, features: None })
+        let (of_maps, weights) = self.net.fake_activation(&mut r.tape, maps)?;
+        let map = Attention::grad_cam(vec![maps], of_maps, weights);
+        Ok(Scores { values, names: &["a_true", "a_fake"], map, features: None })
     }
 
     fn local(&self, r: &mut Recorder) -> Result<Option<Local>> {

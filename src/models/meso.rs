@@ -57,15 +57,6 @@ pub struct Meso {
     pub group: Group,
 }
 
-/// What a run gives.
-#[derive(Debug, Clone, Copy)]
-pub struct Output {
-    /// N×side×side×16, side = size/8: the last block before its pooling, for class activation maps.
-    pub maps: Var,
-    /// N×1×1×1: above 0 for true.
-    pub logit: Var,
-}
-
 impl Meso {
     /// Adds the parameters, called `meso.ROW…`, to the store: 28,615 trained ones for 256 pixels.
     pub fn build<T: Real>(store: &mut ParamStore<T>, size: usize) -> Result<Meso> {
@@ -77,14 +68,6 @@ impl Meso {
 
     /// The logit N×1×1×1 of pictures in [0, 1], above 0 for true. Training needs [`Context::train`], for the dropout.
     pub fn run(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Var> {
-        Ok(self.run_with_maps(t, x, context)?.logit)
-    }
-
-    /// [`Meso::run`], and the maps before the last pooling.
-    pub fn run_with_maps(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<Output> {
-        let rows = self.net.run_all(t, x, context, &[])?;
-        let norms = self.net.rows().enumerate().filter(|(_, (layer, _))| **layer == BN);
-        let (last, _) = norms.last().expect("the table has batch norms");
-        Ok(Output { maps: rows[last], logit: rows[rows.len() - 1] })
+        self.net.run(t, x, context)
     }
 }

@@ -166,6 +166,12 @@ impl Layer {
         }
     }
 
+    /// A normalisation or an activation: what belongs to the convolution before it.
+    pub(super) fn follows_a_convolution(&self) -> bool {
+        use Layer::*;
+        matches!(self, BatchNorm { .. } | Relu | LeakyRelu(_) | Tanh | Sigmoid | Softmax(_))
+    }
+
     /// What a printed table says of the row.
     pub(super) fn words(&self) -> String {
         match self {

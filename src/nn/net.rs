@@ -66,6 +66,19 @@ struct Row {
     out: Shape,
 }
 
+impl Row {
+    fn convolves(&self) -> bool {
+        let inside = || self.parts.iter().flat_map(|net| &net.rows).any(Row::convolves);
+        matches!(self.layer, Layer::Conv(_) | Layer::Up { .. }) || inside()
+    }
+}
+
+/// The values of a run: the output of every row, and those inside it.
+struct Trace {
+    outputs: Vec<Var>,
+    parts: Vec<Vec<Trace>>,
+}
+
 /// Rows with their parameters. Parameter names are `NAME.ROW.weight`, rows counted from 0 as in torch's `nn.Sequential`; inside a
 /// row of branches `NAME.ROW.BRANCH.ROW.weight`, inside a residual sum `NAME.ROW.main.ROW.weight` and `NAME.ROW.skip.ROW.weight`.
 #[derive(Debug, Clone)]
@@ -142,10 +155,35 @@ impl Net {
     /// Run and return the output of every row. Batch norm takes the ReLU or LeakyReLU behind it along, so that both rows give the
     /// output of the second. `skips` are taken by the [`Layer::Skip`] rows in order.
     pub fn run_all(&self, t: &mut Tape, x: Var, context: impl Into<Context>, skips: &[Var]) -> Result<Vec<Var>> {
-        let context = context.into();
-        let (mut x, mut outputs, mut skips) = (x, Vec::new(), skips.iter());
+        Ok(self.trace(t, x, context.into(), skips)?.outputs)
+    }
+
+    /// [`Net::run`], and the maps that a class activation map is made of: the output of the last convolution with the normalisation
+    /// and the activation behind it. Where that lies in branches that end in vectors, the maps of each branch;
+    /// none where pictures are so small that a single cell is left.
+    pub fn run_with_maps(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<(Vec<Var>, Var)> {
+        let trace = self.trace(t, x, context.into(), &[])?;
+        let mut maps = Vec::new();
+        self.last_maps(&trace, &mut maps);
+        Ok((maps, trace.outputs.last().copied().unwrap_or(x)))
+    }
+
+    fn last_maps(&self, trace: &Trace, maps: &mut Vec<Var>) {
+        let Some(last) = self.rows.iter().rposition(Row::convolves) else { return };
+        if self.rows[last].out.h * self.rows[last].out.w == 1 {
+            self.rows[last].parts.iter().zip(&trace.parts[last]).for_each(|(net, trace)| net.last_maps(trace, maps));
+            return;
+        }
+        let behind = self.rows[last + 1..].iter().take_while(|r| r.layer.follows_a_convolution()).count();
+        maps.push(trace.outputs[last + behind]);
+    }
+
+    fn trace(&self, t: &mut Tape, x: Var, context: Context, skips: &[Var]) -> Result<Trace> {
+        let (mut x, mut skips) = (x, skips.iter());
+        let mut trace = Trace { outputs: Vec::new(), parts: Vec::new() };
         for (i, row) in self.rows.iter().enumerate() {
-            let parts = row.parts.iter().map(|net| net.run(t, x, context)).collect::<Result<Vec<Var>>>()?;
+            let of_parts = row.parts.iter().map(|net| net.trace(t, x, context, &[])).collect::<Result<Vec<Trace>>>()?;
+            let parts: Vec<Var> = of_parts.iter().map(|p| p.outputs.last().copied().unwrap_or(x)).collect();
             let (before, behind) = (i.checked_sub(1).map(|i| &self.rows[i].layer), self.rows.get(i + 1).map(|r| &r.layer));
             let path = self.path(row);
             x = t.scope(path.clone(), |t| {
@@ -194,9 +232,10 @@ impl Net {
                     Layer::Named(..) => unreachable!("the builder takes the name off"),
                 }
             })?;
-            outputs.push(x);
+            trace.outputs.push(x);
+            trace.parts.push(of_parts);
         }
-        Ok(outputs)
+        Ok(trace)
     }
 
     fn path(&self, row: &Row) -> String {

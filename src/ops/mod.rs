@@ -58,4 +58,5 @@ ops! {
     select_half,
     sgd,
     softmax,
+    weigh_channels,
 }

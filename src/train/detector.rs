@@ -241,16 +241,44 @@ impl Schedule {
 }
 
 /// What a verdict is made of, as values of the tape.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Scores {
     /// N×1×1×K: what [`Detector::judge`] reads.
     pub values: Var,
     /// What the K values are called in `detect --json` and `--csv`.
     pub names: &'static [&'static str],
-    /// N×grid×grid×1: where the picture looks forged, if the detector says so.
-    pub map: Option<Var>,
+    /// Where the picture looks forged, if the detector can say so.
+    pub map: Option<Attention>,
     /// N×1×1×C: features that a linear concept model can read, if the detector has such.
     pub features: Option<Var>,
+}
+
+/// Where a picture looks forged, as values of the tape.
+#[derive(Debug, Clone)]
+pub enum Attention {
+    /// N×grid×grid×1, which the network gives by itself.
+    Own(Var),
+    /// What Grad-CAM makes a map of ([`grad_cam`](super::grad_cam)).
+    GradCam(Cam),
+}
+
+impl Attention {
+    /// Grad-CAM; none of a network that has no maps left at this size of pictures
+    /// ([`Net::run_with_maps`](crate::nn::Net::run_with_maps)).
+    pub fn grad_cam(maps: Vec<Var>, values: Var, weights: Vec<f32>) -> Option<Attention> {
+        (!maps.is_empty()).then_some(Attention::GradCam(Cam { maps, values, weights }))
+    }
+}
+
+/// A layer, and the score that it is asked about.
+#[derive(Debug, Clone)]
+pub struct Cam {
+    /// N×h×w×K: the layer's maps; of several layers, the sum is shown.
+    pub maps: Vec<Var>,
+    /// N×1×1×J, computed from the maps.
+    pub values: Var,
+    /// The score of a fake is Σ_j `weights`\[j\]·`values`\[j\]: before a sigmoid or softmax, which would flatten its gradient.
+    pub weights: Vec<f32>,
 }
 
 /// Features with a place, as values of the tape.

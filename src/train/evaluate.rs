@@ -1,6 +1,7 @@
 //! Scoring of test sets and what the report shows of them.
 
 use super::detector::Detector;
+use super::grad_cam::NOTICE;
 use super::score::{Scorer, Verdict};
 use crate::core::params::ParamStore;
 use crate::data::dataset::{Batch, Dataset, Split};
@@ -145,6 +146,7 @@ pub fn evaluate(
     let constant = constant_map(data)?;
     let (grid, size) = (scorer.grid, data.size());
     let mut out = Evaluation { detection: vec![], localisation: vec![], galleries: vec![], notices: vec![] };
+    out.notices.extend(scorer.has_grad_cam().then(|| NOTICE.to_string()));
     for set in test_sets(data) {
         let mut judged: Vec<Vec<Judged>> = Vec::new();
         for m in models.iter_mut() {

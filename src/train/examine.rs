@@ -102,6 +102,11 @@ impl Examiner {
         }
     }
 
+    /// Whether these maps are Grad-CAM's.
+    pub fn has_grad_cam(&self) -> bool {
+        matches!(&self.way, Way::Whole(scorer) if scorer.has_grad_cam())
+    }
+
     /// An error for a picture that no verdict could be about: too small, or of one colour.
     pub fn examine(&mut self, detector: &dyn Detector, store: &mut ParamStore, picture: &Picture) -> Result<Finding> {
         match &mut self.way {

@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod examine;
 mod fit;
 pub mod full_size;
+pub mod grad_cam;
 pub mod inventory;
 pub mod keys;
 pub mod photo;

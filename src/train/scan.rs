@@ -83,7 +83,7 @@ impl Scanner {
     pub fn new(device: &Device, detector: &dyn Detector, store: &ParamStore, side: usize, windows: &[f64]) -> Result<Scanner> {
         let mut r = Recorder::of_size(store, Mode::Eval, 1, (side, side));
         let way = match detector.local(&mut r)? {
-            None => Way::Plain(Box::new(Scorer::new(device, detector, store, side, 32)?)),
+            None => Way::Plain(Box::new(Scorer::without_maps(device, detector, store, side, 32)?)),
             Some(local) => {
                 let f = r.tape.shape(local.features);
                 let (stride, channels) = (side / f.h as usize, f.c as usize);

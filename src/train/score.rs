@@ -1,8 +1,10 @@
 //! What a trained detector says of pictures: the only plan that `detect` and `eval` need.
 
-use super::detector::{Detector, Judgement, Scores};
+use super::detector::{Attention, Detector, Judgement};
+use super::grad_cam::GradCam;
 use super::recorder::{Recorder, Step, inputs};
 use crate::core::params::ParamStore;
+use crate::core::tape::Var;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::Mode;
@@ -16,7 +18,15 @@ pub struct Scorer {
     /// What the values behind a verdict are called.
     pub names: &'static [&'static str],
     step: Step,
-    scores: Scores,
+    values: Var,
+    map: Option<Source>,
+    features: Option<Var>,
+}
+
+/// Where maps come from.
+enum Source {
+    Own(Var),
+    GradCam(GradCam),
 }
 
 /// One judged picture.
@@ -41,12 +51,50 @@ impl Verdict {
 impl Scorer {
     /// `side`: pixels of the pictures.
     pub fn new(device: &Device, detector: &dyn Detector, store: &ParamStore, side: usize, batch: usize) -> Result<Scorer> {
+        Scorer::with(device, detector, store, (side, batch), true)
+    }
+
+    /// Verdicts alone, no maps.
+    pub fn without_maps(
+        device: &Device,
+        detector: &dyn Detector,
+        store: &ParamStore,
+        side: usize,
+        batch: usize,
+    ) -> Result<Scorer> {
+        Scorer::with(device, detector, store, (side, batch), false)
+    }
+
+    fn with(
+        device: &Device,
+        detector: &dyn Detector,
+        store: &ParamStore,
+        (side, batch): (usize, usize),
+        maps: bool,
+    ) -> Result<Scorer> {
         let mut r = Recorder::new(store, Mode::Eval, batch, side);
         let scores = detector.verdict(&mut r)?;
-        let fetch: Vec<_> = [Some(scores.values), scores.map, scores.features].into_iter().flatten().collect();
-        let grid = scores.map.map(|m| r.tape.shape(m).h as usize);
-        let step = r.finish(device, &fetch)?;
-        Ok(Scorer { batch, grid, names: scores.names, step, scores })
+        let map = match scores.map.filter(|_| maps) {
+            None => None,
+            Some(Attention::Own(map)) => Some(Source::Own(map)),
+            Some(Attention::GradCam(cam)) => Some(Source::GradCam(GradCam::record(&mut r.tape, &cam)?)),
+        };
+        let (grid, layers) = match &map {
+            None => (None, Vec::new()),
+            Some(Source::Own(map)) => (Some(r.tape.shape(*map).h as usize), vec![*map]),
+            Some(Source::GradCam(cam)) => (Some(cam.grid), cam.layers.clone()),
+        };
+        let fetch: Vec<Var> = [scores.values].into_iter().chain(layers).chain(scores.features).collect();
+        let mut step = r.finish(device, &fetch)?;
+        if let Some(Source::GradCam(cam)) = &map {
+            cam.feed(&mut step.plan)?;
+        }
+        Ok(Scorer { batch, grid, names: scores.names, step, values: scores.values, map, features: scores.features })
+    }
+
+    /// Whether the maps are Grad-CAM's, not the network's own.
+    pub fn has_grad_cam(&self) -> bool {
+        matches!(self.map, Some(Source::GradCam(_)))
     }
 
     /// The verdicts on `x01`: up to `batch` pictures of side·side·3 values in [0, 1].
@@ -57,21 +105,23 @@ impl Scorer {
         input[x01.len()..].fill(0.0);
         self.step.plan.run(store)?;
         let plan = &self.step.plan;
-        let each = plan.shape(self.scores.values).per_image();
-        let values = plan.fetch(self.scores.values)?.chunks(each).take(n);
+        let each = plan.shape(self.values).per_image();
+        let values = plan.fetch(self.values)?.chunks(each).take(n);
         let pixels = self.grid.map_or(0, |g| g * g);
-        let maps = self.scores.map.map(|m| plan.fetch(m)).transpose()?;
-        let verdict = |(i, row): (usize, &[f32])| Verdict {
-            judgement: detector.judge(row),
-            values: detector.decisive(row).to_vec(),
-            map: maps.map(|m| m[i * pixels..][..pixels].to_vec()),
-        };
-        Ok(values.enumerate().map(verdict).collect())
+        let mut maps = match &self.map {
+            None => Vec::new(),
+            Some(Source::Own(map)) => plan.fetch(*map)?.chunks(pixels).take(n).map(<[f32]>::to_vec).collect(),
+            Some(Source::GradCam(cam)) => cam.maps(plan, n)?,
+        }
+        .into_iter();
+        let verdict =
+            |row: &[f32]| Verdict { judgement: detector.judge(row), values: detector.decisive(row).to_vec(), map: maps.next() };
+        Ok(values.map(verdict).collect())
     }
 
     /// Features of the pictures of the last run, one row each. An error if the detector has none.
     pub fn features(&self) -> Result<impl Iterator<Item = &[f32]>> {
-        let Some(v) = self.scores.features else {
+        let Some(v) = self.features else {
             let why = "this detector has no features that a concept model could read; annotations cannot be chosen by them";
             return Err(Error::config("detector", why));
         };

@@ -10,6 +10,8 @@ use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Precision, kernels};
 use lae_engine::error::Result;
 use lae_engine::nn::weights::{from_torch, to_torch, torch_shape};
+use lae_engine::train::detector::Cam;
+use lae_engine::train::grad_cam::GradCam;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 
@@ -83,6 +85,30 @@ pub fn close<T: Real>(what: &str, a: &[T], b: &[f64], terms: usize) -> usize {
         assert!((a.f64() - b).abs() <= bound, "{what}[{i}] = {a:?}, torch has {b} (bound {bound:.1e})");
     }
     a.len()
+}
+
+/// The maps of [`GradCam`] before they are stretched, beside those of the file, in a network that is run on `x`: `record` says what
+/// Grad-CAM reads. The number of values.
+pub fn cams<T: Element>(
+    file: &File,
+    store: &mut ParamStore<T>,
+    x: (Shape, &[T]),
+    terms: usize,
+    record: impl FnOnce(&mut Tape, Var) -> Cam,
+    plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>,
+) -> usize {
+    let mut t = Tape::new(store);
+    let pictures = t.input(x.0);
+    let cam = record(&mut t, pictures);
+    let cam = GradCam::record(&mut t, &cam).unwrap();
+    let mut plan = plan(t, &cam.layers).unwrap();
+    plan.feed(pictures).unwrap().copy_from_slice(x.1);
+    cam.feed(&mut plan).unwrap();
+    plan.run(store).unwrap();
+    assert!(!file.has(&format!("cam.{}", cam.layers.len())), "a layer was not found");
+    let each = cam.layers.iter().enumerate();
+    each.map(|(i, &layer)| close(&format!("Grad-CAM {i}"), plan.fetch(layer).unwrap(), &file.get(&format!("cam.{i}")), terms))
+        .sum()
 }
 
 /// A plan on the host.

@@ -1,4 +1,4 @@
-//! MesoInception-4 against PyTorch: logits in both modes, the loss, every gradient and the running statistics of one training step,
+//! MesoInception-4 against PyTorch: logits in both modes, Grad-CAM, the loss, every gradient and the running statistics of one training step,
 //! from `tests/golden/meso.safetensors` (`meso.py` beside it writes the file and holds the twin). On the host in both precisions, and
 //! in f32 through the launches, on the emulator. One formula for all tolerances, see `docs/numerics.md`.
 
@@ -14,9 +14,10 @@ use lae_engine::nn::Context;
 use lae_engine::nn::weights::to_torch;
 use lae_engine::ops::activation::sigmoid;
 use lae_engine::ops::difference::mse;
+use lae_engine::train::detector::Cam;
 use serde::Deserialize;
 
-use crate::golden::{File, close, emulated, header, host};
+use crate::golden::{File, cams, close, emulated, header, host};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -56,26 +57,28 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize 
     eval.run(&mut store).unwrap();
     compared += close("logit in evaluation", eval.fetch(logit).unwrap(), &file.get("eval.logit"), terms);
 
+    let record = |t: &mut Tape, x: Var| {
+        let (maps, values) = meso.net.run_with_maps(t, x, Context::EVAL).unwrap();
+        Cam { maps, values, weights: vec![-1.0] }
+    };
+    compared += cams(&file, &mut store, (size, &x), terms, record, &plan);
+
     let (mut store, meso) = network::<T>(&file, &golden);
     let mut t = Tape::new(&store);
     let (pictures, truth, step) = (t.input(size), t.input(shape(size.n as usize, 1, 1, 1)), t.input(Shape::SCALAR));
-    let out = meso.run_with_maps(&mut t, pictures, Context::train(step)).unwrap();
-    let p = sigmoid(&mut t, out.logit).unwrap();
+    let logit = meso.run(&mut t, pictures, Context::train(step)).unwrap();
+    let p = sigmoid(&mut t, logit).unwrap();
     let loss = mse(&mut t, p, truth).unwrap();
     let wrt = t.trained(&store.group("meso"));
     t.backward(loss, &wrt).unwrap();
-    let mut train = plan(t, &[out.logit, out.maps, loss]).unwrap();
+    let mut train = plan(t, &[logit, loss]).unwrap();
     train.feed(pictures).unwrap().copy_from_slice(&x);
     train.feed(truth).unwrap().copy_from_slice(&label);
     train.feed(step).unwrap()[0] = T::of(golden.step as f64);
     train.run(&mut store).unwrap();
     store.pull().unwrap();
-    compared += close("logit in training", train.fetch(out.logit).unwrap(), &file.get("train.logit"), terms);
+    compared += close("logit in training", train.fetch(logit).unwrap(), &file.get("train.logit"), terms);
     compared += close("loss", train.fetch(loss).unwrap(), &file.get("loss"), terms);
-    // The file has the maps of the first picture: C,H,W.
-    let (maps, area) = (file.get("maps"), (golden.side / 8).pow(2));
-    let maps: Vec<f64> = (0..maps.len()).map(|i| maps[i % 16 * area + i / 16]).collect();
-    compared += close("maps", &train.fetch(out.maps).unwrap()[..maps.len()], &maps, terms);
     for id in meso.net.params_all() {
         let p = store.get(id).clone();
         let name = p.name.strip_prefix("meso.").unwrap();
@@ -90,15 +93,15 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize 
 
 #[test]
 fn f64_equals_torch() {
-    assert!(compare::<f64>(host) > 14_000);
+    assert!(compare::<f64>(host) > 13_600);
 }
 
 #[test]
 fn f32_equals_torch() {
-    assert!(compare::<f32>(host) > 14_000);
+    assert!(compare::<f32>(host) > 13_600);
 }
 
 #[test]
 fn the_kernels_equal_torch() {
-    emulated().into_iter().for_each(|plan| assert!(compare::<f32>(plan) > 14_000));
+    emulated().into_iter().for_each(|plan| assert!(compare::<f32>(plan) > 13_600));
 }

@@ -10,8 +10,9 @@ use lae_engine::error::Result;
 use lae_engine::models::residual::{Residual, luma};
 use lae_engine::nn::Mode;
 use lae_engine::ops::cross_entropy::cross_entropy;
+use lae_engine::train::detector::Cam;
 
-use crate::golden::{File, close, emulated, host};
+use crate::golden::{File, cams, close, emulated, host};
 
 fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) {
     let file = File::open(include_bytes!("../golden/residual.safetensors"), "");
@@ -41,6 +42,12 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) {
     for (name, v) in [("shares", rows[0]), ("logits", rows[1]), ("loss", loss)] {
         compared += close(name, step.fetch(v).unwrap(), &file.get(name), terms);
     }
+    let record = |t: &mut Tape, x: Var| {
+        let input = luma(t, x).unwrap();
+        let (maps, values) = residual.net.run_with_maps(t, input, Mode::Eval).unwrap();
+        Cam { maps, values, weights: vec![0.0, 1.0] }
+    };
+    compared += cams(&file, &mut store, (size, &x), terms, record, &plan);
     for id in ids {
         let name = store.get(id).name.replace("residual.", "grad.");
         compared += file.close_param(&store, id, store.grad(id), &name, terms);

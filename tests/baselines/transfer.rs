@@ -11,8 +11,9 @@ use lae_engine::nn::Mode;
 use lae_engine::ops::add::add;
 use lae_engine::ops::affine::{affine, scale};
 use lae_engine::ops::difference::l1;
+use lae_engine::train::detector::Cam;
 
-use crate::golden::{File, close, emulated, host};
+use crate::golden::{File, cams, close, emulated, host};
 
 /// The biases of convolutions in front of batch norm.
 fn cancels(name: &str) -> bool {
@@ -54,6 +55,15 @@ fn compare<T: Element>(prefix: &'static str, plan: impl Fn(Tape, &[Var]) -> Resu
     feed(&mut eval, x, label);
     eval.run(&mut store).unwrap();
     compared += close("activations in evaluation", eval.fetch(values).unwrap(), &file.get("eval.activations"), terms);
+
+    let record = |t: &mut Tape, x: Var| {
+        let symmetric = affine(t, x, &[2.0], &[-1.0]).unwrap();
+        let input = net.input(t, symmetric).unwrap();
+        let h = net.encode(t, input, Mode::Eval).unwrap();
+        let (values, weights) = net.fake_activation(t, h).unwrap();
+        Cam { maps: vec![h], values, weights }
+    };
+    compared += cams(&file, &mut store, (size, &pictures), terms, record, &plan);
 
     let (mut store, _, _) = build();
     let mut t = Tape::new(&store);

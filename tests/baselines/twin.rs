@@ -12,9 +12,10 @@ use lae_engine::error::Result;
 use lae_engine::nn::weights::to_torch;
 use lae_engine::nn::{Context, Net};
 use lae_engine::ops::cross_entropy::cross_entropy;
+use lae_engine::train::detector::Cam;
 use serde::Deserialize;
 
-use crate::golden::{File, close, emulated, header, host};
+use crate::golden::{File, cams, close, emulated, header, host};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -65,6 +66,12 @@ impl Twin {
         eval.feed(pictures).unwrap().copy_from_slice(&x);
         eval.run(&mut store).unwrap();
         compared += close("logits in evaluation", eval.fetch(logits).unwrap(), &get("eval.logits"), terms);
+
+        let record = |t: &mut Tape, x: Var| {
+            let (maps, values) = net.run_with_maps(t, x, Context::EVAL).unwrap();
+            Cam { maps, values, weights: vec![0.0, 1.0] }
+        };
+        compared += cams(&self.file, &mut store, (size, &x), terms, record, &plan);
 
         let (mut store, net) = self.network(build, side);
         let mut t = Tape::new(&store);

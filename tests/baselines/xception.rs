@@ -18,13 +18,13 @@ use lae_engine::models::xception::{Xception, torch_name};
 use lae_engine::nn::Mode;
 use lae_engine::nn::weights::{to_torch, torch_shape};
 use lae_engine::ops::cross_entropy::cross_entropy;
-use lae_engine::train::detector::Space;
+use lae_engine::train::detector::{Cam, Space};
 use lae_engine::train::run::Run;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::golden::{File, close, emulated, header, host};
+use crate::golden::{File, cams, close, emulated, header, host};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -94,6 +94,12 @@ fn compare<T: Element>(plan: impl Fn(Tape, &[Var]) -> Result<Plan<T>>) -> usize 
     let terms = size.len() * model.group.ids().len();
     let mut compared = 0;
 
+    let record = |t: &mut Tape, x: Var| {
+        let input = Space::Symmetric.of(t, x).unwrap();
+        let (maps, values) = model.net.run_with_maps(t, input, Mode::Eval).unwrap();
+        Cam { maps, values, weights: vec![0.0, 1.0] }
+    };
+    compared += cams(&file, &mut store.cast::<T>(), (size, &x), terms, record, &plan);
     for mode in [Mode::Eval, Mode::Train] {
         let mut store = store.cast::<T>();
         let mut t = Tape::new(&store);

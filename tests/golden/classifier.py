@@ -2,7 +2,7 @@
 
 Dropout takes the engine's masks. Weights and inputs are exactly representable in float32. Tensors of a network NAME: NAME.x
 (bytes), NAME.label (1: fake), NAME.weight.PARAMETER, NAME.grad.PARAMETER, NAME.after.PARAMETER (running statistics, afterwards),
-NAME.eval.logits, NAME.train.logits, NAME.loss.
+NAME.eval.logits, NAME.train.logits, NAME.loss, NAME.cam.0 (Grad-CAM, evaluation).
 """
 
 import json
@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import torch
+from grad_cam import layers_of
 from philox import dropout_mask, stream
 from safetensors.torch import save_file
 from torch import nn
@@ -53,8 +54,8 @@ def exact(values, shape):
     return torch.tensor(values, dtype=torch.float32).double().reshape(shape)
 
 
-def step(name, seed, net, shape, scale, constrained=()):
-    """Everything about one training step of `net` on pictures of `shape` (C, H, W), bytes times `scale`."""
+def step(name, seed, net, shape, scale, last, constrained=()):
+    """Everything about one training step of `net` on pictures of `shape` (C, H, W), bytes times `scale`; net[last] gives the last maps."""
     draw, net, state = random.Random(seed), net.double(), {}
     for key, t in net.state_dict().items():
         if key.endswith("num_batches_tracked"):
@@ -80,6 +81,7 @@ def step(name, seed, net, shape, scale, constrained=()):
     pixels = torch.tensor(pixels, dtype=torch.uint8).reshape(BATCH, c, h, w)
     x, label = pixels.double() * scale, torch.tensor([i % 2 for i in range(BATCH)])
     tensors |= {"x": pixels, "label": label.float().reshape(BATCH, 1), "eval.logits": net.eval()(x)}
+    tensors["cam.0"] = layers_of(net, x, [net[last]], [0, 1])[0]
     logits = net.train()(x)
     loss = nn.functional.cross_entropy(logits, label)
     loss.backward()

@@ -6,7 +6,8 @@
 The network is written here a second time, from the authors' Keras code (github.com/DariusAf/MesoNet, classifiers.py), with torch's
 own layers. Dropout takes the engine's masks. Weights and pictures are exactly representable in float32 (pictures are bytes / 256).
 
-Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logit, train.logit, loss, maps.
+Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logit, train.logit, loss, cam.0 (Grad-CAM of
+minus the logit, in evaluation).
 """
 
 import json
@@ -14,6 +15,7 @@ import random
 from pathlib import Path
 
 import torch
+from grad_cam import layers_of
 from philox import dropout_mask, stream
 from safetensors.torch import save_file
 from torch import nn
@@ -84,13 +86,11 @@ pixels = torch.tensor([draw.randrange(256) for _ in range(BATCH * 3 * SIDE * SID
 x, label = pixels.double() / 256, torch.tensor([i % 2 for i in range(BATCH)]).double().reshape(BATCH, 1)
 tensors |= {"x": pixels, "label": label}
 tensors["eval.logit"] = net.eval()(x)
-net.train()
-maps = net[:13](x.clone())
-net.load_state_dict(state, strict=False)  # that was a step of the running statistics
-logit = net(x)
+tensors["cam.0"] = layers_of(net, x, [net[12]], [-1])[0]
+logit = net.train()(x)
 loss = (torch.sigmoid(logit) - label).square().mean()
 loss.backward()
-tensors |= {"train.logit": logit, "loss": loss.reshape(1), "maps": maps[:1]}
+tensors |= {"train.logit": logit, "loss": loss.reshape(1)}
 tensors |= {f"grad.{name}": p.grad for name, p in net.named_parameters()}
 tensors |= {f"after.{name}": b for name, b in net.named_buffers() if not name.endswith("num_batches_tracked")}
 

@@ -9,7 +9,7 @@ their residuals are a few grey levels, where softmax is neither flat nor 0 and 1
 representable in float32.
 
 Tensors: x (bytes / 256), label (1 true), start.NAME (the hand-crafted weights), weight.NAME, grad.NAME, shares (the 162),
-logits, loss.
+logits, loss, cam.0 and cam.1 (Grad-CAM of the fake logit, of either branch).
 """
 
 import itertools
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from grad_cam import layers_of
 from safetensors.torch import save_file
 from torch import nn
 
@@ -30,9 +31,10 @@ Q, TAU, SIDE, BATCH = 3.0, 1.0, 24, 4
 class Histogram(nn.Sequential):
     def __init__(self, kernel):
         super().__init__(nn.Conv2d(1, 4, kernel, bias=False), nn.Conv2d(4, 81, 1))
+        self.marks = nn.Softmax(1)
 
     def forward(self, x):
-        return F.softmax(super().forward(x) / (TAU * Q * Q), dim=1).mean((2, 3))
+        return self.marks(self[1](self[0](x)) / (TAU * Q * Q)).mean((2, 3))
 
 
 class Twin(nn.Module):
@@ -81,6 +83,8 @@ logits = net(pixels.double() / 256)
 loss = F.cross_entropy(logits, 1 - label)
 loss.backward()
 tensors |= {"x": pixels, "label": label.double().reshape(BATCH, 1)}
+for i, cam in enumerate(layers_of(net, pixels.double() / 256, [net.along.marks, net.across.marks], [0, 1])):
+    tensors[f"cam.{i}"] = cam
 tensors |= {"shares": net.shares, "logits": logits, "loss": loss.reshape(1)}
 tensors |= {f"grad.{name(n)}": p.grad for n, p in net.named_parameters()}
 

@@ -14,4 +14,4 @@ net = nn.Sequential(
     nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), statistics,
     Dense(32, 128), nn.ReLU(), Dropout(0.35, "stats.7"), Dense(128, 2),
 )
-save("stats.safetensors", step("stats", 3, net, (3, 24, 20), 1 / 256))
+save("stats.safetensors", step("stats", 3, net, (3, 24, 20), 1 / 256, 3))

@@ -39,9 +39,9 @@ def mislnet():
 
 
 first = ["0.weight"]
-tensors = step("after_pool", 1, suppressnet(True), (1, 32, 32), 1.0, first)
-tensors |= step("before_pool", 2, suppressnet(False), (1, 32, 32), 1.0, first)
-tensors |= step("mislnet", 3, mislnet(), (1, 56, 56), 1.0, first)
+tensors = step("after_pool", 1, suppressnet(True), (1, 32, 32), 1.0, 6, first)
+tensors |= step("before_pool", 2, suppressnet(False), (1, 32, 32), 1.0, 6, first)
+tensors |= step("mislnet", 3, mislnet(), (1, 56, 56), 1.0, 15, first)
 draw = random.Random(4)
 raw = exact([draw.uniform(-0.5, 1) for _ in range(5 * 3 * 25)], (5, 3, 5, 5))
 tensors |= {"filters.raw": raw, "filters.projected": project(raw)}

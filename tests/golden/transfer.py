@@ -7,8 +7,8 @@ The network is written here a second time, with torch's own layers, at a quarter
 with the residual beside the picture (prefix `residual/`). Weights and pictures are exactly representable in float32.
 
 Tensors: x (bytes / 256), label (1 true), weight.NAME, grad.NAME, after.NAME (running statistics after the step),
-eval.activations, activations (true, fake), loss, act (the activation loss), rec (the reconstruction loss), output (the first
-picture).
+eval.activations, cam.0 (Grad-CAM of the second of them), activations (true, fake), loss, act (the activation loss), rec (the
+reconstruction loss), output (the first picture).
 """
 
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from grad_cam import layers_of
 from safetensors.torch import save_file
 from torch import nn
 
@@ -78,6 +79,9 @@ def step(prefix, channels):
         return torch.stack([h[:, :half].abs().mean((1, 2, 3)), h[:, half:].abs().mean((1, 2, 3))], 1)
 
     evaluated = activations(net.eval()["encoder"](x))
+    # h has passed a ReLU: without |.| the score is the same, and has a slope at 0, too.
+    halves = lambda h: torch.stack([part.mean((1, 2, 3)) for part in h.chunk(2, 1)], 1)
+    cam = layers_of(net["encoder"], x, [net["encoder"][-1]], [0, 1], halves)[0]
     net.train()
     h = net["encoder"](x)
     a = activations(h)
@@ -90,7 +94,7 @@ def step(prefix, channels):
     loss = act + GAMMA * rec
     loss.backward()
     found = {f"weight.{n}": t.float() for n, t in state.items()}
-    found |= {"x": pixels, "label": label, "eval.activations": evaluated, "activations": a, "output": output[:1]}
+    found |= {"x": pixels, "label": label, "eval.activations": evaluated, "cam.0": cam, "activations": a, "output": output[:1]}
     found |= {"act": act.reshape(1), "rec": rec.reshape(1), "loss": loss.reshape(1)}
     found |= {f"grad.{n}": p.grad for n, p in net.named_parameters()}
     found |= {f"after.{n}": b for n, b in net.named_buffers() if not n.endswith("num_batches_tracked")}

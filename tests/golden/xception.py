@@ -9,7 +9,7 @@ are rounded to fours; MIDDLE blocks of the middle flow. Weights and pictures are
 bytes / 256).
 
 Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logits,
-train.logits, loss. In the metadata: the names of the whole network's parameters, with 1000 classes, and their shapes.
+train.logits, loss, cam.0 (Grad-CAM of the fake logit, in evaluation). In the metadata: the names of the whole network's parameters, with 1000 classes, and their shapes.
 """
 
 import json
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from grad_cam import layers_of
 from safetensors.torch import save_file
 from torch import nn
 
@@ -69,6 +70,7 @@ class Xception(nn.Module):
         self.block12 = Block(w(728), [w(728), w(1024)], True)
         self.conv3, self.bn3 = Separable(w(1024), w(1536)), nn.BatchNorm2d(w(1536))
         self.conv4, self.bn4 = Separable(w(1536), w(2048)), nn.BatchNorm2d(w(2048))
+        self.last = nn.ReLU()
         self.fc = nn.Linear(w(2048), classes)
 
     def forward(self, x):
@@ -77,7 +79,7 @@ class Xception(nn.Module):
         for name in ["block1", "block2", "block3", *self.middle, "block12"]:
             x = getattr(self, name)(x)
         x = F.relu(self.bn3(self.conv3(x)))
-        x = F.relu(self.bn4(self.conv4(x)))
+        x = self.last(self.bn4(self.conv4(x)))
         return self.fc(x.mean((2, 3)))
 
 
@@ -102,6 +104,7 @@ pixels = pixels.reshape(BATCH, 3, SIDE, SIDE)
 x, label = 2 * (pixels.double() / 256) - 1, torch.tensor([i % 2 for i in range(BATCH)])
 tensors |= {"x": pixels, "label": label.double().reshape(BATCH, 1)}
 tensors["eval.logits"] = net.eval()(x)
+tensors["cam.0"] = layers_of(net, x, [net.last], [0, 1])[0]
 logits = net.train()(x)
 loss = F.cross_entropy(logits, label)
 loss.backward()

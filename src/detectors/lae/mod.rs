@@ -33,8 +33,8 @@ use crate::ops::noise::{Noise, noise};
 use crate::train::TrainConfig;
 use crate::train::annotated::{Annotated, Pool};
 use crate::train::detector::{
-    Detector, Draw, Entry, Judgement, Local, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as, defaults_of,
-    parse_as,
+    Attention, Detector, Draw, Entry, Judgement, Local, MEAN, Network, Purpose, STD, Schedule, Scores, Space, Stage, check_as,
+    defaults_of, parse_as,
 };
 use crate::train::recorder::{Optimiser, Rate, Recorder, Windows};
 
@@ -132,7 +132,7 @@ impl Detector for Method {
         // The map is what the fused loss computes on its way; no mask is selected.
         let (mask, none) = (t.input(shape(n, 1, 1, 1)), t.input(shape(n, 1, 1, 1)));
         let map = self.lae.attention(t, self.k.cam_op(), code.f, mask, none)?.map;
-        Ok(Scores { values, names: &["a_true", "a_fake"], map: Some(map), features: Some(code.g) })
+        Ok(Scores { values, names: &["a_true", "a_fake"], map: Some(Attention::Own(map)), features: Some(code.g) })
     }
 
     fn local(&self, r: &mut Recorder) -> Result<Option<Local>> {
