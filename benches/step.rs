@@ -1,11 +1,12 @@
-//! One stage-1 training step (discriminator and autoencoder), whole: images per second, memory, and where the time goes.
+//! One training step of a detector, whole (of the LAE: stage 1, discriminator and autoencoder), and one forward pass: images per second,
+//! memory, and where the time goes.
 //!
 //! ```text
-//! cargo bench --bench step -- [--device cpu] [--size 64] [--batch 32] [--steps 7] [--threads 2] [--set key=value]... [--profile | --layers]
+//! cargo bench --bench step -- [--detector lae] [--device cpu] [--size 64] [--batch 32] [--steps 7] [--threads 2] [--set key=value]... [--profile | --layers]
 //! ```
 //! Networks and losses are the paper's at the given size (four stride-2 convolutions, full comparator with random weights, extended
-//! discriminator): the step that the same networks take in PyTorch. Data are random: loading is not measured. `--test` runs one
-//! small step.
+//! discriminator): the step that the same networks take in PyTorch; `benches/baselines.py` times the baselines there. Data are random:
+//! loading is not measured. `--test` runs one small step.
 
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use lae_engine::data::dataset::Batch;
 use lae_engine::detectors;
 use lae_engine::device::Device;
 use lae_engine::train::TrainConfig;
-use lae_engine::train::detector::{Entry, Purpose};
+use lae_engine::train::detector::{Detector, Entry, Purpose};
+use lae_engine::train::score::Scorer;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,11 +29,13 @@ fn main() {
     };
     let size = value("--size", if test { 32 } else { 64 });
     let (batch, steps) = (value("--batch", if test { 2 } else { 32 }), value("--steps", if test { 1 } else { 7 }));
-    let mut set = vec![format!("size={size}"), format!("train.batch={batch}"), format!("lae.grid={}", size / 16)];
+    let word = |name: &str, default: &'static str| args.windows(2).find(|w| w[0] == name).map_or(default, |w| w[1].as_str());
+    let detector = word("--detector", "lae");
+    let mut set = vec![format!("size={size}"), format!("train.batch={batch}")];
+    set.extend((detector == "lae").then(|| format!("lae.grid={}", size / 16)));
     set.extend(args.windows(2).filter(|w| w[0] == "--set").map(|w| w[1].clone()));
-    let (entry, config) = detectors::resolve(None, "paper", None, &set).unwrap();
-    let device = args.windows(2).find(|w| w[0] == "--device").map_or("cpu", |w| &w[1]);
-    let (device, why) = Device::choose(device).unwrap_or_else(|e| panic!("{e}"));
+    let (entry, config) = detectors::resolve(Some(detector), "paper", None, &set).unwrap();
+    let (device, why) = Device::choose(word("--device", "cpu")).unwrap_or_else(|e| panic!("{e}"));
     println!("{why}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(value("--threads", 0)).build().unwrap();
     let flag = |name: &str| args.iter().any(|a| a == name);
@@ -65,13 +69,16 @@ fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: boo
         .collect();
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
+    let forward = forward(c, &*detector, &mut store, &device, &batch.x, steps);
     println!(
-        "lae-engine NHWC, {}; size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s ({} steps, plan {:.0} MiB)",
+        "lae-engine {} NHWC, {}; size {} batch {n} threads {}: {:.1} ms/step, {:.2} images/s, {:.1} ms/forward ({} steps, plan {:.0} MiB)",
+        entry.name,
         device,
         c.size,
         rayon::current_num_threads(),
         1e3 * median,
         n as f64 / median,
+        1e3 * forward,
         steps,
         step.plan.bytes() as f64 / 1048576.0
     );
@@ -90,4 +97,19 @@ fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: boo
             println!("{layer}{op:>20} {:<9} {:>9.3} ms {:>5.1} %", format!("{pass:?}"), 1e3 * seconds, 100.0 * seconds / total);
         }
     }
+}
+
+/// Seconds of a verdict on the batch, without maps; the median.
+fn forward(c: &TrainConfig, detector: &dyn Detector, store: &mut ParamStore, device: &Device, x: &[f32], steps: usize) -> f64 {
+    let mut scorer = Scorer::without_maps(device, detector, store, c.size, c.train.batch).unwrap();
+    let mut times: Vec<f64> = (0..steps + 1)
+        .map(|_| {
+            let start = Instant::now();
+            scorer.run(detector, store, x).unwrap();
+            start.elapsed().as_secs_f64()
+        })
+        .skip(1)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }

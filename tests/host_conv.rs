@@ -101,6 +101,24 @@ const CASES: &[Case] = &[
     case(3, (6, 6),    16,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1), // a decoder's last layers
     case(3, (6, 6),     3,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1),
     case(1, (6, 6),    32,  9, (3, 3), (2, 2), (1, 1), (1, 1), 1), // phases of odd depth, full panels
+    // A few rows: fours, two and one of them, tasks of filters with a rest, a depth that blocks do not divide.
+    case(1, (1, 1),   256,  3, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(7, (1, 1),   300, 70, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(16, (2, 2),  100, 64, (2, 2), (1, 1), (0, 0), (1, 1), 1),
+    case(2, (1, 1),  8200,  5, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    // Few channels at stride 1, where a register holds pixels of a line.
+    case(2, (5, 24),    1,  1, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    case(2, (9, 33),    4,  2, (3, 3), (1, 1), (3, 3), (3, 3), 1), // dilation; a block and a pixel
+    case(1, (7, 64),    4,  3, (3, 3), (1, 1), (2, 2), (2, 2), 1),
+    case(3, (4, 31),   16,  8, (3, 3), (1, 1), (1, 1), (1, 1), 1), // as many channels as are taken
+    case(1, (3, 40),    8, 16, (3, 3), (1, 1), (1, 1), (1, 1), 1), // forward blocked, gradient of the input not
+    case(1, (3, 40),   17,  8, (3, 3), (1, 1), (1, 1), (1, 1), 1), // one too many
+    case(2, (20, 70),   3,  5, (5, 4), (1, 1), (2, 1), (1, 1), 1),
+    case(1, (6, 27),    7,  6, (2, 3), (1, 1), (0, 0), (2, 1), 1), // no padding
+    case(2, (5, 30),    3,  7, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(1, (4, 26),    5,  4, (3, 2), (1, 1), (3, 2), (1, 1), 1), // more padding than the filter reaches
+    case(1, (3, 90),    2,  2, (7, 1), (1, 1), (3, 0), (1, 1), 1), // lines that read the padding alone
+    case(17, (2, 25),   2,  4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
 ];
 
 fn random(len: usize, what: &str) -> Vec<f32> {

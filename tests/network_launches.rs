@@ -12,7 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
+use common::{Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
@@ -98,13 +98,19 @@ fn main() -> ExitCode {
     }
     let mut cases = network_cases();
     assert!(cases.len() > 100, "only {} launches", cases.len());
+    let lae = cases.len();
+    let known = cases.clone();
+    let new = |c: &Case| !known.iter().any(|(_, k)| k.same_work(c) && k.wants == c.wants);
+    cases.extend(baseline_cases().into_iter().filter(|(_, c)| new(c)));
+    assert!(cases.len() > lae + 100, "only {} launches of baselines", cases.len() - lae);
     let (left_out, of) = shrink(&mut cases);
     let mut trials: Vec<Trial> = cases
         .into_iter()
         .enumerate()
         .map(|(i, (size, case))| {
             let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-            Trial::test(format!("{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(&case))
+            let of = if i < lae { "" } else { "baselines " };
+            Trial::test(format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(&case))
         })
         .collect();
     trials.push(Trial::test("every kernel of large batches runs", move || {

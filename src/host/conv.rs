@@ -4,9 +4,11 @@ use rayon::prelude::*;
 
 use super::depthwise;
 use super::gather::{self, Gather};
+use super::narrow;
 use super::simd::Level;
 use super::sizes::ConvSizes;
 use super::taps::Taps;
+use super::thin;
 use super::wgrad::{self, Split};
 
 /// y = x ⋆ w + bias. `scratch` holds at least [`fprop_scratch`] floats of any value.
@@ -29,7 +31,13 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::scratch(z);
     }
+    if let Some(floats) = narrow::fprop_scratch(z) {
+        return floats;
+    }
     let z = canonical(z);
+    if let Some(floats) = thin::fprop_scratch(&z) {
+        return floats;
+    }
     gather::scratch(z.filters().per_image(), 1, (z.k / z.groups) as usize, z.groups as usize)
 }
 
@@ -37,6 +45,9 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
 pub fn dgrad_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::scratch(z);
+    }
+    if let Some(floats) = narrow::dgrad_scratch(z) {
+        return floats;
     }
     let z = canonical(z);
     let (depth, phases) = (z.r * z.s * (z.k / z.groups), z.stride_h * z.stride_w);
@@ -48,7 +59,7 @@ pub fn wgrad_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::wgrad_scratch(z);
     }
-    Split::of(&canonical(z)).scratch
+    narrow::wgrad_scratch(z).unwrap_or_else(|| Split::of(&canonical(z)).scratch)
 }
 
 /// [`fprop`] at a chosen level.
@@ -58,7 +69,13 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
     if z.is_depthwise() {
         return depthwise::fprop(level, z, x, w, bias, y, scratch);
     }
+    if narrow::fprop(level, z, x, w, bias, y, scratch) {
+        return;
+    }
     let z = canonical(z);
+    if thin::fprop(level, &z, x, w, bias, y, scratch) {
+        return;
+    }
     let pass = Gather { level, taps: |_, _| Taps::fprop(&z), phases: (1, 1), out: z.y(), groups: z.groups as usize, bias };
     let filters = pass.pack(scratch, |panel, _, depth| {
         // Filters lie row by row, a panel wants them column by column.
@@ -74,6 +91,9 @@ pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option
     assert!(bias.is_none_or(|b| b.len() == z.c as usize), "{z:?}: length of the bias");
     if z.is_depthwise() {
         return depthwise::dgrad(level, z, dy, w, bias, dx, scratch);
+    }
+    if narrow::dgrad(level, z, dy, w, bias, dx, scratch) {
+        return;
     }
     let z = canonical(z);
     // Where a picture became one pixel, the bias repeats for each of its pixels.
@@ -112,7 +132,9 @@ pub fn wgrad_at(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f3
     if z.is_depthwise() {
         return depthwise::wgrad(level, z, x, dy, dw, scratch);
     }
-    wgrad::run(level, &canonical(z), x, dy, dw, scratch);
+    if !narrow::wgrad(level, z, x, dy, dw, scratch) {
+        wgrad::run(level, &canonical(z), x, dy, dw, scratch);
+    }
 }
 
 /// Rows of `dy` that one partial sum of [`bias_grad`] covers, and the least width of what it adds at once.

@@ -236,6 +236,51 @@ impl Level {
         }
     }
 
+    /// `sums[k][j] = start[k] + Σ_t w[t·width + k]·x[taps[t] + j]` for j < [`BLOCK`] and k < width, which is 1, 2 or 4; taps in order.
+    pub fn gather_lines(self, taps: &[usize], x: &[f32], w: &[f32], width: usize, start: [f32; 4], sums: &mut [[f32; BLOCK]]) {
+        assert!(taps.iter().max().is_none_or(|t| t + BLOCK <= x.len()), "lines: a tap leaves its planes");
+        assert!(w.len() == taps.len() * width && sums.len() >= width && matches!(width, 1 | 2 | 4), "lines: other sizes");
+        let sums = sums.as_mut_ptr().cast::<f32>();
+        // SAFETY: the asserts cover every address; the level was detected.
+        unsafe {
+            match self.0 {
+                Isa::Portable => gather_lines::<Lanes>(taps, x.as_ptr(), w.as_ptr(), width, start, sums),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::gather_lines_256(taps, x.as_ptr(), w.as_ptr(), width, start, sums),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::gather_lines_512(taps, x.as_ptr(), w.as_ptr(), width, start, sums),
+            }
+        }
+    }
+
+    /// `sums[(t·width + k)·SLOT + lane] += Σ_j x[taps[t] + j]·dy[k·pitch + j]` over the j < length that fall to a lane, in order. `dy`:
+    /// values, pitch and length of `width` (1, 2 or 4) lines; the length is a multiple of [`BLOCK`].
+    pub fn spread_lines(
+        self,
+        taps: &[usize],
+        x: &[f32],
+        (dy, pitch, length): (&[f32], usize, usize),
+        width: usize,
+        sums: &mut [f32],
+    ) {
+        assert!(
+            matches!(width, 1 | 2 | 4) && length.is_multiple_of(BLOCK) && covers(dy, width, pitch, length),
+            "lines: other sizes"
+        );
+        assert!(taps.iter().max().is_none_or(|t| t + length <= x.len()), "lines: a tap leaves its planes");
+        assert_eq!(sums.len(), taps.len() * width * SLOT, "lines: sums");
+        // SAFETY: as above.
+        unsafe {
+            match self.0 {
+                Isa::Portable => spread_lines::<Lanes>(taps, x.as_ptr(), (dy.as_ptr(), pitch, length), width, sums.as_mut_ptr()),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::spread_lines_256(taps, x.as_ptr(), (dy.as_ptr(), pitch, length), width, sums.as_mut_ptr()),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::spread_lines_512(taps, x.as_ptr(), (dy.as_ptr(), pitch, length), width, sums.as_mut_ptr()),
+            }
+        }
+    }
+
     /// Whether registers hold 16 floats.
     fn has_16(self) -> bool {
         match self.0 {
@@ -587,6 +632,125 @@ unsafe fn spread_block<V: Vector, const M: usize, const PART: bool>(
 }
 
 /// The fallback: eight floats in an array. No fused multiply-add, which would be a library call where hardware has none.
+/// Results of a line that are summed at once, and floats that a sum of lanes takes: whole registers at every level.
+pub const BLOCK: usize = 32;
+pub const SLOT: usize = 16;
+
+/// # Safety
+/// As [`Level::gather_lines`] checks; V's instructions must exist.
+#[inline(always)]
+unsafe fn gather_lines<V: Vector>(taps: &[usize], x: *const f32, w: *const f32, width: usize, start: [f32; 4], sums: *mut f32) {
+    // SAFETY: the caller's promise; two or four registers are a block or divide it.
+    unsafe {
+        match (width, BLOCK / V::LANES) {
+            (4, _) => gather_line::<V, 4, 2>(taps, x, w, start, sums),
+            (2, 2) => gather_line::<V, 2, 2>(taps, x, w, start, sums),
+            (2, _) => gather_line::<V, 2, 4>(taps, x, w, start, sums),
+            (_, 2) => gather_line::<V, 1, 2>(taps, x, w, start, sums),
+            _ => gather_line::<V, 1, 4>(taps, x, w, start, sums),
+        }
+    }
+}
+
+/// `K` results of `N` registers of pixels at a time. Every index of `acc` is known at compile time, which keeps it in registers.
+///
+/// # Safety
+/// As [`gather_lines`].
+#[inline(always)]
+unsafe fn gather_line<V: Vector, const K: usize, const N: usize>(
+    taps: &[usize],
+    x: *const f32,
+    w: *const f32,
+    start: [f32; 4],
+    sums: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for j in (0..BLOCK).step_by(N * V::LANES) {
+            let mut acc = [[V::zero(); N]; K];
+            for k in 0..K {
+                acc[k] = [V::splat(&start[k]); N];
+            }
+            for (t, &at) in taps.iter().enumerate() {
+                let mut pixels = [V::zero(); N];
+                for (v, p) in pixels.iter_mut().enumerate() {
+                    *p = V::load(x.add(at + j + v * V::LANES));
+                }
+                for k in 0..K {
+                    let w = V::splat(w.add(t * K + k));
+                    for v in 0..N {
+                        acc[k][v] = acc[k][v].fma(w, pixels[v]);
+                    }
+                }
+            }
+            for k in 0..K {
+                for v in 0..N {
+                    acc[k][v].store(sums.add(k * BLOCK + j + v * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Level::spread_lines`] checks; V's instructions must exist.
+#[inline(always)]
+unsafe fn spread_lines<V: Vector>(taps: &[usize], x: *const f32, dy: (*const f32, usize, usize), width: usize, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (i, two) in taps.chunks(2).enumerate() {
+            let sums = sums.add(2 * i * width * SLOT);
+            match (width, two) {
+                (4, &[a, b]) => spread_line::<V, 4, 2>([a, b], x, dy, sums),
+                (2, &[a, b]) => spread_line::<V, 2, 2>([a, b], x, dy, sums),
+                (_, &[a, b]) => spread_line::<V, 1, 2>([a, b], x, dy, sums),
+                (4, _) => spread_line::<V, 4, 1>([two[0]], x, dy, sums),
+                (2, _) => spread_line::<V, 2, 1>([two[0]], x, dy, sums),
+                _ => spread_line::<V, 1, 1>([two[0]], x, dy, sums),
+            }
+        }
+    }
+}
+
+/// `T` taps × `K` planes of dy.
+///
+/// # Safety
+/// As [`spread_lines`].
+#[inline(always)]
+unsafe fn spread_line<V: Vector, const K: usize, const T: usize>(
+    taps: [usize; T],
+    x: *const f32,
+    (dy, pitch, length): (*const f32, usize, usize),
+    sums: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut acc = [[V::zero(); K]; T];
+        for (t, acc) in acc.iter_mut().enumerate() {
+            for (k, acc) in acc.iter_mut().enumerate() {
+                *acc = V::load(sums.add((t * K + k) * SLOT));
+            }
+        }
+        for j in (0..length).step_by(V::LANES) {
+            let mut planes = [V::zero(); K];
+            for (k, p) in planes.iter_mut().enumerate() {
+                *p = V::load(dy.add(k * pitch + j));
+            }
+            for t in 0..T {
+                let pixels = V::load(x.add(taps[t] + j));
+                for k in 0..K {
+                    acc[t][k] = acc[t][k].fma(pixels, planes[k]);
+                }
+            }
+        }
+        for (t, acc) in acc.iter().enumerate() {
+            for (k, acc) in acc.iter().enumerate() {
+                acc.store(sums.add((t * K + k) * SLOT));
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Lanes([f32; 8]);
 

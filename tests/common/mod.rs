@@ -14,7 +14,7 @@ use lae_engine::core::real::Real;
 use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
-use lae_engine::detectors;
+use lae_engine::detectors::{self, DETECTORS};
 use lae_engine::device::emu::Schedule;
 use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
@@ -227,11 +227,25 @@ pub fn network_cases() -> Vec<(usize, Case)> {
     for size in [64, 128, 256] {
         let set = [format!("size={size}"), "train.batch=2".to_string(), "lae.grid=16".to_string()];
         let (entry, c) = detectors::resolve(None, "paper", None, &set).unwrap();
-        for case in detectors::cases(entry, &c, |_| 2).unwrap() {
-            if !cases.iter().any(|(_, c)| c.same_work(&case) && c.wants == case.wants) {
-                cases.push((size, case));
-            }
-        }
+        add(&mut cases, size, detectors::cases(entry, &c, |_| 2).unwrap());
     }
     cases
+}
+
+/// The same of the baselines at the paper's size.
+pub fn baseline_cases() -> Vec<(usize, Case)> {
+    let mut cases: Vec<(usize, Case)> = Vec::new();
+    for entry in DETECTORS.iter().filter(|e| e.name != "lae") {
+        let (entry, c) = detectors::resolve(Some(entry.name), "paper", None, &["train.batch=2".to_string()]).unwrap();
+        add(&mut cases, c.size, detectors::cases(entry, &c, |_| 2).unwrap());
+    }
+    cases
+}
+
+fn add(cases: &mut Vec<(usize, Case)>, size: usize, more: Vec<Case>) {
+    for case in more {
+        if !cases.iter().any(|(_, c)| c.same_work(&case) && c.wants == case.wants) {
+            cases.push((size, case));
+        }
+    }
 }

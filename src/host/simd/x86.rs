@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Out, Pixels, Start, Tap, Vector, copy_rows, gather_taps, spread_taps, tile};
+use super::{Kernel, Out, Pixels, Start, Tap, Vector, copy_rows, gather_lines, gather_taps, spread_lines, spread_taps, tile};
 
 pub static AVX2: &[Kernel] = &[
     kernel!(4, 1, avx2_4, avx2_4, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
@@ -56,6 +56,34 @@ pub unsafe fn copy_rows_256(s: *const f32, s_step: usize, d: *mut f32, d_step: u
     unsafe { copy_rows::<__m256>(s, s_step, d, d_step, rows, len) }
 }
 
+/// # Safety
+/// As [`gather_lines`].
+#[target_feature(enable = "avx512f")]
+pub unsafe fn gather_lines_512(taps: &[usize], x: *const f32, w: *const f32, width: usize, start: [f32; 4], sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { gather_lines::<__m512>(taps, x, w, width, start, sums) }
+}
+/// # Safety
+/// As [`spread_lines`].
+#[target_feature(enable = "avx512f")]
+pub unsafe fn spread_lines_512(taps: &[usize], x: *const f32, dy: (*const f32, usize, usize), width: usize, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { spread_lines::<__m512>(taps, x, dy, width, sums) }
+}
+/// # Safety
+/// As [`gather_lines`].
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn gather_lines_256(taps: &[usize], x: *const f32, w: *const f32, width: usize, start: [f32; 4], sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { gather_lines::<__m256>(taps, x, w, width, start, sums) }
+}
+/// # Safety
+/// As [`spread_lines`].
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn spread_lines_256(taps: &[usize], x: *const f32, dy: (*const f32, usize, usize), width: usize, sums: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { spread_lines::<__m256>(taps, x, dy, width, sums) }
+}
 /// # Safety
 /// As [`gather_taps`].
 #[target_feature(enable = "avx512f")]
