@@ -1,6 +1,6 @@
 //! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages with
 //! the very shapes of its layer, both passes, under every check and three schedules of blocks and warps; convolutions with `precision`
-//! f32, tf32 and 3xtf32. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`,
+//! f32, tf32 and 3xtf32. The same of the baselines at the paper's 256 pixels, the lighter ones; the others on demand. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`,
 //! those of the others bit by bit with the first.
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use common::{Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
 use lae_engine::core::case::Case;
+use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
+use lae_engine::core::shape::Shape;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Precision};
@@ -90,6 +92,16 @@ fn run(case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Multiply-adds of a forward pass above which a launch of a baseline waits for `cargo test --test network_launches -- --ignored`, which
+/// takes longer than all other tests together.
+const HEAVY: u64 = 50_000_000;
+
+fn heavy(case: &Case) -> bool {
+    let x: Vec<Shape> = case.inputs.iter().map(|i| i.0).collect();
+    let y = case.op.infer("", &x).expect("a recorded op");
+    case.op.cost(Pass::Forward, &x, &y).macs > HEAVY
+}
+
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     if KERNELS.is_empty() {
@@ -109,8 +121,9 @@ fn main() -> ExitCode {
         .enumerate()
         .map(|(i, (size, case))| {
             let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-            let of = if i < lae { "" } else { "baselines " };
-            Trial::test(format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name()), move || run(&case))
+            let (of, later) = if i < lae { ("", false) } else { ("baselines ", heavy(&case)) };
+            let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
+            Trial::test(name, move || run(&case)).with_ignored_flag(later)
         })
         .collect();
     trials.push(Trial::test("every kernel of large batches runs", move || {

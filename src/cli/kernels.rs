@@ -19,6 +19,9 @@ use crate::report::terminal::print;
 
 #[derive(Args)]
 pub struct KernelsArgs {
+    /// The method whose networks are counted
+    #[arg(long, value_name = "NAME", default_value = "lae")]
+    detector: String,
     /// The GPU to estimate for: a100, rtx3090, rtx4090, h100, h200
     #[arg(long, value_name = "GPU", default_value = "h100")]
     gpu: String,
@@ -50,8 +53,9 @@ const ESTIMATE: &str = "Times are estimates: counted work over published peaks, 
     emulator's. No cache is modelled: `moved` counts every sector of every request.";
 
 #[derive(Serialize)]
-struct Out {
+struct Out<'a> {
     estimate: &'static str,
+    detector: &'a str,
     gpu: &'static str,
     size: usize,
     batch: usize,
@@ -119,10 +123,11 @@ impl From<&Row> for JsonRow {
     }
 }
 
-/// The ops of both stages of the paper's training at this size, each once, with all gradients that either asks for.
-pub fn network_cases(size: usize, batch: usize) -> Result<Vec<Case>> {
-    let set = [format!("size={size}"), format!("train.batch={batch}"), "lae.grid=16".to_string()];
-    let (entry, c) = detectors::resolve(None, "paper", None, &set)?;
+/// The ops of all stages of a detector's training at this size, preset `paper`, each once, with all gradients that any stage asks for.
+pub fn network_cases(detector: &str, size: usize, batch: usize) -> Result<Vec<Case>> {
+    let mut set = vec![format!("size={size}"), format!("train.batch={batch}")];
+    set.extend((detector == "lae").then(|| "lae.grid=16".to_string()));
+    let (entry, c) = detectors::resolve(Some(detector), "paper", None, &set)?;
     let mut merged: Vec<Case> = Vec::new();
     for case in detectors::cases(entry, &c, |_| batch)? {
         match merged.iter_mut().find(|c| c.same_work(&case)) {
@@ -149,7 +154,7 @@ impl KernelsArgs {
             let why = "this build has no kernels; `lae-engine doctor` says why".to_string();
             return Err(Error::Unavailable { device: "emu".into(), why });
         }
-        let cases = network_cases(self.size, self.batch)?;
+        let cases = network_cases(&self.detector, self.size, self.batch)?;
         let style = ProgressStyle::with_template("{pos}/{len} ops on the emulator, {elapsed}").expect("a valid template");
         let bar = ProgressBar::new(cases.len() as u64).with_style(style);
         let mut rows = profile::profile(&cases, precision, gpu, || bar.inc(1))?;
@@ -165,7 +170,7 @@ impl KernelsArgs {
         }
         if self.json {
             let (size, batch, rows) = (self.size, self.batch, rows.iter().map(JsonRow::from).collect());
-            let out = Out { estimate: ESTIMATE, gpu: gpu.name, size, batch, precision, rows };
+            let out = Out { estimate: ESTIMATE, detector: &self.detector, gpu: gpu.name, size, batch, precision, rows };
             print(&format!("{}\n", serde_json::to_string_pretty(&out).expect("plain data")))?;
         } else if self.html.is_none() {
             let (batch, size, total) = (self.batch, self.size, total * 1e6);
