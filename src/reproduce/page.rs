@@ -325,7 +325,7 @@ fn page(shown: &Shown) -> String {
         (report::read_first(&shown.notices))
         section {
             h2 { "What the paper claims" }
-            p { "Each claim against these runs; a verdict needs an interval, so at least two seeds." }
+            p { "Each claim against these runs. What differs between runs has an interval from two seeds on; with one it resolves nothing." }
             (report::scroll("Claims", html! { table.pairs { tbody {
                 @for c in &shown.claims { tr { th scope="row" { (c.claim) } td { (verdict(c)) small { (c.because) } } } }
             } } }))
