@@ -118,6 +118,8 @@ const CASES: &[Case] = &[
     case(2, (5, 30),    3,  7, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     case(1, (4, 26),    5,  4, (3, 2), (1, 1), (3, 2), (1, 1), 1), // more padding than the filter reaches
     case(1, (3, 90),    2,  2, (7, 1), (1, 1), (3, 0), (1, 1), 1), // lines that read the padding alone
+    case(1, (9, 30),    8,  2, (8, 8), (1, 1), (4, 4), (1, 1), 1), // as many taps as are taken
+    case(1, (9, 30),   16,  2, (6, 6), (1, 1), (3, 3), (1, 1), 1), // and more
     case(17, (2, 25),   2,  4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
 ];
 
@@ -207,6 +209,19 @@ fn random_sizes_agree_with_the_oracle() {
             (up_to(2), up_to(2)),
             groups,
         );
+        // A third are lines of few channels, or a few rows of a linear layer: passes of their own.
+        match up_to(6) {
+            1 => {
+                (case.hw.1, case.c, case.k) = (20 + up_to(60), up_to(17), up_to(17));
+                (case.stride, case.groups) = ((1, 1), 1);
+            }
+            2 => {
+                case.groups = 1;
+                (case.hw, case.rs, case.c) = ((1, 1), (1, 1), 256 + up_to(400));
+                (case.stride, case.pad) = ((1, 1), (0, 0));
+            }
+            _ => {}
+        }
         // The padded picture holds at least one filter.
         case.hw.0 = case.hw.0.max(1 + case.dil.0 * (case.rs.0 - 1));
         case.hw.1 = case.hw.1.max(1 + case.dil.1 * (case.rs.1 - 1));

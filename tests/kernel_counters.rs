@@ -1,8 +1,9 @@
-//! What every kernel does at the shapes of the LAE's networks and of each baseline (64 px, two pictures), pinned: traffic, bank conflicts, multiply-adds. A change of a
-//! kernel that moves more bytes, meets more banks or wastes more of its tiles shows here, on a machine without a GPU.
+//! What every kernel does at the shapes of the LAE's networks and of each baseline (64 px, two pictures), pinned: traffic, bank
+//! conflicts, multiply-adds. A change of a kernel that moves more bytes, meets more banks or wastes more of its tiles shows here,
+//! on a machine without a GPU.
 //!
-//! The figures are in `tests/golden/kernel_counters.json`, summed over the layers of a detector for each kernel and precision. After a change
-//! that is meant: `LAE_PIN=1 cargo test --test kernel_counters`, and look at the difference before it is committed.
+//! The figures are in `tests/golden/kernel_counters.json`, summed over the layers of a detector for each kernel and precision.
+//! After a change that is meant: `LAE_PIN=1 cargo test --test kernel_counters`, and look at the difference before it is committed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,7 +86,7 @@ fn measure() -> Result<Pins, Failed> {
                 // Of the baselines' pictures this is not so: pixels of one or two channels fill no sector, and windows that overlap are
                 // read again. Their figures are pinned as they are.
                 match streams_once(&r) {
-                    Ok(s) => streams += s as usize,
+                    Ok(s) => streams += (lae && s) as usize,
                     Err(e) if lae => wasteful.push(e),
                     Err(_) => {}
                 }

@@ -1,7 +1,8 @@
-//! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages with
-//! the very shapes of its layer, both passes, under every check and three schedules of blocks and warps; convolutions with `precision`
-//! f32, tf32 and 3xtf32. The same of the baselines at the paper's 256 pixels, the lighter ones; the others on demand. The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`,
-//! those of the others bit by bit with the first.
+//! Every launch that training the paper's networks makes at 64, 128 and 256 pixels, on the PTX emulator: each op of both stages
+//! with the very shapes of its layer, both passes, under every check and three schedules of blocks and warps; convolutions with
+//! `precision` f32, tf32 and 3xtf32. The same of the baselines at the paper's 256 pixels, the lighter ones; the others on demand.
+//! The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`, those of the others
+//! bit by bit with the first.
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that

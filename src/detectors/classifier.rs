@@ -83,7 +83,7 @@ impl Detector for Classifier {
     fn verdict(&self, r: &mut Recorder) -> Result<Scores> {
         let input = self.input(r)?;
         let (maps, values) = self.net.run_with_maps(&mut r.tape, input, Context::EVAL)?;
-        let map = Attention::grad_cam(maps, values, vec![0.0, 1.0]);
+        let map = Attention::grad_cam(&r.tape, maps, values, vec![0.0, 1.0]);
         Ok(Scores { values, names: &["logit_true", "logit_fake"], map, features: None })
     }
 

@@ -88,7 +88,7 @@ impl Detector for Method {
         let x = self.space().of(&mut r.tape, x)?;
         let (maps, values) = self.net.net.run_with_maps(&mut r.tape, x, Mode::Eval)?;
         // The logit speaks for a true picture.
-        let map = Attention::grad_cam(maps, values, vec![-1.0]);
+        let map = Attention::grad_cam(&r.tape, maps, values, vec![-1.0]);
         Ok(Scores { values, names: &["logit"], map, features: None })
     }
 

@@ -118,7 +118,7 @@ impl Detector for Method {
         let label = r.tape.input(shape(r.n(), 1, 1, 1)); // the loss is not looked at
         let values = self.net.activations(&mut r.tape, maps, label)?.values;
         let (of_maps, weights) = self.net.fake_activation(&mut r.tape, maps)?;
-        let map = Attention::grad_cam(vec![maps], of_maps, weights);
+        let map = Attention::grad_cam(&r.tape, vec![maps], of_maps, weights);
         Ok(Scores { values, names: &["a_true", "a_fake"], map, features: None })
     }
 

@@ -4,7 +4,7 @@
 //! [`Level::spread_lines`]). dgrad is fprop with the filter turned round; wgrad is a product of planes.
 //!
 //! A sum has one order at any number of threads. fprop and dgrad: taps along r, s, then channels; wgrad: pixels of a line dealt to the
-//! lanes of a register, line by line, lanes in order, then at most 16 parts in order.
+//! lanes of a register, line by line; at most 16 parts of the lines in order; then lanes in order.
 
 use rayon::prelude::*;
 
@@ -55,7 +55,7 @@ impl Pass {
             dil: (z.dil_h as usize, z.dil_w as usize),
         };
         let narrow = chans <= MOST_IN && outs <= MOST_OUT && wide_out >= LEAST_LINE && pass.taps() <= TAPS;
-        (z.groups == 1 && (z.stride_h, z.stride_w) == (1, 1) && narrow && high > 0).then_some(pass)
+        (z.groups == 1 && (z.stride_h, z.stride_w) == (1, 1) && narrow && high * wide * chans * outs > 0).then_some(pass)
     }
 
     /// The gradient of the input: dy is read, by the filter from its end.
@@ -122,7 +122,6 @@ pub fn wgrad_scratch(z: &ConvSizes) -> Option<usize> {
 }
 
 /// False, and nothing done, if the convolution is not narrow.
-#[allow(clippy::too_many_arguments)]
 pub fn fprop(
     level: Level,
     z: &ConvSizes,
@@ -138,7 +137,6 @@ pub fn fprop(
     true
 }
 
-#[allow(clippy::too_many_arguments)]
 pub fn dgrad(
     level: Level,
     z: &ConvSizes,
@@ -210,7 +208,7 @@ fn split(x: &[f32], wide: usize, chans: usize, planes: usize, pad: usize, pitch:
     });
 }
 
-/// Floats of the planes of dy: whole blocks, zero behind a line's end, so that what lies there counts nothing.
+/// Floats of the planes of dy: whole blocks, zero behind a line's end, so that finite pixels there count nothing.
 fn dy_planes(p: &Pass) -> usize {
     p.pictures * p.high_out * padded(p.outs) * p.wide_out.next_multiple_of(BLOCK)
 }

@@ -238,7 +238,7 @@ impl Level {
 
     /// `sums[k][j] = start[k] + Σ_t w[t·width + k]·x[taps[t] + j]` for j < [`BLOCK`] and k < width, which is 1, 2 or 4; taps in order.
     pub fn gather_lines(self, taps: &[usize], x: &[f32], w: &[f32], width: usize, start: [f32; 4], sums: &mut [[f32; BLOCK]]) {
-        assert!(taps.iter().max().is_none_or(|t| t + BLOCK <= x.len()), "lines: a tap leaves its planes");
+        assert!(within(x, taps, BLOCK), "lines: a tap leaves its planes");
         assert!(w.len() == taps.len() * width && sums.len() >= width && matches!(width, 1 | 2 | 4), "lines: other sizes");
         let sums = sums.as_mut_ptr().cast::<f32>();
         // SAFETY: the asserts cover every address; the level was detected.
@@ -267,7 +267,7 @@ impl Level {
             matches!(width, 1 | 2 | 4) && length.is_multiple_of(BLOCK) && covers(dy, width, pitch, length),
             "lines: other sizes"
         );
-        assert!(taps.iter().max().is_none_or(|t| t + length <= x.len()), "lines: a tap leaves its planes");
+        assert!(within(x, taps, length), "lines: a tap leaves its planes");
         assert_eq!(sums.len(), taps.len() * width * SLOT, "lines: sums");
         // SAFETY: as above.
         unsafe {
@@ -631,10 +631,15 @@ unsafe fn spread_block<V: Vector, const M: usize, const PART: bool>(
     }
 }
 
-/// The fallback: eight floats in an array. No fused multiply-add, which would be a library call where hardware has none.
-/// Results of a line that are summed at once, and floats that a sum of lanes takes: whole registers at every level.
+/// Results of a line that are summed at once: whole registers at every level.
 pub const BLOCK: usize = 32;
+/// Floats that the sums of lanes take: the widest register.
 pub const SLOT: usize = 16;
+
+/// Whether `len` floats from each of `starts` lie within `x`.
+fn within(x: &[f32], starts: &[usize], len: usize) -> bool {
+    starts.is_empty() || x.len().checked_sub(len).is_some_and(|last| starts.iter().all(|&s| s <= last))
+}
 
 /// # Safety
 /// As [`Level::gather_lines`] checks; V's instructions must exist.
@@ -751,6 +756,7 @@ unsafe fn spread_line<V: Vector, const K: usize, const T: usize>(
     }
 }
 
+/// The fallback: eight floats in an array. No fused multiply-add, which would be a library call where hardware has none.
 #[derive(Clone, Copy)]
 struct Lanes([f32; 8]);
 

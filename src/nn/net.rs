@@ -159,8 +159,7 @@ impl Net {
     }
 
     /// [`Net::run`], and the maps that a class activation map is made of: the output of the last convolution with the normalisation
-    /// and the activation behind it. Where that lies in branches that end in vectors, the maps of each branch;
-    /// none where pictures are so small that a single cell is left.
+    /// and the activation behind it. Where that lies in branches that end in vectors, the maps of each branch.
     pub fn run_with_maps(&self, t: &mut Tape, x: Var, context: impl Into<Context>) -> Result<(Vec<Var>, Var)> {
         let trace = self.trace(t, x, context.into(), &[])?;
         let mut maps = Vec::new();
@@ -170,7 +169,7 @@ impl Net {
 
     fn last_maps(&self, trace: &Trace, maps: &mut Vec<Var>) {
         let Some(last) = self.rows.iter().rposition(Row::convolves) else { return };
-        if self.rows[last].out.h * self.rows[last].out.w == 1 {
+        if self.rows[last].out.h * self.rows[last].out.w == 1 && !self.rows[last].parts.is_empty() {
             self.rows[last].parts.iter().zip(&trace.parts[last]).for_each(|(net, trace)| net.last_maps(trace, maps));
             return;
         }

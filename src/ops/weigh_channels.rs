@@ -4,7 +4,6 @@
 use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
-
 use crate::core::launch::Operands;
 use crate::core::op::{Host, Keeps, Op, Set};
 use crate::core::real::Real;

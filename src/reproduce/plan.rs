@@ -64,11 +64,11 @@ impl FromStr for Scale {
 
 /// Pictures shrunk to 64 pixels and judged as a whole, as the paper has it: what `small` was before photographs at their own size.
 const SHRUNK: &str = include_str!("../../docs/shrunk.toml");
-/// What keeps 24 trainings of the LAE a seed within hours: ten epochs for sixteen, and a comparator of half the width, which is most of a
-/// step's work.
-const HASTE: &str = "train.epochs = 10\ncomparator.width = 0.125";
 /// Its tables that every detector reads; the others are the LAE's own or set its pace.
 const OF_ALL: [&str; 4] = ["size", "data", "augment", "detect"];
+/// Over them, what keeps 24 trainings of the LAE a seed within hours: ten epochs for sixteen, and a comparator of half the width, which
+/// is most of a step's work.
+const HASTE: &str = "train.epochs = 10\ncomparator.width = 0.125";
 
 impl Scale {
     /// The name of the presets.

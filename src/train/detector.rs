@@ -263,10 +263,11 @@ pub enum Attention {
 }
 
 impl Attention {
-    /// Grad-CAM; none of a network that has no maps left at this size of pictures
-    /// ([`Net::run_with_maps`](crate::nn::Net::run_with_maps)).
-    pub fn grad_cam(maps: Vec<Var>, values: Var, weights: Vec<f32>) -> Option<Attention> {
-        (!maps.is_empty()).then_some(Attention::GradCam(Cam { maps, values, weights }))
+    /// Grad-CAM of what [`Net::run_with_maps`](crate::nn::Net::run_with_maps) gives; none where pictures are so small that maps of a single
+    /// cell are left.
+    pub fn grad_cam(t: &Tape, maps: Vec<Var>, values: Var, weights: Vec<f32>) -> Option<Attention> {
+        let cells = |&m: &Var| t.shape(m).h * t.shape(m).w;
+        (maps.iter().map(cells).min() > Some(1)).then_some(Attention::GradCam(Cam { maps, values, weights }))
     }
 }
 

@@ -450,7 +450,7 @@ impl Run {
             unreachable!("asked of annotated stages")
         };
         let c = &self.config;
-        let mut scorer = Scorer::new(&self.device, &*self.detector, &self.store, c.size, stage.batch)?;
+        let mut scorer = Scorer::without_maps(&self.device, &*self.detector, &self.store, c.size, stage.batch)?;
         let mut progress = Progress::new("selection", self.data.len(Split::Train) as u64, 0, "pictures");
         let tick = |n| progress.add(n as u64, String::new);
         let mut features = Features::of(&self.data, &*self.detector, &mut scorer, &mut self.store, tick)?;

@@ -13,7 +13,7 @@ use crate::nn::Mode;
 pub struct Scorer {
     /// Most pictures of a run.
     pub batch: usize,
-    /// Side of the map; none if the detector has no map.
+    /// Side of the map; none if the detector has no map, or none was asked for.
     pub grid: Option<usize>,
     /// What the values behind a verdict are called.
     pub names: &'static [&'static str],

@@ -50,9 +50,10 @@ fn every_detector_has_a_map() {
     assert!(places >= 2 * DETECTORS.len(), "{places} maps show a place");
 }
 
-/// At 32 pixels XceptionNet's last maps are one cell.
 #[test]
 fn a_single_cell_is_no_map() {
-    let (grid, verdicts) = judge("xception", 32, &pictures(1, 32), true);
-    assert!(grid.is_none() && verdicts[0].map.is_none());
+    for (name, size) in [("xception", 32), ("transfer", 16)] {
+        let (grid, verdicts) = judge(name, size, &pictures(1, size), true);
+        assert!(grid.is_none() && verdicts[0].map.is_none(), "{name}");
+    }
 }

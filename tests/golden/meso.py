@@ -6,8 +6,8 @@
 The network is written here a second time, from the authors' Keras code (github.com/DariusAf/MesoNet, classifiers.py), with torch's
 own layers. Dropout takes the engine's masks. Weights and pictures are exactly representable in float32 (pictures are bytes / 256).
 
-Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logit, train.logit, loss, cam.0 (Grad-CAM of
-minus the logit, in evaluation).
+Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logit, train.logit,
+loss, cam.0 (Grad-CAM of minus the logit, in evaluation).
 """
 
 import json

@@ -8,8 +8,9 @@ classification/network/xception.py), with torch's own layers and its names of pa
 are rounded to fours; MIDDLE blocks of the middle flow. Weights and pictures are exactly representable in float32 (pictures are
 bytes / 256).
 
-Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logits,
-train.logits, loss, cam.0 (Grad-CAM of the fake logit, in evaluation). In the metadata: the names of the whole network's parameters, with 1000 classes, and their shapes.
+Tensors: x (bytes), label, weight.NAME, grad.NAME, after.NAME (running statistics after the step), eval.logits, train.logits,
+loss, cam.0 (Grad-CAM of the fake logit, in evaluation). In the metadata: the names of the whole network's parameters, with 1000
+classes, and their shapes.
 """
 
 import json
