@@ -338,11 +338,13 @@ fn image(p: &Picture) -> Markup {
     }
 }
 
-/// Pictures with their maps.
+/// Pictures with their maps, if they have such.
 pub fn galleries(all: &[Gallery]) -> Markup {
+    let maps = all.iter().flat_map(|g| &g.items).flat_map(|i| &i.panels).any(|p| p.title.starts_with("Map"));
     html! {
-        p { "As in Fig. 4 of the paper: where the evidence for \"fake\" lies, over the picture. Each map is stretched from its own lowest to its own highest value, so colours compare places, not pictures." }
-        div.scale { "lowest" span role="img" aria-label="Colour scale from blue, lowest, over green to red, highest" {} "highest" }
+        @if maps { p { "As in Fig. 4 of the paper: where the evidence for \"fake\" lies, over the picture. Each map is stretched from its own lowest to its own highest value, so colours compare places, not pictures." }
+            div.scale { "lowest" span role="img" aria-label="Colour scale from blue, lowest, over green to red, highest" {} "highest" }
+        }
         @for g in all.iter().filter(|g| !g.items.is_empty()) {
             h3 { (g.heading) }
             div.gallery {
