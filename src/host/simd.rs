@@ -662,6 +662,7 @@ unsafe fn gather_lines<V: Vector>(taps: &[usize], x: *const f32, w: *const f32, 
 /// # Safety
 /// As [`gather_lines`].
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn gather_line<V: Vector, const K: usize, const N: usize>(
     taps: &[usize],
     x: *const f32,
@@ -722,6 +723,7 @@ unsafe fn spread_lines<V: Vector>(taps: &[usize], x: *const f32, dy: (*const f32
 /// # Safety
 /// As [`spread_lines`].
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn spread_line<V: Vector, const K: usize, const T: usize>(
     taps: [usize; T],
     x: *const f32,
