@@ -315,7 +315,7 @@ fn data_sets_that_cannot_be_used_are_refused_before_a_folder_is_made() {
     assert!(out.status.success(), "{}", text(&out.stderr));
 }
 
-/// What a run was trained with stays so: another detector, a map that the detector has not, a folder of another version.
+/// What a run was trained with stays so: another detector, a map of a single cell, a folder of another version.
 #[test]
 fn a_run_of_another_detector_or_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -325,7 +325,17 @@ fn a_run_of_another_detector_or_version_is_refused() {
     let picture = dir.path().join("p.png");
     image::RgbImage::new(40, 40).save(&picture).unwrap();
     let heat = dir.path().join("heat");
-    refused(&lae(&["detect", path(&run), path(&picture), "--heatmaps", path(&heat)]), &["--heatmaps", "meso", "without a map"]);
+    let told = text(&ok(&["detect", path(&run), path(&picture), "--heatmaps", path(&heat)]).stderr);
+    assert!(told.contains("Grad-CAM") && heat.join("p.heat.png").is_file(), "{told}");
+    // At 32 pixels XceptionNet is left with one cell.
+    let single = dir.path().join("single");
+    train(&single, &["--detector", "xception", "--set", "train.epochs=1"]);
+    let none = dir.path().join("none");
+    refused(
+        &lae(&["detect", path(&single), path(&picture), "--heatmaps", path(&none)]),
+        &["--heatmaps", "32 pixels", "xception", "single cell"],
+    );
+    assert!(!none.exists());
     let csv = text(&ok(&["detect", path(&run), path(&picture), "--csv"]).stdout);
     assert!(csv.starts_with("path,verdict,p_fake,logit,heatmap,error,notes\n"), "{csv}");
     assert!(csv.lines().all(|l| l.matches(',').count() == 6), "{csv}");
