@@ -102,10 +102,10 @@ const CASES: &[Case] = &[
     case(3, (6, 6),     3,  8, (4, 4), (2, 2), (1, 1), (1, 1), 1),
     case(1, (6, 6),    32,  9, (3, 3), (2, 2), (1, 1), (1, 1), 1), // phases of odd depth, full panels
     // A few rows: fours, two and one of them, tasks of filters with a rest, a depth that blocks do not divide.
-    case(1, (1, 1),   256,  3, (1, 1), (1, 1), (0, 0), (1, 1), 1),
-    case(7, (1, 1),   300, 70, (1, 1), (1, 1), (0, 0), (1, 1), 1),
-    case(16, (2, 2),  100, 64, (2, 2), (1, 1), (0, 0), (1, 1), 1),
-    case(2, (1, 1),  8200,  5, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(1, (1, 1), 70000, 15, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(7, (1, 1),  4100, 260, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    case(16, (2, 2), 1025, 256, (2, 2), (1, 1), (0, 0), (1, 1), 1),
+    case(2, (1, 1),  8190, 129, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     // Few channels at stride 1, where a register holds pixels of a line.
     case(2, (5, 24),    1,  1, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     case(2, (9, 33),    4,  2, (3, 3), (1, 1), (3, 3), (3, 3), 1), // dilation; a block and a pixel
@@ -217,7 +217,7 @@ fn random_sizes_agree_with_the_oracle() {
             }
             2 => {
                 case.groups = 1;
-                (case.hw, case.rs, case.c) = ((1, 1), (1, 1), 256 + up_to(400));
+                (case.hw, case.rs, case.c, case.k) = ((1, 1), (1, 1), 4096 + up_to(100), 250 + up_to(40));
                 (case.stride, case.pad) = ((1, 1), (0, 0));
             }
             _ => {}

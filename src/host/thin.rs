@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use super::simd::{BLOCK, Level, SLOT};
 use super::sizes::ConvSizes;
 
-/// Most rows, and least filter values of a filter.
+/// Most rows, and least filter values: a smaller matrix stays in the caches, where packing it costs little.
 const ROWS: usize = 16;
-const LEAST: usize = 256;
+const LEAST: usize = 1 << 20;
 /// Filters of a task, and values of a row that stay in the cache while its filters pass.
 const FILTERS: usize = 64;
 const DEPTH: usize = 4096;
@@ -21,7 +21,7 @@ const DEPTH: usize = 4096;
 fn product(z: &ConvSizes) -> Option<(usize, usize)> {
     let one = (z.r, z.s, z.groups, z.pad_h, z.pad_w, z.stride_h, z.stride_w) == (1, 1, 1, 0, 0, 1, 1);
     let (rows, depth) = (z.y().pixels(), z.c as usize);
-    (one && (1..=ROWS).contains(&rows) && depth >= LEAST).then_some((rows, depth))
+    (one && (1..=ROWS).contains(&rows) && depth * z.k as usize >= LEAST).then_some((rows, depth))
 }
 
 /// Floats of scratch; none if the product is not thin.
