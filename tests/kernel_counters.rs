@@ -65,7 +65,7 @@ fn streams_once(r: &Row) -> Result<bool, String> {
     if moved > 1.1 { Err(format!("{name} at {layer} moves {moved:.2} times its {touched} bytes")) } else { Ok(true) }
 }
 
-/// Not SuppressNet's wide layers, nor a baseline's update of millions of weights: they take minutes.
+/// Of a baseline, cases of over 4 Mi values are left out: SuppressNet's wide layers, updates of all weights at once.
 fn small(case: &Case) -> bool {
     case.inputs.iter().map(|i| i.0.len()).max() < Some(4 << 20)
 }
@@ -83,8 +83,8 @@ fn measure() -> Result<Pins, Failed> {
                 if r.spilled > 0 {
                     return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
                 }
-                // Of the baselines' pictures this is not so: pixels of one or two channels fill no sector, and windows that overlap are
-                // read again. Their figures are pinned as they are.
+                // Launches of baselines need not read once: pixels of one or two channels fill no sector, and what overlapping windows
+                // share is read again. The figures are pinned all the same.
                 match streams_once(&r) {
                     Ok(s) => streams += (lae && s) as usize,
                     Err(e) if lae => wasteful.push(e),

@@ -54,6 +54,7 @@ fn all_tables_at_the_smallest_scale() {
     let behind = |part: &str| part.split_once('"').map_or(String::new(), |p| p.1.to_string());
     let mut parts = page.split("data:image/png;base64,");
     let words = parts.next().unwrap().to_string() + &parts.map(behind).collect::<String>();
+    assert!(words.contains("maps are Grad-CAM's"), "a reader is told which maps were trained");
     assert!(!words.contains("NaN") && page.contains("Section 3.5") && page.contains("Figure 3") && page.contains("<polyline"));
     // A cell alone, by its command, is the same run.
     for job in ["meso", "lae-8-active"] {

@@ -31,12 +31,12 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::scratch(z);
     }
-    if let Some(floats) = narrow::fprop_scratch(z) {
-        return floats;
+    if let Some(pass) = narrow::Pass::of_fprop(z) {
+        return pass.scratch();
     }
     let z = canonical(z);
-    if let Some(floats) = thin::fprop_scratch(&z) {
-        return floats;
+    if let Some(product) = thin::Product::of(&z) {
+        return product.scratch();
     }
     gather::scratch(z.filters().per_image(), 1, (z.k / z.groups) as usize, z.groups as usize)
 }
@@ -46,8 +46,8 @@ pub fn dgrad_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::scratch(z);
     }
-    if let Some(floats) = narrow::dgrad_scratch(z) {
-        return floats;
+    if let Some(pass) = narrow::Pass::of_dgrad(z) {
+        return pass.scratch();
     }
     let z = canonical(z);
     let (depth, phases) = (z.r * z.s * (z.k / z.groups), z.stride_h * z.stride_w);
@@ -59,7 +59,10 @@ pub fn wgrad_scratch(z: &ConvSizes) -> usize {
     if z.is_depthwise() {
         return depthwise::wgrad_scratch(z);
     }
-    narrow::wgrad_scratch(z).unwrap_or_else(|| Split::of(&canonical(z)).scratch)
+    match narrow::Pass::of_fprop(z) {
+        Some(pass) => pass.wgrad_scratch(),
+        None => Split::of(&canonical(z)).scratch,
+    }
 }
 
 /// [`fprop`] at a chosen level.
@@ -69,12 +72,12 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
     if z.is_depthwise() {
         return depthwise::fprop(level, z, x, w, bias, y, scratch);
     }
-    if narrow::fprop(level, z, x, w, bias, y, scratch) {
-        return;
+    if let Some(pass) = narrow::Pass::of_fprop(z) {
+        return pass.run(level, x, w, bias, y, scratch);
     }
     let z = canonical(z);
-    if thin::fprop(level, &z, x, w, bias, y, scratch) {
-        return;
+    if let Some(product) = thin::Product::of(&z) {
+        return product.run(level, x, w, bias, y, scratch);
     }
     let pass = Gather { level, taps: |_, _| Taps::fprop(&z), phases: (1, 1), out: z.y(), groups: z.groups as usize, bias };
     let filters = pass.pack(scratch, |panel, _, depth| {
@@ -92,8 +95,8 @@ pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option
     if z.is_depthwise() {
         return depthwise::dgrad(level, z, dy, w, bias, dx, scratch);
     }
-    if narrow::dgrad(level, z, dy, w, bias, dx, scratch) {
-        return;
+    if let Some(pass) = narrow::Pass::of_dgrad(z) {
+        return pass.run(level, dy, w, bias, dx, scratch);
     }
     let z = canonical(z);
     // Where a picture became one pixel, the bias repeats for each of its pixels.
@@ -132,8 +135,9 @@ pub fn wgrad_at(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f3
     if z.is_depthwise() {
         return depthwise::wgrad(level, z, x, dy, dw, scratch);
     }
-    if !narrow::wgrad(level, z, x, dy, dw, scratch) {
-        wgrad::run(level, &canonical(z), x, dy, dw, scratch);
+    match narrow::Pass::of_fprop(z) {
+        Some(pass) => pass.wgrad(level, x, dy, dw, scratch),
+        None => wgrad::run(level, &canonical(z), x, dy, dw, scratch),
     }
 }
 

@@ -20,7 +20,7 @@ const TAPS: usize = 512;
 
 /// One pass as a gather: every output reads the inputs around its own place.
 #[derive(Clone, Copy)]
-struct Pass {
+pub struct Pass {
     pictures: usize,
     /// Lines of the input, pixels of each, channels of each.
     high: usize,
@@ -34,11 +34,13 @@ struct Pass {
     s: usize,
     pad: (usize, usize),
     dil: (usize, usize),
+    /// The filter is read from its end: dgrad.
+    turned: bool,
 }
 
 impl Pass {
-    /// The forward pass; none if it is not narrow.
-    fn fprop(z: &ConvSizes) -> Option<Pass> {
+    /// The forward pass, which wgrad is a product over, too; none if it is not narrow.
+    pub fn of_fprop(z: &ConvSizes) -> Option<Pass> {
         let (n, high, wide, chans) = z.x().dims();
         let (_, high_out, wide_out, outs) = z.y().dims();
         let pass = Pass {
@@ -53,17 +55,18 @@ impl Pass {
             s: z.s as usize,
             pad: (z.pad_h as usize, z.pad_w as usize),
             dil: (z.dil_h as usize, z.dil_w as usize),
+            turned: false,
         };
         let narrow = chans <= MOST_IN && outs <= MOST_OUT && wide_out >= LEAST_LINE && pass.taps() <= TAPS;
         (z.groups == 1 && (z.stride_h, z.stride_w) == (1, 1) && narrow && high * wide * chans * outs > 0).then_some(pass)
     }
 
-    /// The gradient of the input: dy is read, by the filter from its end.
-    fn dgrad(z: &ConvSizes) -> Option<Pass> {
+    /// The gradient of the input, which reads dy; none if it is not narrow.
+    pub fn of_dgrad(z: &ConvSizes) -> Option<Pass> {
         let back = |taps: u32, dil: u32, pad: u32| (dil * (taps - 1)).checked_sub(pad);
         let (pad_h, pad_w) = (back(z.r, z.dil_h, z.pad_h)?, back(z.s, z.dil_w, z.pad_w)?);
         let turned = ConvSizes { h: z.p, w: z.q, c: z.k, k: z.c, p: z.h, q: z.w, pad_h, pad_w, ..*z };
-        Pass::fprop(&turned)
+        Pass::of_fprop(&turned).map(|p| Pass { turned: true, ..p })
     }
 
     fn taps(&self) -> usize {
@@ -109,90 +112,108 @@ fn padded(outs: usize) -> usize {
     groups(outs).map(|g| g.2).sum()
 }
 
-/// Floats of scratch of fprop; none if it is not narrow.
-pub fn fprop_scratch(z: &ConvSizes) -> Option<usize> {
-    Pass::fprop(z).map(|p| p.planes() + p.packed())
-}
-pub fn dgrad_scratch(z: &ConvSizes) -> Option<usize> {
-    Pass::dgrad(z).map(|p| p.planes() + p.packed())
-}
-pub fn wgrad_scratch(z: &ConvSizes) -> Option<usize> {
-    let p = Pass::fprop(z)?;
-    Some(p.planes() + dy_planes(&p) + parts(&p) * p.packed() * SLOT)
-}
+impl Pass {
+    /// Floats of scratch of [`Pass::run`], and of [`Pass::wgrad`].
+    pub fn scratch(&self) -> usize {
+        self.planes() + self.packed()
+    }
+    pub fn wgrad_scratch(&self) -> usize {
+        self.planes() + self.dy_planes() + self.parts() * self.packed() * SLOT
+    }
 
-/// False, and nothing done, if the convolution is not narrow.
-pub fn fprop(
-    level: Level,
-    z: &ConvSizes,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) -> bool {
-    let Some(p) = Pass::fprop(z) else { return false };
-    let taps = p.taps();
-    gather(level, &p, x, |k, tap| w[k * taps + tap], bias, y, scratch);
-    true
-}
+    /// y from x, or dx from dy.
+    pub fn run(&self, level: Level, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
+        let (planes, packed) = scratch.split_at_mut(self.planes());
+        split(x, self.wide, self.chans, self.chans, self.pad.1, self.pitch(), planes);
+        self.pack(w, packed);
+        let (planes, packed, taps, outs) = (&*planes, &*packed, self.taps(), self.outs);
+        y.par_chunks_mut(self.wide_out * outs).enumerate().for_each(|(line, y)| {
+            let mut offsets = [0; TAPS];
+            let (first, count) = self.offsets(line, &mut offsets);
+            let mut sums = [[0.0; BLOCK]; MOST_OUT];
+            for j in (0..self.wide_out).step_by(BLOCK) {
+                let mut w = packed;
+                for (k, n, width) in groups(outs) {
+                    let start = std::array::from_fn(|i| bias.filter(|_| i < n).map_or(0.0, |b| b[k + i]));
+                    let of = &w[first * width..(first + count) * width];
+                    level.gather_lines(&offsets[..count], &planes[j..], of, width, start, &mut sums[k..]);
+                    w = &w[taps * width..];
+                }
+                let width = BLOCK.min(self.wide_out - j);
+                for (i, y) in y[j * outs..][..width * outs].chunks_exact_mut(outs).enumerate() {
+                    y.iter_mut().zip(&sums).for_each(|(y, s)| *y = s[i]);
+                }
+            }
+        });
+    }
 
-pub fn dgrad(
-    level: Level,
-    z: &ConvSizes,
-    dy: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    dx: &mut [f32],
-    scratch: &mut [f32],
-) -> bool {
-    let Some(p) = Pass::dgrad(z) else { return false };
-    let (area, c) = (p.r * p.s, z.c as usize);
-    // Tap (r, s, k) of the turned filter is element (k, R − 1 − r, S − 1 − s) of the filter.
-    let value = |out: usize, tap: usize| w[(tap % p.chans * area + area - 1 - tap / p.chans) * c + out];
-    gather(level, &p, dy, value, bias, dx, scratch);
-    true
-}
-
-fn gather(
-    level: Level,
-    p: &Pass,
-    x: &[f32],
-    value: impl Fn(usize, usize) -> f32,
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let (planes, packed) = scratch.split_at_mut(p.planes());
-    split(x, p.wide, p.chans, p.chans, p.pad.1, p.pitch(), planes);
-    let (taps, outs) = (p.taps(), p.outs);
-    let mut rest = &mut packed[..p.packed()];
-    for (k, n, width) in groups(outs) {
-        let (of, after) = rest.split_at_mut(taps * width);
-        rest = after;
-        for (tap, to) in of.chunks_exact_mut(width).enumerate() {
-            to.iter_mut().enumerate().for_each(|(i, v)| *v = if i < n { value(k + i, tap) } else { 0.0 });
+    /// Filters as groups of outputs, each taps × width.
+    fn pack(&self, w: &[f32], packed: &mut [f32]) {
+        let (area, taps) = (self.r * self.s, self.taps());
+        let value = |out: usize, tap: usize| match self.turned {
+            false => w[out * taps + tap],
+            // Tap (r, s, k) of the turned filter is element (k, R − 1 − r, S − 1 − s) of the filter, whose channels are the outputs.
+            true => w[(tap % self.chans * area + area - 1 - tap / self.chans) * self.outs + out],
+        };
+        let mut rest = packed;
+        for (k, n, width) in groups(self.outs) {
+            let (of, after) = rest.split_at_mut(taps * width);
+            rest = after;
+            for (tap, to) in of.chunks_exact_mut(width).enumerate() {
+                to.iter_mut().enumerate().for_each(|(i, v)| *v = if i < n { value(k + i, tap) } else { 0.0 });
+            }
         }
     }
-    let (planes, packed) = (&*planes, &*packed);
-    y.par_chunks_mut(p.wide_out * outs).enumerate().for_each(|(line, y)| {
-        let mut offsets = [0; TAPS];
-        let (first, count) = p.offsets(line, &mut offsets);
-        let mut sums = [[0.0; BLOCK]; MOST_OUT];
-        for j in (0..p.wide_out).step_by(BLOCK) {
-            let mut w = packed;
-            for (k, n, width) in groups(outs) {
-                let start = std::array::from_fn(|i| bias.filter(|_| i < n).map_or(0.0, |b| b[k + i]));
-                let of = &w[first * width..(first + count) * width];
-                level.gather_lines(&offsets[..count], &planes[j..], of, width, start, &mut sums[k..]);
-                w = &w[taps * width..];
+
+    /// Floats of the planes of dy: whole blocks, zero behind a line's end, so that finite pixels there count nothing.
+    fn dy_planes(&self) -> usize {
+        self.pictures * self.high_out * padded(self.outs) * self.wide_out.next_multiple_of(BLOCK)
+    }
+    /// Partial sums of wgrad: a function of sizes only.
+    fn parts(&self) -> usize {
+        (self.pictures * self.high_out).clamp(1, 16)
+    }
+
+    /// dw of the forward pass.
+    pub fn wgrad(&self, level: Level, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
+        let (taps, outs, parts, length) = (self.taps(), self.outs, self.parts(), self.wide_out.next_multiple_of(BLOCK));
+        let (planes, rest) = scratch.split_at_mut(self.planes());
+        let (of_dy, sums) = rest.split_at_mut(self.dy_planes());
+        split(x, self.wide, self.chans, self.chans, self.pad.1, self.pitch(), planes);
+        split(dy, self.wide_out, outs, padded(outs), 0, length, of_dy);
+        let (planes, of_dy) = (&*planes, &*of_dy);
+        let part_of = self.packed() * SLOT;
+        let sums = &mut sums[..parts * part_of];
+        sums.par_chunks_mut(part_of).with_max_len(1).enumerate().for_each(|(part, sums)| {
+            sums.fill(0.0);
+            let (lines, mut offsets) = (self.pictures * self.high_out, [0; TAPS]);
+            for line in part * lines / parts..(part + 1) * lines / parts {
+                let (first, count) = self.offsets(line, &mut offsets);
+                let mut sums = &mut *sums;
+                let mut dy = &of_dy[line * padded(outs) * length..];
+                for (_, _, width) in groups(outs) {
+                    let (of, after) = sums.split_at_mut(taps * width * SLOT);
+                    sums = after;
+                    let to = &mut of[first * width * SLOT..(first + count) * width * SLOT];
+                    level.spread_lines(&offsets[..count], planes, (dy, length, length), width, to);
+                    dy = &dy[width * length..];
+                }
             }
-            let width = BLOCK.min(p.wide_out - j);
-            for (i, y) in y[j * outs..][..width * outs].chunks_exact_mut(outs).enumerate() {
-                y.iter_mut().zip(&sums).for_each(|(y, s)| *y = s[i]);
-            }
+        });
+        let (total, rest) = sums.split_at_mut(part_of);
+        for part in rest.chunks_exact(part_of) {
+            total.iter_mut().zip(part).for_each(|(a, &b)| *a += b);
         }
-    });
+        let mut total = &*total;
+        for (k, n, width) in groups(outs) {
+            for i in 0..n {
+                for (tap, dw) in dw[(k + i) * taps..][..taps].iter_mut().enumerate() {
+                    *dw = total[(tap * width + i) * SLOT..][..SLOT].iter().sum();
+                }
+            }
+            total = &total[taps * width * SLOT..];
+        }
+    }
 }
 
 /// Lines of `wide` pixels of `chans` channels, each split into `planes` planes (those beyond the channels are zero) of `pitch` floats,
@@ -202,59 +223,8 @@ fn split(x: &[f32], wide: usize, chans: usize, planes: usize, pad: usize, pitch:
         for (c, to) in to.chunks_exact_mut(pitch).enumerate() {
             to[..pad].fill(0.0);
             let inside = if c < chans { wide } else { 0 };
-            to[pad..][..inside].iter_mut().zip(x[c.min(x.len())..].iter().step_by(chans)).for_each(|(to, &v)| *to = v);
+            to[pad..][..inside].iter_mut().zip(x[c..].iter().step_by(chans)).for_each(|(to, &v)| *to = v);
             to[pad + inside..].fill(0.0);
         }
     });
-}
-
-/// Floats of the planes of dy: whole blocks, zero behind a line's end, so that finite pixels there count nothing.
-fn dy_planes(p: &Pass) -> usize {
-    p.pictures * p.high_out * padded(p.outs) * p.wide_out.next_multiple_of(BLOCK)
-}
-/// Partial sums of wgrad: a function of sizes only.
-fn parts(p: &Pass) -> usize {
-    (p.pictures * p.high_out).clamp(1, 16)
-}
-
-pub fn wgrad(level: Level, z: &ConvSizes, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) -> bool {
-    let Some(p) = Pass::fprop(z) else { return false };
-    let (taps, outs, parts, length) = (p.taps(), p.outs, parts(&p), p.wide_out.next_multiple_of(BLOCK));
-    let (planes, rest) = scratch.split_at_mut(p.planes());
-    let (of_dy, sums) = rest.split_at_mut(dy_planes(&p));
-    split(x, p.wide, p.chans, p.chans, p.pad.1, p.pitch(), planes);
-    split(dy, p.wide_out, outs, padded(outs), 0, length, of_dy);
-    let (planes, of_dy) = (&*planes, &*of_dy);
-    let part_of = p.packed() * SLOT;
-    let sums = &mut sums[..parts * part_of];
-    sums.par_chunks_mut(part_of).with_max_len(1).enumerate().for_each(|(part, sums)| {
-        sums.fill(0.0);
-        let (lines, mut offsets) = (p.pictures * p.high_out, [0; TAPS]);
-        for line in part * lines / parts..(part + 1) * lines / parts {
-            let (first, count) = p.offsets(line, &mut offsets);
-            let mut sums = &mut *sums;
-            let mut dy = &of_dy[line * padded(outs) * length..];
-            for (_, _, width) in groups(outs) {
-                let (of, after) = sums.split_at_mut(taps * width * SLOT);
-                sums = after;
-                let to = &mut of[first * width * SLOT..(first + count) * width * SLOT];
-                level.spread_lines(&offsets[..count], planes, (dy, length, length), width, to);
-                dy = &dy[width * length..];
-            }
-        }
-    });
-    let (total, rest) = sums.split_at_mut(part_of);
-    for part in rest.chunks_exact(part_of) {
-        total.iter_mut().zip(part).for_each(|(a, &b)| *a += b);
-    }
-    let mut total = &*total;
-    for (k, n, width) in groups(outs) {
-        for i in 0..n {
-            for (tap, dw) in dw[(k + i) * taps..][..taps].iter_mut().enumerate() {
-                *dw = total[(tap * width + i) * SLOT..][..SLOT].iter().sum();
-            }
-        }
-        total = &total[taps * width * SLOT..];
-    }
-    true
 }

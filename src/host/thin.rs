@@ -17,69 +17,61 @@ const LEAST: usize = 1 << 20;
 const FILTERS: usize = 64;
 const DEPTH: usize = 4096;
 
-/// Rows and depth of the product; none for another convolution (`z` is canonical: `super::conv`).
-fn product(z: &ConvSizes) -> Option<(usize, usize)> {
-    let one = (z.r, z.s, z.groups, z.pad_h, z.pad_w, z.stride_h, z.stride_w) == (1, 1, 1, 0, 0, 1, 1);
-    let (rows, depth) = (z.y().pixels(), z.c as usize);
-    (one && (1..=ROWS).contains(&rows) && depth * z.k as usize >= LEAST).then_some((rows, depth))
+/// The sizes of such a product.
+#[derive(Clone, Copy)]
+pub struct Product {
+    rows: usize,
+    depth: usize,
+    filters: usize,
 }
 
-/// Floats of scratch; none if the product is not thin.
-pub fn fprop_scratch(z: &ConvSizes) -> Option<usize> {
-    product(z).map(|(rows, _)| z.k as usize * rows * SLOT)
+/// Rows that are multiplied together: the first and how many, fours, then perhaps two and one.
+fn groups(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rest = [(rows / 4 * 4, 2), (rows / 2 * 2, 1)];
+    let fours = (0..rows / 4).map(|i| (4 * i, 4));
+    fours.chain(rest.into_iter().filter(move |(_, width)| rows & width != 0))
 }
 
-/// False, and nothing done, if the product is not thin.
-pub fn fprop(
-    level: Level,
-    z: &ConvSizes,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) -> bool {
-    let Some((rows, depth)) = product(z) else { return false };
-    let (k, whole) = (z.k as usize, depth / BLOCK * BLOCK);
-    // Sums of lanes: filters × rows.
-    let sums = &mut scratch[..k * rows * SLOT];
-    sums.par_chunks_mut(FILTERS * rows * SLOT).zip(w.par_chunks(FILTERS * depth)).for_each(|(sums, w)| {
-        sums.fill(0.0);
-        let filters = w.len() / depth;
-        for from in (0..whole).step_by(DEPTH) {
-            let length = DEPTH.min(whole - from);
-            let taps: [usize; FILTERS] = std::array::from_fn(|f| f * depth + from);
-            let mut sums = &mut *sums;
-            let mut row = 0;
-            while row < rows {
-                let width = match rows - row {
-                    4.. => 4,
-                    2.. => 2,
-                    _ => 1,
-                };
-                let (of, after) = sums.split_at_mut(filters * width * SLOT);
-                level.spread_lines(&taps[..filters], w, (&x[row * depth + from..], depth, length), width, of);
-                (sums, row) = (after, row + width);
+impl Product {
+    /// None for another convolution; `z` is canonical (`super::conv`).
+    pub fn of(z: &ConvSizes) -> Option<Product> {
+        let one = (z.r, z.s, z.groups, z.pad_h, z.pad_w, z.stride_h, z.stride_w) == (1, 1, 1, 0, 0, 1, 1);
+        let p = Product { rows: z.y().pixels(), depth: z.c as usize, filters: z.k as usize };
+        (one && (1..=ROWS).contains(&p.rows) && p.depth * p.filters >= LEAST).then_some(p)
+    }
+
+    /// Floats of scratch.
+    pub fn scratch(&self) -> usize {
+        self.filters * self.rows * SLOT
+    }
+
+    /// y = x·wᵀ + bias.
+    pub fn run(&self, level: Level, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
+        let (rows, depth, whole) = (self.rows, self.depth, self.depth / BLOCK * BLOCK);
+        // Sums of lanes: for each task, groups of rows, its filters × the rows of the group.
+        let sums = &mut scratch[..self.scratch()];
+        sums.par_chunks_mut(FILTERS * rows * SLOT).zip(w.par_chunks(FILTERS * depth)).for_each(|(sums, w)| {
+            sums.fill(0.0);
+            let filters = w.len() / depth;
+            for from in (0..whole).step_by(DEPTH) {
+                let length = DEPTH.min(whole - from);
+                let taps: [usize; FILTERS] = std::array::from_fn(|f| f * depth + from);
+                for (row, width) in groups(rows) {
+                    let of = &mut sums[filters * row * SLOT..][..filters * width * SLOT];
+                    level.spread_lines(&taps[..filters], w, (&x[row * depth + from..], depth, length), width, of);
+                }
             }
-        }
-    });
-    let sums = &*sums;
-    y.par_chunks_mut(k).zip(x.par_chunks(depth)).enumerate().for_each(|(row, (y, x))| {
-        // Rows lie in fours, then perhaps two and one; filters in tasks.
-        let (first, width) = if row < rows / 4 * 4 {
-            (row / 4 * 4, 4)
-        } else if row < rows / 2 * 2 {
-            (row / 2 * 2, 2)
-        } else {
-            (row, 1)
-        };
-        for (f, y) in y.iter_mut().enumerate() {
-            let (task, within) = (f / FILTERS * FILTERS, f % FILTERS);
-            let filters = FILTERS.min(k - task);
-            let at = (task * rows + filters * first + within * width + row - first) * SLOT;
-            let tail: f32 = x[whole..].iter().zip(&w[f * depth + whole..]).map(|(x, w)| x * w).sum();
-            *y = bias.map_or(0.0, |b| b[f]) + (sums[at..][..SLOT].iter().sum::<f32>() + tail);
-        }
-    });
-    true
+        });
+        let sums = &*sums;
+        y.par_chunks_mut(self.filters).zip(x.par_chunks(depth)).enumerate().for_each(|(row, (y, x))| {
+            let (first, width) = groups(rows).find(|(first, width)| row < first + width).expect("groups hold every row");
+            for (f, y) in y.iter_mut().enumerate() {
+                let (task, within) = (f / FILTERS * FILTERS, f % FILTERS);
+                let filters = FILTERS.min(self.filters - task);
+                let at = (task * rows + filters * first + within * width + row - first) * SLOT;
+                let tail: f32 = x[whole..].iter().zip(&w[f * depth + whole..]).map(|(x, w)| x * w).sum();
+                *y = bias.map_or(0.0, |b| b[f]) + (sums[at..][..SLOT].iter().sum::<f32>() + tail);
+            }
+        });
+    }
 }

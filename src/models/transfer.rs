@@ -134,7 +134,8 @@ impl Transfer {
         Ok(Activations { loss, values })
     }
 
-    /// a_fake as a weighted sum of values of the tape, N×1×1×C, which has a gradient; the `values` of [`Transfer::activations`] have none.
+    /// a_fake as a weighted sum of values of the tape, N×1×1×C, which has a gradient; the `values` of [`Transfer::activations`] have
+    /// none.
     pub fn fake_activation(&self, t: &mut Tape, maps: Var) -> Result<(Var, Vec<f32>)> {
         let half = t.shape(maps).c as usize / 2;
         Ok((global_avg_pool(t, maps)?, [vec![0.0; half], vec![1.0 / half as f32; half]].concat()))
