@@ -6,6 +6,7 @@ use super::num::approx::Approx;
 use super::num::mma::Tensor;
 use super::schedule::Schedule;
 use super::suppress::Suppression;
+use super::tensor_map::TensorMap;
 
 /// Which checks run beside the ones that always do (bounds, alignment, barriers, masks, budget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,9 @@ pub enum Arg {
     /// # Ok::<(), String>(())
     /// ```
     Struct { bytes: Vec<u8>, pointers: Vec<(u32, Arg)> },
+    /// A tensor map by value (`const __grid_constant__ CUtensorMap`): through it, bulk copies may read the tensor, and with `write`
+    /// change it.
+    Map { map: TensorMap, write: bool },
 }
 
 /// Memory that an argument grants: where, how long, whether the kernel may write, and the way to it (`, offset 8`).
@@ -141,6 +145,11 @@ impl Arg {
                 let write = !matches!(self, Arg::Read { .. });
                 grants.push(Grant { addr: *addr, len: *len, write, way: way.to_string() });
                 addr.to_le_bytes().to_vec()
+            }
+            Arg::Map { map, write } => {
+                let bytes = map.encode().map_err(|e| format!("a tensor map: {e}"))?;
+                grants.push(Grant { addr: map.address, len: map.extent(), write: *write, way: way.to_string() });
+                bytes.to_vec()
             }
             Arg::Struct { bytes, pointers } => {
                 let mut out = bytes.clone();

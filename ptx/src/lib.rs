@@ -104,6 +104,7 @@ mod state;
 mod suppress;
 mod sync;
 mod taint;
+pub mod tensor_map;
 mod watch;
 
 pub use error::Error;
@@ -117,3 +118,4 @@ pub use num::mma::Tensor;
 pub use schedule::Schedule;
 pub use signature::Kind;
 pub use suppress::Suppression;
+pub use tensor_map::TensorMap;
