@@ -6,21 +6,24 @@
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
-//! launches the same kernels for a layer as another one does not run them again.
+//! launches the same kernels for a layer as another one does not run them again. The convolutions at 64 pixels run in tf32 on the
+//! kernels for sm_90a as well.
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
+use common::{
+    Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, on_hopper, terms,
+};
 use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::core::shape::Shape;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::kernels::KERNELS;
-use lae_engine::device::{Device, Precision};
+use lae_engine::device::{Device, Hopper, Precision};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];
@@ -69,16 +72,18 @@ fn shrink(cases: &mut [(usize, Case)], later: &[bool]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(case: &Case) -> Result<(), Failed> {
+fn run(case: &Case, hopper: Option<Hopper>) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     drop(oracle);
-    for precision in precisions(case) {
+    for precision in if hopper.is_some() { vec![Precision::Tf32] } else { precisions(case) } {
         let mut first: Option<Vec<u32>> = None;
         for schedule in SCHEDULES {
-            let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
+            let options = Options { schedule, ..Options::default() };
+            let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
+            let device = Device::Gpu(emulator, precision);
             let what = |e: String| format!("{precision:?}, {schedule:?}: {e}");
             let ran = Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u).map_err(|e| what(e.to_string()))?;
             match &first {
@@ -119,6 +124,14 @@ fn main() -> ExitCode {
     assert!(cases.len() > lae + 100, "only {} launches of baselines", cases.len() - lae);
     let later: Vec<bool> = cases.iter().enumerate().map(|(i, (_, case))| i >= lae && heavy(case)).collect();
     let (left_out, of) = shrink(&mut cases, &later);
+    let hopper: Vec<Trial> = (cases[..lae].iter().enumerate())
+        .filter(|(_, (size, case))| *size == 64 && convolves(case) && on_hopper(case))
+        .map(|(i, (size, case))| {
+            let case = case.clone();
+            let name = format!("{size} px/{i} {} {} {} sm_90a", case.label, case.op.name(), case.inputs[0].0);
+            Trial::test(name, move || run(&case, Some(Hopper::WherePossible)))
+        })
+        .collect();
     let mut trials: Vec<Trial> = cases
         .into_iter()
         .enumerate()
@@ -126,9 +139,10 @@ fn main() -> ExitCode {
             let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
             let of = if i < lae { "" } else { "baselines " };
             let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
-            Trial::test(name, move || run(&case)).with_ignored_flag(later[i])
+            Trial::test(name, move || run(&case, None)).with_ignored_flag(later[i])
         })
         .collect();
+    trials.extend(hopper);
     trials.push(Trial::test("every kernel of large batches runs", move || {
         if left_out.is_empty() && of > 20 { Ok(()) } else { Err(format!("of {of} kernels, no row launches {left_out:?}").into()) }
     }));
