@@ -3,9 +3,9 @@
 // computes  y[n,h,w,k] = Σ_rsc x[n, i·step + base + shift + r·dil, …, c] · w[k, first tap of the phase + (r,s), c] + b[k]
 //           with (h, w) = (first + i·stride, …): as fprop and as dgrad fill in the sizes, below
 // shapes    x N·H·W·C   w K·taps·C   b K or null   y N·H'·W'·K      contiguous, 16-byte aligned; C and K multiples of 4
-// grid      x: at most one block per multiprocessor; each works off tiles of 128 pixels of a phase × 64, 128 or 256 filters, those of
-//           one row of tiles first          384 threads: a warp group that copies, two that multiply 64 pixels each
-// memory    x once per column of tiles and tap, w once per row of tiles, through L2 by TMA; y written once; 193 kB shared
+// grid      x: at most one block per multiprocessor; each works off tiles of 64 or 128 filters × 128 to 512 pixels of a phase, as the
+//           name says, those of the same pixels first          384 threads: a warp group that copies, two that multiply
+// memory    x once per row of tiles and tap, w once per column of tiles, through L2 by TMA; y written once; 217 kB shared
 // numerics  tf32 factors, rounded to nearest, ties to even, on their way to shared memory; sums in f32 along r, s, c; same bits
 //           every run
 //
@@ -13,8 +13,7 @@
 // lie in shared memory, and go on while it runs. Sums stay in registers, factors never come there. What remains to be done is to
 // keep a ring of tiles full, and that is the work of TMA, which needs one thread to say which box of which tensor comes next.
 //
-// The ring. A stage holds 32 channels of 128 pixels (16 kB) and of 64, 128 or 256 filters (8, 16, 32 kB); eight, six or four stages
-// fill 192 kB. Two barriers belong to a stage:
+// The ring. A stage holds 32 channels of a tile's filters and of its pixels, 128 bytes of each. Two barriers belong to a stage:
 //
 //   full     the producer announces the bytes of both tiles, TMA counts them down; consumers wait for it
 //   empty    each of the eight warps that multiply arrives when its products no longer read the stage; the producer waits for it
@@ -28,7 +27,19 @@
 // One group of products is always under way while the next one is being started, so the tensor cores do not idle. The ring runs on
 // across tiles: while consumers store a tile, the producer fills stages of the next one.
 //
-// Pixels. 128 of them in a row of the product are not a box of the picture: they run over the ends of rows and of pictures. TMA's
+// Filters times pixels, not pixels times filters. A product has 64 rows and up to 256 columns, and reads both tiles from shared memory
+// anew: 128 bytes a cycle, which TMA's writes share. Cycles of a stage, by the products and by the bytes:
+//
+//   tile, filters × pixels      128×256   128×128    64×512    64×256      64 filters as columns, 128 pixels as rows
+//   products                       1024       512      1024       512       256
+//   bytes / 128                    1024       640      1216       704       448
+//   stages in 216 kB                  4         6         3         5
+//
+// With pixels along the columns, layers of 64 filters keep wide products, too: each warp group takes pixels of its own. With 128
+// filters each takes 64 of them. And a warp's store is four pixels × 8 neighbouring filters: whole sectors of 32 bytes, without a way
+// through shared memory, which the ring fills anyway.
+//
+// Pixels. A tile's, one after the other, are not a box of the picture: they run over the ends of rows and of pictures. TMA's
 // im2col mode counts just so. The map's corners say where windows may begin, its steps are the convolution's stride, and a copy
 // names the first pixel and how far its tap lies right and down of where the window begins. Padding, channels beyond C and pixels
 // beyond the last picture arrive as zeros.
@@ -55,32 +66,33 @@ struct Product {
     Line v, u;
 };
 
-constexpr int ROWS = 128;              // pixels of a tile
-constexpr int GROUP = 64;              // of these, a warp group's
 constexpr int DEPTH = 32;              // channels of a stage: what 128-byte swizzle takes
-constexpr int ROW_BYTES = 4 * DEPTH;
-constexpr int RING = 192 * 1024;
+constexpr int BYTES = 4 * DEPTH;       // of a row of a tile
+constexpr int GROUP = 64;              // filters of a warp group
 constexpr int WARPS = 8;               // that multiply
+constexpr int RING = 216 * 1024;
 
 // A choice, not an index: parameters that are indexed would be copied to local memory first.
 __device__ inline int of(const int (&phases)[2], int i) { return i ? phases[1] : phases[0]; }
 
-// What a tile number stands for: rows m of the product, columns n, phase (v, u).
+// What a tile number stands for: filters, pixels, phase (v, u).
 struct Task {
-    int m, n, v, u;
+    int k, m, v, u;
 };
-__device__ inline Task task(int tile, int tiles_m, int tiles_n, int phases_u) {
-    int row = tile / tiles_n, phase = row / tiles_m;
-    return {row - phase * tiles_m, tile - row * tiles_n, phase / phases_u, phase % phases_u};
+__device__ inline Task task(int tile, int tiles_k, int tiles_m, int phases_u) {
+    int row = tile / tiles_k, phase = row / tiles_m;
+    return {tile - row * tiles_k, row - phase * tiles_m, phase / phases_u, phase % phases_u};
 }
 // The place in w' of the first tap of a phase: those of all earlier phases lie before it.
 __device__ inline int first_tap(const Line &v, const Line &u, int a, int b) {
     return (a ? v.taps[0] : 0) * (u.taps[0] + u.taps[1]) + of(v.taps, a) * (b ? u.taps[0] : 0);
 }
 
-template <int COLUMNS>
+template <int FILTERS, int PIXELS>
 __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const float *bias, float *y, const Product &z) {
-    constexpr int X_BYTES = ROWS * ROW_BYTES, STAGE = X_BYTES + COLUMNS * ROW_BYTES, STAGES = RING / STAGE;
+    constexpr bool SHARE = FILTERS == GROUP;                    // the warp groups share the pixels, else the filters
+    constexpr int COLUMNS = SHARE ? PIXELS / 2 : PIXELS;        // of a warp group's product
+    constexpr int W_BYTES = FILTERS * BYTES, STAGE = W_BYTES + PIXELS * BYTES, STAGES = RING / STAGE;
     extern __shared__ char memory[];
     __shared__ unsigned long long barriers[2 * STAGES];
     unsigned ring = (shared_address(memory) + 1023) & ~1023u;   // a swizzle's pattern repeats from multiples of 1024 on
@@ -91,8 +103,8 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
     }
     __syncthreads();
 
-    int rows = z.n * z.v.rows * z.u.rows, tiles_m = (rows + ROWS - 1) / ROWS, tiles_n = (z.k + COLUMNS - 1) / COLUMNS;
-    int tiles = tiles_m * tiles_n * z.v.stride * z.u.stride, chunks = (z.c + DEPTH - 1) / DEPTH;
+    int pixels = z.n * z.v.rows * z.u.rows, tiles_m = (pixels + PIXELS - 1) / PIXELS, tiles_k = (z.k + FILTERS - 1) / FILTERS;
+    int tiles = tiles_m * tiles_k * z.v.stride * z.u.stride, chunks = (z.c + DEPTH - 1) / DEPTH;
     int stage = 0, parity = 0;
     auto advance = [&] {
         if (++stage == STAGES) stage = 0, parity ^= 1;
@@ -102,8 +114,8 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
         registers_give<40>();
         if (threadIdx.x > 0) return;
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-            Task t = task(tile, tiles_m, tiles_n, z.u.stride);
-            Digits first = digits(t.m * ROWS, z.v.rows, z.u.rows);   // picture, row, column
+            Task t = task(tile, tiles_k, tiles_m, z.u.stride);
+            Digits first = digits(t.m * PIXELS, z.v.rows, z.u.rows);   // picture, row, column
             int h = first.b * z.v.step + z.v.base, left = first.c * z.u.step + z.u.base;
             int tap = first_tap(z.v, z.u, t.v, t.u);
             for (int r = 0; r < of(z.v.taps, t.v); r++) {
@@ -113,8 +125,8 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
                         unsigned to = ring + stage * STAGE, arrived = full + 8 * stage;
                         barrier_wait(empty + 8 * stage, parity ^ 1);
                         barrier_expect(arrived, STAGE);
-                        copy_pixels(to, x, arrived, c * DEPTH, left, h, first.a, right, down);
-                        copy_tile(to + X_BYTES, w, arrived, c * DEPTH, tap, t.n * COLUMNS);
+                        copy_tile(to, w, arrived, c * DEPTH, tap, t.k * FILTERS);
+                        copy_pixels(to + W_BYTES, x, arrived, c * DEPTH, left, h, first.a, right, down);
                         advance();
                     }
                 }
@@ -126,18 +138,19 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
     registers_take<232>();
     int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        Task t = task(tile, tiles_m, tiles_n, z.u.stride);
+        Task t = task(tile, tiles_k, tiles_m, z.u.stride);
         int steps = of(z.v.taps, t.v) * of(z.u.taps, t.u) * chunks, before = 0;
         float sum[COLUMNS / 2];
 #pragma unroll
         for (int i = 0; i < COLUMNS / 2; i++) sum[i] = 0;
         for (int i = 0; i < steps; i++) {
             unsigned at = ring + stage * STAGE;
-            unsigned long long a = descriptor(at + group * GROUP * ROW_BYTES), b = descriptor(at + X_BYTES);
+            unsigned long long a = descriptor(at + (SHARE ? 0 : group * GROUP * BYTES));
+            unsigned long long b = descriptor(at + W_BYTES + (SHARE ? group * COLUMNS * BYTES : 0));
             barrier_wait(full + 8 * stage, parity);
             products_begin();
 #pragma unroll
-            for (int k = 0; k < ROW_BYTES / 32; k++) product(sum, a + 2 * k, b + 2 * k);
+            for (int k = 0; k < BYTES / 32; k++) product(sum, a + 2 * k, b + 2 * k);
             products_commit();
             products_wait<1>();   // those of the stage before: nothing reads it any more
             if (i > 0 && lane == 0) barrier_arrive(empty + 8 * before);
@@ -147,37 +160,44 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
         products_wait<0>();
         if (steps > 0 && lane == 0) barrier_arrive(empty + 8 * before);
 
-        // Four lanes store 32 neighbouring bytes, which is a sector.
-        float *to[2];
-        int column = t.n * COLUMNS + lane % 4 * 2;
+        // Of each eight columns a thread has two pixels, and two filters, eight apart, in each.
+        int k = t.k * FILTERS + (SHARE ? 0 : group * GROUP) + warp * 16 + lane / 4;
+        int first = t.m * PIXELS + (SHARE ? group * COLUMNS : 0) + lane % 4 * 2;
+        bool there[2] = {k < z.k, k + 8 < z.k};
+        float b[2] = {bias && there[0] ? bias[k] : 0, bias && there[1] ? bias[k + 8] : 0};
+        auto store = [&](int place, const float *s) {
+            float *to = y + (unsigned)place * (unsigned)z.k + k;
+            if (there[0]) to[0] = s[0] + b[0];
+            if (there[1]) to[8] = s[2] + b[1];
+        };
+        if (z.v.stride * z.u.stride == 1) {   // pixels of the product are those of the result
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int row = t.m * ROWS + group * GROUP + warp * 16 + lane / 4 + 8 * half;
-            Digits o = digits(row, z.v.rows, z.u.rows);
-            int h = o.b * z.v.stride + of(z.v.first, t.v), left = o.c * z.u.stride + of(z.u.first, t.u);
-            bool there = row < rows && h < z.v.size && left < z.u.size;
-            to[half] = there ? y + (size_t)((o.a * z.v.size + h) * z.u.size + left) * z.k : nullptr;
-        }
+            for (int i = 0; i < COLUMNS / 4; i++) {
+                int pixel = first + i / 2 * 8 + i % 2;
+                if (pixel < pixels) store(pixel, sum + i / 2 * 4 + i % 2);
+            }
+        } else {
+            Digits o[2] = {digits(first, z.v.rows, z.u.rows), digits(first + 1, z.v.rows, z.u.rows)};
+            Digits eight = digits(8, z.v.rows, z.u.rows);
 #pragma unroll
-        for (int j = 0; j < COLUMNS / 8; j++) {
-            int k = column + 8 * j;
-            if (k >= z.k) break;
-            float2 b = bias ? make_float2(bias[k], bias[k + 1]) : make_float2(0, 0);
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const float *s = sum + 4 * j + 2 * half;
-                if (to[half]) *(float2 *)(to[half] + k) = make_float2(s[0] + b.x, s[1] + b.y);
+            for (int i = 0; i < COLUMNS / 4; i++) {
+                Digits &at = o[i % 2];
+                int h = at.b * z.v.stride + of(z.v.first, t.v), left = at.c * z.u.stride + of(z.u.first, t.u);
+                if (at.a < z.n && h < z.v.size && left < z.u.size)
+                    store((at.a * z.v.size + h) * z.u.size + left, sum + i / 2 * 4 + i % 2);
+                add(at, eight, z.v.rows, z.u.rows);
             }
         }
     }
 }
 
-#define PRODUCT(COLUMNS)                                                                                                         \
-    extern "C" __global__ void __launch_bounds__(384, 1) conv2d_wgmma_128x##COLUMNS##_tf32(                                      \
+#define PRODUCT(FILTERS, PIXELS)                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(384, 1) conv2d_wgmma_##FILTERS##x##PIXELS##_tf32(                               \
         const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const float *__restrict__ bias,                \
         float *__restrict__ y, const __grid_constant__ Product z) {                                                              \
-        multiply<COLUMNS>(x, w, bias, y, z);                                                                                     \
+        multiply<FILTERS, PIXELS>(x, w, bias, y, z);                                                                             \
     }
-PRODUCT(64)
-PRODUCT(128)
-PRODUCT(256)
+PRODUCT(128, 256)
+PRODUCT(128, 128)
+PRODUCT(64, 512)
+PRODUCT(64, 256)

@@ -102,7 +102,6 @@ template <int N> __device__ inline void registers_take() {
         asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k8.f32.tf32.tf32 {" LIST "}, " A ", " B ", 1, 1, 1;"                  \
                      : __VA_ARGS__ : "l"(a), "l"(b));                                                                            \
     }
-PRODUCT(64, TEN() TEN(1) TEN(2) "%30, %31", "%32", "%33", SIXTEEN(0), SIXTEEN(16))
 PRODUCT(128, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) "%60, %61, %62, %63", "%64", "%65",
         SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48))
 PRODUCT(256, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11)

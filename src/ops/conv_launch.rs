@@ -4,7 +4,7 @@
 
 use super::conv_depthwise::Tiles;
 use super::conv_host::Direction;
-use super::conv_wgmma::Product;
+use super::conv_wgmma::{Product, cycles_of_mma};
 use crate::core::launch::{self, F32, Operands};
 use crate::core::op::{Pass, Set};
 use crate::device::{Hopper, Precision, Span};
@@ -224,8 +224,9 @@ fn matrix(z: &ConvSizes) -> bool {
     (z.h, z.w, z.r, z.s, z.pad_h, z.pad_w, z.groups) == (1, 1, 1, 1, 0, 0, 1)
 }
 
-/// Whether kernels for Hopper compute a product: the precision is tf32, the driver runs them, the sizes allow it; and they take less
-/// time than tile `t` of `phases` with a sum of `depth`, or the driver wants them anyway. A bias has a value for each column.
+/// Whether kernels for Hopper compute a product: the precision is tf32, the driver runs them, the sizes allow it; and their busiest
+/// multiprocessor needs fewer cycles than that of tile `t`, of `phases` with a sum of `depth` in all, or the driver wants them
+/// anyway. A bias has a value for each column.
 fn on_hopper(
     g: &Operands,
     product: Option<Product>,
@@ -234,11 +235,9 @@ fn on_hopper(
     (rows, columns, depth, phases): (usize, usize, usize, usize),
 ) -> Option<Product> {
     let product = product.filter(|_| g.precision == Precision::Tf32 && bias.is_none_or(|b| values(b) == columns))?;
-    let other = t.map_or(usize::MAX, |t| (t.tiles(rows, columns) * phases).div_ceil(PROCESSORS) * t.m * t.n * depth / phases);
-    match g.driver.sm_90a().ok()? {
-        Hopper::WherePossible => Some(product),
-        Hopper::WhereFaster => product.pays(PROCESSORS, other).then_some(product),
-    }
+    let macs = |t: Tile| (t.tiles(rows, columns) * phases).div_ceil(PROCESSORS) * t.m * t.n * depth / phases;
+    let slower = || t.is_none_or(|t| product.cycles(product.tile(PROCESSORS), PROCESSORS) <= cycles_of_mma(macs(t)));
+    (g.driver.sm_90a().ok()? == Hopper::WherePossible || slower()).then_some(product)
 }
 
 /// Sizes for kernels without a bias and splits.
@@ -260,7 +259,7 @@ fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: S
     let (rows, columns) = (z.y().pixels(), z.k as usize);
     let t = (!plain(&z, false)).then(|| pixels_tile(rows, 1, columns, z.c as usize, g.precision));
     if let Some(p) = on_hopper(g, Product::fprop(&z), bias, t, (rows, columns, z.filters().per_image(), 1)) {
-        return p.launch(g, (p.columns(PROCESSORS), PROCESSORS), x, w, bias, y);
+        return p.launch(g, (p.tile(PROCESSORS), PROCESSORS), x, w, bias, y);
     }
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
         // Few rows and few columns, but long sums: the kernel of linear layers shares each sum out among threads.
@@ -291,7 +290,7 @@ fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx:
     let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, columns, z.k as usize, g.precision));
     let depth = (z.r * z.s * z.k) as usize;
     if let Some(p) = on_hopper(g, Product::dgrad(&z), bias, t, (rows, columns, depth, phases)) {
-        return p.launch(g, (p.columns(PROCESSORS), PROCESSORS), dy, w, bias, dx);
+        return p.launch(g, (p.tile(PROCESSORS), PROCESSORS), dy, w, bias, dx);
     }
     dgrad_with(g, &z, t, dy, w, bias, dx)
 }

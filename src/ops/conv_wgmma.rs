@@ -49,15 +49,41 @@ pub(super) struct Product {
     turn: Option<ConvSizes>,
 }
 
-/// Pixels of a tile; channels of a stage of its ring.
-const ROWS: usize = 128;
+/// Channels of a stage of the kernels' ring.
 const DEPTH: usize = 32;
-/// Filters of a tile, a kernel for each.
-pub(super) const COLUMNS: [usize; 3] = [256, 128, 64];
-/// The ring of stages, and room to let it begin at a multiple of 1024.
-const SHARED: usize = (192 + 1) * 1024;
+/// The ring, and room to let it begin at a multiple of 1024.
+const SHARED: usize = (216 + 1) * 1024;
 
-/// Half of what a corner of a map and an offset of a copy may be: they are signed and unsigned bytes.
+/// One of the kernels: a block computes `filters` × `pixels` results at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    filters: usize,
+    pixels: usize,
+    /// Cycles of a multiprocessor for the products of a stage, or for its bytes of shared memory if they take longer: the table in
+    /// kernels/conv_wgmma.cu.
+    cycles: usize,
+}
+
+const TILES: [Tile; 4] = [
+    Tile { filters: 128, pixels: 256, cycles: 1024 },
+    Tile { filters: 128, pixels: 128, cycles: 640 },
+    Tile { filters: 64, pixels: 512, cycles: 1216 },
+    Tile { filters: 64, pixels: 256, cycles: 704 },
+];
+
+/// Cycles in which a multiprocessor of Hopper does so many multiply-adds by mma.sync: 1024 a cycle, of which mma.sync reaches 0.63
+/// (arXiv 2402.13499).
+pub(super) fn cycles_of_mma(macs: usize) -> usize {
+    (macs as f64 / (0.63 * 1024.0)) as usize
+}
+
+impl Tile {
+    fn kernel(&self) -> String {
+        format!("conv2d_wgmma_{}x{}_tf32", self.filters, self.pixels)
+    }
+}
+
+/// What a corner of a map and an offset of a copy may be: signed and unsigned bytes.
 const CORNER: std::ops::Range<i32> = -128..128;
 const OFFSET: std::ops::Range<i32> = 0..256;
 
@@ -141,34 +167,33 @@ impl Product {
     }
 
     /// Tiles, those of all phases.
-    fn tiles(&self, columns: usize) -> usize {
+    fn tiles(&self, t: Tile) -> usize {
         let Params { n, k, v, u, .. } = &self.params;
-        let rows = (n * v.rows * u.rows) as usize;
-        rows.div_ceil(ROWS) * (*k as usize).div_ceil(columns) * (v.stride * u.stride) as usize
+        let pixels = (n * v.rows * u.rows) as usize;
+        pixels.div_ceil(t.pixels) * (*k as usize).div_ceil(t.filters) * (v.stride * u.stride) as usize
     }
-    /// Multiply-adds of the multiprocessor that does most, of `processors`: whole tiles, with their padding, of the average phase.
-    fn busiest(&self, columns: usize, processors: usize) -> usize {
+    /// Stages of all tiles of the multiprocessor that has most, of `processors`; phases have their average number of taps.
+    fn stages(&self, t: Tile, processors: usize) -> usize {
         let Params { c, v, u, .. } = &self.params;
         let taps = ((v.taps[0] + v.taps[1]) * (u.taps[0] + u.taps[1])) as usize;
-        let depth = taps * (*c as usize).next_multiple_of(DEPTH) / (v.stride * u.stride) as usize;
-        self.tiles(columns).div_ceil(processors) * ROWS * columns * depth
+        let deep = taps * (*c as usize).div_ceil(DEPTH);
+        (self.tiles(t).div_ceil(processors) * deep).div_ceil((v.stride * u.stride) as usize)
     }
-    /// The tile that leaves the busiest multiprocessor least to do, the widest of several: it reads the source least often.
-    pub(super) fn columns(&self, processors: usize) -> usize {
-        COLUMNS.into_iter().min_by_key(|&n| self.busiest(n, processors)).expect("there are three")
+    /// Cycles of the multiprocessor that has most to do, the padding of tiles and stages included.
+    pub(super) fn cycles(&self, t: Tile, processors: usize) -> usize {
+        self.stages(t, processors) * t.cycles
     }
-    /// Whether it takes less time than a kernel on mma.sync whose busiest multiprocessor does `other` multiply-adds. On Hopper mma.sync
-    /// reaches 0.63 of the rate of wgmma (arXiv 2402.13499).
-    pub(super) fn pays(&self, processors: usize, other: usize) -> bool {
-        0.63 * self.busiest(self.columns(processors), processors) as f64 <= other as f64
+    /// The tile that leaves the busiest multiprocessor least to do; of several the first, which reads least.
+    pub(super) fn tile(&self, processors: usize) -> Tile {
+        TILES.into_iter().min_by_key(|&t| self.cycles(t, processors)).expect("there are four")
     }
     /// Values of the turned filters.
     pub(super) fn turned(&self) -> usize {
         self.turn.map_or(0, |z| z.filters().len())
     }
 
-    /// The source, whose windows of 128 pixels TMA walks.
-    fn source_map(&self) -> TensorMap {
+    /// The source, of which a copy walks over the windows of so many results.
+    fn source_map(&self, pixels: usize) -> TensorMap {
         let Params { n, c, v, u, .. } = &self.params;
         let [h, w] = self.source;
         let ((top, bottom), (left, right)) = (v.corners(h), u.corners(w));
@@ -178,14 +203,19 @@ impl Product {
             address: 0,
             dims: [*c, w, h, *n].map(|d| d as u64).to_vec(),
             strides: vec![row, row * w as u64, row * w as u64 * h as u64],
-            cut: Cut::Im2col { lower: vec![left, top], upper: vec![right, bottom], channels: DEPTH as u32, pixels: ROWS as u32 },
+            cut: Cut::Im2col {
+                lower: vec![left, top],
+                upper: vec![right, bottom],
+                channels: DEPTH as u32,
+                pixels: pixels as u32,
+            },
             steps: vec![1, u.step as u32, v.step as u32, 1],
             swizzle: Swizzle::B128,
             nan: false,
         }
     }
-    /// The filters, of which a box is one tap of `columns` of them.
-    fn filter_map(&self, columns: usize) -> TensorMap {
+    /// The filters, of which a copy takes one tap of so many.
+    fn filter_map(&self, filters: usize) -> TensorMap {
         let Params { c, k, v, u, .. } = &self.params;
         let taps = (v.taps[0] + v.taps[1]) * (u.taps[0] + u.taps[1]);
         let row = F32 as u64 * *c as u64;
@@ -194,7 +224,7 @@ impl Product {
             address: 0,
             dims: [*c, taps, *k].map(|d| d as u64).to_vec(),
             strides: vec![row, row * taps as u64],
-            cut: Cut::Tiled(vec![DEPTH as u32, 1, columns as u32]),
+            cut: Cut::Tiled(vec![DEPTH as u32, 1, filters as u32]),
             steps: vec![1; 3],
             swizzle: Swizzle::B128,
             nan: false,
@@ -205,7 +235,7 @@ impl Product {
     pub(super) fn launch(
         &self,
         g: &Operands,
-        (columns, processors): (usize, usize),
+        (t, processors): (Tile, usize),
         from: Span,
         w: Span,
         bias: Option<Span>,
@@ -215,15 +245,11 @@ impl Product {
             Some(z) => turn(g, z, w, g.scratch(0, self.turned()))?,
             None => w,
         };
-        let grid = self.tiles(columns).min(processors);
-        let call = g.call(&kernel(columns))?.grid([grid, 1, 1]).block(384).shared(SHARED);
-        let call = call.map(from, self.source_map()).map(w, self.filter_map(columns));
+        let grid = self.tiles(t).min(processors);
+        let call = g.call(&t.kernel())?.grid([grid, 1, 1]).block(384).shared(SHARED);
+        let call = call.map(from, self.source_map(t.pixels)).map(w, self.filter_map(t.filters));
         call.read_or_null(bias).write(to).value(&self.params).go()
     }
-}
-
-fn kernel(columns: usize) -> String {
-    format!("conv2d_wgmma_{ROWS}x{columns}_tf32")
 }
 
 /// The filters in the order in which the gradient of the input reads them.
@@ -353,7 +379,7 @@ mod tests {
                     let (lower, upper) = line.corners(size);
                     assert_eq!((upper + size - 1 - lower) / line.step + 1, line.rows, "{p:?}");
                 }
-                p.source_map().check().and_then(|()| p.filter_map(64).check()).unwrap_or_else(|e| panic!("{p:?}: {e}"));
+                p.source_map(512).check().and_then(|()| p.filter_map(128).check()).unwrap_or_else(|e| panic!("{p:?}: {e}"));
                 passes += 1;
             }
         }
@@ -370,22 +396,28 @@ mod tests {
         assert!(Product::fprop(&groups).is_none() && Product::dgrad(&groups).is_none());
     }
 
-    /// The tile, and whether it pays, by counted work.
+    /// The tile by counted work: wide ones where there are many, and none whose shared memory is the bottleneck if another fits.
     #[test]
     fn the_rule() {
-        let vgg = |size, c, k| Product::fprop(&conv((1, 1, 1), shape(32, size, size, c), k, 3, 3)).unwrap();
-        assert_eq!([vgg(256, 64, 64), vgg(64, 256, 256), vgg(32, 512, 512)].map(|p| p.columns(132)), [64, 256, 256]);
-        // 63 tiles of 128 columns on 132 multiprocessors: narrower ones leave less to each.
-        assert_eq!(vgg(16, 512, 128).columns(132), 64);
-        // As much work as mma.sync would have, then more than its slower rate makes up for.
-        let p = vgg(64, 256, 256);
-        let work = p.busiest(256, 132);
-        assert!(p.pays(132, work) && !p.pays(132, work / 2));
-        for columns in COLUMNS {
-            if kernels::hopper() {
-                let k = kernels::find(&kernel(columns)).expect("built");
-                assert!(k.shared as usize + SHARED <= 227 * 1024 && k.module.target == kernels::Target::Sm90a);
-            }
+        let vgg = |n, size, c, k| Product::fprop(&conv((1, 1, 1), shape(n, size, size, c), k, 3, 3)).unwrap();
+        let tile = |p: Product| (p.tile(132).filters, p.tile(132).pixels);
+        assert_eq!(tile(vgg(32, 256, 64, 64)), (64, 512));
+        assert_eq!([vgg(32, 128, 64, 128), vgg(32, 64, 256, 256), vgg(32, 32, 512, 512)].map(tile), [(128, 256); 3]);
+        assert_eq!(tile(vgg(4, 16, 512, 512)), (128, 128), "32 tiles of 128 × 256 would leave 100 multiprocessors without one");
+        assert_eq!(
+            vgg(32, 64, 256, 256).stages(TILES[0], 132),
+            8 * 9 * 8,
+            "1024 tiles on 132 multiprocessors, nine taps of 8 stages"
+        );
+        for t in TILES.into_iter().filter(|_| kernels::hopper()) {
+            let k = kernels::find(&t.kernel()).expect("built");
+            assert!(k.shared as usize + SHARED <= 227 * 1024 && k.module.target == kernels::Target::Sm90a);
+            let stage = 128 * (t.filters + t.pixels);
+            assert!(stage * (k.shared as usize / 16) <= SHARED - 1024, "a stage has two barriers, {k:?}");
+            // Eight warps read a group's filters and pixels, TMA writes both.
+            let columns = if t.filters == 64 { t.pixels / 2 } else { t.pixels };
+            let (products, bytes) = (2 * 4 * columns / 2, 2 * (64 + columns) * 128 + stage);
+            assert_eq!(t.cycles, products.max(bytes / 128), "{t:?}");
         }
     }
 
@@ -402,12 +434,12 @@ mod tests {
                 let size = |v: &[f64]| v.iter().map(|x| x.abs()).collect::<Vec<f64>>();
                 let [x, w, bias, _] = operands.each_ref().map(|v| size(v));
                 let sizes = walked(&p, &x, &if p.turn.is_some() { turned(&z, &w) } else { w }, &bias);
-                for columns in COLUMNS {
+                for t in TILES {
                     let mut first: Option<Vec<f32>> = None;
                     for (schedule, processors) in [(Schedule::Forward, 2), (Schedule::Reverse, 3), (Schedule::Random(7), 132)] {
                         let device = Emulator::hopper(Options { schedule, ..Options::default() }, Hopper::WherePossible);
-                        let values = run(&device, &p, (columns, processors), &operands);
-                        let what = || format!("{columns} columns, {schedule:?}: {p:?}");
+                        let values = run(&device, &p, (t, processors), &operands);
+                        let what = || format!("{t:?}, {schedule:?}: {p:?}");
                         match &first {
                             Some(first) => assert!(*first == values, "other bits than the first schedule: {}", what()),
                             None => {
@@ -424,7 +456,7 @@ mod tests {
         }
     }
 
-    fn run(device: &Emulator, p: &Product, how: (usize, usize), [x, w, bias, y]: &[Vec<f64>; 4]) -> Vec<f32> {
+    fn run(device: &Emulator, p: &Product, how: (Tile, usize), [x, w, bias, y]: &[Vec<f64>; 4]) -> Vec<f32> {
         let empty = |len: usize| Span::whole(device.alloc(&[("operand".to_string(), len * F32)]).unwrap()[0], len * F32);
         let put = |v: &[f64]| {
             let (s, v) = (empty(v.len()), v.iter().map(|&v| v as f32).collect::<Vec<f32>>());
