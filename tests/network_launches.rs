@@ -4,6 +4,9 @@
 //! The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`, those of the others
 //! bit by bit with the first.
 //!
+//! Convolutions of more than 50 million multiply-adds run under one of the schedules, which take turns: the same kernels run under
+//! all three at fewer pixels. `cargo test --test network_launches -- --ignored` has them run under the others.
+//!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
 //! launches the same kernels for a layer as another one does not run them again.
@@ -18,7 +21,7 @@ use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::core::shape::Shape;
-use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Precision};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -69,7 +72,7 @@ fn shrink(cases: &mut [(usize, Case)], later: &[bool]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(case: &Case) -> Result<(), Failed> {
+fn run(case: &Case, schedules: &[Schedule]) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
@@ -77,7 +80,7 @@ fn run(case: &Case) -> Result<(), Failed> {
     drop(oracle);
     for precision in precisions(case) {
         let mut first: Option<Vec<u32>> = None;
-        for schedule in SCHEDULES {
+        for &schedule in schedules {
             let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
             let what = |e: String| format!("{precision:?}, {schedule:?}: {e}");
             let ran = Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u).map_err(|e| what(e.to_string()))?;
@@ -94,8 +97,8 @@ fn run(case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Multiply-adds of a forward pass above which a launch of a baseline waits for `cargo test --test network_launches -- --ignored`, so
-/// that the gate ends in time.
+/// Multiply-adds of a forward pass above which a launch runs under one schedule, and one of a baseline not at all but by `--ignored`,
+/// so that the gate ends in time.
 const HEAVY: u64 = 50_000_000;
 
 fn heavy(case: &Case) -> bool {
@@ -119,16 +122,22 @@ fn main() -> ExitCode {
     assert!(cases.len() > lae + 100, "only {} launches of baselines", cases.len() - lae);
     let later: Vec<bool> = cases.iter().enumerate().map(|(i, (_, case))| i >= lae && heavy(case)).collect();
     let (left_out, of) = shrink(&mut cases, &later);
-    let mut trials: Vec<Trial> = cases
-        .into_iter()
-        .enumerate()
-        .map(|(i, (size, case))| {
-            let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-            let of = if i < lae { "" } else { "baselines " };
-            let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
-            Trial::test(name, move || run(&case)).with_ignored_flag(later[i])
-        })
-        .collect();
+    let mut trials: Vec<Trial> = Vec::new();
+    for (i, (size, case)) in cases.into_iter().enumerate() {
+        let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
+        let of = if i < lae { "" } else { "baselines " };
+        let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
+        if later[i] || !heavy(&case) {
+            trials.push(Trial::test(name, move || run(&case, &SCHEDULES)).with_ignored_flag(later[i]));
+            continue;
+        }
+        let (now, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
+        for (list, others) in [(now, false), (rest, true)] {
+            let (case, list) = (case.clone(), list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
+            let name = if others { format!("{name}, the other schedules") } else { name.clone() };
+            trials.push(Trial::test(name, move || run(&case, &list)).with_ignored_flag(others));
+        }
+    }
     trials.push(Trial::test("every kernel of large batches runs", move || {
         if left_out.is_empty() && of > 20 { Ok(()) } else { Err(format!("of {of} kernels, no row launches {left_out:?}").into()) }
     }));
