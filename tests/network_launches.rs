@@ -4,6 +4,9 @@
 //! The first schedule's results are compared with the f64 host pass by the one formula of `docs/numerics.md`, those of the others
 //! bit by bit with the first.
 //!
+//! Convolutions of more than 50 million multiply-adds run under one of the schedules, which take turns: the same kernels run under
+//! all three at fewer pixels. `cargo test --test network_launches -- --ignored` has them run under the others.
+//!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
 //! launches the same kernels for a layer as another one does not run them again. The convolutions at 64 pixels run in tf32 on the
@@ -21,7 +24,7 @@ use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::core::shape::Shape;
-use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Hopper, Precision};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -72,7 +75,7 @@ fn shrink(cases: &mut [(usize, Case)], later: &[bool]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(case: &Case, hopper: Option<Hopper>) -> Result<(), Failed> {
+fn run(case: &Case, schedules: &[Schedule], hopper: Option<Hopper>) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
@@ -80,7 +83,7 @@ fn run(case: &Case, hopper: Option<Hopper>) -> Result<(), Failed> {
     drop(oracle);
     for precision in if hopper.is_some() { vec![Precision::Tf32] } else { precisions(case) } {
         let mut first: Option<Vec<u32>> = None;
-        for schedule in SCHEDULES {
+        for &schedule in schedules {
             let options = Options { schedule, ..Options::default() };
             let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
             let device = Device::Gpu(emulator, precision);
@@ -99,8 +102,8 @@ fn run(case: &Case, hopper: Option<Hopper>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Multiply-adds of a forward pass above which a launch of a baseline waits for `cargo test --test network_launches -- --ignored`, so
-/// that the gate ends in time.
+/// Multiply-adds of a forward pass above which a launch runs under one schedule, and one of a baseline not at all but by `--ignored`,
+/// so that the gate ends in time.
 const HEAVY: u64 = 50_000_000;
 
 fn heavy(case: &Case) -> bool {
@@ -124,25 +127,27 @@ fn main() -> ExitCode {
     assert!(cases.len() > lae + 100, "only {} launches of baselines", cases.len() - lae);
     let later: Vec<bool> = cases.iter().enumerate().map(|(i, (_, case))| i >= lae && heavy(case)).collect();
     let (left_out, of) = shrink(&mut cases, &later);
-    let hopper: Vec<Trial> = (cases[..lae].iter().enumerate())
-        .filter(|(_, (size, case))| *size == 64 && convolves(case) && on_hopper(case))
-        .map(|(i, (size, case))| {
-            let case = case.clone();
-            let name = format!("{size} px/{i} {} {} {} sm_90a", case.label, case.op.name(), case.inputs[0].0);
-            Trial::test(name, move || run(&case, Some(Hopper::WherePossible)))
-        })
-        .collect();
-    let mut trials: Vec<Trial> = cases
-        .into_iter()
-        .enumerate()
-        .map(|(i, (size, case))| {
-            let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
-            let of = if i < lae { "" } else { "baselines " };
-            let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
-            Trial::test(name, move || run(&case, None)).with_ignored_flag(later[i])
-        })
-        .collect();
-    trials.extend(hopper);
+    let mut trials: Vec<Trial> = Vec::new();
+    for (i, (size, case)) in cases.into_iter().enumerate() {
+        let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
+        let of = if i < lae { "" } else { "baselines " };
+        let hopper = (i < lae && size == 64 && convolves(&case) && on_hopper(&case)).then_some(Hopper::WherePossible);
+        for on in std::iter::once(None).chain(hopper.map(Some)) {
+            let name =
+                format!("{of}{size} px/{i} {} {}{x}{}", case.label, case.op.name(), if on.is_some() { " sm_90a" } else { "" });
+            if later[i] || !heavy(&case) {
+                let case = case.clone();
+                trials.push(Trial::test(name, move || run(&case, &SCHEDULES, on)).with_ignored_flag(later[i]));
+                continue;
+            }
+            let (now, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
+            for (list, others) in [(now, false), (rest, true)] {
+                let (case, list) = (case.clone(), list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
+                let name = if others { format!("{name}, the other schedules") } else { name.clone() };
+                trials.push(Trial::test(name, move || run(&case, &list, on)).with_ignored_flag(others));
+            }
+        }
+    }
     trials.push(Trial::test("every kernel of large batches runs", move || {
         if left_out.is_empty() && of > 20 { Ok(()) } else { Err(format!("of {of} kernels, no row launches {left_out:?}").into()) }
     }));

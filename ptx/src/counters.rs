@@ -68,10 +68,11 @@ impl Kind {
         match name {
             "ld" | "st" | "atom" | "red" | "cp" | "ldmatrix" | "ldu" | "prefetch" | "prefetchu" => Kind::Memory,
             "mma" => Kind::Tensor,
+            "wgmma" if opcode.starts_with("wgmma.mma") => Kind::Tensor,
             "wmma" if opcode.starts_with("wmma.mma.") => Kind::Tensor,
             "wmma" => Kind::Memory,
             "bar" | "barrier" | "shfl" | "vote" | "match" | "redux" | "movmatrix" | "membar" | "fence" | "activemask"
-            | "nanosleep" => Kind::Sync,
+            | "nanosleep" | "wgmma" | "mbarrier" | "elect" | "setmaxnreg" => Kind::Sync,
             "bra" | "brx" | "ret" | "exit" | "call" | "trap" | "brkpt" => Kind::Control,
             "mov" | "cvta" | "isspacep" => Kind::Move,
             "cvt" => Kind::Convert,
@@ -233,8 +234,14 @@ pub struct Counters {
     pub shared_store: SharedTraffic,
     /// What `cp.async` writes.
     pub shared_copy: SharedTraffic,
+    /// What products of warp groups (`wgmma`) read.
+    pub shared_operands: SharedTraffic,
+    /// Bytes of shared memory that bulk copies filled or read, what lies outside of a tensor included.
+    pub bulk_bytes: u64,
     /// Multiply-adds of tensor cores, and their instructions.
     pub macs: u64,
+    /// Those of them that `wgmma` did.
+    pub group_macs: u64,
     pub read: Touched,
     pub written: Touched,
     /// By source: (file, line); file 0 is the PTX itself.
@@ -277,7 +284,10 @@ impl Counters {
         self.shared_load.add(&o.shared_load);
         self.shared_store.add(&o.shared_store);
         self.shared_copy.add(&o.shared_copy);
+        self.shared_operands.add(&o.shared_operands);
+        self.bulk_bytes += o.bulk_bytes;
         self.macs += o.macs;
+        self.group_macs += o.group_macs;
         for (a, b) in [(&mut self.read, &o.read), (&mut self.written, &o.written)] {
             a.bytes += b.bytes;
             a.sector_bytes += b.sector_bytes;
@@ -298,11 +308,14 @@ impl Counters {
         self.store.sectors as f64 / self.store.requests.max(1) as f64
     }
     pub fn conflicts(&self) -> u64 {
-        self.shared_load.conflicts() + self.shared_store.conflicts() + self.shared_copy.conflicts()
+        self.shared_load.conflicts()
+            + self.shared_store.conflicts()
+            + self.shared_copy.conflicts()
+            + self.shared_operands.conflicts()
     }
     /// Passes through the banks of shared memory.
     pub fn shared_waves(&self) -> u64 {
-        self.shared_load.waves + self.shared_store.waves + self.shared_copy.waves
+        self.shared_load.waves + self.shared_store.waves + self.shared_copy.waves + self.shared_operands.waves
     }
     /// Bytes between L1 and L2: every sector of every request, as if L1 kept nothing.
     pub fn moved_bytes(&self) -> u64 {
@@ -463,6 +476,23 @@ impl Traffic {
             Op::Copy => self.counters.shared_copy.add(&one),
             Op::Store | Op::Atomic => self.counters.shared_store.add(&one),
         }
+    }
+
+    /// Operands that products of warp groups read from shared memory.
+    pub fn operands(&mut self, pc: u32, waves: u64, ideal: u64) {
+        let one = SharedTraffic { requests: 1, waves, ideal };
+        self.at(pc).shared.add(&one);
+        self.counters.shared_operands.add(&one);
+    }
+
+    /// Multiply-adds of a product of a warp group, which [`Traffic::matrix`] has counted.
+    pub fn product(&mut self, macs: u64) {
+        self.counters.group_macs += macs;
+    }
+
+    /// What a bulk copy moves between global and shared memory.
+    pub fn bulk(&mut self, bytes: u64) {
+        self.counters.bulk_bytes += bytes;
     }
 
     /// Multiply-adds of a tensor core instruction.

@@ -30,6 +30,7 @@ mod tensor;
 mod together;
 mod vector;
 mod video;
+mod warpgroup;
 mod wmma;
 
 /// Most bytes of local variables, and of parameters, of a thread: what the hardware gives.
@@ -126,6 +127,7 @@ impl<'a> Decoder<'a> {
         self.f = f;
         self.func = empty(source);
         self.func.start = self.program.ops.len() as u32;
+        let extras = self.program.extras.len();
         // Predicate 0 is always true.
         self.next = [0, 0, 1];
         self.slots.clear();
@@ -198,6 +200,7 @@ impl<'a> Decoder<'a> {
                 targets.iter_mut().for_each(|t| *t = self.starts[*t as usize]);
             }
         }
+        self.hold_products(extras);
         self.func.banks = self.next.map(|n| n as u16);
         let mut presets: Vec<_> = self.presets.iter().map(|(&(bank, p), &slot)| (bank, slot, p)).collect();
         presets.sort_by_key(|&(bank, slot, _)| (bank as u8, slot));

@@ -61,7 +61,17 @@ impl Exec<'_> {
             {
                 g.state = State::Ready;
             }
+            if let State::Products { group, until } = g.state
+                && self.told_by_all(group) >= until
+            {
+                g.state = State::Ready;
+            }
         }
+    }
+
+    /// How many products all warps of a warp group have told.
+    pub fn told_by_all(&self, group: u32) -> u64 {
+        self.units.products.get(group as usize).map_or(0, |p| p.told_by_all())
     }
 }
 

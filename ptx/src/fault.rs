@@ -96,6 +96,11 @@ pub enum FaultKind {
     Barrier { why: String },
     /// A misused mbarrier: not initialised, or counts that it cannot have.
     Mbarrier { why: String, at: Place },
+    /// Products of a warp group (`wgmma`): a group that is not whole or does not agree, a fence or a wait that is missing, registers
+    /// that were written meanwhile, a descriptor that cannot be.
+    Warpgroup { why: String },
+    /// A bulk copy: its tensor map, coordinates, sizes, or the wait that it needs.
+    Bulk { why: String },
     /// `free` of what `malloc` did not return, or of what was freed.
     Heap { why: String },
     /// An operand that the instruction does not allow: the source size of a copy, the stride of a matrix.
@@ -132,6 +137,8 @@ impl FaultKind {
             FaultKind::SyncMask { .. } => "sync-mask",
             FaultKind::Barrier { .. } => "barrier",
             FaultKind::Mbarrier { .. } => "mbarrier",
+            FaultKind::Warpgroup { .. } => "warpgroup",
+            FaultKind::Bulk { .. } => "bulk",
             FaultKind::Heap { .. } => "heap",
             FaultKind::Operand { .. } => "operand",
             FaultKind::Budget { .. } => "budget",
@@ -183,6 +190,8 @@ impl fmt::Display for FaultKind {
             }
             FaultKind::Barrier { why } => write!(o, "bad barrier: {why}"),
             FaultKind::Mbarrier { why, at } => write!(o, "bad use of an mbarrier: {why}, at {at}"),
+            FaultKind::Warpgroup { why } => write!(o, "product of a warp group: {why}"),
+            FaultKind::Bulk { why } => write!(o, "bulk copy: {why}"),
             FaultKind::Heap { why } => write!(o, "device heap: {why}"),
             FaultKind::Operand { why } => write!(o, "bad operand: {why}"),
             FaultKind::Budget { limit } => write!(o, "budget exhausted: {limit} warp instructions"),

@@ -7,7 +7,7 @@ use super::fault::{Fault, FaultKind, Raise};
 use super::findings::{self, Where};
 use super::launch::{Executed, Launch};
 use super::module::Module;
-use super::op::{Code, Extra, strong};
+use super::op::{Code, Extra, What, strong};
 use super::resident::Resident;
 use super::schedule::Schedule;
 use super::source::Space;
@@ -222,6 +222,7 @@ fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Fail
                 State::Parked => false,
                 State::Barrier { id, phase } => x.barriers[id as usize].phase != phase,
                 State::Phase { at, parity } => x.phase_over(at, parity),
+                State::Products { group, until } => x.told_by_all(group) >= until,
             });
             if can_run {
                 progress = true;
@@ -235,6 +236,7 @@ fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Fail
             return Ok(false);
         }
     }
+    x.finish_units().map_err(|e| (e, None))?;
     if let Some(o) = &mut x.observer {
         o.block_end().map_err(|(kind, lane)| (Box::new(Raise { kind, lane: Some(lane) }), None))?;
     }
@@ -258,6 +260,10 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
                 State::Phase { at, .. } => {
                     format!("{who} for the mbarrier at {}{}", x.about_shared(at as u64), x.about_mbarrier(at))
                 }
+                State::Products { group, until } => {
+                    let missing = until - x.told_by_all(group);
+                    format!("{who} for the other warps of its warp group, which have not come to {missing} of its products")
+                }
                 _ if op.code == Code::Bar => {
                     divergent = true;
                     format!("{who} before a barrier, without the other lanes of {:#010x}", w.live)
@@ -277,7 +283,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     let p = x.program;
     // Accesses are aligned to their size, so the narrowest one divides all. In shared memory the granule may be as wide as 16
     // bytes: shared memory sees most of the accesses, and a wide granule makes the race check cheap.
-    let mut narrowest = (16, 4);
+    let (mut narrowest, mut units) = ((16, 4), false);
     for op in &p.ops {
         let whole = || p.mems[op.c as usize].bytes as u32 * p.mems[op.c as usize].count as u32;
         let (bytes, space) = match op.code {
@@ -286,7 +292,13 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
             Code::LdGeneric | Code::StGeneric => (whole(), None),
             Code::LdStrong | Code::StStrong => (whole(), strong::space(op.x)),
             Code::CpAsync => (op.x as u32, Some(Space::Shared)),
-            Code::Rare => (8, Some(Space::Shared)),
+            Code::Rare => match &p.extras[op.x as usize] {
+                Extra::Rare(x) if matches!(x.what, What::Wgmma(_) | What::Bulk(_) | What::ProxyFence { .. }) => {
+                    units = true;
+                    continue;
+                }
+                _ => (8, Some(Space::Shared)),
+            },
             Code::Atom => match &p.extras[op.x as usize] {
                 Extra::Atom(a) => (a.ty.bytes(), a.space),
                 _ => continue,
@@ -308,6 +320,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     Watched {
         ops: p.ops.len(),
         warps: x.shape.threads().div_ceil(32) as usize,
+        units: if units { x.shape.threads().div_ceil(128) as usize + 1 } else { 0 },
         blocks: launch.grid.iter().map(|&n| n as u64).product(),
         shared: x.shape.shared as usize,
         buffers: buffers.collect(),

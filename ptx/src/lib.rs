@@ -57,12 +57,14 @@
 mod access;
 mod alu;
 mod atomic;
+mod bulk;
 mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod copy;
 pub mod counters;
 mod decode;
+mod descriptor;
 mod error;
 mod exec;
 mod fast;
@@ -105,6 +107,8 @@ mod suppress;
 mod sync;
 mod taint;
 pub mod tensor_map;
+mod units;
+mod warpgroup;
 mod watch;
 
 pub use error::Error;

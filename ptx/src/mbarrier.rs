@@ -8,7 +8,7 @@ use super::lanes::{lanes_of, put_p};
 use super::observe::AccessKind;
 use super::op::{Mbarrier, Rare};
 use super::phase::{MOST, Word};
-use super::race::Touch;
+use super::race::{Teller, Touch};
 use super::rare::{addresses, assign, initialised, value};
 use super::state::{Exec, Flow, Group, InFlight, Issue, Landing, Regs, State, Warp};
 
@@ -18,6 +18,7 @@ impl Exec<'_> {
     /// Whether a phase of this parity has ended or may end now, or the mbarrier is gone: then a wait looks again.
     pub fn phase_over(&self, at: u32, parity: bool) -> bool {
         self.landings.iter().any(|l| l.reaches(at))
+            || self.units.transfers.iter().any(|t| t.reaches(at))
             || Word::unpack(self.shared.get(at as usize, 8)).is_none_or(|w| w.parity != parity)
     }
 
@@ -25,17 +26,20 @@ impl Exec<'_> {
     pub fn about_mbarrier(&self, at: u32) -> String {
         match Word::unpack(self.shared.get(at as usize, 8)) {
             Some(Word { pending, bytes: 0, .. }) => format!(" ({pending} arrivals are missing)"),
+            Some(Word { pending, bytes, .. }) if bytes < 0 => {
+                format!(" ({pending} arrivals are missing, and {} bytes more have come than were expected)", -bytes)
+            }
             Some(Word { pending, bytes, .. }) => format!(" ({pending} arrivals and {bytes} bytes are missing)"),
             None => String::new(),
         }
     }
 
-    fn misuse<T>(&self, why: String, at: usize, lane: usize) -> Raised<T> {
+    pub fn misuse<T>(&self, why: String, at: usize, lane: usize) -> Raised<T> {
         let at = Place { address: at as u64, about: self.about_shared(at as u64) };
         raise(FaultKind::Mbarrier { why, at }, lane as u32)
     }
 
-    fn word(&self, at: usize, lane: usize) -> Raised<Word> {
+    pub fn word(&self, at: usize, lane: usize) -> Raised<Word> {
         match Word::unpack(self.shared.get(at, 8)) {
             Some(w) if self.shared.is_known(at, 8) => Ok(w),
             _ => self.misuse("it was not initialised, or something else was written there".into(), at, lane),
@@ -47,7 +51,7 @@ impl Exec<'_> {
     }
 
     /// `count` arrivals of one lane, or the bytes that came; ends the phase if nothing is missing any more.
-    fn settle(&mut self, at: usize, mut w: Word) {
+    pub fn settle(&mut self, at: usize, mut w: Word) {
         if w.advance()
             && let Some(watch) = &mut self.watch
         {
@@ -75,6 +79,13 @@ impl Exec<'_> {
         self.tell(&resolved, &a, if plain { AccessKind::Write } else { AccessKind::Atomic })?;
         self.watch(&resolved, if plain { Touch::Write } else { Touch::Atomic }, &|_, _| true)?;
         let at = targets.map(|t| t.1);
+        if let Some(watch) = &mut self.watch
+            && what != Mbarrier::Init
+        {
+            let who = |lane: usize| Teller { warp: w.index, lane: lane as u32, pc: pc as u32 };
+            let found = lanes_of(m).try_for_each(|lane| watch.mbarrier_use(who(lane), at[lane] as u32));
+            self.shared_race(found)?;
+        }
         let operand = |r: &Regs, lane: usize| x.reads.get(1).map_or(0, |&o| value(r, o, lane));
         match what {
             Mbarrier::Init => {
@@ -90,6 +101,10 @@ impl Exec<'_> {
                         return self.misuse("it was initialised already, and not invalidated since".into(), at[lane], lane);
                     }
                     self.set_word(at[lane], Word { pending: count, expected: count, bytes: 0, parity: false });
+                    if let Some(watch) = &mut self.watch {
+                        let who = Teller { warp: w.index, lane: lane as u32, pc: pc as u32 };
+                        watch.mbarrier_init(who, at[lane] as u32);
+                    }
                 }
             }
             Mbarrier::Inval => {
@@ -153,7 +168,7 @@ impl Exec<'_> {
                 let mut over = 0u32;
                 let mut waits: Vec<(u32, bool, u32)> = Vec::new();
                 for lane in lanes_of(m) {
-                    let word = self.word(at[lane], lane)?;
+                    let mut word = self.word(at[lane], lane)?;
                     let asked = if parity {
                         operand(r, lane) & 1 == 1
                     } else {
@@ -162,6 +177,11 @@ impl Exec<'_> {
                             None => return self.misuse("what it is asked for is no state of an mbarrier".into(), at[lane], lane),
                         }
                     };
+                    // Bulk copies arrive when nothing else will let the phase end.
+                    if word.parity == asked && self.units.transfers.iter().any(|t| t.reaches(at[lane] as u32)) {
+                        self.land_bulk(at[lane] as u32, lane)?;
+                        word = self.word(at[lane], lane)?;
+                    }
                     if word.parity != asked {
                         over |= 1 << lane;
                         continue;

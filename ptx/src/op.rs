@@ -504,6 +504,12 @@ pub(crate) enum What {
     /// `discard`: reads an address, 128 bytes from which hold no value any more.
     Discard,
     Mbarrier(Mbarrier),
+    Wgmma(Wgmma),
+    Bulk(Bulk),
+    /// `fence.proxy.async`; or `fence.mbarrier_init`.
+    ProxyFence {
+        init: bool,
+    },
     /// Calls of functions that the device's system provides; places of parameters and of the result in parameter memory.
     Printf {
         format: u32,
@@ -520,6 +526,60 @@ pub(crate) enum What {
     /// The message, the file, the line.
     Assert {
         params: [u32; 3],
+    },
+}
+
+/// What a warp group does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wgmma {
+    /// Reads the registers of all products of the function, and so does `Wait`: they stay where they are.
+    Fence,
+    /// Reads the descriptor of B, whether C is added, the descriptor or the four registers of A, and the sums, which it writes.
+    Multiply(Multiply),
+    Commit,
+    Wait {
+        keep: u32,
+    },
+}
+
+/// D = A·B + C with 64 rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Multiply {
+    pub n: u16,
+    pub element: Element,
+    /// C and D are f16.
+    pub half_sum: bool,
+    /// A lies in registers.
+    pub a_regs: bool,
+    pub neg_a: bool,
+    pub neg_b: bool,
+    /// Neighbours in memory are neighbours along M, or along N.
+    pub trans_a: bool,
+    pub trans_b: bool,
+}
+
+/// What is done about bulk copies. Addresses are values of 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bulk {
+    /// Reads the destination, the map, the mbarrier, coordinates, and for im2col offsets, one for each corner.
+    Load {
+        rank: u8,
+        corners: u8,
+    },
+    /// Reads the map, the source, coordinates.
+    Store {
+        rank: u8,
+    },
+    /// Reads the destination, the source, the number of bytes, the mbarrier.
+    CopyIn,
+    /// The same without an mbarrier.
+    CopyOut,
+    /// Reads the map.
+    Prefetch,
+    Commit,
+    Wait {
+        keep: u32,
+        read: bool,
     },
 }
 

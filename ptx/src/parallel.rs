@@ -49,7 +49,7 @@ fn alone(p: &Program) -> bool {
         Code::Atom => matches!(&p.extras[op.x as usize], Extra::Atom(a) if a.space == Some(Space::Shared)),
         Code::LdStrong | Code::StStrong => strong::space(op.x) == Some(Space::Shared),
         // Printing and the heap are one for all; an mbarrier belongs to its block.
-        Code::Rare => matches!(&p.extras[op.x as usize], Extra::Rare(x) if matches!(x.what, What::Mbarrier(_))),
+        Code::Rare => matches!(&p.extras[op.x as usize], Extra::Rare(x) if !matches!(x.what, What::Printf { .. } | What::Malloc { .. } | What::Free { .. } | What::Assert { .. } | What::Discard)),
         // It counts what was executed before.
         Code::Clock => false,
         _ => true,

@@ -11,6 +11,11 @@
 //!   an atomic on the same address, or a strong read of it and a fence. The first fence covers what the whole block did before
 //!   its last barrier, and what its own warp did. `.release` and `.acquire` are such an access with its fence.
 //!
+//! Bulk copies and the products of warp groups go their own way to memory, beside the warps (the async proxy). What they read or
+//! write is under way from the instruction that tells them so to the wait that covers it; it is ordered after what that instruction
+//! is ordered after, if for writes of threads a `fence.proxy.async` lies between, and before what comes after the wait. That
+//! ordinary *reads* before a copy to the same place need such a fence is not checked.
+//!
 //! Strong accesses and atomics do not race with each other, but with ordinary ones they do.
 //!
 //! Memory is watched in granules, which no access divides: of global memory 4 bytes, or fewer if the kernel has narrower accesses
@@ -28,4 +33,4 @@ mod tests;
 
 pub use access::{Access, Conflict, Touch, WarpAccess};
 pub use global::{GlobalClocks, GlobalRaces};
-pub use shared::SharedRaces;
+pub use shared::{SharedRaces, Teller, Unit};

@@ -53,6 +53,13 @@ impl Exec<'_> {
         let Extra::Rare(x) = &program.extras[i.op.x as usize] else { unreachable!("the instruction is described") };
         match x.what {
             What::Discard => self.discard(w, r, i, x)?,
+            What::Wgmma(what) => return self.wgmma(w, r, i, (x, what), rest),
+            What::Bulk(what) => self.bulk(w, r, i, (x, what))?,
+            What::ProxyFence { init } => {
+                if let Some(watch) = &mut self.watch {
+                    watch.proxy_fence(w.index, i.m, init);
+                }
+            }
             What::Mbarrier(what) => return self.mbarrier(w, r, i, (x, what), rest),
             What::Printf { .. } | What::Malloc { .. } | What::Free { .. } | What::Assert { .. } => self.provided(w, i, x.what)?,
         }

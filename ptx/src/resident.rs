@@ -11,6 +11,7 @@ use super::mem::Bytes;
 use super::program::RESERVED;
 use super::schedule::{Preempt, Schedule};
 use super::state::{Barrier, Exec, Landing, Poll, State, Warp};
+use super::units::Units;
 use super::watch::BlockWatch;
 
 /// Ends of turns that are remembered: the longest cycle of turns that is recognised.
@@ -26,6 +27,7 @@ pub(crate) struct Resident {
     /// Threads that have not exited.
     pub live: u32,
     pub landings: Vec<Landing>,
+    pub units: Units,
     pub watch: Option<BlockWatch>,
     /// Where a random schedule stops warps: drawn for each block, so that it is the same whatever ran before.
     preempt: Option<Preempt>,
@@ -51,6 +53,7 @@ impl Resident {
             barriers: [Barrier::default(); 16],
             live: 0,
             landings: Vec::new(),
+            units: Units::default(),
             watch,
             preempt: None,
             rounds: 0,
@@ -73,6 +76,7 @@ impl Resident {
         }
         self.live = x.shape.threads();
         self.landings.clear();
+        self.units = Units::default();
         self.barriers = [Barrier { all: true, ..Barrier::default() }; 16];
         x.shape.at = self.at;
         for w in &mut self.warps {
@@ -96,6 +100,7 @@ impl Resident {
         std::mem::swap(&mut x.barriers, &mut self.barriers);
         std::mem::swap(&mut x.live, &mut self.live);
         std::mem::swap(&mut x.landings, &mut self.landings);
+        std::mem::swap(&mut x.units, &mut self.units);
         std::mem::swap(&mut x.poll, &mut self.poll);
         std::mem::swap(&mut x.preempt, &mut self.preempt);
         if let (Some(watch), Some(own)) = (&mut x.watch, &mut self.watch) {
@@ -134,6 +139,7 @@ impl Resident {
             h.add([b.all, b.any, all, any].map(u64::from));
         }
         h.add([self.landings.len() as u64]);
+        self.units.state().iter().for_each(|&s| h.add([s]));
         for w in &self.warps {
             h.add([w.live as u64, w.copies.len() as u64]);
             h.add(w.commits.map(u64::from));
@@ -151,6 +157,7 @@ impl Resident {
                     // Phases count on for ever: what matters is whether this one is over.
                     State::Barrier { id, phase } => 2 + 2 * id as u64 + (self.barriers[id as usize].phase != phase) as u64,
                     State::Phase { at, parity } => 64 + 2 * at as u64 + parity as u64,
+                    State::Products { group, until } => 1 << 40 | (group as u64) << 32 | until & 0xffff_ffff,
                 }]);
             }
             for f in w.frames.iter().filter(|f| f.mask != 0) {

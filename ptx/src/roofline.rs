@@ -207,7 +207,8 @@ pub fn estimate(c: &Counters, s: Shape, gpu: &'static DataSheet) -> Option<Estim
         (Resource::Fp32, lanes((c.fma + c.add + c.mul) as f64, gpu.fp32)),
         (Resource::Integer, lanes(kind(Kind::Integer), INTEGER)),
         (Resource::Special, lanes(kind(Kind::Special), SPECIAL)),
-        (Resource::Tensor, lanes(c.macs as f64, tensor * gpu.mma_sync)),
+        // `wgmma` alone reaches the tensor cores' peak.
+        (Resource::Tensor, lanes((c.macs - c.group_macs) as f64, tensor * gpu.mma_sync) + sm(c.group_macs as f64, tensor)),
     ];
     terms.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (slowest, time) = terms[0];

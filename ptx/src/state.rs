@@ -15,6 +15,7 @@ use super::op::{Bank, Op};
 use super::program::{Func, Preset, Program, Special};
 use super::schedule::{Preempt, Schedule};
 use super::simd::Level;
+use super::units::Units;
 use super::watch::Watch;
 
 /// Registers of a frame. A register is tainted in the lanes that hold an uninitialised value.
@@ -45,6 +46,14 @@ impl Regs {
             self.since = 0;
             let any = |t: &[u32]| t.iter().any(|&t| t != 0);
             self.tainted = any(&self.tw) || any(&self.tl) || any(&self.tp);
+        }
+    }
+
+    /// Clears `tainted` at once if it can be.
+    pub fn look_again(&mut self) {
+        self.since = 511;
+        if self.tainted {
+            self.heal();
         }
     }
 
@@ -117,6 +126,11 @@ pub(crate) enum State {
     Phase {
         at: u32,
         parity: bool,
+    },
+    /// At a `wgmma.wait_group`, until all warps of the warp group have told so many products.
+    Products {
+        group: u32,
+        until: u64,
     },
 }
 
@@ -317,6 +331,8 @@ pub(crate) struct Exec<'a> {
     pub give_way: bool,
     /// `cp.async.mbarrier.arrive` under way.
     pub landings: Vec<Landing>,
+    /// What works beside the warps.
+    pub units: Units,
     /// What `printf` has printed.
     pub printed: String,
     /// Whether uninitialised values are followed.
@@ -406,6 +422,7 @@ impl<'a> Exec<'a> {
             shape,
             give_way: false,
             landings: Vec::new(),
+            units: Units::default(),
             printed: String::new(),
             barriers: [Barrier::default(); 16],
             live: 0,

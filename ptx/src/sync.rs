@@ -113,7 +113,7 @@ impl Exec<'_> {
             o.arrive(w.index, m, id, phase);
         }
         if let Some(watch) = &mut self.watch {
-            watch.arrive(id as usize, w.index, what == kind::ARRIVE);
+            watch.arrive(id as usize, w.index, (m, w.live), what == kind::ARRIVE);
         }
         let arrived = self.barriers[id as usize].arrived;
         if arrived > target {

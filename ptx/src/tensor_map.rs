@@ -24,6 +24,7 @@ pub enum ElementType {
     Tf32Ftz,
 }
 
+use super::num::half::TF32_CUT;
 use ElementType::*;
 
 const TYPES: [ElementType; 13] = [U8, U16, U32, I32, U64, I64, F16, F32, F64, Bf16, F32Ftz, Tf32, Tf32Ftz];
@@ -105,11 +106,20 @@ pub struct TensorMap {
     /// Bytes from one element to the next along the second dimension and those after it: multiples of 16.
     pub strides: Vec<u64>,
     pub cut: Cut,
-    /// Along each dimension, every so-many-th element is taken; 1 to 8.
+    /// Along each dimension but the first, every so-many-th element is taken; 1 to 8. That of the first is ignored.
     pub steps: Vec<u32>,
     pub swizzle: Swizzle,
     /// What lies outside of the tensor is NaN, not zero.
     pub nan: bool,
+}
+
+/// A row of a box: contiguous in global memory, and in shared memory but for the swizzle. Of [`TensorMap::row_bytes`], `len` bytes
+/// from `lead` on lie inside the tensor, and are found at the address `from`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub from: u64,
+    pub lead: u32,
+    pub len: u32,
 }
 
 /// Bytes of a map.
@@ -120,16 +130,120 @@ impl TensorMap {
     /// The shared memory that one copy fills, in bytes; what `expect_tx` must announce for it.
     pub fn box_bytes(&self) -> u64 {
         let count: u64 = match &self.cut {
-            Cut::Tiled(sides) => sides.iter().zip(&self.steps).map(|(&n, &s)| n.div_ceil(s.max(1)) as u64).product(),
+            Cut::Tiled(sides) => sides[0] as u64 * self.counts(sides).product::<u32>() as u64,
             Cut::Im2col { channels, pixels, .. } => *channels as u64 * *pixels as u64,
         };
         count * self.element.bytes() as u64
+    }
+
+    /// Elements of a box along each dimension but the first.
+    fn counts<'a>(&'a self, sides: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        sides.iter().zip(&self.steps).skip(1).map(|(&n, &s)| n.div_ceil(s.max(1)))
+    }
+
+    /// Bytes of a row of the box.
+    pub(crate) fn row_bytes(&self) -> u32 {
+        let count = match &self.cut {
+            Cut::Tiled(sides) => sides[0],
+            Cut::Im2col { channels, .. } => *channels,
+        };
+        count * self.element.bytes()
     }
 
     /// Bytes of memory from the first element to behind the last.
     pub fn extent(&self) -> u64 {
         let far: u64 = self.dims.iter().skip(1).zip(&self.strides).map(|(&d, &s)| (d - 1) * s).sum();
         far + self.dims[0] * self.element.bytes() as u64
+    }
+
+    /// The rows of the box at `at`, one coordinate for each dimension, in the order in which they lie in shared memory. `filter`: of
+    /// a map for im2col, how far each pixel lies from where the window begins, one offset for each corner.
+    pub(crate) fn rows(&self, at: &[i32], filter: &[u32]) -> Result<Vec<Row>, String> {
+        let b = self.element.bytes() as i64;
+        // Of the row: elements that lie inside the tensor along its first dimension.
+        let (first, width) = (at[0] as i64, (self.row_bytes() as i64) / b);
+        let (lo, hi) = ((-first).clamp(0, width), (self.dims[0] as i64 - first).clamp(0, width));
+        let row = |place: &[i64]| {
+            let inside = place.iter().zip(&self.dims[1..]).all(|(&x, &d)| (0..d as i64).contains(&x));
+            let far: i64 = place.iter().zip(&self.strides).map(|(&x, &s)| x.wrapping_mul(s as i64)).sum();
+            let len = if inside { (hi - lo).max(0) } else { 0 };
+            let from = self.address.wrapping_add_signed(far + (first + lo) * b);
+            Row { from, lead: (lo * b) as u32, len: (len * b) as u32 }
+        };
+        let start: Vec<i64> = at[1..].iter().map(|&x| x as i64).collect();
+        match &self.cut {
+            Cut::Tiled(sides) => {
+                let counts: Vec<u32> = self.counts(sides).collect();
+                let total: u32 = counts.iter().product();
+                let place = |mut i: u32| -> Vec<i64> {
+                    let along = |k: usize| {
+                        let n = i % counts[k];
+                        i /= counts[k];
+                        start[k] + n as i64 * self.steps[k + 1] as i64
+                    };
+                    (0..counts.len()).map(along).collect()
+                };
+                Ok((0..total).map(|i| row(&place(i))).collect())
+            }
+            Cut::Im2col { lower, upper, pixels, .. } => {
+                let last = |k: usize| self.dims[k + 1] as i64 - 1 + upper[k] as i64;
+                for (k, &x) in start.iter().enumerate().take(lower.len()) {
+                    if !(lower[k] as i64..=last(k)).contains(&x) {
+                        let (lo, hi) = (lower[k], last(k));
+                        return Err(format!("coordinate {} is {x}; the windows of this map begin at {lo} to {hi}", k + 1));
+                    }
+                }
+                let mut place = start;
+                let mut list = Vec::with_capacity(*pixels as usize);
+                for _ in 0..*pixels {
+                    let moved: Vec<i64> =
+                        place.iter().enumerate().map(|(k, &x)| x + filter.get(k).map_or(0, |&f| f as i64)).collect();
+                    list.push(row(&moved));
+                    // The next window: along the width, then the height, then the next picture.
+                    for k in 0..place.len() {
+                        place[k] += self.steps[k + 1] as i64;
+                        if k == lower.len() || place[k] <= last(k) {
+                            break;
+                        }
+                        place[k] = lower[k] as i64;
+                    }
+                }
+                Ok(list)
+            }
+        }
+    }
+
+    /// Changes a row on its way from global to shared memory, as the type of the elements says.
+    pub(crate) fn convert(&self, row: &mut [u8]) {
+        let (round, flush) = match self.element {
+            Tf32 => (true, false),
+            Tf32Ftz => (true, true),
+            F32Ftz => (false, true),
+            _ => return,
+        };
+        for word in row.as_chunks_mut::<4>().0 {
+            let mut x = u32::from_le_bytes(*word);
+            if flush && x & 0x7f80_0000 == 0 {
+                x &= 1 << 31;
+            }
+            if round && x & 0x7f80_0000 != 0x7f80_0000 {
+                x = (x + 0xfff + (x >> 13 & 1)) & !TF32_CUT;
+            }
+            *word = x.to_le_bytes();
+        }
+    }
+
+    /// What stands for `len` bytes outside of the tensor.
+    pub(crate) fn outside(&self, len: usize) -> Vec<u8> {
+        if !self.nan {
+            return vec![0; len];
+        }
+        let pattern: &[u8] = match self.element.bytes() {
+            2 => &[0xff, 0x7f],
+            4 => &[0xff, 0xff, 0xff, 0x7f],
+            _ => &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+        };
+        pattern.iter().copied().cycle().take(len).collect()
     }
 
     /// What the driver would refuse.
@@ -168,7 +282,7 @@ impl TensorMap {
                 if let Some((i, n)) = sides.iter().enumerate().find(|(_, n)| !(1..=256).contains(*n)) {
                     return Err(format!("side {i} of the box has {n} elements; it must have 1 to 256"));
                 }
-                sides[0].div_ceil(self.steps[0]) as u64 * bytes
+                sides[0] as u64 * bytes
             }
             Cut::Im2col { lower, upper, channels, pixels } => {
                 if !(3..=5).contains(&rank) || lower.len() != rank - 2 || upper.len() != rank - 2 {
@@ -307,6 +421,73 @@ mod tests {
         assert_eq!(im2col().box_bytes(), 64 * 128 * 2);
         assert_eq!(im2col().extent(), 6 * 76800 + 19 * 3840 + 29 * 128 + 128);
         assert_eq!(TensorMap::decode(&[0; 128]), None);
+    }
+
+    /// The windows of a convolution, one after the other, are what im2col gives.
+    #[test]
+    fn im2col_is_a_convolutions_order() {
+        let (w, h, n) = (7i64, 5i64, 3i64);
+        for (filter, pad, stride, dilation) in [(3, 1, 1, 1), (4, 1, 2, 1), (3, 2, 1, 2), (1, 0, 2, 1)] {
+            let corner = pad - (filter - 1) * dilation;
+            let map = TensorMap {
+                element: F32,
+                address: 4096,
+                dims: vec![8, w as u64, h as u64, n as u64],
+                strides: vec![32, 32 * w as u64, 32 * (w * h) as u64],
+                cut: Cut::Im2col { lower: vec![-pad as i32; 2], upper: vec![corner as i32; 2], channels: 4, pixels: 16 },
+                steps: vec![1, stride as u32, stride as u32, 1],
+                swizzle: Swizzle::None,
+                nan: false,
+            };
+            map.check().unwrap();
+            let out = |side: i64| (side + 2 * pad - (filter - 1) * dilation - 1) / stride + 1;
+            let (q, p) = (out(w), out(h));
+            for first in [0, 5, q * p * n - 3] {
+                for (r, s) in [(0, 0), (filter - 1, 0), (0, filter - 1)] {
+                    let at = |i: i64| (i % q * stride - pad, i / q % p * stride - pad, i / q / p);
+                    let (x, y, z) = at(first);
+                    let rows =
+                        map.rows(&[4, x as i32, y as i32, z as i32], &[(s * dilation) as u32, (r * dilation) as u32]).unwrap();
+                    for (i, row) in rows.iter().enumerate() {
+                        let (x, y, z) = at(first + i as i64);
+                        let (x, y) = (x + s * dilation, y + r * dilation);
+                        let inside = (0..w).contains(&x) && (0..h).contains(&y) && z < n;
+                        assert_eq!(row.len, if inside { 16 } else { 0 }, "{row:?}");
+                        if inside {
+                            assert_eq!(row.from, (4096 + 32 * ((z * h + y) * w + x) + 16) as u64);
+                        }
+                    }
+                }
+            }
+            assert!(map.rows(&[0, -3, 0, 0], &[0, 0]).unwrap_err().contains("coordinate 1 is -3"));
+        }
+    }
+
+    #[test]
+    fn boxes_and_what_lies_outside() {
+        let map = TensorMap {
+            element: Tf32,
+            address: 1 << 20,
+            dims: vec![6, 3],
+            strides: vec![32],
+            cut: Cut::Tiled(vec![4, 4]),
+            steps: vec![1, 2],
+            swizzle: Swizzle::None,
+            nan: true,
+        };
+        assert_eq!(map.box_bytes(), 32);
+        let rows = map.rows(&[-1, -2], &[]).unwrap();
+        // Rows -2 and 0; of the second, columns 0 to 2 behind one that is outside.
+        assert_eq!(rows[0].len, 0);
+        assert_eq!(rows[1], Row { from: 1 << 20, lead: 4, len: 12 });
+        assert_eq!(map.rows(&[4, 2], &[]).unwrap()[0], Row { from: (1 << 20) + 64 + 16, lead: 0, len: 8 });
+        let mut row: Vec<u8> =
+            [0x3f80_1000u32, 0x3f80_3000, 0x3f80_1001, 0x7f80_0001].iter().flat_map(|x| x.to_le_bytes()).collect();
+        map.convert(&mut row);
+        let words: Vec<u32> = row.chunks(4).map(|c| u32::from_le_bytes(c.try_into().unwrap())).collect();
+        // To nearest, ties to even; NaN stays.
+        assert_eq!(words, [0x3f80_0000, 0x3f80_4000, 0x3f80_2000, 0x7f80_0001]);
+        assert!(f32::from_le_bytes(map.outside(4).try_into().unwrap()).is_nan());
     }
 
     #[test]

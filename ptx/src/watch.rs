@@ -4,7 +4,7 @@ use super::counters::{Op, Traffic};
 use super::fault::{FaultKind, Place, Raise};
 use super::footprint::Footprint;
 use super::pattern::{Lanes, Pattern};
-use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Touch, WarpAccess};
+use super::race::{Access, Conflict, GlobalClocks, GlobalRaces, SharedRaces, Teller, Touch, Unit, WarpAccess};
 
 /// A memory instruction of a warp, without its addresses.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(crate) struct Touching<'a> {
 /// Keys of what arrivals at an mbarrier, and its phases that ended, have made known; barriers of the block have numbers below 16.
 const ARRIVING: u32 = 1 << 30;
 const ENDED: u32 = 1 << 31;
+/// The same for the products of a warp group.
+const PRODUCTS: u32 = 1 << 29;
 
 type Found = Result<(), Box<Conflict>>;
 
@@ -42,24 +44,31 @@ pub(crate) struct Watch {
     pub block: BlockWatch,
     /// What a [`BlockWatch`] is made for.
     race: bool,
-    sizes: (usize, u32, usize),
+    sizes: Sizes,
     /// Which words were touched, where the race check does not tell: kept while blocks run side by side.
     pub footprint: Option<Footprint>,
 }
+
+/// A warp at a barrier: its number, the lanes that wait, those that live.
+type Waiting = (u32, u32, u32);
+
+/// Bytes of shared memory, bytes of a granule of it, warps of a block, and units that work beside them.
+type Sizes = (usize, u32, usize, usize);
 
 /// The part of a [`Watch`] that belongs to one block.
 pub(crate) struct BlockWatch {
     shared: Option<SharedRaces>,
     clocks: GlobalClocks,
-    /// For each barrier: the warps that wait at the barrier, and whether a warp has arrived without waiting (`bar.arrive`).
-    waiting: [(Vec<u32>, bool); 16],
+    /// For each barrier: the warps that wait at the barrier, with their lanes that do and those that live; and whether a warp has
+    /// arrived without waiting (`bar.arrive`).
+    waiting: [(Vec<Waiting>, bool); 16],
     warps: usize,
 }
 
 impl BlockWatch {
-    fn new(race: bool, (bytes, granule, warps): (usize, u32, usize)) -> BlockWatch {
+    fn new(race: bool, (bytes, granule, warps, units): Sizes) -> BlockWatch {
         BlockWatch {
-            shared: race.then(|| SharedRaces::new(bytes, granule, warps)),
+            shared: race.then(|| SharedRaces::new(bytes, granule, warps, units)),
             clocks: GlobalClocks::new(0, warps),
             waiting: Default::default(),
             warps,
@@ -80,6 +89,8 @@ impl BlockWatch {
 pub(crate) struct Watched {
     pub ops: usize,
     pub warps: usize,
+    /// What works beside the warps of a block: a unit for each warp group, and one for copies; 0 if the kernel has none.
+    pub units: usize,
     pub blocks: u64,
     /// Bytes of shared memory.
     pub shared: usize,
@@ -97,9 +108,9 @@ impl Watch {
             traffic: count.then(|| Traffic::new(l.buffers.iter().map(|b| b.0).collect())),
             patterns: (0..l.ops).map(|_| [None, None]).collect(),
             // No block runs yet, and the first brings its own.
-            block: BlockWatch::new(false, (0, 4, 0)),
+            block: BlockWatch::new(false, (0, 4, 0, 0)),
             race,
-            sizes: (l.shared, l.narrowest.0, l.warps),
+            sizes: (l.shared, l.narrowest.0, l.warps, l.units),
             footprint: None,
         }
     }
@@ -112,7 +123,7 @@ impl Watch {
             global: self.global.as_ref().map(GlobalRaces::fresh),
             traffic: self.traffic.as_ref().map(Traffic::fresh),
             patterns,
-            block: BlockWatch::new(false, (0, 4, 0)),
+            block: BlockWatch::new(false, (0, 4, 0, 0)),
             race,
             sizes,
             footprint: None,
@@ -208,13 +219,16 @@ impl Watch {
         }
     }
 
-    /// A warp arrives at a barrier; with `pass`, without waiting there.
-    pub fn arrive(&mut self, barrier: usize, warp: u32, pass: bool) {
+    /// Lanes of a warp, of which `live` have not exited, arrive at a barrier; with `pass`, without waiting there.
+    pub fn arrive(&mut self, barrier: usize, warp: u32, (lanes, live): (u32, u32), pass: bool) {
         let (waiting, passed) = &mut self.block.waiting[barrier];
         *passed |= pass;
-        if !pass && !waiting.contains(&warp) {
-            waiting.push(warp);
-        } else if pass {
+        if !pass {
+            match waiting.iter_mut().find(|w| w.0 == warp) {
+                Some(w) => w.1 |= lanes,
+                None => waiting.push((warp, lanes, live)),
+            }
+        } else {
             // Published now: the barrier does not order what this warp does from here on.
             if let Some(s) = &mut self.block.shared {
                 s.arrive(barrier as u32, warp);
@@ -234,11 +248,13 @@ impl Watch {
             return;
         }
         if let Some(s) = &mut self.block.shared {
-            waiting.iter().for_each(|&w| s.arrive(barrier as u32, w));
-            waiting.iter().for_each(|&w| s.leave(barrier as u32, w));
+            waiting.iter().for_each(|w| s.arrive(barrier as u32, w.0));
+            waiting.iter().for_each(|w| s.leave(barrier as u32, w.0));
             s.forget_barrier(barrier as u32);
+            // The lanes of a warp have met, too.
+            waiting.iter().for_each(|&(warp, lanes, live)| s.sync(warp, lanes, live));
         }
-        waiting.iter().for_each(|&w| self.block.clocks.publish(barrier as u32, w));
+        waiting.iter().for_each(|w| self.block.clocks.publish(barrier as u32, w.0));
         self.block.clocks.learn(barrier as u32);
         self.block.clocks.forget_barrier(barrier as u32);
     }
@@ -269,6 +285,91 @@ impl Watch {
         self.block.clocks.learn(ENDED | at);
     }
 
+    /// `lanes` of a warp tell a unit to read pieces of shared memory; the first to tell it begins the fetch.
+    pub fn told_to_read(&mut self, who: Teller, lanes: u32, pieces: &[(u32, u32)], begins: bool) -> Found {
+        let Some(s) = &mut self.block.shared else { return Ok(()) };
+        pieces.iter().try_for_each(|&(at, bytes)| s.told_to_read(who, lanes, at, bytes))?;
+        if begins {
+            pieces.iter().for_each(|&(at, bytes)| s.fetch(who, at, bytes));
+        }
+        Ok(())
+    }
+
+    /// A unit, or a warp that waited itself, has read.
+    pub fn fetched(&mut self, who: Teller, by: Option<Unit>, pieces: &[(u32, u32)]) {
+        if let Some(s) = &mut self.block.shared {
+            pieces.iter().for_each(|&(at, bytes)| s.fetched(who, by, at, bytes));
+        }
+    }
+
+    /// The products of a warp group have read their operands: those that wait for them come after.
+    pub fn products_done(&mut self, group: u32, warp: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.unit_arrives(PRODUCTS | group, Unit::Products(group), warp);
+        }
+    }
+
+    pub fn products_wait(&mut self, group: u32, warp: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.leave(PRODUCTS | group, warp);
+        }
+    }
+
+    /// A bulk copy to shared memory begins, to arrive at an mbarrier.
+    pub fn told_to_write(&mut self, who: Teller, pieces: &[(u32, u32)], mbarrier: u32) -> Found {
+        let Some(s) = &mut self.block.shared else { return Ok(()) };
+        s.sees_mbarrier(who, mbarrier, true)?;
+        pieces.iter().try_for_each(|&(at, bytes)| s.told_to_write(who, at, bytes))
+    }
+
+    /// It has arrived.
+    pub fn written(&mut self, who: Teller, pieces: &[(u32, u32)], mbarrier: u32) {
+        if let Some(s) = &mut self.block.shared {
+            pieces.iter().for_each(|&(at, bytes)| s.written(who, at, bytes));
+            s.unit_arrives(ARRIVING | mbarrier, Unit::Copies, who.warp);
+        }
+    }
+
+    /// A thread does something with an mbarrier that was initialised.
+    pub fn mbarrier_use(&mut self, who: Teller, at: u32) -> Found {
+        self.block.shared.as_ref().map_or(Ok(()), |s| s.sees_mbarrier(who, at, false))
+    }
+
+    pub fn mbarrier_init(&mut self, who: Teller, at: u32) {
+        if let Some(s) = &mut self.block.shared {
+            s.mbarrier_init(who, at);
+        }
+    }
+
+    /// `fence.proxy.async` or, with `init`, `fence.mbarrier_init`.
+    pub fn proxy_fence(&mut self, warp: u32, mask: u32, init: bool) {
+        if let Some(s) = &mut self.block.shared {
+            s.proxy_fence(init as usize, warp, mask);
+        }
+    }
+
+    /// A product of a warp group, as far as one of its warps does it.
+    pub fn product(&mut self, pc: usize, macs: u64) {
+        if let Some(t) = &mut self.traffic {
+            t.matrix(pc as u32, macs);
+            t.product(macs);
+        }
+    }
+
+    /// A bulk copy fills or reads so many bytes of shared memory.
+    pub fn bulk(&mut self, bytes: u64) {
+        if let Some(t) = &mut self.traffic {
+            t.bulk(bytes);
+        }
+    }
+
+    /// Rows of operands that products read from shared memory: passes through the banks, and the fewest there can be.
+    pub fn operands(&mut self, pc: usize, waves: u64, ideal: u64) {
+        if let Some(t) = &mut self.traffic {
+            t.operands(pc as u32, waves, ideal);
+        }
+    }
+
     /// A kernel allocates a buffer.
     pub fn allocate(&mut self, bytes: u64) {
         if let Some(g) = &mut self.global {
@@ -297,7 +398,7 @@ impl Watch {
 
 fn operation(touch: Touch) -> Op {
     match touch {
-        Touch::Read | Touch::StrongRead => Op::Load,
+        Touch::Read | Touch::StrongRead | Touch::Fetch => Op::Load,
         Touch::Atomic => Op::Atomic,
         Touch::Copy => Op::Copy,
         _ => Op::Store,
@@ -333,6 +434,7 @@ pub(crate) fn report(c: &Conflict, at: Place, thread: impl Fn(&Access) -> String
         Touch::Atomic => "atomic or strong write",
         Touch::Copy => "cp.async",
         Touch::Arrived => "arrival of a cp.async",
+        Touch::Fetch => "fetch",
     };
     let side = |when: &str, a: &Access| format!("{when} {} by {}: @{}", did(a.touch), thread(a), a.pc);
     let sides = vec![side("earlier", &c.first), side("now a", &c.second)];

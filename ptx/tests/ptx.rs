@@ -8,6 +8,8 @@ mod calls;
 mod faults;
 #[path = "ptx/forms.rs"]
 mod forms;
+#[path = "ptx/hopper.rs"]
+mod hopper;
 #[path = "ptx/instructions.rs"]
 mod instructions;
 #[path = "ptx/kernels.rs"]

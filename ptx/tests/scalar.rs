@@ -59,7 +59,7 @@ fn other(form: &str) -> bool {
 }
 
 /// Rows that are no scalar arithmetic, by their first words, and what tests them.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 9] = [
     (
         "ld ldu st prefetch prefetchu applypriority discard createpolicy atom red cp mbarrier",
         "memory: tests/ptx/kernels.rs, faults.rs",
@@ -67,6 +67,7 @@ const OTHERS: [(&str, &str); 8] = [
     ("membar fence", "order: tests/race.rs, tests/ptx/faults.rs"),
     ("cvta isspacep", "addresses, whose bases are the emulator's own: tests/ptx/instructions.txt"),
     ("ldmatrix stmatrix mma movmatrix wmma", "matrices: tests/ptx/wmma.rs, kernels.rs, units of num::mma"),
+    ("wgmma", "products of warp groups: tests/ptx/hopper.rs"),
     ("bra brx call ret exit trap brkpt", "control: tests/ptx/kernels.rs, faults.rs"),
     ("nanosleep pmevent griddepcontrol setmaxnreg", "do nothing"),
     ("bar barrier", "barriers: tests/ptx/faults.rs, warp.rs"),

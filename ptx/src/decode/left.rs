@@ -8,7 +8,7 @@ pub struct Left {
 }
 
 const TEXTURES: &str = "textures and surfaces have formats and filters of their own";
-const BULK: &str = "asynchronous copies of whole tiles (TMA) are not modelled";
+const BULK: &str = "of bulk copies, those that reduce, that go to another block, or that change a tensor map are left out";
 const CLUSTERS: &str = "every block is a cluster of its own";
 const WIDE: &str = "memory is changed by at most 64 bits at once";
 const STACK: &str = "local memory is laid out when a kernel is decoded";
@@ -25,10 +25,10 @@ pub(super) const LEFT: &[Left] = &[
     Left { form: "sured", reason: TEXTURES },
     Left { form: "suq", reason: TEXTURES },
     Left { form: "istypep", reason: TEXTURES },
-    Left { form: "wgmma", reason: "products of warp groups (sm_90a) read their operands from shared memory by descriptors" },
+    Left { form: "wgmma", reason: "of the products of warp groups, those of eight-bit floats, integers, bits and sparse matrices are left out" },
+    Left { form: "cp.bulk.multicast::cluster", reason: CLUSTERS },
     Left { form: "cp.bulk", reason: BULK },
     Left { form: "cp.reduce", reason: BULK },
-    Left { form: "prefetch.tensormap", reason: BULK },
     Left { form: "tensormap", reason: BULK },
     Left { form: "fence.tensormap::generic", reason: BULK },
     Left { form: "st.async", reason: "stores that complete at an mbarrier are not modelled" },

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use super::decoder::Decoder;
 pub use super::left::Left;
-use super::{arithmetic, control, convert, form, left, mbarrier, memory, narrow, scalar, tensor, together, vector, video, wmma};
+use super::{arithmetic, control, convert, form, left, mbarrier, memory, narrow};
+use super::{scalar, tensor, together, vector, video, warpgroup, wmma};
 use crate::op::Code;
 use crate::source::Instr;
 
@@ -78,6 +79,19 @@ impl Row {
     pub fn decodes(&self, opcode: &str) -> bool {
         find(opcode).is_some_and(|(r, _)| std::ptr::eq(r, self))
     }
+}
+
+/// The shapes of `wgmma`, for a depth.
+macro_rules! shapes {
+    ($k:literal) => {
+        concat!(
+            "m64n8", $k, "|m64n16", $k, "|m64n24", $k, "|m64n32", $k, "|m64n40", $k, "|m64n48", $k, "|m64n56", $k, "|m64n64", $k,
+            "|m64n72", $k, "|m64n80", $k, "|m64n88", $k, "|m64n96", $k, "|m64n104", $k, "|m64n112", $k, "|m64n120", $k,
+            "|m64n128", $k, "|m64n136", $k, "|m64n144", $k, "|m64n152", $k, "|m64n160", $k, "|m64n168", $k, "|m64n176", $k,
+            "|m64n184", $k, "|m64n192", $k, "|m64n200", $k, "|m64n208", $k, "|m64n216", $k, "|m64n224", $k, "|m64n232", $k,
+            "|m64n240", $k, "|m64n248", $k, "|m64n256", $k,
+        )
+    };
 }
 
 #[rustfmt::skip]
@@ -431,12 +445,26 @@ static TABLE: &[Row] = &[
     row("membar.{cta|gl|sys}", With(memory::fence)),
     row("fence[.sc|.acq_rel|.acquire|.release].{cta|cluster|gpu|sys}", With(memory::fence)),
     row("fence.{acquire|release}.{sync_restrict::shared::cluster|sync_restrict::shared::cta}.cluster", With(memory::fence)),
-    row("fence.mbarrier_init.release.cluster", With(memory::fence)),
+    row("fence.mbarrier_init.release.cluster", With(warpgroup::fence)),
     row("fence.proxy.alias", With(control::nop)),
-    row("fence.proxy.async[.global|.shared::cta|.shared::cluster]", With(control::nop)),
+    row("fence.proxy.async[.global|.shared::cta|.shared::cluster]", With(warpgroup::fence)),
     row("cp.async.{ca|cg}.{shared|shared::cta}.global[.L2::cache_hint][.L2::64B|.L2::128B|.L2::256B]", With(memory::cp_async)),
     row("cp.async.commit_group", With(memory::cp_async)),
     row("cp.async.{wait_group|wait_all}", With(memory::cp_async)),
+    row("cp.async.bulk.{shared::cta|shared::cluster}.global.mbarrier::complete_tx::bytes[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.global.shared::cta.bulk_group[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.prefetch.L2.global[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.tensor.{1d|2d|3d|4d|5d}.{shared::cta|shared::cluster}.global[.tile].mbarrier::complete_tx::bytes[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.tensor.{3d|4d|5d}.{shared::cta|shared::cluster}.global.im2col.mbarrier::complete_tx::bytes[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.tensor.{1d|2d|3d|4d|5d}.global.shared::cta[.tile].bulk_group[.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.prefetch.tensor.{1d|2d|3d|4d|5d}.L2.global[.tile|.im2col][.L2::cache_hint]", With(warpgroup::bulk)),
+    row("cp.async.bulk.commit_group", With(warpgroup::bulk)),
+    row("cp.async.bulk.wait_group[.read]", With(warpgroup::bulk)),
+    row("prefetch[.param|.const|.global].tensormap", With(control::nop)),
+    row("wgmma.{fence|commit_group|wait_group}.sync.aligned", With(warpgroup::wgmma)),
+    row(concat!("wgmma.mma_async.sync.aligned.{", shapes!("k8"), "}.f32.tf32.tf32"), With(warpgroup::multiply)),
+    row(concat!("wgmma.mma_async.sync.aligned.{", shapes!("k16"), "}.f32.bf16.bf16"), With(warpgroup::multiply)),
+    row(concat!("wgmma.mma_async.sync.aligned.{", shapes!("k16"), "}.{f32|f16}.f16.f16"), With(warpgroup::multiply)),
     // Tensor cores.
     row("ldmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans][.shared|.shared::cta].b16", With(tensor::ldmatrix)),
     row("stmatrix.sync.aligned.m8n8.{x1|x2|x4}[.trans][.shared|.shared::cta].b16", With(tensor::stmatrix)),
@@ -487,7 +515,7 @@ static TABLE: &[Row] = &[
     row("nanosleep.u32", With(control::nop)),
     row("pmevent[.mask]", With(control::nop)),
     row("griddepcontrol.{launch_dependents|wait}", With(control::nop)),
-    row("setmaxnreg.{inc|dec}.sync.aligned.u32", With(control::nop)),
+    row("setmaxnreg.{inc|dec}.sync.aligned.u32", With(warpgroup::registers_of_a_thread)),
     // Barriers in memory.
     row("mbarrier.init[.shared|.shared::cta].b64", With(mbarrier::init)),
     row("mbarrier.inval[.shared|.shared::cta].b64", With(mbarrier::inval)),

@@ -13,6 +13,8 @@ pub enum Touch {
     Copy,
     /// A wait that covers a `cp.async` ended: the bytes have arrived.
     Arrived,
+    /// A tensor core, or a bulk copy, was told to read: it does at some time before the wait that covers it ends.
+    Fetch,
 }
 
 impl Touch {
@@ -22,7 +24,7 @@ impl Touch {
     }
     #[inline(always)]
     pub(crate) fn reads_only(self) -> bool {
-        matches!(self, Touch::Read | Touch::StrongRead)
+        matches!(self, Touch::Read | Touch::StrongRead | Touch::Fetch)
     }
 }
 
@@ -60,15 +62,21 @@ pub struct Conflict {
     pub at: u64,
     pub first: Access,
     pub second: Access,
+    /// The two are in order, but go by different ways to memory, and no `fence.proxy.async` lies between.
+    pub proxy: bool,
 }
 
 impl Conflict {
     /// What kind of race it is: `write after read` and so on.
     pub fn hazard(&self) -> &'static str {
+        if self.proxy {
+            return "the async proxy after an ordinary write, without fence.proxy.async between them";
+        }
         match (self.first.touch, self.second.touch) {
             (Touch::Copy, _) => "access to memory that an unfinished cp.async writes",
+            (Touch::Fetch, _) => "write to memory that an unfinished product or bulk copy reads",
             (Touch::Read | Touch::StrongRead, _) => "write after read",
-            (_, Touch::Read | Touch::StrongRead) => "read after write",
+            (_, Touch::Read | Touch::StrongRead | Touch::Fetch) => "read after write",
             _ => "write after write",
         }
     }

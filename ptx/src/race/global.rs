@@ -390,6 +390,6 @@ impl GlobalRaces {
 
     #[cold]
     fn conflict(&self, i: usize, first: Access, second: Access) -> Result<(), Box<Conflict>> {
-        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second, proxy: false }))
     }
 }

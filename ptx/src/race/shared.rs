@@ -35,6 +35,84 @@ impl Cell {
 
 const FRESH: Cell = Cell { write: Stamp(0), read: Stamp(0), warps: 0, lanes: 0 };
 
+/// The units of a block that work beside its warps, the one for copies last. Each is one more warp for the clocks: what it has
+/// read or written is ordered for those that waited for it.
+///
+/// They go to memory by another way, the async proxy. What a thread wrote is seen there only after a fence between the two
+/// (PTX ISA, "Proxies"): `fenced` says up to which clock.
+#[derive(Default)]
+struct Units {
+    /// Warps of the block: the first unit has this number.
+    warps: usize,
+    count: usize,
+    /// By warp: for each thread of the block the clock up to which its writes are behind such a fence, as the warp knows. The second
+    /// is of `fence.mbarrier_init`.
+    fenced: [Vec<Vec<u32>>; 2],
+    /// Clocks of the warps at the last barrier of the block.
+    met: Vec<u32>,
+    /// The generation that the block began with: older stamps are of other blocks.
+    first: u32,
+    /// By granule: fetches under way, and which they are.
+    fetching: Vec<u16>,
+    fetches: Vec<Fetch>,
+}
+
+/// Memory that a unit has been told to read.
+struct Fetch {
+    first: usize,
+    count: usize,
+    by: Access,
+}
+
+/// What works beside the warps of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Bulk copies into shared memory.
+    Copies,
+    /// The tensor cores as a warp group uses them.
+    Products(u32),
+}
+
+/// Who tells a unit to do something.
+#[derive(Clone, Copy)]
+pub struct Teller {
+    pub warp: u32,
+    pub lane: u32,
+    pub pc: u32,
+}
+
+impl Units {
+    /// Values for each warp in what one thread makes known to others, behind its clocks.
+    fn threads(&self) -> usize {
+        if self.count > 0 { 32 * self.warps } else { 0 }
+    }
+
+    /// What warp `w` knows, added to what is made known.
+    fn publish(&self, known: &mut [u32], w: usize) {
+        if self.count > 0 && w < self.warps {
+            let n = self.threads();
+            let at = known.len() - 2 * n;
+            let own = self.fenced.iter().flat_map(|f| &f[w]);
+            known[at..].iter_mut().zip(own).for_each(|(k, o)| *k = (*k).max(*o));
+        }
+    }
+
+    fn learn(&mut self, known: &[u32], w: usize) {
+        if self.count > 0 && w < self.warps {
+            let n = self.threads();
+            let from = &known[known.len() - 2 * n..];
+            let own = self.fenced.iter_mut().flat_map(|f| &mut f[w]);
+            own.zip(from).for_each(|(o, k)| *o = (*o).max(*k));
+        }
+    }
+
+    /// Whether a unit that `warp` tells to sees a write.
+    fn sees(&self, write: Stamp, warp: u32, kind: usize) -> bool {
+        let thread = 32 * write.warp() as usize + write.lane() as usize;
+        write.clock() >= LIMIT || self.fenced[kind][warp as usize].get(thread).is_none_or(|&c| c >= write.clock())
+    }
+}
+
 /// Shared memory of one block.
 pub struct SharedRaces {
     /// log₂ of the granule.
@@ -54,15 +132,22 @@ pub struct SharedRaces {
     /// Warps whose strong reads saw a release, and what they will know after their next fence.
     observed: Vec<(u32, Vec<u32>)>,
     named: HashMap<u32, Vec<u32>>,
+    /// Initialisations of mbarriers, by offset: what happens to an mbarrier later hides them in the cells.
+    inits: HashMap<u32, Stamp>,
+    units: Units,
 }
 
 impl SharedRaces {
-    /// For blocks with `bytes` of shared memory; `granule` is a power of two that divides each access of the kernel to it.
-    pub fn new(bytes: usize, granule: u32, warps: usize) -> SharedRaces {
+    /// For blocks with `bytes` of shared memory; `granule` is a power of two that divides each access of the kernel to it. `units`
+    /// work beside the warps, the one for copies last.
+    pub fn new(bytes: usize, granule: u32, warps: usize, units: usize) -> SharedRaces {
+        // A stamp has room for 32 warps.
+        let units = if warps + units <= 32 { units } else { 0 };
+        let cells = bytes.div_ceil(granule as usize);
         SharedRaces {
             shift: granule.trailing_zeros(),
-            cells: vec![FRESH; bytes.div_ceil(granule as usize)],
-            clocks: Clocks::new(warps),
+            cells: vec![FRESH; cells],
+            clocks: Clocks::new(warps + units),
             copies: false,
             block: 0,
             precise: HashMap::new(),
@@ -71,6 +156,8 @@ impl SharedRaces {
             fenced: 0,
             observed: Vec::new(),
             named: HashMap::new(),
+            inits: HashMap::new(),
+            units: Units { warps, count: units, fetching: vec![0; if units > 0 { cells } else { 0 }], ..Units::default() },
         }
     }
 
@@ -88,6 +175,15 @@ impl SharedRaces {
             self.clocks.generation = generation;
         }
         self.forget();
+        self.inits.clear();
+        let u = &mut self.units;
+        if u.count > 0 {
+            u.fenced = [(); 2].map(|()| vec![vec![0; 32 * u.warps]; u.warps]);
+            u.met = vec![0; u.warps];
+            u.first = self.clocks.generation;
+            u.fetching.fill(0);
+            u.fetches.clear();
+        }
     }
 
     fn forget(&mut self) {
@@ -103,23 +199,47 @@ impl SharedRaces {
     pub fn barrier(&mut self) {
         self.clocks.barrier();
         self.forget();
+        let u = &mut self.units;
+        if u.count > 0 {
+            u.met = self.clocks.clock[..u.warps].to_vec();
+            // A write after the barrier must not look like one before it.
+            self.clocks.clock.iter_mut().for_each(|c| *c += 1);
+            for fenced in &mut u.fenced {
+                let mut all = vec![0; 32 * u.warps];
+                fenced.iter().for_each(|f| all.iter_mut().zip(f).for_each(|(a, f)| *a = (*a).max(*f)));
+                fenced.fill(all);
+            }
+        }
     }
 
     /// A warp arrives at a barrier that is not for the whole block: what the warp did is ordered before the warps that
     /// [`Self::leave`] the barrier.
     pub fn arrive(&mut self, id: u32, warp: u32) {
         self.remember_reads();
-        let n = self.clocks.clock.len();
-        let mut clocks = self.named.remove(&id).unwrap_or_else(|| vec![0; n]);
-        self.clocks.publish(&mut clocks, warp as usize);
+        let mut clocks = self.named.remove(&id).unwrap_or_else(|| self.nothing_known());
+        self.publish(&mut clocks, warp);
         self.named.insert(id, clocks);
     }
     /// A warp leaves a barrier at which [`Self::arrive`] was called.
     pub fn leave(&mut self, id: u32, warp: u32) {
         if let Some(clocks) = self.named.get(&id) {
             let clocks = clocks.clone();
-            self.clocks.learn(&clocks, warp as usize);
+            self.learn(&clocks, warp);
         }
+    }
+
+    fn nothing_known(&self) -> Vec<u32> {
+        vec![0; self.clocks.clock.len() + 2 * self.units.threads()]
+    }
+
+    fn publish(&mut self, known: &mut [u32], warp: u32) {
+        self.units.publish(known, warp as usize);
+        self.clocks.publish(known, warp as usize);
+    }
+
+    fn learn(&mut self, known: &[u32], warp: u32) {
+        self.units.learn(known, warp as usize);
+        self.clocks.learn(known, warp as usize);
     }
 
     /// What was made known under one key is from now on known under another as well, and no more under the first.
@@ -147,7 +267,7 @@ impl SharedRaces {
         self.fenced |= 1 << warp;
         while let Some(k) = self.observed.iter().position(|o| o.0 == warp) {
             let (_, clocks) = self.observed.swap_remove(k);
-            self.clocks.learn(&clocks, warp as usize);
+            self.learn(&clocks, warp);
         }
     }
 
@@ -155,7 +275,7 @@ impl SharedRaces {
     fn lock(&mut self, at: u32, warp: u32) {
         if let Some(clocks) = self.locks.get(&at) {
             let clocks = clocks.clone();
-            self.clocks.learn(&clocks, warp as usize);
+            self.learn(&clocks, warp);
         }
         self.release(at, warp);
     }
@@ -164,9 +284,8 @@ impl SharedRaces {
     fn release(&mut self, at: u32, warp: u32) {
         if self.fenced >> warp & 1 == 1 {
             self.remember_reads();
-            let n = self.clocks.clock.len();
-            let mut clocks = self.locks.remove(&at).unwrap_or_else(|| vec![0; n]);
-            self.clocks.publish(&mut clocks, warp as usize);
+            let mut clocks = self.locks.remove(&at).unwrap_or_else(|| self.nothing_known());
+            self.publish(&mut clocks, warp);
             self.locks.insert(at, clocks);
         }
     }
@@ -256,6 +375,9 @@ impl SharedRaces {
             let own = if touch == Touch::Arrived { c.write.pending() } else { c.write.plainly_by(now) };
             let unread = (c.read.generation() < generation) | ((c.warps == warps) & (c.lanes == lanes));
             alone &= (unwritten | own) & unread;
+        }
+        if !self.units.fetches.is_empty() {
+            alone &= self.units.fetching[from..from + n].iter().all(|&f| f == 0);
         }
         if alone {
             for c in cells {
@@ -355,11 +477,14 @@ impl SharedRaces {
     #[cold]
     fn conflict(&self, i: usize, first: Access, now: Stamp, lane: u32, touch: Touch) -> Result<(), Box<Conflict>> {
         let second = Access { lane, ..now.access(touch, self.block) };
-        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second }))
+        Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second, proxy: false }))
     }
 
     #[inline(always)]
     fn write(&mut self, i: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        if !self.units.fetches.is_empty() {
+            self.check_fetches(i, now, touch)?;
+        }
         let cell = self.cells[i];
         let last = cell.write;
         if last.generation() >= now.generation() && (lanes & (lanes - 1) != 0 || !last.plainly_by(now)) {
@@ -424,5 +549,155 @@ impl SharedRaces {
             }
         }
         Ok(())
+    }
+}
+
+/// What units do beside the warps. Without units in the kernel none of it is called.
+impl SharedRaces {
+    /// The number of the unit that copies, or of a warp group's; that of the warp where there is no room for units.
+    fn unit(&self, unit: Unit, warp: u32) -> u32 {
+        let u = &self.units;
+        match unit {
+            _ if u.count == 0 => warp,
+            Unit::Copies => (u.warps + u.count - 1) as u32,
+            Unit::Products(group) => u.warps as u32 + group,
+        }
+    }
+
+    fn cells_of(&self, at: u32, bytes: u32) -> std::ops::Range<usize> {
+        (at >> self.shift) as usize..(at + bytes).div_ceil(1 << self.shift) as usize
+    }
+
+    /// Whether a unit that is told so by `who`, of whose warp `lanes` take part, may touch a granule now.
+    fn check_told(&self, i: usize, now: Stamp, lanes: u32, touch: Touch) -> Result<(), Box<Conflict>> {
+        let last = self.cells[i].write;
+        if last.generation() >= now.generation() {
+            self.check_write(i, last, now, lanes, touch)?;
+        }
+        let u = &self.units;
+        let by_thread = !last.pending() && (last.warp() as usize) < u.warps && last.generation() >= u.first && last.0 != 0;
+        if u.count > 0 && by_thread && !u.sees(last, now.warp(), 0) {
+            let (first, second) = (last.wrote(self.block), now.access(touch, self.block));
+            return Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second, proxy: true }));
+        }
+        Ok(())
+    }
+
+    fn check_fetches(&self, i: usize, now: Stamp, touch: Touch) -> Result<(), Box<Conflict>> {
+        if self.units.fetching[i] == 0 {
+            return Ok(());
+        }
+        let by = self.units.fetches.iter().find(|f| (f.first..f.first + f.count).contains(&i)).map(|f| f.by);
+        let first = by.unwrap_or(now.access(Touch::Fetch, self.block));
+        self.conflict(i, first, now, now.lane(), touch)
+    }
+
+    fn stamp(&self, who: Teller, by: u32) -> Stamp {
+        Stamp::new(self.clocks.generation, self.clocks.clock[by as usize], by, who.lane, who.pc)
+    }
+
+    /// A unit is told to read. `lanes`: the threads of the warp that tell it so together.
+    pub fn told_to_read(&mut self, who: Teller, lanes: u32, at: u32, bytes: u32) -> Result<(), Box<Conflict>> {
+        let now = self.stamp(who, who.warp);
+        self.cells_of(at, bytes).try_for_each(|i| self.check_told(i, now, lanes, Touch::Fetch))
+    }
+
+    /// A fetch begins, after [`Self::told_to_read`] of all that it reads.
+    pub fn fetch(&mut self, who: Teller, at: u32, bytes: u32) {
+        if self.units.count == 0 {
+            return;
+        }
+        let cells = self.cells_of(at, bytes);
+        let by = Access { touch: Touch::Fetch, block: self.block, warp: who.warp, lane: who.lane, pc: who.pc };
+        self.units.fetches.push(Fetch { first: cells.start, count: cells.len(), by });
+        self.units.fetching[cells].iter_mut().for_each(|f| *f += 1);
+    }
+
+    /// A fetch has read. What is ordered after `by` (a unit, or a warp) is ordered after the read.
+    pub fn fetched(&mut self, who: Teller, by: Option<Unit>, at: u32, bytes: u32) {
+        let by = by.map_or(who.warp, |u| self.unit(u, who.warp));
+        let cells = self.cells_of(at, bytes);
+        let list = &mut self.units.fetches;
+        if let Some(k) = list.iter().position(|f| (f.first, f.count, f.by.pc) == (cells.start, cells.len(), who.pc)) {
+            list.swap_remove(k);
+            self.units.fetching[cells.clone()].iter_mut().for_each(|f| *f = f.saturating_sub(1));
+        }
+        let now = self.stamp(who, by);
+        for i in cells {
+            // Whether it may was checked when it began.
+            let _ = self.cells[i].read_by(now, 1 << who.lane);
+            if !self.clocks.known.is_empty() {
+                self.read_precisely(i as u32, now);
+            }
+        }
+    }
+
+    /// A bulk copy into shared memory begins.
+    pub fn told_to_write(&mut self, who: Teller, at: u32, bytes: u32) -> Result<(), Box<Conflict>> {
+        let now = self.stamp(who, who.warp);
+        for i in self.cells_of(at, bytes) {
+            self.check_told(i, now, 1 << who.lane, Touch::Copy)?;
+            self.write(i, now, 1 << who.lane, Touch::Copy)?;
+        }
+        Ok(())
+    }
+
+    /// It has arrived.
+    pub fn written(&mut self, who: Teller, at: u32, bytes: u32) {
+        let now = self.stamp(who, self.unit(Unit::Copies, who.warp));
+        for i in self.cells_of(at, bytes) {
+            (self.cells[i].write, self.cells[i].read) = (now, Stamp(0));
+        }
+    }
+
+    /// What a unit did becomes known under a key, as by [`Self::arrive`].
+    pub fn unit_arrives(&mut self, id: u32, unit: Unit, warp: u32) {
+        let by = self.unit(unit, warp);
+        self.arrive(id, by);
+    }
+
+    /// `fence.proxy.async` (kind 0) or `fence.mbarrier_init` (kind 1) by the lanes `mask`.
+    pub fn proxy_fence(&mut self, kind: usize, warp: u32, mask: u32) {
+        let (u, w) = (&mut self.units, warp as usize);
+        if u.count == 0 {
+            return;
+        }
+        let (clock, whole) = (self.clocks.clock[w], self.clocks.whole[w]);
+        for v in 0..u.warps {
+            let known = self.clocks.known.get(w).map_or(0, |k| k[v]).max(u.met[v]);
+            for lane in 0..32 {
+                // Of its own warp: what the lanes that fence did, and what the others did before they were last together.
+                let own = if mask >> lane & 1 == 1 { clock } else { whole - 1 };
+                let upto = if v == w { own.max(known) } else { known };
+                let f = &mut u.fenced[kind][w][32 * v + lane];
+                *f = (*f).max(upto);
+            }
+        }
+        self.clocks.clock[w] += 1;
+    }
+
+    /// An mbarrier was initialised.
+    pub fn mbarrier_init(&mut self, who: Teller, at: u32) {
+        let now = self.stamp(who, who.warp);
+        self.inits.insert(at, now);
+    }
+
+    /// Something is done with an mbarrier, by a thread or, if `told`, by a copy: whether its initialisation is seen there.
+    pub fn sees_mbarrier(&self, who: Teller, at: u32, told: bool) -> Result<(), Box<Conflict>> {
+        let (u, now) = (&self.units, self.stamp(who, who.warp));
+        let Some(&init) = self.inits.get(&at) else { return Ok(()) };
+        let ordered = init.generation() < now.generation()
+            || if init.warp() == who.warp {
+                self.clocks.within(who.warp as usize, init.clock(), 1 << init.lane(), who.lane)
+            } else {
+                self.clocks.between(init.warp() as usize, init.clock(), who.warp as usize)
+            };
+        let seen = !told || u.count == 0 || u.sees(init, who.warp, 0) || u.sees(init, who.warp, 1);
+        if ordered && seen {
+            return Ok(());
+        }
+        let touch = if told { Touch::Copy } else { Touch::Atomic };
+        let (first, second) = (init.wrote(self.block), now.access(touch, self.block));
+        Err(Box::new(Conflict { at: at as u64, first, second, proxy: ordered }))
     }
 }

@@ -137,7 +137,7 @@ fn every_instruction_gives_its_result() {
 
 #[test]
 fn every_row_of_the_table_has_a_test() {
-    let compiled = [include_str!("basic.ptx"), include_str!("wmma.ptx")];
+    let compiled = [include_str!("basic.ptx"), include_str!("wmma.ptx"), include_str!("hopper.ptx")];
     let written = [
         CASES,
         include_str!("faults.rs"),
@@ -145,6 +145,7 @@ fn every_row_of_the_table_has_a_test() {
         include_str!("wmma.rs"),
         include_str!("forms.rs"),
         include_str!("mbarrier.rs"),
+        include_str!("hopper.rs"),
         include_str!("grammar.txt"),
     ];
     let word = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':'));
