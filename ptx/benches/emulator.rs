@@ -2,7 +2,8 @@
 //!
 //! `fma` is a loop of 16 multiply-adds on 8 accumulators, as a product has them; `chain` the same on one, each waiting for the
 //! one before; `gemm` the shared-memory product of `tests/ptx/basic.cu`, two 16-byte loads for 16 multiply-adds; `saxpy` streams
-//! global memory. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race
+//! global memory; `wgmma` is the ring of tiles of `tests/ptx/hopper.cu`, in multiply-adds a second: one tile of 128 × 128, products of
+//! warp groups in tf32 on operands that bulk copies bring. Each runs with bounds checks alone, with the check for uninitialised values, with counters, and with the race
 //! check. `native` is the work of `fma` and `chain` in plain Rust, 32 lanes to an instruction and compiled for the oldest x86-64
 //! (multiply, then add, four lanes wide), so that the rates on different machines can be compared by their ratio.
 
@@ -10,7 +11,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lae_ptx::{Arg, Checks, Config, Launch, Machine, Module};
+use lae_ptx::tensor_map::{Cut, ElementType, Swizzle};
+use lae_ptx::{Arg, Checks, Config, Launch, Machine, Module, TensorMap};
 
 const LOOPS: u32 = 20_000;
 
@@ -74,6 +76,19 @@ fn emulator(c: &mut Criterion) {
         let y = buffer("y", 32);
         let (a, b) = (buffer("A", (depth * rows) as u64), buffer("B", (depth * columns) as u64));
         let (product, x, z) = (buffer("C", (rows * columns) as u64), buffer("x", n as u64), buffer("z", n as u64));
+        let hopper = Module::parse("hopper.ptx", include_str!("../tests/ptx/hopper.ptx")).expect("nvcc wrote it");
+        let k = 512u32;
+        let (a, b, out) = (buffer("A", (128 * k) as u64), buffer("B", (128 * k) as u64), buffer("C", 128 * 128));
+        let map = |element, (address, _), columns: u32, rows: u32, swizzle| TensorMap {
+            element,
+            address,
+            dims: vec![columns as u64, 128],
+            strides: vec![4 * columns as u64],
+            cut: Cut::Tiled(vec![32, rows]),
+            steps: vec![1, 1],
+            swizzle,
+            nan: false,
+        };
         let launches = [
             (
                 "fma",
@@ -113,6 +128,12 @@ fn emulator(c: &mut Criterion) {
             g.throughput(Throughput::Elements(report.instructions));
             g.bench_function(*kernel, |b| b.iter(|| m.launch(module, kernel, launch).expect("it ran before")));
         }
+        let factor = |of| Arg::Map { map: map(ElementType::Tf32, of, k, 128, Swizzle::B128), write: false };
+        let sums = Arg::Map { map: map(ElementType::F32, out, 128, 64, Swizzle::None), write: true };
+        let args = vec![factor(a), factor(b), sums, k.into()];
+        let launch = Launch { grid: [1; 3], block: [384, 1, 1], shared: 4 * 32768 + 64 + 1024, args, ..Launch::default() };
+        g.throughput(Throughput::Elements(128 * 128 * k as u64));
+        g.bench_function("wgmma", |b| b.iter(|| m.launch(&hopper, "gemm_tf32", &launch).unwrap_or_else(|f| panic!("{f}"))));
         g.finish();
     }
     threads(c, &basic);

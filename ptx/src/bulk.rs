@@ -11,6 +11,7 @@ use super::lanes::lanes_of;
 use super::mem::{PARAM_WINDOW, Window};
 use super::op::{Bulk, Rare};
 use super::pattern::Lanes;
+use super::phase::MOST;
 use super::race::{Teller, Touch};
 use super::rare::{initialised, value};
 use super::state::{Exec, Issue, Regs, Warp};
@@ -118,13 +119,14 @@ impl Exec<'_> {
             return wrong(why, who.lane);
         }
         let row = map.row_bytes();
+        // Before the rows are listed: there may be more than any memory has room for.
+        let at = self.in_shared(at, map.box_bytes(), 128, who.lane)?;
         if map.swizzle.span().is_some_and(|span| span != row) {
             let why = format!("rows of {row} bytes with {:?}: how narrower rows lie is not documented", map.swizzle);
             return wrong(why, who.lane);
         }
         let rows = map.rows(coordinates, filter).or_else(|why| wrong(why, who.lane))?;
-        let mut t = Transfer { who, way: Way::Out { group: None, read: None }, at: 0, row, lines: Vec::new(), map: Some(map) };
-        t.at = self.in_shared(at, row * rows.len() as u32, 128, who.lane)?;
+        let mut t = Transfer { who, way: Way::Out { group: None, read: None }, at, row, lines: Vec::new(), map: Some(map) };
         for Row { from, lead, len } in rows {
             t.lines.push(Line { buffer: 0, from, lead, len });
         }
@@ -138,18 +140,19 @@ impl Exec<'_> {
             let why = format!("a bulk copy of {bytes} bytes at {global:#x}; both must be multiples of 16, and not zero");
             return wrong(why, who.lane);
         }
-        let at = self.in_shared(at, bytes, 16, who.lane)?;
+        let at = self.in_shared(at, bytes as u64, 16, who.lane)?;
         let lines = vec![Line { buffer: 0, from: global, lead: 0, len: bytes }];
         Ok(Transfer { who, way: Way::Out { group: None, read: None }, map: None, at, row: bytes, lines })
     }
 
     /// An address in shared memory with room for `bytes`.
-    fn in_shared(&self, at: u64, bytes: u32, align: u64, lane: u32) -> Raised<u32> {
+    fn in_shared(&self, at: u64, bytes: u64, align: u64, lane: u32) -> Raised<u32> {
         let place = || Place { address: at, about: self.about_shared(at) };
         if !at.is_multiple_of(align) {
             return raise(FaultKind::Misaligned { space: "shared", bytes: align as u32, at: place() }, lane);
         }
-        if at.saturating_add(bytes as u64) > self.shared.data.len() as u64 {
+        if at.saturating_add(bytes) > self.shared.data.len() as u64 {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             return raise(FaultKind::OutOfBounds { space: "shared", write: true, bytes, at: place() }, lane);
         }
         Ok(at as u32)
@@ -158,15 +161,16 @@ impl Exec<'_> {
     /// Finds the buffers of the lines, which must lie in what the launch grants.
     fn locate(&self, t: &mut Transfer, write: bool) -> Raised {
         for line in t.lines.iter_mut().filter(|l| l.len > 0) {
-            match self.global.hit(line.from, line.from + line.len as u64 - 1, 1, write, &mut 0) {
+            match self.global.hit(line.from, line.from.saturating_add(line.len as u64 - 1), 1, write, &mut 0) {
                 Some(hit) => {
                     line.buffer = hit.buffer as u32;
                     line.from -= hit.base;
                 }
                 None => {
-                    let bad = |k: &u64| self.global.locate(line.from + k, 1, write, t.who.lane).is_err();
+                    let at = |k: u64| line.from.saturating_add(k);
+                    let bad = |k: &u64| self.global.locate(at(*k), 1, write, t.who.lane).is_err();
                     let first = (0..line.len as u64).find(bad).unwrap_or(0);
-                    return raise(self.global.explain(line.from + first, 1, write), t.who.lane);
+                    return raise(self.global.explain(at(first), 1, write), t.who.lane);
                 }
             }
         }
@@ -302,7 +306,7 @@ impl Exec<'_> {
             }
             let mut word = self.word(at as usize, lane)?;
             word.bytes -= t.bytes() as i32;
-            if word.pending == 0 && word.bytes < 0 {
+            if word.pending == 0 && word.bytes < 0 || word.bytes.unsigned_abs() > MOST {
                 let why = format!("{} bytes more have come than it was told to expect", -word.bytes);
                 return self.misuse(why, at as usize, lane);
             }

@@ -152,8 +152,9 @@ impl TensorMap {
 
     /// Bytes of memory from the first element to behind the last.
     pub fn extent(&self) -> u64 {
-        let far: u64 = self.dims.iter().skip(1).zip(&self.strides).map(|(&d, &s)| (d - 1) * s).sum();
-        far + self.dims[0] * self.element.bytes() as u64
+        let far =
+            self.dims.iter().skip(1).zip(&self.strides).fold(0u64, |far, (&d, &s)| far.saturating_add((d - 1).saturating_mul(s)));
+        far.saturating_add(self.dims[0] * self.element.bytes() as u64)
     }
 
     /// The rows of the box at `at`, one coordinate for each dimension, in the order in which they lie in shared memory. `filter`: of
@@ -165,9 +166,9 @@ impl TensorMap {
         let (lo, hi) = ((-first).clamp(0, width), (self.dims[0] as i64 - first).clamp(0, width));
         let row = |place: &[i64]| {
             let inside = place.iter().zip(&self.dims[1..]).all(|(&x, &d)| (0..d as i64).contains(&x));
-            let far: i64 = place.iter().zip(&self.strides).map(|(&x, &s)| x.wrapping_mul(s as i64)).sum();
+            let far = place.iter().zip(&self.strides).fold(0i64, |far, (&x, &s)| far.wrapping_add(x.wrapping_mul(s as i64)));
             let len = if inside { (hi - lo).max(0) } else { 0 };
-            let from = self.address.wrapping_add_signed(far + (first + lo) * b);
+            let from = self.address.wrapping_add_signed(far.wrapping_add((first + lo) * b));
             Row { from, lead: (lo * b) as u32, len: (len * b) as u32 }
         };
         let start: Vec<i64> = at[1..].iter().map(|&x| x as i64).collect();

@@ -287,18 +287,13 @@ impl Watch {
 
     /// `lanes` of a warp tell a unit to read pieces of shared memory; the first to tell it begins the fetch.
     pub fn told_to_read(&mut self, who: Teller, lanes: u32, pieces: &[(u32, u32)], begins: bool) -> Found {
-        let Some(s) = &mut self.block.shared else { return Ok(()) };
-        pieces.iter().try_for_each(|&(at, bytes)| s.told_to_read(who, lanes, at, bytes))?;
-        if begins {
-            pieces.iter().for_each(|&(at, bytes)| s.fetch(who, at, bytes));
-        }
-        Ok(())
+        self.block.shared.as_mut().map_or(Ok(()), |s| s.told_to_read(who, lanes, pieces, begins))
     }
 
     /// A unit, or a warp that waited itself, has read.
     pub fn fetched(&mut self, who: Teller, by: Option<Unit>, pieces: &[(u32, u32)]) {
         if let Some(s) = &mut self.block.shared {
-            pieces.iter().for_each(|&(at, bytes)| s.fetched(who, by, at, bytes));
+            s.fetched(who, by, pieces);
         }
     }
 

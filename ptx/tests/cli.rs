@@ -344,6 +344,47 @@ fn check_of_a_good_specification() {
     p.words("check k.ptx --only by_tabel").is(2, &["no launch `by_tabel`; did you mean `by_table`?"]);
 }
 
+const MAPS: &str = r#"
+ptx = "hopper.ptx"
+[buffers]
+a = { type = "f32", count = 12800, value = 2 }
+b = { type = "f32", count = 12800, value = 3 }
+c = { type = "f32", count = 16384 }
+[[launch]]
+kernel = "gemm_tf32"
+block = 384
+shared = 132160
+args = [
+    { map = "a", dims = [100, 128], box = [32, 128], swizzle = 128, element = "tf32" },
+    { map = "b", dims = [100, 128], box = [32, 128], swizzle = 128, element = "tf32" },
+    { map = "c", dims = [128, 128], box = [32, 64], store = true },
+    100,
+]
+expect = { c = { value = 600 } }
+schedules = ["forward", "reverse", "random:1"]
+"#;
+
+/// A product of warp groups, fed by bulk copies: right, and with a map that is not.
+#[test]
+fn check_of_tensor_maps() {
+    let p = Place::new();
+    p.file("hopper.ptx", std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ptx/hopper.ptx")).unwrap());
+    let check = |text: &str| {
+        p.file("s.toml", text);
+        p.words("check s.toml")
+    };
+    check(MAPS).is(0, &["ok       gemm_tf32", "1 ok"]);
+    // A box of half the rows: fewer bytes come than the kernel announces.
+    check(&MAPS.replacen("box = [32, 128]", "box = [32, 64]", 1)).is(1, &["deadlock", "8192 bytes are missing"]);
+    check(&MAPS.replacen("box = [32, 128]", "box = [33, 128]", 1)).is(2, &["132 bytes; it must be a multiple of 16"]);
+    check(&MAPS.replacen("dims = [100, 128]", "dims = [100, 129]", 1)).is(2, &["the tensor has 51600 bytes, `a` has 51200"]);
+    check(&MAPS.replacen("swizzle = 128", "swizzle = 48", 1)).is(2, &["swizzle = 48; it is 0, 32, 64 or 128"]);
+    check(&MAPS.replacen("element = \"tf32\"", "element = \"tf23\"", 1)).is(2, &["\"tf23\" is none of u8"]);
+    check(&MAPS.replacen("box = [32, 128]", "boxes = [32, 128]", 1)).is(2, &["unknown key `boxes`"]);
+    check(&MAPS.replacen("    100,\n", "    { map = \"a\", dims = [4], box = [4] },\n", 1))
+        .is(2, &["a tensor map has 128 bytes, `gemm_tf32_param_3` has 4"]);
+}
+
 #[test]
 fn check_finds_what_is_wrong_with_kernels() {
     let p = Place::new();

@@ -22,6 +22,7 @@ use crate::machine::Machine;
 use crate::module::{Entry, Module};
 use crate::num::approx::Approx;
 use crate::suppress::Suppression;
+use crate::tensor_map::BYTES;
 
 /// What a check may cost, and which launches it is of.
 #[derive(Clone, Debug, Default)]
@@ -257,6 +258,12 @@ fn touched(l: &LaunchSpec) -> (BTreeSet<&str>, BTreeSet<&str>) {
                 }
             }
             ArgSpec::Struct(fields) => fields.iter().for_each(|f| visit(&f.1, needs, changes)),
+            ArgSpec::Map(m) if m.store => {
+                changes.insert(&m.buffer);
+            }
+            ArgSpec::Map(m) => {
+                needs.insert(&m.buffer);
+            }
             _ => {}
         }
     }
@@ -594,6 +601,13 @@ impl<'a> Checker<'a> {
                     fresh.push((p.addr + from, len));
                 }
                 Ok(rights.arg(p.addr + from, len))
+            }
+            ArgSpec::Map(m) => {
+                if let Some(s) = slot.filter(|s| s.size as usize != BYTES) {
+                    return Err(format!("a tensor map has {BYTES} bytes, `{}` has {}", s.name, s.size));
+                }
+                let p = self.place(&m.buffer)?;
+                Ok(Arg::Map { map: m.map(p.addr, p.len, p.ty)?, write: m.store })
             }
             ArgSpec::Struct(fields) => {
                 let (mut list, mut at, mut widest) = (Vec::new(), 0u32, 1);

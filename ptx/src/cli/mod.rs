@@ -11,6 +11,7 @@ mod files;
 mod init;
 mod list;
 mod load;
+mod map;
 mod names;
 pub mod report;
 mod run;

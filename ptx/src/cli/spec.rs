@@ -18,6 +18,7 @@ use std::path::Path;
 use super::argument::{Rights, hex};
 use super::compare::Tolerance;
 use super::files::load;
+use super::map::MapSpec;
 use super::names::meant;
 use super::run;
 use super::tree::{Node, Problems, Table, Value, parse};
@@ -103,6 +104,7 @@ pub enum ArgSpec {
         count: Option<u64>,
     },
     Struct(Vec<(Option<u32>, ArgSpec)>),
+    Map(MapSpec),
 }
 
 #[derive(Clone, Debug)]
@@ -600,7 +602,9 @@ fn argument(path: &str, n: &Node, at: Option<&mut Option<u32>>, p: &mut Problems
             p.add(
                 n.line,
                 path,
-                format!("expected a number, \"null\", {{ TYPE = NUMBER }}, {memory}, {{ struct = […] }} or {{ hex = \"…\" }}"),
+                format!(
+                    "expected a number, \"null\", {{ TYPE = NUMBER }}, {memory}, {{ struct = […] }}, {{ map = \"BUFFER\", … }} or {{ hex = \"…\" }}"
+                ),
             );
             return None;
         }
@@ -647,6 +651,9 @@ fn argument(path: &str, n: &Node, at: Option<&mut Option<u32>>, p: &mut Problems
             }
             found.push(("struct", ArgSpec::Struct(fields)));
         }
+    }
+    if let Some(map) = MapSpec::read(&mut t, p) {
+        found.push(("map", ArgSpec::Map(map)));
     }
     let before = p.0.len();
     t.finish(p);

@@ -57,10 +57,9 @@ struct Units {
     fetches: Vec<Fetch>,
 }
 
-/// Memory that a unit has been told to read.
+/// Memory that a unit has been told to read: offsets and bytes.
 struct Fetch {
-    first: usize,
-    count: usize,
+    pieces: Vec<(u32, u32)>,
     by: Access,
 }
 
@@ -587,7 +586,8 @@ impl SharedRaces {
         if self.units.fetching[i] == 0 {
             return Ok(());
         }
-        let by = self.units.fetches.iter().find(|f| (f.first..f.first + f.count).contains(&i)).map(|f| f.by);
+        let has = |f: &&Fetch| f.pieces.iter().any(|&(at, bytes)| self.cells_of(at, bytes).contains(&i));
+        let by = self.units.fetches.iter().find(has).map(|f| f.by);
         let first = by.unwrap_or(now.access(Touch::Fetch, self.block));
         self.conflict(i, first, now, now.lane(), touch)
     }
@@ -596,38 +596,41 @@ impl SharedRaces {
         Stamp::new(self.clocks.generation, self.clocks.clock[by as usize], by, who.lane, who.pc)
     }
 
-    /// A unit is told to read. `lanes`: the threads of the warp that tell it so together.
-    pub fn told_to_read(&mut self, who: Teller, lanes: u32, at: u32, bytes: u32) -> Result<(), Box<Conflict>> {
+    /// A unit is told to read pieces of memory, offsets and bytes; `lanes`: the threads of the warp that tell it so together. The
+    /// fetch `begins` with the first warp that tells it.
+    pub fn told_to_read(&mut self, who: Teller, lanes: u32, pieces: &[(u32, u32)], begins: bool) -> Result<(), Box<Conflict>> {
         let now = self.stamp(who, who.warp);
-        self.cells_of(at, bytes).try_for_each(|i| self.check_told(i, now, lanes, Touch::Fetch))
-    }
-
-    /// A fetch begins, after [`Self::told_to_read`] of all that it reads.
-    pub fn fetch(&mut self, who: Teller, at: u32, bytes: u32) {
-        if self.units.count == 0 {
-            return;
+        for &(at, bytes) in pieces {
+            self.cells_of(at, bytes).try_for_each(|i| self.check_told(i, now, lanes, Touch::Fetch))?;
         }
-        let cells = self.cells_of(at, bytes);
-        let by = Access { touch: Touch::Fetch, block: self.block, warp: who.warp, lane: who.lane, pc: who.pc };
-        self.units.fetches.push(Fetch { first: cells.start, count: cells.len(), by });
-        self.units.fetching[cells].iter_mut().for_each(|f| *f += 1);
+        if begins && self.units.count > 0 {
+            let by = Access { touch: Touch::Fetch, block: self.block, warp: who.warp, lane: who.lane, pc: who.pc };
+            for &(at, bytes) in pieces {
+                let cells = self.cells_of(at, bytes);
+                self.units.fetching[cells].iter_mut().for_each(|f| *f += 1);
+            }
+            self.units.fetches.push(Fetch { pieces: pieces.to_vec(), by });
+        }
+        Ok(())
     }
 
     /// A fetch has read. What is ordered after `by` (a unit, or a warp) is ordered after the read.
-    pub fn fetched(&mut self, who: Teller, by: Option<Unit>, at: u32, bytes: u32) {
+    pub fn fetched(&mut self, who: Teller, by: Option<Unit>, pieces: &[(u32, u32)]) {
         let by = by.map_or(who.warp, |u| self.unit(u, who.warp));
-        let cells = self.cells_of(at, bytes);
         let list = &mut self.units.fetches;
-        if let Some(k) = list.iter().position(|f| (f.first, f.count, f.by.pc) == (cells.start, cells.len(), who.pc)) {
-            list.swap_remove(k);
-            self.units.fetching[cells.clone()].iter_mut().for_each(|f| *f = f.saturating_sub(1));
-        }
+        let ends = list.iter().position(|f| f.by.pc == who.pc && f.pieces == pieces).map(|k| list.swap_remove(k)).is_some();
         let now = self.stamp(who, by);
-        for i in cells {
-            // Whether it may was checked when it began.
-            let _ = self.cells[i].read_by(now, 1 << who.lane);
-            if !self.clocks.known.is_empty() {
-                self.read_precisely(i as u32, now);
+        let precise = !self.clocks.known.is_empty();
+        for &(at, bytes) in pieces {
+            for i in self.cells_of(at, bytes) {
+                if ends {
+                    self.units.fetching[i] -= 1;
+                }
+                // Whether it may was checked when it began.
+                let _ = self.cells[i].read_by(now, 1 << who.lane);
+                if precise {
+                    self.read_precisely(i as u32, now);
+                }
             }
         }
     }

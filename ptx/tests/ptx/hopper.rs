@@ -425,3 +425,85 @@ fn what_a_bulk_copy_cannot_do() {
         "exits while a bulk copy to its shared memory is under way",
     );
 }
+
+/// Whatever stands in a map or in the text: a fault or a result, and no panic.
+#[test]
+fn nothing_panics() {
+    let mut state = 7u64;
+    let mut next = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    let windows = Module::parse("windows.ptx", WINDOWS).unwrap();
+    let (mut faults, mut fine) = (0, 0);
+    for _ in 0..1500 {
+        let mut m = Machine::new(Config { budget: 1 << 16, ..Config::default() });
+        let (picture, out) = (m.put("x", &[0f32; 32 * 9 * 7 * 3]), m.alloc("out", 16384));
+        let mut map = TensorMap {
+            element: [ElementType::Tf32, ElementType::F32, ElementType::U8, ElementType::F64][next(4)],
+            address: picture,
+            dims: vec![32, 9, 7, 3],
+            strides: vec![128, 1152, 8064],
+            cut: Cut::Im2col { lower: vec![-1, -1], upper: vec![-1, -1], channels: 32, pixels: 128 },
+            steps: vec![1, 1 + next(3) as u32, 1, 1],
+            swizzle: [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128][next(4)],
+            nan: next(2) == 0,
+        };
+        let far = [0u64, 1, 16, 48, 1 << 20, 1 << 31, 1 << 32, (1 << 40) - 16, u64::MAX];
+        for _ in 0..next(3) {
+            match if map.dims.len() == 4 && map.strides.len() == 3 { next(6) } else { 3 } {
+                0 => map.dims[next(4)] = far[next(9)],
+                1 => map.strides[next(3)] = far[next(9)],
+                2 => map.address = map.address.wrapping_add(far[next(9)]),
+                3 => map.cut = Cut::Tiled((0..4).map(|_| [1, 2, 4, 16, 256][next(5)]).collect()),
+                4 => {
+                    let corner = |n: usize| [-128, -3, 0, 1, 127][n];
+                    map.cut = Cut::Im2col {
+                        lower: vec![corner(next(5)), corner(next(5))],
+                        upper: vec![corner(next(5)), corner(next(5))],
+                        channels: [1, 4, 32, 256][next(4)],
+                        pixels: [1, 8, 1024][next(3)],
+                    }
+                }
+                _ => {
+                    map.dims.truncate(next(5));
+                    map.strides.truncate(map.dims.len().saturating_sub(1));
+                    map.steps.truncate(map.dims.len());
+                }
+            }
+        }
+        let mut at = || Arg::from([0, -1, 3, i32::MAX, i32::MIN][next(5)]);
+        let args = vec![Arg::Map { map, write: false }, Arg::Write { addr: out, len: 16384 }, at(), at(), at()];
+        match m.launch(&windows, "windows", &Launch::new([1; 3], [128, 1, 1], args)) {
+            Ok(_) => fine += 1,
+            Err(_) => faults += 1,
+        }
+    }
+    assert!(fine > 20 && faults > 500, "{fine} {faults}");
+    let lines: Vec<&str> = TEXT.lines().collect();
+    let numbers = ["0", "1", "-1", "3", "16", "127", "1024", "4095", "65536", "2147483647", "4294967295", "-9223372036854775808"];
+    for _ in 0..400 {
+        let mut text: Vec<String> = lines.iter().map(|l| l.to_string()).collect();
+        for _ in 0..1 + next(3) {
+            let i = next(text.len());
+            match (next(3), text[i].rsplit_once([' ', '\t'])) {
+                (0, _) => text[i] = String::new(),
+                (1, Some((head, last))) if last.trim_end_matches(';').parse::<i64>().is_ok() => {
+                    text[i] = format!("{head} {};", numbers[next(12)]);
+                }
+                _ => {
+                    let k = next(text.len());
+                    text.swap(i, k);
+                }
+            }
+        }
+        let Ok(module) = Module::parse("damaged.ptx", &text.join("\n")) else { continue };
+        let config = Config { budget: 1 << 14, ..Config::default() };
+        for kernel in ["gemm_bf16_mn", "product_rs", "product_f16"].into_iter().filter(|k| module.entry(k).is_some()) {
+            let _ = small(config.clone(), &module, kernel);
+        }
+        if module.entry("gemm_tf32").is_some() {
+            let _ = Gemm::new(128, 128, 64).run(&mut Machine::new(config), &module);
+        }
+    }
+}
