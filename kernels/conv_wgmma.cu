@@ -171,10 +171,11 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
             if (there[1]) to[8] = s[2] + b[1];
         };
         if (z.v.stride * z.u.stride == 1) {   // pixels of the product are those of the result
+            int left = pixels - first;
 #pragma unroll
             for (int i = 0; i < COLUMNS / 4; i++) {
-                int pixel = first + i / 2 * 8 + i % 2;
-                if (pixel < pixels) store(pixel, sum + i / 2 * 4 + i % 2);
+                int column = i / 2 * 8 + i % 2;
+                if (column < left) store(first + column, sum + i / 2 * 4 + i % 2);
             }
         } else {
             Digits o[2] = {digits(first, z.v.rows, z.u.rows), digits(first + 1, z.v.rows, z.u.rows)};

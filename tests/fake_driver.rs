@@ -9,7 +9,7 @@ use fake::in_process;
 use lae_engine::core::launch::Operands;
 use lae_engine::core::op::MAX;
 use lae_engine::device::cuda::Cuda;
-use lae_engine::device::{Arg, Driver, Launch, Mem, Precision, Span, TensorMap, kernels};
+use lae_engine::device::{Arg, Driver, Hopper, Launch, Mem, Precision, Span, TensorMap, kernels};
 use lae_engine::ptx::tensor_map::{Cut, ElementType, Swizzle};
 
 /// `struct Fill` of kernels/fill.cu.
@@ -321,7 +321,7 @@ fn tensor_maps_are_made_by_the_driver() {
     }
     in_process("tensor_maps_are_made_by_the_driver", &[], || {
         let d = Cuda::new(0).unwrap();
-        d.sm_90a().unwrap();
+        assert_eq!(d.sm_90a().unwrap(), Hopper::WhereFaster);
         let mem = d.alloc(&blocks(&[64, 1920])).unwrap();
         d.launch(&launch(im2col(), all(mem[1], 1920))).unwrap();
         d.launch(&launch(map(Cut::Tiled(vec![32, 1, 64, 1])), all(mem[1], 1920))).unwrap();
@@ -395,6 +395,24 @@ fn kernels_for_hopper_run_on_nothing_else() {
             }
         });
     }
+}
+
+#[test]
+fn a_wish_for_kernels_is_heard_or_refused() {
+    if !kernels::hopper() {
+        return;
+    }
+    in_process("a_wish_for_kernels_is_heard_or_refused", &[("LAE_SM90A", "always")], || {
+        if std::env::var("LAE_SM90A").is_ok_and(|v| v == "always") {
+            assert_eq!(Cuda::new(0).unwrap().sm_90a().unwrap(), Hopper::WherePossible);
+        }
+    });
+    in_process("a_wish_for_kernels_is_heard_or_refused", &[("LAE_SM90A", "on")], || {
+        if std::env::var("LAE_SM90A").is_ok_and(|v| v == "on") {
+            let e = Cuda::new(0).err().expect("refused").to_string();
+            assert!(e.contains("LAE_SM90A") && e.contains("\"on\" is not one of off, always"), "{e}");
+        }
+    });
 }
 
 #[test]

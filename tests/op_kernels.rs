@@ -199,7 +199,9 @@ fn main() -> ExitCode {
                 let case = case.clone();
                 trials.push(Trial::test(name, move || row(&case, p, None)));
             }
-            if matches!(*op, "conv2d" | "conv_transpose2d") && on_hopper(&case) {
+            // Most rows of that label are many channels for a tile of the kernels for sm_80.
+            let wide = case.label.starts_with("128x64 tiles, ") && !case.label.contains(" 125 pixels");
+            if matches!(*op, "conv2d" | "conv_transpose2d") && !wide && on_hopper(&case) {
                 let name = format!("kernels/{op}/{i} {} tf32 sm_90a", case.label);
                 trials.push(Trial::test(name, move || row(&case, Precision::Tf32, Some(Hopper::WherePossible))));
             }

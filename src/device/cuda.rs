@@ -37,8 +37,9 @@ struct Shared {
     name: String,
     /// 90 for sm_90.
     arch: u32,
-    /// False with `LAE_SM90A=off`, which leaves the kernels for sm_90a aside: to compare both, or where they do not work.
-    hopper: bool,
+    /// `LAE_SM90A=off` leaves the kernels for sm_90a aside, to compare both or where they do not work; `always` takes them wherever
+    /// sizes allow it.
+    hopper: Option<Hopper>,
     /// Shared memory that a block may have if it asks for it, in bytes.
     shared_limit: u32,
     context: Arc<CudaContext>,
@@ -86,6 +87,12 @@ impl Cuda {
     /// The GPU with that number, which [`probe`](super::probe::probe) must have shown.
     pub fn new(ordinal: usize) -> Result<Cuda> {
         let name = format!("cuda:{ordinal}");
+        let hopper = match std::env::var("LAE_SM90A").as_deref() {
+            Err(_) | Ok("") => Some(Hopper::WhereFaster),
+            Ok("always") => Some(Hopper::WherePossible),
+            Ok("off") => None,
+            Ok(other) => return Err(Error::config("LAE_SM90A", format!("{other:?} is not one of off, always"))),
+        };
         let open = || -> Result<Shared, DriverError> {
             let context = CudaContext::new(ordinal)?;
             // SAFETY: before the first allocation; no memory is shared through cudarc's slices, which is what the events are for.
@@ -97,7 +104,6 @@ impl Cuda {
             let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
             let shared_limit = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32;
             let arch = (10 * major + minor) as u32;
-            let hopper = std::env::var_os("LAE_SM90A").is_none_or(|v| v != "off");
             Ok(Shared { name: name.clone(), arch, hopper, shared_limit, context, stream, state: Mutex::default() })
         };
         match open() {
@@ -538,8 +544,7 @@ impl Driver for Cuda {
                 Err(format!("they run on sm_90 and on nothing else; {} is sm_{}", shared.name, shared.arch))
             }
             _ if !kernels::hopper() => Err(kernels::NO_HOPPER.to_string()),
-            _ if !shared.hopper => Err("LAE_SM90A=off".to_string()),
-            _ => Ok(Hopper::WhereFaster),
+            _ => shared.hopper.ok_or_else(|| "LAE_SM90A=off".to_string()),
         }
     }
 

@@ -206,9 +206,9 @@ mod tests {
         assert!(e.starts_with("third: line 1: ") && e.contains("nvcc -ptx"), "{e}");
         let e = refusal("fourth", ".version 8.0\n.target sm_80\n.address_size 64\n");
         assert!(e.contains("has no kernel"), "{e}");
-        let unknown = TEXT.replace("registered_here", "unknown_here").replace("ret;", "wgmma.fence.sync.aligned; ret;");
+        let unknown = TEXT.replace("registered_here", "unknown_here").replace("ret;", "tcgen05.wait::ld.sync.aligned; ret;");
         let e = refusal("fifth", &unknown);
-        assert!(e.contains("kernel unknown_here") && e.contains("wgmma"), "{e}");
+        assert!(e.contains("kernel unknown_here") && e.contains("tcgen05"), "{e}");
         assert!(find("unknown_here").is_none());
         if let (Some(m), Some(k)) = (MODULES.first(), KERNELS.first()) {
             assert!(refusal(m.name, TEXT).contains("another module"));

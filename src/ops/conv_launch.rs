@@ -224,20 +224,27 @@ fn matrix(z: &ConvSizes) -> bool {
     (z.h, z.w, z.r, z.s, z.pad_h, z.pad_w, z.groups) == (1, 1, 1, 1, 0, 0, 1)
 }
 
-/// Whether kernels for Hopper compute a product: the precision is tf32, the driver runs them, the sizes allow it; and their busiest
-/// multiprocessor needs fewer cycles than that of tile `t`, of `phases` with a sum of `depth` in all, or the driver wants them
-/// anyway. A bias has a value for each column.
+/// Multiprocessors that a launch for Hopper counts on where the driver wants them anyway: small cases, too, have blocks that work off
+/// several tiles.
+const FEW: usize = 2;
+
+/// Whether kernels for Hopper compute a product, and on how many multiprocessors: the precision is tf32, the driver runs them, the
+/// sizes allow it; and their busiest multiprocessor needs fewer cycles than that of tile `t`, of `phases` with a sum of `depth` in
+/// all, or the driver wants them anyway. A bias has a value for each column.
 fn on_hopper(
     g: &Operands,
     product: Option<Product>,
     bias: Option<Span>,
     t: Option<Tile>,
     (rows, columns, depth, phases): (usize, usize, usize, usize),
-) -> Option<Product> {
+) -> Option<(Product, usize)> {
     let product = product.filter(|_| g.precision == Precision::Tf32 && bias.is_none_or(|b| values(b) == columns))?;
     let macs = |t: Tile| (t.tiles(rows, columns) * phases).div_ceil(PROCESSORS) * t.m * t.n * depth / phases;
-    let slower = || t.is_none_or(|t| product.cycles(product.tile(PROCESSORS), PROCESSORS) <= cycles_of_mma(macs(t)));
-    (g.driver.sm_90a().ok()? == Hopper::WherePossible || slower()).then_some(product)
+    let faster = || t.is_none_or(|t| product.cycles(product.tile(PROCESSORS), PROCESSORS) <= cycles_of_mma(macs(t)));
+    match g.driver.sm_90a().ok()? {
+        Hopper::WherePossible => Some((product, FEW)),
+        Hopper::WhereFaster => faster().then_some((product, PROCESSORS)),
+    }
 }
 
 /// Sizes for kernels without a bias and splits.
@@ -258,8 +265,8 @@ fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: S
     let z = flat(z);
     let (rows, columns) = (z.y().pixels(), z.k as usize);
     let t = (!plain(&z, false)).then(|| pixels_tile(rows, 1, columns, z.c as usize, g.precision));
-    if let Some(p) = on_hopper(g, Product::fprop(&z), bias, t, (rows, columns, z.filters().per_image(), 1)) {
-        return p.launch(g, (p.tile(PROCESSORS), PROCESSORS), x, w, bias, y);
+    if let Some((p, processors)) = on_hopper(g, Product::fprop(&z), bias, t, (rows, columns, z.filters().per_image(), 1)) {
+        return p.launch(g, (p.tile(processors), processors), x, w, bias, y);
     }
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
         // Few rows and few columns, but long sums: the kernel of linear layers shares each sum out among threads.
@@ -289,8 +296,8 @@ fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx:
     let columns = z.c as usize;
     let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, columns, z.k as usize, g.precision));
     let depth = (z.r * z.s * z.k) as usize;
-    if let Some(p) = on_hopper(g, Product::dgrad(&z), bias, t, (rows, columns, depth, phases)) {
-        return p.launch(g, (p.tile(PROCESSORS), PROCESSORS), dy, w, bias, dx);
+    if let Some((p, processors)) = on_hopper(g, Product::dgrad(&z), bias, t, (rows, columns, depth, phases)) {
+        return p.launch(g, (p.tile(processors), processors), dy, w, bias, dx);
     }
     dgrad_with(g, &z, t, dy, w, bias, dx)
 }

@@ -421,6 +421,41 @@ mod tests {
         }
     }
 
+    /// What the kernels move and multiply where sizes fill their tiles: nothing in vain. And the layers at 256 pixels, batch 32.
+    #[test]
+    fn counts_are_those_of_the_tiles() {
+        let z = conv((1, 1, 1), shape(1, 16, 32, 64), 128, 3, 3);
+        for t in TILES.into_iter().filter(|_| kernels::hopper()) {
+            let device = Emulator::hopper(Options { counters: true, ..Options::default() }, Hopper::WherePossible);
+            device.keep_reports();
+            let p = Product::fprop(&z).unwrap();
+            let operands = [z.x().len(), z.filters().len(), z.k as usize, z.y().len()].map(|n| vec![1.0; n]);
+            run(&device, &p, (t, 132), &operands);
+            let (l, c) = device.take_reports().pop().map(|l| (l.grid[0] as usize, l.report.counters)).expect("one launch");
+            assert_eq!((l, c.group_macs, c.all_macs()), (p.tiles(t), z.macs(), z.macs()), "{t:?}");
+            let stage = 4 * DEPTH * (t.filters + t.pixels);
+            assert_eq!(c.bulk_bytes as usize, p.tiles(t) * 9 * 2 * stage, "{t:?}: bytes by TMA");
+            assert_eq!((c.shared_operands.waves, c.conflicts()), (c.shared_operands.ideal, 0), "{t:?}: the swizzle's ideal");
+            assert_eq!(c.store.sectors as usize, z.y().len() * F32 / 32, "{t:?}: whole sectors");
+        }
+        let (mut macs, mut done) = (0, 0);
+        let layers =
+            [(64, 128, 128, 4, 2), (128, 64, 256, 4, 2), (256, 32, 512, 4, 2), (512, 16, 512, 3, 1), (64, 256, 64, 3, 1)];
+        let later =
+            [(64, 128, 128, 3, 1), (128, 128, 128, 3, 1), (128, 64, 256, 3, 1), (256, 64, 256, 3, 1), (512, 32, 512, 3, 1)];
+        for (c, size, k, r, stride) in layers.into_iter().chain(later) {
+            let z = conv((stride, 1, 1), shape(32, size, size, c), k, r, r);
+            for p in [Product::fprop(&z).unwrap(), Product::dgrad(&z).unwrap()] {
+                let (t, cycles) = (p.tile(132), p.cycles(p.tile(132), 132));
+                let useful = z.macs() as f64 / (132 * cycles * 1024) as f64;
+                assert!(useful > 0.8, "{useful:.2} of the multiprocessors' cycles: {t:?} of {z:?}");
+                macs += z.macs();
+                done += (132 * p.stages(t, 132) * t.filters * t.pixels * DEPTH) as u64;
+            }
+        }
+        assert!(macs as f64 >= 0.9 * done as f64, "{macs} of {done} multiply-adds, idle multiprocessors counted");
+    }
+
     /// Every kernel on every size, a few blocks for all tiles, under several schedules.
     #[test]
     fn every_tile_computes_every_size() {
