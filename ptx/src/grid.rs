@@ -320,6 +320,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     Watched {
         ops: p.ops.len(),
         warps: x.shape.threads().div_ceil(32) as usize,
+        all_fences: x.all_fences,
         units: if units { x.shape.threads().div_ceil(128) as usize + 1 } else { 0 },
         blocks: launch.grid.iter().map(|&n| n as u64).product(),
         shared: x.shape.shared as usize,

@@ -269,7 +269,7 @@ fn what_is_broken_is_found() {
         let kernel = entries.iter().rfind(|(at, _)| *at < line).expect("a line of a kernel").1;
         let module = Module::parse("broken.ptx", &text).unwrap_or_else(|e| panic!("line {line}, {what}: {e}"));
         let found = [Schedule::Forward, Schedule::Reverse, Schedule::Random(1)].into_iter().find_map(|schedule| {
-            match same(&module, kernel, Config { schedule, budget: 1 << 22, ..Config::default() }) {
+            match same(&module, kernel, Config { schedule, budget: 1 << 22, fences: Fences::All, ..Config::default() }) {
                 Err(f) => {
                     assert!(f.kind.name() != "unsupported", "line {line}, {what}: {f}");
                     Some(f.kind.name())
@@ -390,7 +390,7 @@ fn what_a_bulk_copy_cannot_do() {
     };
     let refused = |text: &str, change: &dyn Fn(&mut TensorMap), at: [i32; 3]| {
         let module = Module::parse("windows.ptx", text).unwrap();
-        let mut machine = Machine::new(Config { budget: 1 << 20, ..Config::default() });
+        let mut machine = Machine::new(Config { budget: 1 << 20, fences: Fences::All, ..Config::default() });
         let (picture, out) = (machine.put("x", &vec![0f32; 32 * 9 * 7 * 3]), machine.alloc("out", 16384));
         let mut map = TensorMap { address: picture, ..map.clone() };
         change(&mut map);
