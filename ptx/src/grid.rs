@@ -223,6 +223,7 @@ fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Fail
                 State::Barrier { id, phase } => x.barriers[id as usize].phase != phase,
                 State::Phase { at, parity } => x.phase_over(at, parity),
                 State::Products { group, until } => x.told_by_all(group) >= until,
+                State::Cluster { phase } => x.units.cluster.phase != phase,
             });
             if can_run {
                 progress = true;
@@ -259,6 +260,9 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
                 }
                 State::Phase { at, .. } => {
                     format!("{who} for the mbarrier at {}{}", x.about_shared(at as u64), x.about_mbarrier(at))
+                }
+                State::Cluster { .. } => {
+                    format!("{who} at the barrier of the cluster ({} of {} threads have come)", x.units.cluster.count, x.live)
                 }
                 State::Products { group, until } => {
                     let missing = until - x.told_by_all(group);

@@ -61,6 +61,7 @@ mod bulk;
 mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod cluster;
 mod copy;
 pub mod counters;
 mod decode;

@@ -127,6 +127,10 @@ pub(crate) enum State {
         at: u32,
         parity: bool,
     },
+    /// At the second half of the cluster's barrier.
+    Cluster {
+        phase: u32,
+    },
     /// At a `wgmma.wait_group`, until all warps of the warp group have told so many products.
     Products {
         group: u32,
