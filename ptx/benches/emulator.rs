@@ -78,7 +78,7 @@ fn emulator(c: &mut Criterion) {
         let (product, x, z) = (buffer("C", (rows * columns) as u64), buffer("x", n as u64), buffer("z", n as u64));
         let hopper = Module::parse("hopper.ptx", include_str!("../tests/ptx/hopper.ptx")).expect("nvcc wrote it");
         let k = 512u32;
-        let (a, b, out) = (buffer("A", (128 * k) as u64), buffer("B", (128 * k) as u64), buffer("C", 128 * 128));
+        let (left, right, out) = (buffer("A", (128 * k) as u64), buffer("B", (128 * k) as u64), buffer("C", 128 * 128));
         let map = |element, (address, _), columns: u32, rows: u32, swizzle| TensorMap {
             element,
             address,
@@ -130,7 +130,7 @@ fn emulator(c: &mut Criterion) {
         }
         let factor = |of| Arg::Map { map: map(ElementType::Tf32, of, k, 128, Swizzle::B128), write: false };
         let sums = Arg::Map { map: map(ElementType::F32, out, 128, 64, Swizzle::None), write: true };
-        let args = vec![factor(a), factor(b), sums, k.into()];
+        let args = vec![factor(left), factor(right), sums, k.into()];
         let launch = Launch { grid: [1; 3], block: [384, 1, 1], shared: 4 * 32768 + 64 + 1024, args, ..Launch::default() };
         g.throughput(Throughput::Elements(128 * 128 * k as u64));
         g.bench_function("wgmma", |b| b.iter(|| m.launch(&hopper, "gemm_tf32", &launch).unwrap_or_else(|f| panic!("{f}"))));

@@ -24,6 +24,7 @@ impl Exec<'_> {
             }
         }
         self.recount();
+        self.cluster_recount();
     }
 
     /// The lanes of a call enter its function; through a register each lane may enter another.

@@ -61,6 +61,11 @@ impl Exec<'_> {
             {
                 g.state = State::Ready;
             }
+            if let State::Cluster { phase } = g.state
+                && self.units.cluster.phase != phase
+            {
+                g.state = State::Ready;
+            }
             if let State::Products { group, until } = g.state
                 && self.told_by_all(group) >= until
             {

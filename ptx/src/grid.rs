@@ -223,6 +223,7 @@ fn turn(x: &mut Exec, b: &mut Resident, schedule: Schedule) -> Result<bool, Fail
                 State::Barrier { id, phase } => x.barriers[id as usize].phase != phase,
                 State::Phase { at, parity } => x.phase_over(at, parity),
                 State::Products { group, until } => x.told_by_all(group) >= until,
+                State::Cluster { phase } => x.units.cluster.phase != phase,
             });
             if can_run {
                 progress = true;
@@ -259,6 +260,9 @@ fn stuck(x: &Exec, pool: &[Warp]) -> Raise {
                 }
                 State::Phase { at, .. } => {
                     format!("{who} for the mbarrier at {}{}", x.about_shared(at as u64), x.about_mbarrier(at))
+                }
+                State::Cluster { .. } => {
+                    format!("{who} at the barrier of the cluster ({} of {} threads have come)", x.units.cluster.count, x.live)
                 }
                 State::Products { group, until } => {
                     let missing = until - x.told_by_all(group);
@@ -320,6 +324,7 @@ pub(super) fn watched(x: &Exec, launch: &Launch) -> Watched {
     Watched {
         ops: p.ops.len(),
         warps: x.shape.threads().div_ceil(32) as usize,
+        all_fences: x.all_fences,
         units: if units { x.shape.threads().div_ceil(128) as usize + 1 } else { 0 },
         blocks: launch.grid.iter().map(|&n| n as u64).product(),
         shared: x.shape.shared as usize,

@@ -30,6 +30,17 @@ pub enum Truncation {
     Never,
 }
 
+/// Which fences the race check asks for between ordinary writes and the async proxy (bulk copies, `wgmma`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fences {
+    /// Those that compilers write: none behind `cp.async`, and none behind the initialisation of an mbarrier that a barrier of the
+    /// block orders.
+    #[default]
+    Usual,
+    /// All that the ISA and the programming guide ask for.
+    All,
+}
+
 /// When the copies of `cp.async` take effect. A correct kernel cannot tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Copies {
@@ -45,6 +56,7 @@ pub enum Copies {
 pub struct Config {
     pub checks: Checks,
     pub truncation: Truncation,
+    pub fences: Fences,
     pub suppressions: Vec<Suppression>,
     pub schedule: Schedule,
     /// Most warp instructions of one launch.
@@ -70,6 +82,7 @@ impl Default for Config {
         Config {
             checks: Checks { init: true, race: true, tf32: true },
             truncation: Truncation::Recognised,
+            fences: Fences::Usual,
             suppressions: Vec::new(),
             schedule: Schedule::Forward,
             budget: 1 << 33,

@@ -61,6 +61,7 @@ mod bulk;
 mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod cluster;
 mod copy;
 pub mod counters;
 mod decode;
@@ -114,7 +115,7 @@ mod watch;
 pub use error::Error;
 pub use fault::{Details, Fault, FaultKind, Place, Site};
 pub use findings::Finding;
-pub use launch::{Arg, Checks, Config, Copies, Executed, Launch, Report, Survey, Truncation};
+pub use launch::{Arg, Checks, Config, Copies, Executed, Fences, Launch, Report, Survey, Truncation};
 pub use machine::{Machine, NoSuchMemory, Snapshot};
 pub use module::{Entry, Module, Param, Variable};
 pub use num::approx::Approx;

@@ -506,6 +506,7 @@ pub(crate) enum What {
     Mbarrier(Mbarrier),
     Wgmma(Wgmma),
     Bulk(Bulk),
+    Cluster(Cluster),
     /// `fence.proxy.async`; or `fence.mbarrier_init`.
     ProxyFence {
         init: bool,
@@ -527,6 +528,23 @@ pub(crate) enum What {
     Assert {
         params: [u32; 3],
     },
+}
+
+/// What is done in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cluster {
+    Arrive {
+        aligned: bool,
+        release: bool,
+    },
+    Wait {
+        aligned: bool,
+        acquire: bool,
+    },
+    /// Reads an address and a rank; writes an address.
+    Map,
+    /// Writes a rank.
+    Rank,
 }
 
 /// What a warp group does.

@@ -54,6 +54,7 @@ impl Exec<'_> {
         match x.what {
             What::Discard => self.discard(w, r, i, x)?,
             What::Wgmma(what) => return self.wgmma(w, r, i, (x, what), rest),
+            What::Cluster(what) => return self.cluster(w, r, i, (x, what), rest),
             What::Bulk(what) => self.bulk(w, r, i, (x, what))?,
             What::ProxyFence { init } => {
                 if let Some(watch) = &mut self.watch {

@@ -157,6 +157,7 @@ impl Resident {
                     // Phases count on for ever: what matters is whether this one is over.
                     State::Barrier { id, phase } => 2 + 2 * id as u64 + (self.barriers[id as usize].phase != phase) as u64,
                     State::Phase { at, parity } => 64 + 2 * at as u64 + parity as u64,
+                    State::Cluster { phase } => 1 << 41 | (self.units.cluster.phase != phase) as u64,
                     State::Products { group, until } => 1 << 40 | (group as u64) << 32 | until & 0xffff_ffff,
                 }]);
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::fault::{Raise, Raised};
 use super::findings::{Findings, Where};
 use super::lanes::{BITS, L, W};
-use super::launch::{Config, Copies, Truncation};
+use super::launch::{Config, Copies, Fences, Truncation};
 use super::mem::{Bytes, Global, POISON};
 use super::num::approx::Approx;
 use super::num::mma::Tensor;
@@ -126,6 +126,10 @@ pub(crate) enum State {
     Phase {
         at: u32,
         parity: bool,
+    },
+    /// At the second half of the cluster's barrier.
+    Cluster {
+        phase: u32,
     },
     /// At a `wgmma.wait_group`, until all warps of the warp group have told so many products.
     Products {
@@ -339,6 +343,8 @@ pub(crate) struct Exec<'a> {
     pub initcheck: bool,
     /// Whether tf32 operands must be rounded.
     pub tf32check: bool,
+    /// Whether every fence before the async proxy must be there.
+    pub all_fences: bool,
     /// Whether copies arrive at the wait that covers them, not at once.
     pub late_copies: bool,
     pub approx: Approx,
@@ -431,6 +437,7 @@ impl<'a> Exec<'a> {
                 let r = program.rounds;
                 c.truncation == Truncation::Never || r.by_cvt && !r.by_half_ulp
             },
+            all_fences: c.fences == Fences::All,
             late_copies: c.copies == Copies::Late,
             approx: c.approx,
             tensor: c.tensor,

@@ -11,10 +11,21 @@ use super::tensor_map::TensorMap;
 /// What works beside the warps of a block.
 #[derive(Default)]
 pub(crate) struct Units {
+    pub cluster: ClusterBarrier,
     pub products: Vec<Products>,
     pub transfers: Vec<Transfer>,
     /// For each thread: groups of copies that it has committed.
     pub commits: HashMap<(u32, u32), u64>,
+}
+
+/// The barrier of the cluster, which is the block's own.
+#[derive(Default)]
+pub(crate) struct ClusterBarrier {
+    /// Threads that have arrived in this phase.
+    pub count: u32,
+    pub phase: u32,
+    /// By warp: lanes that have arrived and not waited, and the phase of their arrival.
+    pub arrived: HashMap<u32, (u32, u32)>,
 }
 
 /// A bulk copy under way.
@@ -65,7 +76,8 @@ impl Transfer {
 impl Units {
     /// All that decides what comes next, but for registers and memory.
     pub fn state(&self) -> Vec<u64> {
-        let mut list: Vec<u64> = self.products.iter().flat_map(|p| p.state()).collect();
+        let mut list: Vec<u64> = vec![self.cluster.count as u64, self.cluster.phase as u64];
+        list.extend(self.products.iter().flat_map(|p| p.state()));
         list.extend(self.transfers.iter().flat_map(|t| [t.who.pc as u64, t.at as u64, t.lines[0].from]));
         list
     }

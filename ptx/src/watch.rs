@@ -52,8 +52,9 @@ pub(crate) struct Watch {
 /// A warp at a barrier: its number, the lanes that wait, those that live.
 type Waiting = (u32, u32, u32);
 
-/// Bytes of shared memory, bytes of a granule of it, warps of a block, and units that work beside them.
-type Sizes = (usize, u32, usize, usize);
+/// Bytes of shared memory, bytes of a granule of it, warps of a block, units that work beside them and whether every fence before
+/// these must be there.
+type Sizes = (usize, u32, usize, (usize, bool));
 
 /// The part of a [`Watch`] that belongs to one block.
 pub(crate) struct BlockWatch {
@@ -91,6 +92,8 @@ pub(crate) struct Watched {
     pub warps: usize,
     /// What works beside the warps of a block: a unit for each warp group, and one for copies; 0 if the kernel has none.
     pub units: usize,
+    /// Whether every fence before the async proxy must be there.
+    pub all_fences: bool,
     pub blocks: u64,
     /// Bytes of shared memory.
     pub shared: usize,
@@ -108,9 +111,9 @@ impl Watch {
             traffic: count.then(|| Traffic::new(l.buffers.iter().map(|b| b.0).collect())),
             patterns: (0..l.ops).map(|_| [None, None]).collect(),
             // No block runs yet, and the first brings its own.
-            block: BlockWatch::new(false, (0, 4, 0, 0)),
+            block: BlockWatch::new(false, (0, 4, 0, (0, false))),
             race,
-            sizes: (l.shared, l.narrowest.0, l.warps, l.units),
+            sizes: (l.shared, l.narrowest.0, l.warps, (l.units, l.all_fences)),
             footprint: None,
         }
     }
@@ -123,7 +126,7 @@ impl Watch {
             global: self.global.as_ref().map(GlobalRaces::fresh),
             traffic: self.traffic.as_ref().map(Traffic::fresh),
             patterns,
-            block: BlockWatch::new(false, (0, 4, 0, 0)),
+            block: BlockWatch::new(false, (0, 4, 0, (0, false))),
             race,
             sizes,
             footprint: None,

@@ -157,6 +157,6 @@ fn the_list_of_what_is_left() {
         assert_eq!(isa::reason(l.form), Some(l.reason), "{}", l.form);
     }
     assert_eq!(isa::reason("vote.sync.all.pred"), None);
-    let why = run(90, "getctarank.u64 w0, k").unwrap_err();
-    assert!(why.contains("is not supported: every block is a cluster of its own"), "{why}");
+    let why = run(90, "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.u32 [s], w1, [m]").unwrap_err();
+    assert!(why.contains("is not supported: reductions that complete at an mbarrier"), "{why}");
 }

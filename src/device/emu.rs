@@ -58,7 +58,8 @@ impl Emulator {
 
     fn of(options: Options, hopper: Option<Hopper>) -> Arc<Emulator> {
         // Operands of products may have been rounded by an earlier kernel: a kernel that rounds none does not cut them on purpose.
-        let machine = ptx::Machine::new(Options { truncation: ptx::Truncation::Never, ..options });
+        let fences = ptx::Fences::All;
+        let machine = ptx::Machine::new(Options { truncation: ptx::Truncation::Never, fences, ..options });
         let (blocks, reports) = (HashMap::new(), Vec::new());
         let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false, other: HashMap::new() };
         Arc::new(Emulator { state: Arc::new(Mutex::new(state)), hopper })

@@ -42,6 +42,7 @@ int lae_module_check(const lae_module *module, const char *kernel);
 lae_machine *lae_machine_new(void);
 void lae_machine_free(lae_machine *machine);
 /* Keys and values: schedule = forward | reverse | random:SEED; init, race, tf32 = on | off; truncation = recognised | never;
+ * fences = usual | all;
  * tensor = ideal | ampere | hopper; perturb = off | SEED; copies = late | eager; counters = on | off; budget = N (warp
  * instructions); threads = N (0: all cores); resident = N (blocks on the machine at once); max_shared = BYTES. */
 int lae_machine_set(lae_machine *machine, const char *key, const char *value);

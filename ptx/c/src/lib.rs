@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 
-use lae_ptx::{Approx, Arg, Config, Copies, FaultKind, Launch, Machine, Module, Schedule, Tensor, Truncation};
+use lae_ptx::{Approx, Arg, Config, Copies, FaultKind, Fences, Launch, Machine, Module, Schedule, Tensor, Truncation};
 
 pub struct LaeModule {
     module: Module,
@@ -188,6 +188,13 @@ fn set(c: &mut Config, key: &str, value: &str) -> Result<(), String> {
         "init" => c.checks.init = switch(key, value)?,
         "race" => c.checks.race = switch(key, value)?,
         "tf32" => c.checks.tf32 = switch(key, value)?,
+        "fences" => {
+            c.fences = match value {
+                "usual" => Fences::Usual,
+                "all" => Fences::All,
+                _ => return Err(format!("fences = `{value}`: it is usual or all")),
+            }
+        }
         "truncation" => {
             c.truncation = match value {
                 "recognised" => Truncation::Recognised,
@@ -218,7 +225,7 @@ fn set(c: &mut Config, key: &str, value: &str) -> Result<(), String> {
         "max_shared" => c.max_shared = number(key, value)?,
         _ => {
             return Err(format!(
-                "no key `{key}`; there are schedule, init, race, tf32, truncation, tensor, perturb, copies, counters, budget, \
+                "no key `{key}`; there are schedule, init, race, tf32, truncation, fences, tensor, perturb, copies, counters, budget, \
                  threads, resident, max_shared"
             ));
         }

@@ -182,7 +182,7 @@ class Module:
 
 class Machine:
     """Memory, and how kernels are run. Keys: schedule="forward" | "reverse" | "random:SEED", init, race, tf32, counters = True | False,
-    truncation="recognised" | "never", tensor="ideal" | "ampere" | "hopper", perturb=SEED, copies="late" | "eager", budget, threads,
+    truncation="recognised" | "never", fences="usual" | "all", tensor="ideal" | "ampere" | "hopper", perturb=SEED, copies="late" | "eager", budget, threads,
     resident, max_shared."""
 
     def __init__(self, **config):

@@ -4,7 +4,7 @@ use super::decoder::{Decoder, Done, arity, between};
 use super::memory::operands;
 use super::tensor::registers;
 use crate::num::mma::Element;
-use crate::op::{Bank, Bulk, Code, Extra, Multiply, Rare, Wgmma, What};
+use crate::op::{Bank, Bulk, Cluster, Code, Extra, Multiply, Rare, Wgmma, What};
 use crate::program::Preset;
 use crate::source::{Instr, Operand, Space};
 
@@ -187,6 +187,37 @@ pub(super) fn bulk(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
         corners = filter.len() as u8;
     }
     put(d, What::Bulk(Bulk::Load { rank: rank as u8, corners }), reads, Vec::new())
+}
+
+/// `barrier.cluster`, `mapa` and `getctarank`.
+pub(super) fn cluster(d: &mut Decoder, i: &Instr, mods: &[&str]) -> Done {
+    let has = |m: &str| mods.contains(&m);
+    let bank = if has("u64") { Bank::L } else { Bank::W };
+    match i.opcode.split('.').next() {
+        Some("mapa") => {
+            arity(i, 3)?;
+            let address = d.src(&i.operands[1], bank)?;
+            d.width = 4;
+            let rank = d.src(&i.operands[2], Bank::W)?;
+            let to = d.dst(&i.operands[0], bank)?;
+            put(d, What::Cluster(Cluster::Map), vec![(bank, address), (Bank::W, rank)], vec![(bank, to)])
+        }
+        Some("getctarank") => {
+            arity(i, 2)?;
+            let address = d.src(&i.operands[1], bank)?;
+            let to = d.dst(&i.operands[0], Bank::W)?;
+            put(d, What::Cluster(Cluster::Rank), vec![(bank, address)], vec![(Bank::W, to)])
+        }
+        _ => {
+            arity(i, 0)?;
+            let aligned = has("aligned");
+            let what = match has("arrive") {
+                true => Cluster::Arrive { aligned, release: !has("relaxed") },
+                false => Cluster::Wait { aligned, acquire: true },
+            };
+            put(d, What::Cluster(what), Vec::new(), Vec::new())
+        }
+    }
 }
 
 /// `fence.proxy.async` and `fence.mbarrier_init`.

@@ -51,7 +51,7 @@ pub struct Access {
     pub block: u32,
     pub warp: u32,
     pub lane: u32,
-    /// The instruction, as the caller numbers them; unknown beyond 2²⁰.
+    /// The instruction, as the caller numbers them; unknown beyond 2¹⁹.
     pub pc: u32,
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::access::{Access, Conflict, Touch, WarpAccess};
 use super::clocks::Clocks;
-use super::stamp::{LIMIT, SPECIAL, Stamp};
+use super::stamp::{COPIED, LIMIT, PENDING, SPECIAL, Stamp};
 
 /// What is known of a granule of shared memory.
 #[derive(Clone, Copy)]
@@ -45,6 +45,8 @@ struct Units {
     /// Warps of the block: the first unit has this number.
     warps: usize,
     count: usize,
+    /// Whether fences that compilers leave out must be there.
+    all_fences: bool,
     /// By warp: for each thread of the block the clock up to which its writes are behind such a fence, as the warp knows. The second
     /// is of `fence.mbarrier_init`.
     fenced: [Vec<Vec<u32>>; 2],
@@ -138,8 +140,8 @@ pub struct SharedRaces {
 
 impl SharedRaces {
     /// For blocks with `bytes` of shared memory; `granule` is a power of two that divides each access of the kernel to it. `units`
-    /// work beside the warps, the one for copies last.
-    pub fn new(bytes: usize, granule: u32, warps: usize, units: usize) -> SharedRaces {
+    /// work beside the warps, the one for copies last; `all_fences`: whether those must be there before them that compilers leave out.
+    pub fn new(bytes: usize, granule: u32, warps: usize, (units, all_fences): (usize, bool)) -> SharedRaces {
         // A stamp has room for 32 warps.
         let units = if warps + units <= 32 { units } else { 0 };
         let cells = bytes.div_ceil(granule as usize);
@@ -156,7 +158,13 @@ impl SharedRaces {
             observed: Vec::new(),
             named: HashMap::new(),
             inits: HashMap::new(),
-            units: Units { warps, count: units, fetching: vec![0; if units > 0 { cells } else { 0 }], ..Units::default() },
+            units: Units {
+                warps,
+                count: units,
+                all_fences,
+                fetching: vec![0; if units > 0 { cells } else { 0 }],
+                ..Units::default()
+            },
         }
     }
 
@@ -360,7 +368,8 @@ impl SharedRaces {
         let generation = now.generation();
         let new = match touch {
             Touch::Copy => now.pending_copy(),
-            Touch::Write | Touch::Arrived => now,
+            Touch::Write => now,
+            Touch::Arrived => Stamp(now.0 | COPIED),
             _ => return false,
         };
         if lanes & (lanes - 1) != 0 || !self.clocks.known.is_empty() || generation >= LIMIT {
@@ -517,6 +526,7 @@ impl SharedRaces {
                 self.release(i as u32, now.warp());
                 Stamp(now.0 | SPECIAL)
             }
+            Touch::Arrived => Stamp(now.0 | COPIED),
             _ => now,
         };
         Ok(())
@@ -574,7 +584,9 @@ impl SharedRaces {
             self.check_write(i, last, now, lanes, touch)?;
         }
         let u = &self.units;
-        let by_thread = !last.pending() && (last.warp() as usize) < u.warps && last.generation() >= u.first && last.0 != 0;
+        // `cp.async` is not among the operations that the ISA puts into the async proxy.
+        let by_thread =
+            last.0 & (COPIED | PENDING) == 0 && (last.warp() as usize) < u.warps && last.generation() >= u.first && last.0 != 0;
         if u.count > 0 && by_thread && !u.sees(last, now.warp(), 0) {
             let (first, second) = (last.wrote(self.block), now.access(touch, self.block));
             return Err(Box::new(Conflict { at: (i as u64) << self.shift, first, second, proxy: true }));
@@ -695,7 +707,7 @@ impl SharedRaces {
             } else {
                 self.clocks.between(init.warp() as usize, init.clock(), who.warp as usize)
             };
-        let seen = !told || u.count == 0 || u.sees(init, who.warp, 0) || u.sees(init, who.warp, 1);
+        let seen = !told || u.count == 0 || !u.all_fences || u.sees(init, who.warp, 0) || u.sees(init, who.warp, 1);
         if ordered && seen {
             return Ok(());
         }

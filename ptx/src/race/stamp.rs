@@ -2,7 +2,7 @@
 
 use super::access::{Access, Touch};
 
-/// A past access in 64 bits: generation 16, sync clock 16, warp 5, lane 5, two flags, instruction 20. 0 is none.
+/// A past access in 64 bits: generation 16, sync clock 16, warp 5, lane 5, three flags, instruction 19. 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp(pub u64);
 
@@ -12,10 +12,14 @@ pub(super) const SPECIAL: u64 = 1 << 20;
 /// A flag of a stamp: a copy that has not arrived. Its generation is [`LIMIT`], the last one, so that no barrier orders it.
 pub(super) const PENDING: u64 = 1 << 21;
 
+/// A flag of a stamp: a `cp.async` wrote.
+pub(super) const COPIED: u64 = 1 << 19;
+const INSTRUCTION: u32 = 0x7_ffff;
+
 impl Stamp {
     #[inline(always)]
     pub fn new(generation: u32, clock: u32, warp: u32, lane: u32, pc: u32) -> Stamp {
-        let place = (warp as u64) << 27 | (lane as u64) << 22 | pc.min(0xf_ffff) as u64;
+        let place = (warp as u64) << 27 | (lane as u64) << 22 | pc.min(INSTRUCTION) as u64;
         Stamp((generation.min(LIMIT) as u64) << 48 | (clock.min(LIMIT) as u64) << 32 | place)
     }
     /// This stamp with `lane` filled in; its lane bits must be zero.
@@ -67,7 +71,7 @@ impl Stamp {
         self.0 & PENDING != 0
     }
     pub fn access(self, touch: Touch, block: u32) -> Access {
-        Access { touch, block, warp: self.warp(), lane: self.lane(), pc: self.0 as u32 & 0xf_ffff }
+        Access { touch, block, warp: self.warp(), lane: self.lane(), pc: self.0 as u32 & INSTRUCTION }
     }
     pub fn wrote(self, block: u32) -> Access {
         let touch = if self.pending() {

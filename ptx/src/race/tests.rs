@@ -32,7 +32,7 @@ fn a_barrier_orders_and_its_absence_does_not() {
         (Touch::StrongWrite, Touch::StrongRead, false),
     ] {
         for barrier in [false, true] {
-            let mut s = SharedRaces::new(4096, 4, 2, 0);
+            let mut s = SharedRaces::new(4096, 4, 2, (0, true));
             s.begin(7);
             s.touch(&by(first, 0, 11, 128, &row(), 4)).unwrap();
             if barrier {
@@ -47,7 +47,7 @@ fn a_barrier_orders_and_its_absence_does_not() {
         }
     }
     // Other words, other pieces of wide accesses.
-    let mut s = SharedRaces::new(4096, 4, 2, 0);
+    let mut s = SharedRaces::new(4096, 4, 2, (0, true));
     s.touch(&by(Touch::Write, 0, 0, 0, &[(0, 1), (16, 2)], 16)).unwrap();
     s.touch(&by(Touch::Write, 1, 0, 32, &[(0, 1)], 16)).unwrap();
     assert_eq!(s.touch(&by(Touch::Read, 1, 0, 0, &[(28, 4)], 4)).unwrap_err().at, 28);
@@ -57,7 +57,7 @@ fn a_barrier_orders_and_its_absence_does_not() {
 fn many_readers_one_writer() {
     // Three warps read; the second of them writes without a barrier: a race with the others. After it, none.
     for barrier in [false, true] {
-        let mut s = SharedRaces::new(64, 4, 3, 0);
+        let mut s = SharedRaces::new(64, 4, 3, (0, true));
         for w in [0, 2, 1] {
             s.touch(&by(Touch::Read, w, w, 0, &one(3), 4)).unwrap();
         }
@@ -67,14 +67,14 @@ fn many_readers_one_writer() {
         assert_eq!(s.touch(&by(Touch::Write, 1, 9, 0, &one(3), 4)).is_err(), !barrier);
     }
     // The writer alone read: fine.
-    let mut s = SharedRaces::new(64, 4, 3, 0);
+    let mut s = SharedRaces::new(64, 4, 3, (0, true));
     s.touch(&by(Touch::Read, 1, 0, 0, &one(3), 4)).unwrap();
     s.touch(&by(Touch::Write, 1, 0, 0, &one(3), 4)).unwrap();
 }
 
 #[test]
 fn lanes_of_a_warp() {
-    let fresh = || SharedRaces::new(256, 4, 1, 0);
+    let fresh = || SharedRaces::new(256, 4, 1, (0, true));
     // Lane 1 reads what lane 0 wrote: ordered by a sync with both, also in two steps, not by one without.
     for (masks, ordered) in [
         (vec![], false),
@@ -118,7 +118,7 @@ fn lanes_of_a_warp() {
 fn named_barriers() {
     // Warps 0 and 1 meet at barrier 1; warp 2 does not.
     let run = |reader: u32, meet: bool| {
-        let mut s = SharedRaces::new(64, 4, 3, 0);
+        let mut s = SharedRaces::new(64, 4, 3, (0, true));
         s.touch(&by(Touch::Write, 0, 0, 0, &one(0), 4)).unwrap();
         if meet {
             s.arrive(1, 0);
@@ -130,7 +130,7 @@ fn named_barriers() {
     };
     assert_eq!([run(1, true), run(2, true), run(1, false)], [true, false, false]);
     // What happens after the barrier is not ordered by it.
-    let mut s = SharedRaces::new(64, 4, 3, 0);
+    let mut s = SharedRaces::new(64, 4, 3, (0, true));
     s.arrive(1, 0);
     s.arrive(1, 1);
     s.leave(1, 1);
@@ -138,7 +138,7 @@ fn named_barriers() {
     assert!(s.touch(&by(Touch::Read, 1, 1, 0, &one(0), 4)).is_err());
     // Through a third warp; and a reader of before the barrier, found by a writer after it.
     for through in [false, true] {
-        let mut s = SharedRaces::new(64, 4, 3, 0);
+        let mut s = SharedRaces::new(64, 4, 3, (0, true));
         s.touch(&by(Touch::Read, 0, 0, 0, &one(0), 4)).unwrap();
         s.touch(&by(Touch::Read, 1, 0, 0, &one(1), 4)).unwrap();
         s.arrive(1, 0);
@@ -154,12 +154,12 @@ fn named_barriers() {
 
 #[test]
 fn copies_in_flight() {
-    let mut s = SharedRaces::new(256, 4, 2, 0);
+    let mut s = SharedRaces::new(256, 4, 2, (0, true));
     s.touch(&by(Touch::Copy, 0, 5, 0, &[(0, 1)], 16)).unwrap();
     // A barrier does not finish a copy.
     s.barrier();
     for (touch, warp) in [(Touch::Read, 1), (Touch::Read, 0), (Touch::Write, 0), (Touch::Atomic, 1)] {
-        let mut s = SharedRaces::new(256, 4, 2, 0);
+        let mut s = SharedRaces::new(256, 4, 2, (0, true));
         s.touch(&by(Touch::Copy, 0, 5, 0, &[(0, 1)], 16)).unwrap();
         s.barrier();
         // Not even its own lane may look.
@@ -182,7 +182,7 @@ fn copies_in_flight() {
 #[test]
 fn locks_in_shared_memory() {
     for fences in [false, true] {
-        let mut s = SharedRaces::new(64, 4, 2, 0);
+        let mut s = SharedRaces::new(64, 4, 2, (0, true));
         for w in 0..2 {
             s.touch(&by(Touch::Atomic, w, 0, 32, &one(0), 4)).unwrap();
             let got =
@@ -201,7 +201,7 @@ fn locks_in_shared_memory() {
 fn polls_before_an_ordinary_write() {
     // Another poll or a strong write in between hides nothing.
     for between in [None, Some(Touch::StrongRead), Some(Touch::StrongWrite), Some(Touch::Read)] {
-        let mut s = SharedRaces::new(64, 4, 3, 0);
+        let mut s = SharedRaces::new(64, 4, 3, (0, true));
         s.touch(&by(Touch::StrongRead, 0, 1, 0, &one(3), 4)).unwrap();
         if let Some(touch) = between {
             s.touch(&by(touch, 1, 2, 0, &one(0), 4)).unwrap();
@@ -210,7 +210,7 @@ fn polls_before_an_ordinary_write() {
         assert_eq!((c.hazard(), c.first.touch, c.first.warp, c.first.lane), ("write after read", Touch::StrongRead, 0, 3));
     }
     // Lanes of a warp, a partial barrier, a lock.
-    let mut s = SharedRaces::new(64, 4, 3, 0);
+    let mut s = SharedRaces::new(64, 4, 3, (0, true));
     s.touch(&by(Touch::StrongRead, 0, 1, 0, &one(3), 4)).unwrap();
     s.touch(&by(Touch::StrongRead, 1, 1, 4, &one(3), 4)).unwrap();
     s.touch(&by(Touch::StrongRead, 2, 1, 8, &one(3), 4)).unwrap();

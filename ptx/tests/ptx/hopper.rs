@@ -269,7 +269,7 @@ fn what_is_broken_is_found() {
         let kernel = entries.iter().rfind(|(at, _)| *at < line).expect("a line of a kernel").1;
         let module = Module::parse("broken.ptx", &text).unwrap_or_else(|e| panic!("line {line}, {what}: {e}"));
         let found = [Schedule::Forward, Schedule::Reverse, Schedule::Random(1)].into_iter().find_map(|schedule| {
-            match same(&module, kernel, Config { schedule, budget: 1 << 22, ..Config::default() }) {
+            match same(&module, kernel, Config { schedule, budget: 1 << 22, fences: Fences::All, ..Config::default() }) {
                 Err(f) => {
                     assert!(f.kind.name() != "unsupported", "line {line}, {what}: {f}");
                     Some(f.kind.name())
@@ -390,7 +390,7 @@ fn what_a_bulk_copy_cannot_do() {
     };
     let refused = |text: &str, change: &dyn Fn(&mut TensorMap), at: [i32; 3]| {
         let module = Module::parse("windows.ptx", text).unwrap();
-        let mut machine = Machine::new(Config { budget: 1 << 20, ..Config::default() });
+        let mut machine = Machine::new(Config { budget: 1 << 20, fences: Fences::All, ..Config::default() });
         let (picture, out) = (machine.put("x", &vec![0f32; 32 * 9 * 7 * 3]), machine.alloc("out", 16384));
         let mut map = TensorMap { address: picture, ..map.clone() };
         change(&mut map);
@@ -506,4 +506,66 @@ fn nothing_panics() {
             let _ = Gemm::new(128, 128, 64).run(&mut Machine::new(config), &module);
         }
     }
+}
+
+/// A cluster of one block: its barrier in two halves, and the address of a variable in the block of rank 0.
+const CLUSTER: &str = r#"
+    .version 8.0
+    .target sm_90
+    .address_size 64
+    .visible .entry cluster(.param .u64 out)
+    {
+        .reg .pred %p;
+        .reg .b32 %t, %a, %b, %v, %rank;
+        .reg .b64 %o, %w;
+        .shared .align 256 .b32 words[64];
+        .shared .align 8 .b64 bar;
+        ld.param.u64 %o, [out];
+        mov.u32 %t, %tid.x;
+        setp.eq.u32 %p, %t, 0;
+        mov.u32 %b, bar;
+        @%p mbarrier.init.shared::cta.b64 [%b], 64;
+        shl.b32 %a, %t, 2;
+        mov.u32 %v, words;
+        add.u32 %a, %a, %v;
+        st.shared.u32 [%a], %t;
+        barrier.cluster.arrive.release.aligned;
+        barrier.cluster.wait.acquire.aligned;
+        xor.b32 %a, %a, 128;
+        mov.u32 %rank, 0;
+        mapa.shared::cluster.u32 %a, %a, %rank;
+        ld.shared.u32 %v, [%a];
+        getctarank.shared::cluster.u32 %rank, %a;
+        add.u32 %v, %v, %rank;
+        mapa.shared::cluster.u32 %b, %b, %rank;
+        mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%b];
+        mul.wide.u32 %w, %t, 4;
+        add.u64 %o, %o, %w;
+        st.global.u32 [%o], %v;
+        ret;
+    }"#;
+
+#[test]
+fn a_cluster_of_one_block() {
+    let run = |text: &str, machine: &mut Machine| {
+        let module = Module::parse("cluster.ptx", text).unwrap();
+        let out = machine.alloc("out", 256);
+        let args = vec![Arg::Write { addr: out, len: 256 }];
+        machine.launch(&module, "cluster", &Launch::new([1; 3], [64, 1, 1], args)).map(|_| machine.get::<u32>(out, 64))
+    };
+    for mut machine in machines() {
+        let want: Vec<u32> = (0..64).map(|t| t ^ 32).collect();
+        assert_eq!(run(CLUSTER, &mut machine).unwrap(), want);
+    }
+    let fails = |from: &str, to: &str, part: &str| {
+        let text = CLUSTER.replacen(from, to, 1);
+        assert_ne!(text, CLUSTER);
+        let e = run(&text, &mut Machine::new(Config::default())).unwrap_err().to_string();
+        assert!(e.contains(part), "{e}");
+    };
+    fails("arrive.release", "arrive.relaxed", "read after write");
+    fails("barrier.cluster.wait.acquire.aligned;", "", "race");
+    fails("barrier.cluster.arrive.release.aligned;", "", "wait without barrier.cluster.arrive");
+    fails("barrier.cluster.wait.acquire.aligned;", "barrier.cluster.arrive.aligned;", "arrive twice");
+    fails("mov.u32 %rank, 0;", "mov.u32 %rank, 1;", "block 1 of a cluster that has one block");
 }

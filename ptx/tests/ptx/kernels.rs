@@ -43,7 +43,7 @@ fn update(addr: u64, n: usize) -> Arg {
 pub(crate) fn machines() -> Vec<Machine> {
     let mut all = Vec::new();
     for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
-        all.push(Machine::new(Config { schedule, ..Config::default() }));
+        all.push(Machine::new(Config { schedule, fences: Fences::All, ..Config::default() }));
     }
     for level in Machine::levels() {
         let mut m = Machine::new(Config { copies: Copies::Eager, counters: true, ..Config::default() });
