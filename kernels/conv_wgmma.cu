@@ -66,8 +66,7 @@ struct Product {
     Line v, u;
 };
 
-constexpr int DEPTH = 32;              // channels of a stage: what 128-byte swizzle takes
-constexpr int BYTES = 4 * DEPTH;       // of a row of a tile
+constexpr int BYTES = 128;             // of a row of a tile, which is what the swizzle takes: 32 channels in tf32, 64 in bf16
 constexpr int GROUP = 64;              // filters of a warp group
 constexpr int WARPS = 8;               // that multiply
 constexpr int RING = 216 * 1024;
@@ -88,8 +87,9 @@ __device__ inline int first_tap(const Line &v, const Line &u, int a, int b) {
     return (a ? v.taps[0] : 0) * (u.taps[0] + u.taps[1]) + of(v.taps, a) * (b ? u.taps[0] : 0);
 }
 
-template <int FILTERS, int PIXELS>
-__device__ inline void multiply(const TensorMap &x, const TensorMap &w, const float *bias, float *y, const Product &z) {
+template <class Type, int FILTERS, int PIXELS>
+__device__ inline void multiply(const TensorMap &x, const TensorMap &w, const float *bias, typename Type::Value *y, const Product &z) {
+    constexpr int DEPTH = BYTES / sizeof(typename Type::Value);   // channels of a stage
     constexpr bool SHARE = FILTERS == GROUP;                    // the warp groups share the pixels, else the filters
     constexpr int COLUMNS = SHARE ? PIXELS / 2 : PIXELS;        // of a warp group's product
     constexpr int W_BYTES = FILTERS * BYTES, STAGE = W_BYTES + PIXELS * BYTES, STAGES = RING / STAGE;
@@ -150,7 +150,7 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
             barrier_wait(full + 8 * stage, parity);
             products_begin();
 #pragma unroll
-            for (int k = 0; k < BYTES / 32; k++) product(sum, a + 2 * k, b + 2 * k);
+            for (int k = 0; k < BYTES / 32; k++) product(Type{}, sum, a + 2 * k, b + 2 * k);
             products_commit();
             products_wait<1>();   // those of the stage before: nothing reads it any more
             if (i > 0 && lane == 0) barrier_arrive(empty + 8 * before);
@@ -166,9 +166,9 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
         bool there[2] = {k < z.k, k + 8 < z.k};
         float b[2] = {bias && there[0] ? bias[k] : 0, bias && there[1] ? bias[k + 8] : 0};
         auto store = [&](int place, const float *s) {
-            float *to = y + (unsigned)place * (unsigned)z.k + k;
-            if (there[0]) to[0] = s[0] + b[0];
-            if (there[1]) to[8] = s[2] + b[1];
+            typename Type::Value *to = y + (unsigned)place * (unsigned)z.k + k;
+            if (there[0]) to[0] = Type::stored(s[0] + b[0]);
+            if (there[1]) to[8] = Type::stored(s[2] + b[1]);
         };
         if (z.v.stride * z.u.stride == 1) {   // pixels of the product are those of the result
             int left = pixels - first;
@@ -196,7 +196,7 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
     extern "C" __global__ void __launch_bounds__(384, 1) conv2d_wgmma_##FILTERS##x##PIXELS##_tf32(                               \
         const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const float *__restrict__ bias,                \
         float *__restrict__ y, const __grid_constant__ Product z) {                                                              \
-        multiply<FILTERS, PIXELS>(x, w, bias, y, z);                                                                             \
+        multiply<Tf32, FILTERS, PIXELS>(x, w, bias, y, z);                                                                             \
     }
 PRODUCT(128, 256)
 PRODUCT(128, 128)

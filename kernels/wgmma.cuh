@@ -92,16 +92,34 @@ template <int N> __device__ inline void registers_take() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
 }
 
-// sum (64×N) += a (64×8) · bᵀ (N×8) in tf32, by four warps. Of the sums a thread has two of each eight columns in two rows: warp w,
-// lane l hold sum[4j + 2h + e] = row 16w + l / 4 + 8h, column 8j + l % 4 · 2 + e.
+// Types of factors: values of a row of 128 bytes, and how a sum is stored.
+struct Tf32 {
+    using Value = float;
+    static __device__ float stored(float x) { return x; }
+};
+struct Bf16 {
+    using Value = unsigned short;
+    static __device__ unsigned short stored(float x) {   // to nearest, ties to even
+        unsigned short y;
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+        return y;
+    }
+};
+
+// sum (64×N) += a (64×k) · bᵀ (N×k) by four warps, k being 32 bytes. Of the sums a thread has two of each eight columns in two rows:
+// warp w, lane l hold sum[4j + 2h + e] = row 16w + l / 4 + 8h, column 8j + l % 4 · 2 + e.
 #define TEN(T) "%" #T "0, %" #T "1, %" #T "2, %" #T "3, %" #T "4, %" #T "5, %" #T "6, %" #T "7, %" #T "8, %" #T "9, "
 #define FOUR(I) "+f"(sum[I]), "+f"(sum[I + 1]), "+f"(sum[I + 2]), "+f"(sum[I + 3])
 #define SIXTEEN(I) FOUR(I), FOUR(I + 4), FOUR(I + 8), FOUR(I + 12)
-#define PRODUCT(N, LIST, A, B, ...)                                                                                              \
-    __device__ inline void product(float (&sum)[N / 2], unsigned long long a, unsigned long long b) {                            \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k8.f32.tf32.tf32 {" LIST "}, " A ", " B ", 1, 1, 1;"                  \
+#define PRODUCT_OF(TYPE, N, SHAPE, LIST, A, B, FLAGS, ...)                                                                                              \
+    __device__ inline void product(TYPE, float (&sum)[N / 2], unsigned long long a, unsigned long long b) {                      \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N SHAPE " {" LIST "}, " A ", " B ", 1, 1, 1" FLAGS ";"                 \
                      : __VA_ARGS__ : "l"(a), "l"(b));                                                                            \
     }
+// For 16 bits the flags say that both factors have k along their rows.
+#define PRODUCT(N, LIST, A, B, ...)                                                                                              \
+    PRODUCT_OF(Tf32, N, "k8.f32.tf32.tf32", LIST, A, B, "", __VA_ARGS__)                                                         \
+    PRODUCT_OF(Bf16, N, "k16.f32.bf16.bf16", LIST, A, B, ", 0, 0", __VA_ARGS__)
 PRODUCT(128, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) "%60, %61, %62, %63", "%64", "%65",
         SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48))
 PRODUCT(256, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11)
@@ -111,3 +129,4 @@ PRODUCT(256, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9
 #undef FOUR
 #undef SIXTEEN
 #undef PRODUCT
+#undef PRODUCT_OF
