@@ -35,6 +35,8 @@
 //   bytes / 128                    1024       640      1216       704       448
 //   stages in 216 kB                  4         6         3         5
 //
+// In bf16 a stage has 64 channels and a product 16; `multiply` takes the type, and bytes and cycles stay as they are.
+//
 // With pixels along the columns, layers of 64 filters keep wide products, too: each warp group takes pixels of its own. With 128
 // filters each takes 64 of them. And a warp's store is four pixels × 8 neighbouring filters: whole sectors of 32 bytes, without a way
 // through shared memory, which the ring fills anyway.

@@ -247,11 +247,6 @@ fn on_hopper(
     }
 }
 
-/// Sizes for kernels without a bias and splits.
-pub(super) fn params(z: &ConvSizes) -> impl bytemuck::NoUninit {
-    Params { sizes: *z, bias: 1, span: 0 }
-}
-
 fn values(s: Span) -> usize {
     s.len / F32
 }

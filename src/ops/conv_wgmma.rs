@@ -39,6 +39,15 @@ struct Params {
     u: Line,
 }
 
+/// `struct Conv` of kernels/conv.cuh, of which turning reads the sizes.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Conv {
+    sizes: ConvSizes,
+    bias: u32,
+    span: u32,
+}
+
 /// A convolution, or the gradient of its input, as the kernel does it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product {
@@ -254,7 +263,7 @@ impl Product {
 
 /// The filters in the order in which the gradient of the input reads them.
 fn turn(g: &Operands, z: &ConvSizes, w: Span, to: Span) -> Result<Span> {
-    let p = super::conv_launch::params(z);
+    let p = Conv { sizes: *z, bias: 1, span: 0 };
     let grid = [(z.k as usize).div_ceil(32), (z.c as usize).div_ceil(32), (z.r * z.s) as usize];
     g.call("conv2d_turn_f32")?.grid(grid).block3([32, 8, 1]).write(to).read(w).value(&p).go()?;
     Ok(to)
