@@ -6,6 +6,8 @@
 //!          off       no kernels
 //! LAE_CUDA_ARCHS=80,90   machine code for these besides the PTX, so that the driver need not translate
 //! ```
+//! A source with the line `// sm_90a` is compiled for that alone, where the compiler can; where it cannot, the build goes without
+//! these kernels and its report says so.
 //! Nothing is downloaded and no GPU is asked for.
 
 #[path = "build/nvcc.rs"]
@@ -20,7 +22,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nvcc::{BASELINE, Nvcc, Search};
+use nvcc::{BASELINE, HOPPER_LINE, Nvcc, Search};
 
 /// PTX of a newer instruction set than the driver knows is refused, and the compiler stamps its own version however old the
 /// instructions are. The first of these that the assembler takes is stamped instead: CUDA 12.0, 12.3, 12.8.
@@ -69,13 +71,24 @@ fn build() -> Result<(), String> {
         None => Vec::new(),
     };
     let measured: Vec<u32> = MEASURED.into_iter().filter(|a| known.contains(a)).collect();
-    let sources = Sources::read(&root.join("kernels"), &nvcc)?;
+    let mut sources = Sources::read(&root.join("kernels"), &nvcc)?;
+    let mut hopper = String::new();
+    if !sources.hopper.is_empty() {
+        match nvcc::hopper(&nvcc.path, &out) {
+            Ok(()) => hopper = ", compute_90a".to_string(),
+            Err(why) => {
+                let left: Vec<String> = sources.hopper.iter().map(|f| stem(f)).collect();
+                sources.files.retain(|f| !sources.hopper.contains(f));
+                hopper = format!(", without {}, since this nvcc cannot make sm_90a: {why}", left.join(", "));
+            }
+        }
+    }
     let job = Job { nvcc: &nvcc, root: &root, out: &out, sources: &sources, archs: &archs, measured: &measured };
     let modules = in_parallel(&sources.files, |file| job.compile(file))?;
     let ptx = modules.iter().map(|m| m.version).max().unwrap_or_default();
     let code = archs.iter().map(|a| format!(", sm_{a}")).collect::<String>();
     let report = format!(
-        "nvcc {} ({}), PTX {}.{} for compute_{BASELINE}{code}",
+        "nvcc {} ({}), PTX {}.{} for compute_{BASELINE}{code}{hopper}",
         nvcc.version,
         search.remarks.last().unwrap(),
         ptx.0,
@@ -93,6 +106,8 @@ fn var(name: &str) -> Option<OsString> {
 /// The `.cu` files in order, and hashes of everything that the results depend on.
 struct Sources {
     files: Vec<PathBuf>,
+    /// Those of `files` that are for sm_90a alone.
+    hopper: Vec<PathBuf>,
     /// Of the compiler, its flags and the headers: what every file depends on.
     common: Hash,
     /// Of all that and the files.
@@ -112,7 +127,13 @@ impl Sources {
         let common = of_kind("cuh").iter().try_fold(toolchain, add)?;
         let files = of_kind("cu");
         let hash = files.iter().try_fold(common, add)?.0;
-        Ok(Sources { files, common, hash })
+        let mut hopper = Vec::new();
+        for f in &files {
+            if read(f)?.lines().any(|l| l.trim_end() == HOPPER_LINE) {
+                hopper.push(f.clone());
+            }
+        }
+        Ok(Sources { files, hopper, common, hash })
     }
 }
 
@@ -153,9 +174,34 @@ fn in_parallel<T: Send>(files: &[PathBuf], work: impl Fn(&Path) -> Result<T, Str
     }
 }
 
+/// The instruction set that a file is compiled for. Code for sm_80 runs on all newer GPUs, code for sm_90a on compute capability 9.0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Target {
+    Sm80,
+    Sm90a,
+}
+
+impl Target {
+    /// `80`, `90a`
+    fn name(self) -> String {
+        match self {
+            Target::Sm80 => BASELINE.to_string(),
+            Target::Sm90a => "90a".to_string(),
+        }
+    }
+    /// What to ask the assembler for, to get machine code for a GPU: none if the file cannot run there.
+    fn on(self, arch: u32) -> Option<String> {
+        match self {
+            Target::Sm80 => Some(arch.to_string()),
+            Target::Sm90a => (arch == 90).then(|| self.name()),
+        }
+    }
+}
+
 /// One compiled file.
 struct Module {
     name: String,
+    target: Target,
     ptx: PathBuf,
     version: (u32, u32),
     cubins: Vec<(u32, PathBuf)>,
@@ -175,32 +221,37 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn compile(&self, cu: &Path) -> Result<Module, String> {
-        let Job { archs, measured, .. } = self;
         let name = cu.file_stem().and_then(|n| n.to_str()).ok_or_else(|| format!("{}: the name is not UTF-8", cu.display()))?;
+        let target = if self.sources.hopper.iter().any(|h| h == cu) { Target::Sm90a } else { Target::Sm80 };
+        let on = |archs: &[u32]| archs.iter().copied().filter(|a| target.on(*a).is_some()).collect::<Vec<u32>>();
+        let (archs, measured) = (on(self.archs), on(self.measured));
         let at = |end: &str| self.out.join(format!("{name}.{end}"));
         let (file, report) = (at("ptx"), |arch: u32| at(&format!("sm_{arch}.txt")));
         // What an earlier run made of the same source is kept, so that an edit of one kernel compiles one kernel.
-        let stamp = format!("{:016x} {archs:?} {measured:?}", self.sources.common.add(read(cu)?.as_bytes()).0);
+        let stamp = format!("{:016x} {archs:?} {measured:?} {target:?}", self.sources.common.add(read(cu)?.as_bytes()).0);
         if !std::fs::read_to_string(at("stamp")).is_ok_and(|s| s == stamp) {
             let _ = std::fs::remove_file(at("stamp"));
             let source = Path::new("kernels").join(cu.file_name().unwrap());
-            let flags = FLAGS.map(OsString::from).into_iter().chain([format!("-arch=compute_{BASELINE}").into(), "-o".into()]);
+            let arch = format!("-arch=compute_{}", target.name());
+            let flags = FLAGS.map(OsString::from).into_iter().chain([arch.into(), "-o".into()]);
             self.nvcc(flags.chain([file.clone().into(), source.into()]))?;
             let text = ptx::portable_paths(&read(&file)?);
-            save(&report(BASELINE), &self.lower(&file, &text)?)?;
-            for &arch in archs.iter().chain(measured.iter().filter(|a| !archs.contains(a))).filter(|a| **a != BASELINE) {
-                save(&report(arch), &self.assemble(&file, arch)?)?;
+            let first = if target == Target::Sm80 { BASELINE } else { 90 };
+            save(&report(first), &self.lower(&file, &text, target, first)?)?;
+            for &arch in archs.iter().chain(measured.iter().filter(|a| !archs.contains(a))).filter(|a| **a != first) {
+                save(&report(arch), &self.assemble(&file, target, arch)?)?;
             }
             save(&at("stamp"), &stamp)?;
         }
         let text = read(&file)?;
         let context = |why: String| format!("{}: {why}", file.display());
         let mut resources = Vec::new();
-        for &arch in *measured {
+        for &arch in &measured {
             resources.extend(ptx::resources(&read(&report(arch))?).map_err(context)?);
         }
         Ok(Module {
             name: name.to_string(),
+            target,
             version: ptx::version(&text).ok_or_else(|| context("no .version".into()))?,
             entries: ptx::entries(&text).map_err(context)?,
             cubins: archs.iter().map(|&a| (a, cubin(&file, a))).collect(),
@@ -209,21 +260,22 @@ impl Job<'_> {
         })
     }
 
-    /// Write the PTX under the oldest version that the assembler takes it for. Returns what it says for the baseline.
-    fn lower(&self, file: &Path, text: &str) -> Result<String, String> {
+    /// Write the PTX under the oldest version that the assembler takes it for. Returns what it says for its first architecture.
+    fn lower(&self, file: &Path, text: &str, target: Target, arch: u32) -> Result<String, String> {
         for version in OLDER.into_iter().filter(|v| ptx::version(text) > Some(*v)) {
             save(file, &ptx::with_version(text, version))?;
-            if let Ok(report) = self.assemble(file, BASELINE) {
+            if let Ok(report) = self.assemble(file, target, arch) {
                 return Ok(report);
             }
         }
         save(file, text)?;
-        self.assemble(file, BASELINE)
+        self.assemble(file, target, arch)
     }
 
     /// Machine code of a module's PTX, and what the assembler says of it.
-    fn assemble(&self, ptx: &Path, arch: u32) -> Result<String, String> {
-        let args = ["-cubin", "-lineinfo", "-Xptxas=-v", &format!("-arch=sm_{arch}"), "-o"].map(OsString::from);
+    fn assemble(&self, ptx: &Path, target: Target, arch: u32) -> Result<String, String> {
+        let code = target.on(arch).expect("asked for GPUs that run the file");
+        let args = ["-cubin", "-lineinfo", "-Xptxas=-v", &format!("-arch=sm_{code}"), "-o"].map(OsString::from);
         self.nvcc(args.into_iter().chain([cubin(ptx, arch).into(), ptx.into()]))
     }
 
@@ -248,6 +300,10 @@ fn cubin(ptx: &Path, arch: u32) -> PathBuf {
     ptx.with_extension(format!("sm_{arch}.cubin"))
 }
 
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))
 }
@@ -269,7 +325,12 @@ fn write(out: &Path, modules: &[Module], table: &Table) -> Result<(), String> {
     for (i, m) in modules.iter().enumerate() {
         let cubins: String =
             m.cubins.iter().map(|(a, f)| format!("Cubin {{ arch: {a}, code: include_bytes!({f:?}) }}, ")).collect();
-        writeln!(files, "    Module {{ name: {:?}, ptx: include_str!({:?}), cubins: &[{cubins}] }},", m.name, m.ptx).unwrap();
+        writeln!(
+            files,
+            "    Module {{ name: {:?}, target: Target::{:?}, ptx: include_str!({:?}), cubins: &[{cubins}] }},",
+            m.name, m.target, m.ptx
+        )
+        .unwrap();
         for e in &m.entries {
             let params: String = e.params.iter().map(|(s, a)| format!("Param {{ size: {s}, align: {a} }}, ")).collect();
             let ptxas: String = m.resources.iter().filter(|r| r.name == e.name).map(|r| resources(r) + ", ").collect();

@@ -7,6 +7,9 @@ use std::process::Command;
 /// Kernels are compiled for this virtual architecture: Ampere, the first with cp.async and TF32.
 pub const BASELINE: u32 = 80;
 
+/// A source with this line alone uses instructions of Hopper that run on compute capability 9.0 and on nothing else, older or newer.
+pub const HOPPER_LINE: &str = "// sm_90a";
+
 /// A compiler that made PTX of a trial kernel.
 #[derive(Debug, Clone)]
 pub struct Nvcc {
@@ -155,6 +158,17 @@ pub fn trial(nvcc: &Path, scratch: &Path) -> Result<Nvcc, String> {
     let arch = format!("-arch=compute_{BASELINE}");
     run(&["-ptx", &arch, "-std=c++17", "-o", "trial.ptx", "trial.cu"].map(OsString::from))?;
     Ok(Nvcc { path: nvcc.to_path_buf(), version: version.to_string() })
+}
+
+/// Whether the compiler can make machine code for sm_90a, which it does not list: CUDA 12.0 and newer can. After [`trial`].
+pub fn hopper(nvcc: &Path, scratch: &Path) -> Result<(), String> {
+    let args = ["-cubin", "-arch=sm_90a", "-std=c++17", "-o", "trial.cubin", "trial.cu"];
+    let out = Command::new(nvcc).current_dir(scratch).args(args).output().map_err(|e| e.to_string())?;
+    let words = String::from_utf8_lossy(&out.stderr);
+    match out.status.success() {
+        true => Ok(()),
+        false => Err(words.lines().find(|l| !l.trim().is_empty()).unwrap_or("it says nothing").trim().to_string()),
+    }
 }
 
 /// Architectures that the compiler can make machine code for, as in `sm_90`.

@@ -307,6 +307,33 @@ fn architectures_that_cannot_be_made() {
     assert_eq!(cubins, ["80", "90"]);
 }
 
+/// Kernels for sm_90a are compiled for it and for nothing else; a compiler that cannot leaves them out, and is not at fault.
+#[test]
+fn kernels_for_hopper() {
+    let p = Package::new();
+    p.file("kernels/tiles.cu", "// sm_90a\nextern \"C\" __global__ void tiles(float *y) { y[0] = 1; }\n");
+    let note = "echo \"$*\" >> said\nPATH=/usr/bin:/bin\n";
+    let nvcc = p.program("bin/nvcc", &format!("{note}{GOOD}"));
+    let p = p.with("NVCC", &nvcc).with("LAE_CUDA_ARCHS", "80,90");
+    let ran = p.run();
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    assert!(ran.report().contains("for compute_80, sm_80, sm_90, compute_90a\""), "{}", ran.report());
+    let modules: Vec<&str> = ran.table.lines().filter(|l| l.contains("Module {")).collect();
+    assert!(modules[0].contains("\"fill\", target: Target::Sm80") && modules[0].contains("arch: 80"), "{}", modules[0]);
+    assert!(modules[1].contains("\"tiles\", target: Target::Sm90a") && !modules[1].contains("arch: 80"), "{}", modules[1]);
+    let said = std::fs::read_to_string(p.root().join("said")).unwrap();
+    let of = |file: &str| said.lines().filter(|l| l.ends_with(file)).collect::<Vec<_>>();
+    assert!(of("kernels/tiles.cu").iter().all(|l| l.contains("compute_90a")), "{said}");
+    assert!(of("kernels/fill.cu").iter().all(|l| l.contains("compute_80")), "{said}");
+    assert!(of("tiles.ptx").iter().all(|l| l.contains("sm_90a")) && of("tiles.ptx").len() == 1, "{said}");
+    // One that does not know sm_90a.
+    p.program("bin/nvcc", &format!("case \"$*\" in *90a*) echo 'nvcc fatal : no sm_90a' >&2; exit 1 ;; esac\n{note}{GOOD}"));
+    let ran = p.run();
+    assert!(ran.code == 0 && ran.built() && !ran.table.contains("tiles.ptx"), "{}", ran.error);
+    let why = ", without tiles, since this nvcc cannot make sm_90a: nvcc fatal : no sm_90a\"";
+    assert!(ran.report().contains(why), "{}", ran.report());
+}
+
 /// With this build's own compiler: spaces in paths, machine code, and that an older PTX version changes no instruction.
 #[test]
 fn the_real_compiler() {
@@ -343,7 +370,8 @@ fn the_real_compiler() {
 fn every_kernel_of_this_build_has_its_figures() {
     for k in kernels::KERNELS {
         let archs: Vec<u32> = k.ptxas.iter().map(|r| r.arch).collect();
-        assert_eq!(archs, [80, 90], "{}", k.name);
+        let want: &[u32] = if k.module.target == kernels::Target::Sm90a { &[90] } else { &[80, 90] };
+        assert_eq!(archs, want, "{}", k.name);
         assert!(k.ptxas.iter().all(|r| r.registers > 0 && r.registers <= 255), "{}", k.name);
         assert!(k.max_threads >= 32 && k.max_threads <= 1024, "{}", k.name);
         assert!(!k.params.is_empty(), "{}", k.name);

@@ -9,7 +9,8 @@ use fake::in_process;
 use lae_engine::core::launch::Operands;
 use lae_engine::core::op::MAX;
 use lae_engine::device::cuda::Cuda;
-use lae_engine::device::{Arg, Driver, Launch, Mem, Precision, Span, kernels};
+use lae_engine::device::{Arg, Driver, Hopper, Launch, Mem, Precision, Span, TensorMap, kernels};
+use lae_engine::ptx::tensor_map::{Cut, ElementType, Swizzle};
 
 /// `struct Fill` of kernels/fill.cu.
 fn fill(y: Span, count: u32, value: f32) -> Launch {
@@ -279,6 +280,138 @@ fn registered_kernels_are_loaded_from_their_ptx() {
         assert_eq!((calls("cuModuleLoadDataEx"), calls("PTX"), calls("cuLaunchKernel")), (1, 1, 2));
         let refused = d.launch(&Launch { block: [65, 1, 1], ..l }).unwrap_err().to_string();
         assert!(refused.contains("outside_fwd_f32") && refused.contains("at most 64"), "{refused}");
+    });
+}
+
+/// A kernel for Hopper with a tensor map by value.
+fn map_kernel() -> &'static kernels::Kernel {
+    let head = ".version 8.0\n.target sm_90a\n.address_size 64\n";
+    let entry = ".visible .entry map_fwd_f32(.param .align 64 .b8 m[128], .param .u64 y) .maxntid 64, 1, 1 { ret; }";
+    kernels::register("map", &format!("{head}{entry}")).unwrap();
+    kernels::find("map_fwd_f32").unwrap()
+}
+
+fn map(cut: Cut) -> TensorMap {
+    TensorMap {
+        element: ElementType::Tf32,
+        address: 0,
+        dims: vec![8, 6, 5, 2],
+        strides: vec![32, 192, 960],
+        cut,
+        steps: vec![1, 2, 2, 1],
+        swizzle: Swizzle::B128,
+        nan: false,
+    }
+}
+
+fn im2col() -> TensorMap {
+    map(Cut::Im2col { lower: vec![-1, -2], upper: vec![0, 1], channels: 32, pixels: 128 })
+}
+
+#[test]
+fn tensor_maps_are_made_by_the_driver() {
+    // With machine code for sm_90a in the build, a GPU of that kind runs it, and no other does.
+    let kernel = map_kernel();
+    let launch = |map: TensorMap, s: Span| {
+        let args = vec![Arg::Map { span: s, map: Box::new(map), write: false }, Arg::Write(s)];
+        Launch { kernel, grid: [1; 3], block: [64, 1, 1], shared: 0, args }
+    };
+    if !kernels::hopper() {
+        return eprintln!("SKIP: this build has no kernels for sm_90a: {}", kernels::BUILD_REPORT);
+    }
+    in_process("tensor_maps_are_made_by_the_driver", &[], || {
+        let d = Cuda::new(0).unwrap();
+        assert_eq!(d.sm_90a().unwrap(), Hopper::WhereFaster);
+        let mem = d.alloc(&blocks(&[64, 1920])).unwrap();
+        d.launch(&launch(im2col(), all(mem[1], 1920))).unwrap();
+        d.launch(&launch(map(Cut::Tiled(vec![32, 1, 64, 1])), all(mem[1], 1920))).unwrap();
+        d.sync().unwrap();
+        // TFLOAT32 is 11, four dimensions, 128-byte swizzle 3.
+        let rest = "8 6 5 2 20 c0 3c0";
+        assert_eq!(calls(&format!("103040b {rest} 20 80 0 0 2 10000fffeffff 0")), 1, "im2col");
+        assert_eq!(calls(&format!("3040b {rest} 20 1 40 1 2 0 0")), 1, "a box");
+        assert_eq!(calls("the map's address is memory"), 2);
+        assert_eq!((calls("cuTensorMapEncodeIm2col"), calls("cuTensorMapEncodeTiled")), (1, 1));
+        // In a recording as well, and then the memory counts as used.
+        let recorded = d.record(&mut || d.launch(&launch(im2col(), all(mem[1], 1920)))).unwrap();
+        recorded.replay().unwrap();
+        d.free(&mem);
+        assert!(recorded.replay().unwrap_err().to_string().contains("which was given back"));
+        // What is wrong with a map is said before the driver hears of it.
+        let mem = d.alloc(&blocks(&[2000])).unwrap();
+        let refused = |change: &dyn Fn(&mut TensorMap), s: Span| {
+            let mut m = im2col();
+            change(&mut m);
+            d.launch(&launch(m, s)).unwrap_err().to_string()
+        };
+        let s = all(mem[0], 2000);
+        let rows = [
+            (refused(&|m| m.strides[0] = 24, s), "a tensor map: stride 0 is 24 bytes; it must be a multiple of 16"),
+            (refused(&|m| m.steps[2] = 9, s), "a tensor map: step 2 is 9"),
+            (refused(&|m| m.dims[3] = 4, s), "the tensor has 3840 bytes, the memory 2000"),
+            (refused(&|_| (), Span { offset: 8, len: 1920, ..s }), "begins 8 bytes into its block, which is no multiple of 16"),
+        ];
+        for (error, want) in rows {
+            assert!(error.starts_with("kernel map_fwd_f32: argument 0, a tensor map: ") && error.contains(want), "{error}");
+        }
+        assert!(refused(&|m| m.steps[2] = 9, s).ends_with("precision f32, take a kernel without tensor maps"));
+    });
+}
+
+#[test]
+fn a_map_that_the_driver_refuses_is_shown() {
+    let kernel = map_kernel();
+    if !kernels::hopper() {
+        return;
+    }
+    in_process("a_map_that_the_driver_refuses_is_shown", &[("FAKE_FAIL", "cuTensorMapEncodeIm2col:1")], || {
+        let d = Cuda::new(0).unwrap();
+        let mem = d.alloc(&blocks(&[1920])).unwrap();
+        let s = all(mem[0], 1920);
+        let args = vec![Arg::Map { span: s, map: Box::new(im2col()), write: false }, Arg::Write(s)];
+        let e = d.launch(&Launch { kernel, grid: [1; 3], block: [64, 1, 1], shared: 0, args }).unwrap_err().to_string();
+        assert!(e.starts_with("kernel map_fwd_f32: the driver refused the tensor map TensorMap { element: Tf32"), "{e}");
+        assert!(e.ends_with("CUDA_ERROR_INVALID_VALUE (1)"), "{e}");
+    });
+}
+
+#[test]
+fn kernels_for_hopper_run_on_nothing_else() {
+    let kernel = map_kernel();
+    for (settings, why) in [
+        (("FAKE_ARCH", "100"), "they run on sm_90 and on nothing else; cuda:0 is sm_100"),
+        (("FAKE_ARCH", "80"), "they run on sm_90 and on nothing else; cuda:0 is sm_80"),
+        (("LAE_SM90A", "off"), if kernels::hopper() { "LAE_SM90A=off" } else { kernels::NO_HOPPER }),
+    ] {
+        in_process("kernels_for_hopper_run_on_nothing_else", &[settings], || {
+            if std::env::var(settings.0).is_ok_and(|v| v == settings.1) {
+                let d = Cuda::new(0).unwrap();
+                assert_eq!(d.sm_90a().unwrap_err(), why);
+                let mem = d.alloc(&blocks(&[1920])).unwrap();
+                let s = all(mem[0], 1920);
+                let args = vec![Arg::Map { span: s, map: Box::new(im2col()), write: false }, Arg::Write(s)];
+                let e = d.launch(&Launch { kernel, grid: [1; 3], block: [64, 1, 1], shared: 0, args }).unwrap_err().to_string();
+                assert_eq!(e, format!("kernel map_fwd_f32: is compiled for sm_90a: {why}"));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_wish_for_kernels_is_heard_or_refused() {
+    if !kernels::hopper() {
+        return;
+    }
+    in_process("a_wish_for_kernels_is_heard_or_refused", &[("LAE_SM90A", "always")], || {
+        if std::env::var("LAE_SM90A").is_ok_and(|v| v == "always") {
+            assert_eq!(Cuda::new(0).unwrap().sm_90a().unwrap(), Hopper::WherePossible);
+        }
+    });
+    in_process("a_wish_for_kernels_is_heard_or_refused", &[("LAE_SM90A", "on")], || {
+        if std::env::var("LAE_SM90A").is_ok_and(|v| v == "on") {
+            let e = Cuda::new(0).err().expect("refused").to_string();
+            assert!(e.contains("LAE_SM90A") && e.contains("\"on\" is not one of off, always"), "{e}");
+        }
     });
 }
 

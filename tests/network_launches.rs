@@ -9,21 +9,24 @@
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
-//! launches the same kernels for a layer as another one does not run them again.
+//! launches the same kernels for a layer as another one does not run them again. The convolutions at 64 pixels run in tf32 on the
+//! kernels for sm_90a as well, those of more than 50 million multiply-adds on demand.
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, terms};
+use common::{
+    Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, on_hopper, terms,
+};
 use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::core::shape::Shape;
 use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::kernels::KERNELS;
-use lae_engine::device::{Device, Precision};
+use lae_engine::device::{Device, Hopper, Precision};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];
@@ -72,16 +75,18 @@ fn shrink(cases: &mut [(usize, Case)], later: &[bool]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(case: &Case, schedules: &[Schedule]) -> Result<(), Failed> {
+fn run(case: &Case, schedules: &[Schedule], hopper: Option<Hopper>) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     drop(oracle);
-    for precision in precisions(case) {
+    for precision in if hopper.is_some() { vec![Precision::Tf32] } else { precisions(case) } {
         let mut first: Option<Vec<u32>> = None;
         for &schedule in schedules {
-            let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
+            let options = Options { schedule, ..Options::default() };
+            let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
+            let device = Device::Gpu(emulator, precision);
             let what = |e: String| format!("{precision:?}, {schedule:?}: {e}");
             let ran = Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u).map_err(|e| what(e.to_string()))?;
             match &first {
@@ -126,16 +131,26 @@ fn main() -> ExitCode {
     for (i, (size, case)) in cases.into_iter().enumerate() {
         let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
         let of = if i < lae { "" } else { "baselines " };
-        let name = format!("{of}{size} px/{i} {} {}{x}", case.label, case.op.name());
-        if later[i] || !heavy(&case) {
-            trials.push(Trial::test(name, move || run(&case, &SCHEDULES)).with_ignored_flag(later[i]));
-            continue;
-        }
-        let (now, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
-        for (list, others) in [(now, false), (rest, true)] {
-            let (case, list) = (case.clone(), list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
-            let name = if others { format!("{name}, the other schedules") } else { name.clone() };
-            trials.push(Trial::test(name, move || run(&case, &list)).with_ignored_flag(others));
+        let hopper = (i < lae && size == 64 && convolves(&case) && on_hopper(&case)).then_some(Hopper::WherePossible);
+        for on in std::iter::once(None).chain(hopper.map(Some)) {
+            let name =
+                format!("{of}{size} px/{i} {} {}{x}{}", case.label, case.op.name(), if on.is_some() { " sm_90a" } else { "" });
+            if on.is_some() && heavy(&case) {
+                let (case, name) = (case.clone(), format!("{name}, heavy"));
+                trials.push(Trial::test(name, move || run(&case, &[SCHEDULES[i % 3]], on)).with_ignored_flag(true));
+                continue;
+            }
+            if later[i] || !heavy(&case) {
+                let case = case.clone();
+                trials.push(Trial::test(name, move || run(&case, &SCHEDULES, on)).with_ignored_flag(later[i]));
+                continue;
+            }
+            let (now, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
+            for (list, others) in [(now, false), (rest, true)] {
+                let (case, list) = (case.clone(), list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
+                let name = if others { format!("{name}, the other schedules") } else { name.clone() };
+                trials.push(Trial::test(name, move || run(&case, &list, on)).with_ignored_flag(others));
+            }
         }
     }
     trials.push(Trial::test("every kernel of large batches runs", move || {

@@ -7,7 +7,7 @@
 //! * do all runs and all schedules give the same bits?
 //! * did any check report anything? (A report is an error of the run.)
 //!
-//! Rows of convolutions also run with `precision = tf32` and `3xtf32`.
+//! Rows of convolutions also run with `precision = tf32` and `3xtf32`, and in `tf32` on the kernels for sm_90a where sizes allow it.
 //!
 //! `bits/OP/ROW`: ops whose kernels promise the host's bits (f32) keep the promise.
 //!
@@ -17,22 +17,24 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, terms};
+use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, on_hopper, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
-use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::device::{Device, Hopper, Precision, kernels};
 use lae_engine::ops::OPS;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-fn row(case: &Case, precision: Precision) -> Result<(), Failed> {
+fn row(case: &Case, precision: Precision, hopper: Option<Hopper>) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     let mut first: Option<Vec<u32>> = None;
     for schedule in SCHEDULES {
-        let device = Device::Gpu(Emulator::new(Options { schedule, ..Options::default() }), precision);
+        let options = Options { schedule, ..Options::default() };
+        let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
+        let device = Device::Gpu(emulator, precision);
         let mut bench = Bench::on(&device, case, Memory::Planned)?;
         for how in ["looped", "recorded", "replayed"] {
             let ran = bench.try_run(&x, &u).map_err(|e| format!("{schedule:?}, {how}: {e}"))?;
@@ -195,7 +197,13 @@ fn main() -> ExitCode {
                 let name = format!("kernels/{op}/{i} {}{}", case.label, if p == Precision::F32 { "" } else { " tf" });
                 let name = if p == Precision::Tf32x3 { name.replace(" tf", " 3xtf32") } else { name.replace(" tf", " tf32") };
                 let case = case.clone();
-                trials.push(Trial::test(name, move || row(&case, p)));
+                trials.push(Trial::test(name, move || row(&case, p, None)));
+            }
+            // Most rows of that label are many channels for a tile of the kernels for sm_80.
+            let wide = case.label.starts_with("128x64 tiles, ") && !case.label.contains(" 125 pixels");
+            if matches!(*op, "conv2d" | "conv_transpose2d") && !wide && on_hopper(&case) {
+                let name = format!("kernels/{op}/{i} {} tf32 sm_90a", case.label);
+                trials.push(Trial::test(name, move || row(&case, Precision::Tf32, Some(Hopper::WherePossible))));
             }
         }
     }

@@ -8,7 +8,8 @@
 //! * does the emulator give these bits, with the tensor cores' arithmetic of that GPU? (No kernel uses approximate instructions,
 //!   whose values are the hardware's own.)
 //!
-//! Convolutions run with `precision` f32, tf32 and 3xtf32. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing
+//! Convolutions run with `precision` f32, tf32 and 3xtf32. On Hopper those in tf32 take the kernels for sm_90a where these are faster, with
+//! `LAE_SM90A=always` wherever sizes allow it, and the emulator takes the same. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing
 //! runs, and the list says so.
 
 mod common;
@@ -37,6 +38,7 @@ fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Fa
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     let Device::Gpu(driver, _) = gpu() else { unreachable!("a GPU was asked for") };
+    let hopper = driver.sm_90a().ok();
     let mut bench = Bench::on(&Device::Gpu(driver, precision), case, Memory::Planned)?;
     let mut first: Option<Vec<u32>> = None;
     for how in ["looped", "recorded", "replayed"] {
@@ -50,7 +52,8 @@ fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Fa
     }
     if let Some(tensor) = like {
         let checks = Checks { init: false, race: false, tf32: false };
-        let emulator = Emulator::new(Options { checks, tensor, ..Options::default() });
+        let options = Options { checks, tensor, ..Options::default() };
+        let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |when| Emulator::hopper(options.clone(), when));
         let emulated = bits(&Bench::on(&Device::Gpu(emulator, precision), case, Memory::Planned)?.try_run(&x, &u)?);
         let gpu = first.expect("ran above");
         let zero = |x: u32| if f32::from_bits(x) == 0.0 { 0 } else { x };

@@ -1,6 +1,7 @@
 //! Faults put into the shipped PTX, one at a time: a barrier or a wait deleted, a bound ignored or off by one, a guard removed, a
 //! shuffle's distance or an offset changed. At least 95 % must be caught, by a check of the
-//! emulator or by a wrong value.
+//! emulator or by a wrong value. In kernels for sm_90a: a fence, a commit, an arrival, a copy or a product deleted, the wait of a
+//! barrier deleted or given another parity, other bytes announced, a descriptor's offset, stride or swizzle changed.
 //!
 //! A fault is put only where some row of the case tables executes it; the rows that do are tried in turn, cheapest first. What is
 //! not caught is printed with its line; docs/emulator.md explains the misses. `LAE_FAULTS=N` sets how many faults of a kind each
@@ -14,11 +15,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use common::{Bench, Ran, agree, epsilon, inputs, normals, terms};
+use common::{Bench, Ran, agree, epsilon, inputs, normals, on_hopper, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
-use lae_engine::device::{Device, Precision, kernels};
+use lae_engine::device::{Device, Hopper, Precision, kernels};
 use lae_engine::error::Error;
 use lae_engine::ops::OPS;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -35,6 +36,19 @@ enum Kind {
     Guard,
     Shuffle,
     Offset,
+    /// Of sm_90a: makes barriers known to copies, orders registers before products.
+    Fence,
+    Commit,
+    ProductWait,
+    Product,
+    Copy,
+    Arrival,
+    /// The wait for a barrier that holds nobody.
+    BarrierWait,
+    Parity,
+    Bytes,
+    /// The place, the distance of groups of rows or the swizzle in a descriptor of a tile.
+    Descriptor,
 }
 
 /// The faults that this line can have, between the instructions `before` and `next`.
@@ -51,6 +65,40 @@ fn faults(before: &str, line: &str, next: &str) -> Vec<(Kind, String)> {
     }
     if code.starts_with("cp.async.wait") {
         put(Kind::CopyWait, String::new());
+    }
+    let gone = [
+        ("wgmma.fence", Kind::Fence),
+        ("fence.mbarrier_init", Kind::Fence),
+        ("fence.proxy", Kind::Fence),
+        ("wgmma.commit_group", Kind::Commit),
+        ("wgmma.wait_group", Kind::ProductWait),
+        ("wgmma.mma_async", Kind::Product),
+        ("cp.async.bulk.tensor", Kind::Copy),
+        ("mbarrier.arrive.shared", Kind::Arrival),
+    ];
+    if let Some((_, kind)) = gone.iter().find(|(word, _)| code.starts_with(word)) {
+        put(*kind, String::new());
+    }
+    if let Some((head, parity)) = code.strip_prefix("mbarrier.try_wait.parity").and_then(|c| c.rsplit_once(", ")) {
+        let p = head.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(',');
+        put(Kind::BarrierWait, format!("setp.eq.u32 {p}, 0, 0;"));
+        for other in ["0;", "1;"].into_iter().filter(|o| *o != parity) {
+            put(Kind::Parity, format!("mbarrier.try_wait.parity{head}, {other}"));
+        }
+    }
+    if let Some((head, _)) = code.strip_prefix("mbarrier.arrive.expect_tx").and_then(|c| c.rsplit_once(", ")) {
+        for bytes in [4096, 1 << 20, 0] {
+            put(Kind::Bytes, format!("mbarrier.arrive.expect_tx{head}, {bytes};"));
+        }
+    }
+    // Descriptors have bit 62 set, for the swizzle of 128 bytes, and the distance of groups of rows from bit 32 on.
+    if let Some((head, n)) = code.strip_prefix("or.b64").and_then(|c| c.trim_end_matches(';').rsplit_once(", "))
+        && let Ok(n) = n.parse::<u64>()
+        && n >> 62 == 1
+    {
+        for other in [n ^ 2, n + 8, n ^ 1 << 32, n ^ 1 << 62, n ^ 3 << 62] {
+            put(Kind::Descriptor, format!("or.b64{head}, {other};"));
+        }
     }
     // Bounds: a comparison of two registers that alone decides the branch behind it. Others are the compiler's: with constants or
     // joined to another, about how often a loop was unrolled (both ways do the same); with a selection, arithmetic. Less or equal
@@ -169,6 +217,8 @@ fn origins(ptx: &str) -> Vec<(String, usize, String)> {
 struct Row {
     case: Case,
     precision: Precision,
+    /// On the kernels for sm_90a.
+    hopper: bool,
     x: Vec<Vec<f64>>,
     u: Vec<f64>,
     exact: Ran,
@@ -177,13 +227,17 @@ struct Row {
 }
 
 impl Row {
-    fn new(case: Case, precision: Precision) -> Row {
+    fn new(case: Case, precision: Precision, hopper: bool) -> Row {
         let x = inputs(&case, 22);
         let mut oracle = Bench::<f64>::new(&case);
         let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
         let exact = oracle.run(&x, &u);
         let size = x.iter().map(Vec::len).sum();
-        Row { case, precision, x, u, exact, size }
+        Row { case, precision, hopper, x, u, exact, size }
+    }
+
+    fn emulator(&self, options: Options) -> std::sync::Arc<Emulator> {
+        if self.hopper { Emulator::hopper(options, Hopper::WherePossible) } else { Emulator::new(options) }
     }
 
     fn run(&self, emulator: &std::sync::Arc<Emulator>) -> Result<Ran, Error> {
@@ -201,10 +255,13 @@ fn rows() -> Vec<Row> {
     for (op, table) in OPS {
         for case in table().into_iter().filter(|c| c.bench.is_none()) {
             if matches!(*op, "conv2d" | "conv_transpose2d") {
-                out.push(Row::new(case.clone(), Precision::Tf32));
-                out.push(Row::new(case.clone(), Precision::Tf32x3));
+                out.push(Row::new(case.clone(), Precision::Tf32, false));
+                out.push(Row::new(case.clone(), Precision::Tf32x3, false));
+                if on_hopper(&case) {
+                    out.push(Row::new(case.clone(), Precision::Tf32, true));
+                }
             }
-            out.push(Row::new(case, Precision::F32));
+            out.push(Row::new(case, Precision::F32, false));
         }
     }
     out.sort_by_key(|r| r.size);
@@ -217,7 +274,7 @@ type Coverage = BTreeMap<(&'static str, u32), Vec<usize>>;
 fn coverage(rows: &[Row]) -> Coverage {
     let mut seen = Coverage::new();
     for (i, row) in rows.iter().enumerate() {
-        let emulator = Emulator::new(Options { counters: true, ..Options::default() });
+        let emulator = row.emulator(Options { counters: true, ..Options::default() });
         emulator.keep_reports();
         let ran = row.run(&emulator).unwrap_or_else(|e| panic!("{}: {e}", row.case.label));
         row.check(&ran).unwrap_or_else(|e| panic!("{} is wrong without any fault: {e}", row.case.label));
@@ -290,7 +347,7 @@ fn caught(f: &Fault, rows: &[Row], seen: &Coverage) -> Option<String> {
         text.push('\n');
     }
     for &i in &seen[&(f.module.name, f.line)] {
-        let emulator = Emulator::new(Options { budget: 30_000_000, ..Options::default() });
+        let emulator = rows[i].emulator(Options { budget: 30_000_000, ..Options::default() });
         if let Err(e) = emulator.replace_module(f.module, &text) {
             panic!("{} line {}: {:?} is no PTX: {e}", f.module.name, f.line, f.new);
         }

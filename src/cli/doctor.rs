@@ -23,8 +23,13 @@ pub fn run() -> Result<i32> {
     }
     let (auto, why) = Device::choose("auto")?;
     let mut good = report(&Device::Cpu)?;
-    if let Device::Gpu(..) = auto {
+    if let Device::Gpu(driver, _) = &auto {
         good &= report(&auto)?;
+        let path = match driver.sm_90a() {
+            Ok(_) => format!("{} takes the kernels for sm_90a where they are the faster ones", driver.name()),
+            Err(why) => format!("{} takes the kernels for sm_80, not those for sm_90a: {why}", driver.name()),
+        };
+        print(&format!("tf32       {path}\n"))?;
     }
     print(&format!("auto       --device auto takes: {why}\n"))?;
     Ok(if good { 0 } else { 1 })

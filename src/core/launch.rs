@@ -10,7 +10,7 @@
 
 use super::shape::Shape;
 use crate::device::kernels::{self, Kernel};
-use crate::device::{Arg, Driver, Launch, Precision, Span};
+use crate::device::{Arg, Driver, Launch, Precision, Span, TensorMap};
 use crate::error::{Error, Result};
 
 pub use crate::device::F32;
@@ -155,6 +155,10 @@ impl Call<'_> {
     /// `write` if somebody wants the values, else a null pointer.
     pub fn write_or_null(self, s: Option<Span>) -> Self {
         self.arg(s.map_or(Arg::Null, Arg::Write))
+    }
+    /// A tensor map by value, through which the kernel's copies read the tensor that `s` holds.
+    pub fn map(self, s: Span, map: TensorMap) -> Self {
+        self.arg(Arg::Map { span: s, map: Box::new(map), write: false })
     }
     /// Plain data by value: sizes and constants.
     pub fn value<T: bytemuck::NoUninit>(mut self, v: &T) -> Self {

@@ -20,9 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use cudarc::driver::sys::{self, CUfunction, CUmodule, CUresult};
 use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError, result};
 
-use super::kernels::{Cubin, Module};
-use super::{Arg, Driver, Launch, Mem, Replay, Span, codes};
+use super::kernels::{self, Cubin, Module};
+use super::{Arg, Driver, Hopper, Launch, Mem, Replay, Span, TensorMap, codes};
 use crate::error::{Error, Result};
+use crate::ptx::tensor_map::{Cut, Swizzle};
 
 /// Blocks begin at multiples of this many bytes.
 const ALIGN: usize = 256;
@@ -36,6 +37,9 @@ struct Shared {
     name: String,
     /// 90 for sm_90.
     arch: u32,
+    /// `LAE_SM90A=off` leaves the kernels for sm_90a aside, to compare both or where they do not work; `always` takes them wherever
+    /// sizes allow it.
+    hopper: Option<Hopper>,
     /// Shared memory that a block may have if it asks for it, in bytes.
     shared_limit: u32,
     context: Arc<CudaContext>,
@@ -83,6 +87,12 @@ impl Cuda {
     /// The GPU with that number, which [`probe`](super::probe::probe) must have shown.
     pub fn new(ordinal: usize) -> Result<Cuda> {
         let name = format!("cuda:{ordinal}");
+        let hopper = match std::env::var("LAE_SM90A").as_deref() {
+            Err(_) | Ok("") => Some(Hopper::WhereFaster),
+            Ok("always") => Some(Hopper::WherePossible),
+            Ok("off") => None,
+            Ok(other) => return Err(Error::config("LAE_SM90A", format!("{other:?} is not one of off, always"))),
+        };
         let open = || -> Result<Shared, DriverError> {
             let context = CudaContext::new(ordinal)?;
             // SAFETY: before the first allocation; no memory is shared through cudarc's slices, which is what the events are for.
@@ -94,7 +104,7 @@ impl Cuda {
             let minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
             let shared_limit = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32;
             let arch = (10 * major + minor) as u32;
-            Ok(Shared { name: name.clone(), arch, shared_limit, context, stream, state: Mutex::default() })
+            Ok(Shared { name: name.clone(), arch, hopper, shared_limit, context, stream, state: Mutex::default() })
         };
         match open() {
             Ok(shared) => Ok(Cuda(Arc::new(shared))),
@@ -141,7 +151,10 @@ impl Shared {
     /// Put a launch on the stream.
     fn enqueue(&self, state: &mut State, l: &Launch) -> Result<()> {
         let refused = |why| Error::Launch { kernel: l.kernel.name.to_string(), at: String::new(), why };
-        let mut arguments = Arguments::pack(&l.args, |s| self.address(state, s))?;
+        let encode = |map: &TensorMap| {
+            encode(map).map_err(|e| refused(format!("the driver refused the tensor map {map:?}: {}", codes::explain(e.0 as i32))))
+        };
+        let mut arguments = Arguments::pack(&l.args, |s| self.address(state, s), encode)?;
         let function = self.function(state, l)?;
         let ([gx, gy, gz], [bx, by, bz]) = (l.grid, l.block);
         // SAFETY: the function's module is loaded and stays so; the arguments are as many and as large as its PTX states
@@ -229,6 +242,86 @@ fn load(image: &[u8]) -> Result<CUmodule, (i32, String)> {
     }
 }
 
+/// `cuTensorMapEncodeTiled` or `cuTensorMapEncodeIm2col`: a host function, which looks at no memory of the GPU.
+fn encode(map: &TensorMap) -> Result<[u64; 16], DriverError> {
+    use sys::{CUtensorMapFloatOOBfill as Fill, CUtensorMapInterleave as Interleave, CUtensorMapL2promotion as Promotion};
+    let element = {
+        use crate::ptx::tensor_map::ElementType::*;
+        use sys::CUtensorMapDataType::*;
+        match map.element {
+            U8 => CU_TENSOR_MAP_DATA_TYPE_UINT8,
+            U16 => CU_TENSOR_MAP_DATA_TYPE_UINT16,
+            U32 => CU_TENSOR_MAP_DATA_TYPE_UINT32,
+            I32 => CU_TENSOR_MAP_DATA_TYPE_INT32,
+            U64 => CU_TENSOR_MAP_DATA_TYPE_UINT64,
+            I64 => CU_TENSOR_MAP_DATA_TYPE_INT64,
+            F16 => CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+            F32 => CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+            F64 => CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
+            Bf16 => CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+            F32Ftz => CU_TENSOR_MAP_DATA_TYPE_FLOAT32_FTZ,
+            Tf32 => CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+            Tf32Ftz => CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ,
+        }
+    };
+    let swizzle = match map.swizzle {
+        Swizzle::None => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
+        Swizzle::B32 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_32B,
+        Swizzle::B64 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_64B,
+        Swizzle::B128 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+    };
+    let fill = match map.nan {
+        false => Fill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        true => Fill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA,
+    };
+    let interleave = Interleave::CU_TENSOR_MAP_INTERLEAVE_NONE;
+    let promotion = Promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
+    let mut out = sys::CUtensorMap { opaque: [0; 16] };
+    let (rank, address) = (map.dims.len() as u32, map.address as *mut c_void);
+    let (dims, strides, steps) = (map.dims.as_ptr(), map.strides.as_ptr(), map.steps.as_ptr());
+    // SAFETY: the arrays are as long as the rank asks for (`TensorMap::check`) and are read during the call only; `out` is aligned to
+    // 64 bytes by its type. The address is not followed.
+    let code = unsafe {
+        match &map.cut {
+            Cut::Tiled(sides) => sys::cuTensorMapEncodeTiled(
+                &mut out,
+                element,
+                rank,
+                address,
+                dims,
+                strides,
+                sides.as_ptr(),
+                steps,
+                interleave,
+                swizzle,
+                promotion,
+                fill,
+            ),
+            Cut::Im2col { lower, upper, channels, pixels } => sys::cuTensorMapEncodeIm2col(
+                &mut out,
+                element,
+                rank,
+                address,
+                dims,
+                strides,
+                lower.as_ptr(),
+                upper.as_ptr(),
+                *channels,
+                *pixels,
+                steps,
+                interleave,
+                swizzle,
+                promotion,
+                fill,
+            ),
+        }
+    };
+    match code {
+        CUresult::CUDA_SUCCESS => Ok(out.opaque),
+        code => Err(DriverError(code)),
+    }
+}
+
 /// The arguments of a launch in memory: a value's bytes, or an address.
 struct Arguments {
     words: Vec<u64>,
@@ -237,7 +330,11 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn pack(args: &[Arg], address: impl Fn(Span) -> Result<u64>) -> Result<Arguments> {
+    fn pack(
+        args: &[Arg],
+        address: impl Fn(Span) -> Result<u64>,
+        encode: impl Fn(&TensorMap) -> Result<[u64; 16]>,
+    ) -> Result<Arguments> {
         let (mut words, mut starts) = (Vec::new(), Vec::new());
         for arg in args {
             starts.push(words.len());
@@ -249,6 +346,9 @@ impl Arguments {
                     word[..part.len()].copy_from_slice(part);
                     u64::from_ne_bytes(word)
                 })),
+                Arg::Map { span, map, .. } => {
+                    words.extend(encode(&TensorMap { address: address(*span)?, ..(**map).clone() })?);
+                }
             }
         }
         Ok(Arguments { words, starts })
@@ -417,6 +517,7 @@ impl Driver for Cuda {
     fn launch(&self, l: &Launch) -> Result<()> {
         let shared = &self.0;
         l.check()?;
+        super::refuse_target(self, l)?;
         let (wanted, limit) = (l.shared + l.kernel.shared, shared.shared_limit);
         if wanted > limit {
             let why = format!("takes {wanted} bytes of shared memory, {} (sm_{}) has {limit}", shared.name, shared.arch);
@@ -434,6 +535,17 @@ impl Driver for Cuda {
     fn sync(&self) -> Result<()> {
         self.0.bind()?;
         self.0.stream.synchronize().map_err(self.0.failed("waiting for the GPU"))
+    }
+
+    fn sm_90a(&self) -> Result<Hopper, String> {
+        let shared = &self.0;
+        match () {
+            _ if shared.arch != 90 => {
+                Err(format!("they run on sm_90 and on nothing else; {} is sm_{}", shared.name, shared.arch))
+            }
+            _ if !kernels::hopper() => Err(kernels::NO_HOPPER.to_string()),
+            _ => shared.hopper.ok_or_else(|| "LAE_SM90A=off".to_string()),
+        }
     }
 
     /// Between two events of the stream, so copies and the host's own work before them do not count.
@@ -472,11 +584,7 @@ impl Driver for Cuda {
         enqueued?;
         let graph = graph.map_err(shared.failed("end of a recording"))?;
         let graph = graph.ok_or_else(|| shared.error("nothing was recorded"))?;
-        let spans = launches.iter().flat_map(|l| &l.args).filter_map(|a| match a {
-            Arg::Read(s) | Arg::Write(s) | Arg::Update(s) => Some(s.mem),
-            Arg::Null | Arg::Value(_) => None,
-        });
-        let mut uses: Vec<Mem> = spans.collect();
+        let mut uses: Vec<Mem> = launches.iter().flat_map(|l| &l.args).filter_map(|a| Some(a.span()?.mem)).collect();
         uses.sort_by_key(|m| m.0);
         uses.dedup();
         Ok(Box::new(Recorded { graph, uses, shared: shared.clone() }))
@@ -558,7 +666,8 @@ mod tests {
         let span = |offset| Span { mem: Mem(7), offset, len: 4, unit: 4 };
         let value: Box<[u8]> = (1..=13).collect();
         let args = [Arg::Read(span(16)), Arg::Value(value.clone()), Arg::Null, Arg::Write(span(0)), Arg::Update(span(4))];
-        let mut packed = Arguments::pack(&args, |s| Ok(0xABCD_0000_0000 + s.offset as u64)).unwrap();
+        let no_map = |_: &TensorMap| unreachable!("none among the arguments");
+        let mut packed = Arguments::pack(&args, |s| Ok(0xABCD_0000_0000 + s.offset as u64), no_map).unwrap();
         assert_eq!(packed.starts, [0, 1, 3, 4, 5], "a value of 13 bytes takes two words");
         assert_eq!(packed.words[0], 0xABCD_0000_0010);
         assert_eq!(bytemuck::bytes_of(&[packed.words[1], packed.words[2]])[..13], *value);
@@ -566,7 +675,7 @@ mod tests {
         let base = packed.words.as_ptr() as usize;
         let offsets: Vec<usize> = packed.pointers().iter().map(|p| *p as usize - base).collect();
         assert_eq!(offsets, [0, 8, 24, 32, 40]);
-        assert!(Arguments::pack(&args, |_| Err(Error::config("x", "y"))).is_err());
+        assert!(Arguments::pack(&args, |_| Err(Error::config("x", "y")), no_map).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::kernels::{self, Kernel};
-use super::{Arg, Driver, Launch, Mem, Replay, Span};
+use super::{Arg, Driver, Hopper, Launch, Mem, Replay, Span};
 use crate::error::{Error, Result};
 use crate::ptx;
 pub use crate::ptx::{Config as Options, Schedule};
@@ -13,6 +13,7 @@ pub use crate::ptx::{Config as Options, Schedule};
 /// A device of its own, with its own memory.
 pub struct Emulator {
     state: Arc<Mutex<State>>,
+    hopper: Option<Hopper>,
 }
 
 struct State {
@@ -45,13 +46,23 @@ enum Command {
 }
 
 impl Emulator {
+    /// As a GPU before Hopper: convolutions in tf32 take the kernels for sm_80.
     pub fn new(options: Options) -> Arc<Emulator> {
+        Emulator::of(options, None)
+    }
+
+    /// As a GPU of compute capability 9.0, which runs the kernels for sm_90a as well.
+    pub fn hopper(options: Options, when: Hopper) -> Arc<Emulator> {
+        Emulator::of(options, Some(when))
+    }
+
+    fn of(options: Options, hopper: Option<Hopper>) -> Arc<Emulator> {
         // Operands of products may have been rounded by an earlier kernel: a kernel that rounds none does not cut them on purpose.
         let fences = ptx::Fences::All;
         let machine = ptx::Machine::new(Options { truncation: ptx::Truncation::Never, fences, ..options });
         let (blocks, reports) = (HashMap::new(), Vec::new());
         let state = State { machine, blocks, next: 0, recording: None, reports, keep_reports: false, other: HashMap::new() };
-        Arc::new(Emulator { state: Arc::new(Mutex::new(state)) })
+        Arc::new(Emulator { state: Arc::new(Mutex::new(state)), hopper })
     }
 
     /// From now on keep what each launch reports (its counters), until [`Emulator::take_reports`].
@@ -110,6 +121,10 @@ impl State {
             Arg::Update(s) => ptx::Arg::Update { addr: self.address(*s), len: s.len as u64 },
             Arg::Null => ptx::Arg::Null,
             Arg::Value(bytes) => ptx::Arg::Bytes(bytes.to_vec()),
+            Arg::Map { span, map, write } => {
+                let map = ptx::TensorMap { address: self.address(*span), ..(**map).clone() };
+                ptx::Arg::Map { map, write: *write }
+            }
         };
         let launch = ptx::Launch {
             grid: l.grid,
@@ -177,12 +192,21 @@ impl Driver for Emulator {
     }
 
     fn launch(&self, l: &Launch) -> Result<()> {
+        super::refuse_target(self, l)?;
         let mut state = self.lock();
         match &mut state.recording {
             Some(list) => list.push(Command::Launch(l.clone())),
             None => state.run(l)?,
         }
         Ok(())
+    }
+
+    fn sm_90a(&self) -> Result<Hopper, String> {
+        match self.hopper {
+            Some(when) if kernels::hopper() => Ok(when),
+            Some(_) => Err(kernels::NO_HOPPER.to_string()),
+            None => Err("this emulator stands for a GPU before Hopper".to_string()),
+        }
     }
 
     /// Launches run at once here.

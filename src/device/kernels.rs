@@ -12,11 +12,21 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::error::{Error, Result};
 use crate::ptx;
 
+/// The instruction set that a module is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Runs on compute capability 8.0 and newer.
+    Sm80,
+    /// wgmma and the copies of tiles by hardware that feed it: runs on compute capability 9.0 and on nothing else.
+    Sm90a,
+}
+
 /// One `.cu` file as PTX.
 #[derive(Debug)]
 pub struct Module {
     /// `batch_norm` for `kernels/batch_norm.cu`.
     pub name: &'static str,
+    pub target: Target,
     pub ptx: &'static str,
     /// Machine code for the architectures in `LAE_CUDA_ARCHS`, ascending.
     pub cubins: &'static [Cubin],
@@ -44,7 +54,7 @@ pub struct Kernel {
     pub params: &'static [Param],
     /// Most threads of a block: `__launch_bounds__`, else the hardware's 1024.
     pub max_threads: u32,
-    /// What the assembler said, for sm_80 and sm_90; empty for registered kernels.
+    /// What the assembler said, for sm_80 and sm_90, of [`Target::Sm90a`] for the latter alone; empty for registered kernels.
     pub ptxas: &'static [Resources],
     /// Static shared memory of a block in bytes: the same on every architecture.
     pub shared: u32,
@@ -72,6 +82,14 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
 /// Modules that [`register`] added.
 static REGISTERED: Mutex<Vec<(&'static Module, &'static [Kernel])>> = Mutex::new(Vec::new());
+
+/// Whether this build has kernels for sm_90a. A compiler older than CUDA 12.0 cannot make them; `BUILD_REPORT` says so.
+pub fn hopper() -> bool {
+    MODULES.iter().any(|m| m.target == Target::Sm90a)
+}
+
+/// Why no kernel for sm_90a runs where [`hopper`] is false.
+pub const NO_HOPPER: &str = "this build has none; build with nvcc of CUDA 12.0 or newer";
 
 /// The kernel of that name: one of this build, else a registered one.
 pub fn find(name: &str) -> Option<&'static Kernel> {
@@ -128,7 +146,9 @@ pub fn register(module: &str, text: &str) -> Result<()> {
         return refused(format!("kernel {} exists in module {}; rename one of the two", k.name, k.module.name));
     }
     let stays = |s: &str| -> &'static str { s.to_string().leak() };
-    let m: &'static Module = Box::leak(Box::new(Module { name: stays(module), ptx: stays(text), cubins: &[] }));
+    let hopper = text.lines().any(|l| l.trim().strip_prefix(".target").is_some_and(|t| t.contains("sm_90a")));
+    let target = if hopper { Target::Sm90a } else { Target::Sm80 };
+    let m: &'static Module = Box::leak(Box::new(Module { name: stays(module), target, ptx: stays(text), cubins: &[] }));
     let kernel = |e: &ptx::Entry| Kernel {
         name: stays(&e.name),
         module: m,
@@ -186,9 +206,9 @@ mod tests {
         assert!(e.starts_with("third: line 1: ") && e.contains("nvcc -ptx"), "{e}");
         let e = refusal("fourth", ".version 8.0\n.target sm_80\n.address_size 64\n");
         assert!(e.contains("has no kernel"), "{e}");
-        let unknown = TEXT.replace("registered_here", "unknown_here").replace("ret;", "wgmma.fence.sync.aligned; ret;");
+        let unknown = TEXT.replace("registered_here", "unknown_here").replace("ret;", "tcgen05.wait::ld.sync.aligned; ret;");
         let e = refusal("fifth", &unknown);
-        assert!(e.contains("kernel unknown_here") && e.contains("wgmma"), "{e}");
+        assert!(e.contains("kernel unknown_here") && e.contains("tcgen05"), "{e}");
         assert!(find("unknown_here").is_none());
         if let (Some(m), Some(k)) = (MODULES.first(), KERNELS.first()) {
             assert!(refusal(m.name, TEXT).contains("another module"));

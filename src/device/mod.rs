@@ -17,7 +17,8 @@ pub mod tiles;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use kernels::Kernel;
+pub use crate::ptx::TensorMap;
+use kernels::{Kernel, Target};
 
 /// A block of device memory, by the driver's own number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -71,6 +72,13 @@ pub enum Arg {
     Null,
     /// Sizes: one plain struct by value.
     Value(Box<[u8]>),
+    /// A tensor map by value: through it, copies by hardware read boxes of the tensor that the span holds, and with `write` change
+    /// them. The driver encodes the map; its address is the span's, whatever the description says.
+    Map {
+        span: Span,
+        map: Box<TensorMap>,
+        write: bool,
+    },
 }
 
 impl Arg {
@@ -78,8 +86,54 @@ impl Arg {
     pub fn size(&self) -> usize {
         match self {
             Arg::Value(bytes) => bytes.len(),
+            Arg::Map { .. } => crate::ptx::tensor_map::BYTES,
             _ => size_of::<u64>(),
         }
+    }
+    /// The memory that the kernel may touch through it.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Arg::Read(s) | Arg::Write(s) | Arg::Update(s) | Arg::Map { span: s, .. } => Some(*s),
+            Arg::Null | Arg::Value(_) => None,
+        }
+    }
+}
+
+/// Alignment of a tensor map by value, in bytes.
+const MAP_ALIGN: u32 = 64;
+
+/// Why that map of that memory would be refused, if it would.
+fn map_fault(map: &TensorMap, span: Span) -> Option<String> {
+    let remedy = "other sizes, or precision f32, take a kernel without tensor maps";
+    if !span.offset.is_multiple_of(16) {
+        return Some(format!("the tensor begins {} bytes into its block, which is no multiple of 16; {remedy}", span.offset));
+    }
+    match map.check() {
+        Err(why) => Some(format!("{why}; {remedy}")),
+        Ok(()) if map.extent() > span.len as u64 => {
+            Some(format!("the tensor has {} bytes, the memory {}", map.extent(), span.len))
+        }
+        Ok(()) => None,
+    }
+}
+
+/// When an op that has kernels for sm_80 and for sm_90a takes the latter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hopper {
+    /// Where the op's rule expects them to take less time.
+    WhereFaster,
+    /// Wherever the sizes allow it, so that small cases check them.
+    WherePossible,
+}
+
+/// The error of a launch on a driver that cannot run its kernel.
+fn refuse_target(driver: &dyn Driver, l: &Launch) -> Result<()> {
+    match (l.kernel.module.target, driver.sm_90a()) {
+        (Target::Sm90a, Err(why)) => {
+            let why = format!("is compiled for sm_90a: {why}");
+            Err(Error::Launch { kernel: l.kernel.name.to_string(), at: String::new(), why })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -100,6 +154,14 @@ impl Launch {
             }
             match a {
                 Arg::Value(_) => {}
+                Arg::Map { .. } if p.align < MAP_ALIGN => {
+                    return wrong(format!("argument {i} is aligned to {} bytes, a tensor map needs {MAP_ALIGN}", p.align));
+                }
+                Arg::Map { span, map, .. } => {
+                    if let Some(why) = map_fault(map, *span) {
+                        return wrong(format!("argument {i}, a tensor map: {why}"));
+                    }
+                }
                 _ if p.align as usize != size_of::<u64>() => {
                     return wrong(format!("argument {i} is a value aligned to {} bytes, got a pointer", p.align));
                 }
@@ -147,6 +209,10 @@ pub trait Driver: Send + Sync {
     /// Seconds that the launches of `body` took, by the device's own clock.
     fn seconds(&self, _body: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         Err(Error::Device { device: self.name().to_string(), why: "has no clock: it counts, it does not time".to_string() })
+    }
+    /// When ops are to take kernels for [`Target::Sm90a`]; or why it cannot run them.
+    fn sm_90a(&self) -> Result<Hopper, String> {
+        Err(format!("{} does not run them", self.name()))
     }
     /// From here on the contents are undefined: a checking driver poisons them.
     fn discard(&self, _: Span) -> Result<()> {

@@ -185,6 +185,8 @@ const FUNCTIONS: &[&str] = &[
     "cuGraphLaunch",
     "cuGraphExecDestroy",
     "cuGraphDestroy",
+    "cuTensorMapEncodeTiled",
+    "cuTensorMapEncodeIm2col",
 ];
 
 const NO_DEVICE: i32 = 100;

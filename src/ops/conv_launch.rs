@@ -4,9 +4,10 @@
 
 use super::conv_depthwise::Tiles;
 use super::conv_host::Direction;
+use super::conv_wgmma::{Product, cycles_of_mma};
 use crate::core::launch::{self, F32, Operands};
 use crate::core::op::{Pass, Set};
-use crate::device::{Precision, Span};
+use crate::device::{Hopper, Precision, Span};
 use crate::error::{Error, Result};
 use crate::host::sizes::ConvSizes;
 
@@ -223,6 +224,34 @@ fn matrix(z: &ConvSizes) -> bool {
     (z.h, z.w, z.r, z.s, z.pad_h, z.pad_w, z.groups) == (1, 1, 1, 1, 0, 0, 1)
 }
 
+/// Multiprocessors that a launch for Hopper counts on where the driver wants them anyway: small cases, too, have blocks that work off
+/// several tiles.
+const FEW: usize = 2;
+
+/// Whether kernels for Hopper compute a product, and on how many multiprocessors: the precision is tf32, the driver runs them, the
+/// sizes allow it; and their busiest multiprocessor needs fewer cycles than that of tile `t`, of `phases` with a sum of `depth` in
+/// all, or the driver wants them anyway. A bias has a value for each column.
+fn on_hopper(
+    g: &Operands,
+    product: Option<Product>,
+    bias: Option<Span>,
+    t: Option<Tile>,
+    (rows, columns, depth, phases): (usize, usize, usize, usize),
+) -> Option<(Product, usize)> {
+    let product = product.filter(|_| g.precision == Precision::Tf32 && bias.is_none_or(|b| values(b) == columns))?;
+    let macs = |t: Tile| (t.tiles(rows, columns) * phases).div_ceil(PROCESSORS) * t.m * t.n * depth / phases;
+    let faster = || t.is_none_or(|t| product.cycles(product.tile(PROCESSORS), PROCESSORS) <= cycles_of_mma(macs(t)));
+    match g.driver.sm_90a().ok()? {
+        Hopper::WherePossible => Some((product, FEW)),
+        Hopper::WhereFaster => faster().then_some((product, PROCESSORS)),
+    }
+}
+
+/// Sizes for kernels without a bias and splits.
+pub(super) fn params(z: &ConvSizes) -> impl bytemuck::NoUninit {
+    Params { sizes: *z, bias: 1, span: 0 }
+}
+
 fn values(s: Span) -> usize {
     s.len / F32
 }
@@ -234,7 +263,11 @@ fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: S
         return t.gather(g, x, w, bias, y);
     }
     let z = flat(z);
-    let t = (!plain(&z, false)).then(|| pixels_tile(z.y().pixels(), 1, z.k as usize, z.c as usize, g.precision));
+    let (rows, columns) = (z.y().pixels(), z.k as usize);
+    let t = (!plain(&z, false)).then(|| pixels_tile(rows, 1, columns, z.c as usize, g.precision));
+    if let Some((p, processors)) = on_hopper(g, Product::fprop(&z), bias, t, (rows, columns, z.filters().per_image(), 1)) {
+        return p.launch(g, (p.tile(processors), processors), x, w, bias, y);
+    }
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
         // Few rows and few columns, but long sums: the kernel of linear layers shares each sum out among threads.
         return linear(g, &z, x, w, bias, y);
@@ -260,7 +293,12 @@ fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx:
     }
     let z = flat(z);
     let (rows, phases) = phases(&z);
-    let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, z.c as usize, z.k as usize, g.precision));
+    let columns = z.c as usize;
+    let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, columns, z.k as usize, g.precision));
+    let depth = (z.r * z.s * z.k) as usize;
+    if let Some((p, processors)) = on_hopper(g, Product::dgrad(&z), bias, t, (rows, columns, depth, phases)) {
+        return p.launch(g, (p.tile(processors), processors), dy, w, bias, dx);
+    }
     dgrad_with(g, &z, t, dy, w, bias, dx)
 }
 
@@ -334,15 +372,20 @@ fn sum_splits(g: &Operands, from: Span, to: Span, count: usize, split: Split) ->
     g.call("sum_splits_f32")?.grid([count.div_ceil(256), 1, 1]).block(256).read(from).write(to).value(&p).go()
 }
 
-/// Bytes that the gradients in `wants` need, one after the other; the forward pass needs none.
+/// Bytes that the gradients in `wants` need, one after the other; the forward pass of a convolution needs none.
 pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Set, precision: Precision) -> usize {
+    // Filters turned for the gradient of the input, which is the forward pass of a transposed convolution. Where the kernels for sm_80
+    // are taken, the memory stays unused.
+    let reads = if pass == Pass::Forward { Direction::Dgrad } else { Direction::Fprop };
+    let turns = precision == Precision::Tf32 && direction == reads && (pass == Pass::Forward || wants.has(0));
+    let turned = if turns { Product::dgrad(&flat(z)).map_or(0, |p| F32 * p.turned()) } else { 0 };
     if pass == Pass::Forward {
-        return 0;
+        return turned;
     }
     let (k, rows) = direction.result(z);
     let split = Tiles::wgrad(z).map_or_else(|| wgrad_rule(z, precision).2, |t| Split { span: 0, count: t.parts() });
     let dw = if wants.has(1) { split.partial(z.filters().len()) } else { 0 };
-    (F32 * dw).max(if wants.has(2) { bias_scratch(rows, k) } else { 0 })
+    turned.max(F32 * dw).max(if wants.has(2) { bias_scratch(rows, k) } else { 0 })
 }
 
 /// The forward pass of a convolution, or of a transposed one.
@@ -460,7 +503,8 @@ mod tests {
         for name in &named {
             assert!(find(name).is_some(), "{name} is not in kernels/");
         }
-        for k in KERNELS.iter().filter(|k| k.name.starts_with("conv2d_") && !k.name.contains("plain")) {
+        let others = ["plain", "wgmma", "turn"]; // the first fits all sizes, the others are of conv_wgmma.rs
+        for k in KERNELS.iter().filter(|k| k.name.starts_with("conv2d_") && !others.iter().any(|o| k.name.contains(o))) {
             assert!(named.iter().any(|n| n == k.name), "{} is never launched", k.name);
         }
     }

@@ -7,6 +7,7 @@
 mod conv_depthwise;
 mod conv_host;
 mod conv_launch;
+mod conv_wgmma;
 mod edges;
 mod sum;
 

@@ -16,7 +16,7 @@ use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::detectors::{self, DETECTORS};
 use lae_engine::device::emu::Schedule;
-use lae_engine::device::{Device, Driver, Launch, Mem, Precision, Replay, Span};
+use lae_engine::device::{Device, Driver, Hopper, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{cast::cast, dot::dot};
 
@@ -112,9 +112,8 @@ pub fn fetch<T: Element>(plan: &Plan<T>, v: Var) -> Vec<f64> {
     }
 }
 
-/// A device that only notes which kernels it is asked to launch.
-#[derive(Default)]
-struct Names(Mutex<BTreeSet<&'static str>>);
+/// A device that only notes which kernels it is asked to launch; with the second, one that runs those for sm_90a.
+struct Names(Mutex<BTreeSet<&'static str>>, Option<Hopper>);
 
 impl Driver for Names {
     fn name(&self) -> &str {
@@ -137,6 +136,9 @@ impl Driver for Names {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
+    fn sm_90a(&self) -> Result<Hopper, String> {
+        self.1.ok_or_else(String::new)
+    }
     fn record(&self, _: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Replay>> {
         unreachable!("only loops are asked for")
     }
@@ -144,7 +146,17 @@ impl Driver for Names {
 
 /// The kernels that a case launches, without running any.
 pub fn kernels(case: &Case, precision: Precision) -> BTreeSet<&'static str> {
-    let names = Arc::new(Names::default());
+    kernels_on(case, precision, None)
+}
+
+/// Whether a case launches kernels for sm_90a, in tf32, where its sizes allow them. None does in a build without them.
+pub fn on_hopper(case: &Case) -> bool {
+    let known = lae_engine::device::kernels::hopper();
+    known && kernels_on(case, Precision::Tf32, Some(Hopper::WherePossible)).iter().any(|k| k.contains("wgmma"))
+}
+
+fn kernels_on(case: &Case, precision: Precision, hopper: Option<Hopper>) -> BTreeSet<&'static str> {
+    let names = Arc::new(Names(Mutex::default(), hopper));
     let mut bench = Bench::on(&Device::Gpu(names.clone(), precision), case, Memory::Eager).unwrap();
     bench.plan.run(&mut bench.store).unwrap();
     let kernels = names.0.lock().unwrap();

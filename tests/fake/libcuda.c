@@ -193,11 +193,48 @@ R cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx
                  void **params, void **extra) {
     ENTER(cuLaunchKernel);
     if ((int)shared > f->shared || bx * by * bz > 1024 || extra) return INVALID;
+    if (strncmp(f->name, "map_", 4) == 0) {
+        uint64_t map[16];
+        memcpy(map, params[0], 128);
+        char text[400], *end = text;
+        for (int i = 1; i < 16; i++) end += sprintf(end, "%s%lx", i > 1 ? " " : "", map[i]);
+        note(text);
+        note(within(map[0], 1) ? "the map's address is memory" : "the map's address is none");
+    }
     if (strcmp(f->name, "fill_fwd_f32")) return sticky;
     struct { uint32_t count; float value; } p;
     memcpy(&p, params[1], sizeof p);
     push(s, (Work){.kind = KERNEL, .y = *(uint64_t *)params[0], .count = p.count, .value = p.value});
     return sticky;
+}
+
+// ---- tensor maps: what was asked for, in words of the fake's own, which a kernel whose name begins with map_ logs
+//   address | type, rank, swizzle, im2col, a byte each | sizes | strides | box: sides, or (channels, pixels) | step 1 | corners
+static R encode(uint64_t *out, int type, unsigned rank, void *p, const uint64_t *dims, const uint64_t *strides, const uint32_t *box,
+                const short *corners, const uint32_t *steps, int interleave, int swizzle, int fill) {
+    if ((uint64_t)out % 64 || (uint64_t)p % 16 || rank < 3 || rank > 4 || interleave || fill || !within((uint64_t)p, 1)) return INVALID;
+    memset(out, 0, 128);
+    out[0] = (uint64_t)p, out[1] = type | rank << 8 | swizzle << 16 | (corners != 0) << 24;
+    for (unsigned i = 0; i < rank; i++) out[2 + i] = dims[i];
+    for (unsigned i = 0; i + 1 < rank; i++) out[6 + i] = strides[i];
+    for (unsigned i = 0; i < (corners ? 2 : rank); i++) out[9 + i] = box[i];
+    out[13] = steps[1];
+    if (corners) memcpy(&out[14], corners, 8);
+    return OK;
+}
+R cuTensorMapEncodeTiled(uint64_t *out, int type, unsigned rank, void *p, const uint64_t *dims, const uint64_t *strides,
+                         const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill) {
+    ENTER(cuTensorMapEncodeTiled);
+    return encode(out, type, rank, p, dims, strides, box, 0, steps, interleave, swizzle, fill);
+}
+R cuTensorMapEncodeIm2col(uint64_t *out, int type, unsigned rank, void *p, const uint64_t *dims, const uint64_t *strides,
+                          const int *lower, const int *upper, unsigned channels, unsigned pixels, const uint32_t *steps, int interleave,
+                          int swizzle, int promotion, int fill) {
+    ENTER(cuTensorMapEncodeIm2col);
+    if (rank != 4) return INVALID;
+    uint32_t box[2] = {channels, pixels};
+    short corners[4] = {lower[0], lower[1], upper[0], upper[1]};
+    return encode(out, type, rank, p, dims, strides, box, corners, steps, interleave, swizzle, fill);
 }
 
 // ---- streams, events, graphs
