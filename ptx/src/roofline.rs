@@ -278,6 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn warp_groups_reach_the_peak() {
+        let h100 = gpu("h100").unwrap();
+        let shape = Shape { threads: 384, registers: 168, shared: 200_000, half: false };
+        let macs = 132 << 32;
+        let by = |group_macs| {
+            let c = Counters { blocks: 132, macs, group_macs, ..Counters::default() };
+            let e = estimate(&c, shape, h100).unwrap();
+            e.terms.iter().find(|t| t.0 == Resource::Tensor).unwrap().1
+        };
+        // 1024 multiply-adds in tf32 for each clock of a multiprocessor, by `wgmma` alone.
+        let peak = (1u64 << 32) as f64 / h100.tf32 / h100.clock;
+        assert!((by(macs) / peak - 1.0).abs() < 1e-9, "{} {peak}", by(macs));
+        assert!((by(0) * h100.mma_sync / peak - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn what_does_not_fit_has_no_estimate() {
         let c = Counters { blocks: 1, ..Default::default() };
         assert!(estimate(&c, Shape { shared: 120_000, ..SHAPE }, gpu("rtx4090").unwrap()).is_none());

@@ -30,6 +30,10 @@ use ElementType::*;
 const TYPES: [ElementType; 13] = [U8, U16, U32, I32, U64, I64, F16, F32, F64, Bf16, F32Ftz, Tf32, Tf32Ftz];
 
 impl ElementType {
+    /// The type of this number, as the driver numbers them (`CUtensorMapDataType`).
+    pub fn numbered(number: u32) -> Option<ElementType> {
+        TYPES.get(number as usize).copied()
+    }
     pub fn bytes(self) -> u32 {
         match self {
             U8 => 1,

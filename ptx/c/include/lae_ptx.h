@@ -71,6 +71,23 @@ int lae_arg_null(lae_launch *launch);
 int lae_arg_value(lae_launch *launch, const void *value, size_t bytes);
 /* A pointer inside the last argument, which must be a struct: `offset` bytes from its beginning. */
 int lae_arg_inside(lae_launch *launch, size_t offset, int access, uint64_t address, uint64_t bytes);
+/* A tensor map by value (CUtensorMap), with the rules by which the driver refuses one. Dimensions from the contiguous one on. */
+typedef struct lae_tensor_map {
+    uint64_t address;      /* a multiple of 16 */
+    uint32_t type;         /* as CUtensorMapDataType numbers them: 7 is f32, 9 bf16, 11 tf32 */
+    uint32_t rank;
+    uint64_t dims[5];      /* elements */
+    uint64_t strides[4];   /* bytes, from the second dimension on */
+    uint32_t steps[5];     /* every so-many-th element; 0 is 1 */
+    uint32_t swizzle;      /* bytes: 0, 32, 64, 128 */
+    uint32_t nan;          /* what lies outside is NaN, not zero */
+    uint32_t im2col;       /* 0: `box` counts; else corners, channels and pixels */
+    uint32_t box[5];
+    int32_t lower[3], upper[3];
+    uint32_t channels, pixels;
+} lae_tensor_map;
+/* The next argument; with `store`, the kernel may write through it. */
+int lae_arg_tensor_map(lae_launch *launch, const lae_tensor_map *map, int store);
 /* Memory that the kernel reaches otherwise: through a table, or a pointer in a variable. */
 int lae_also(lae_launch *launch, int access, uint64_t address, uint64_t bytes);
 

@@ -12,7 +12,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 
-use lae_ptx::{Approx, Arg, Config, Copies, FaultKind, Fences, Launch, Machine, Module, Schedule, Tensor, Truncation};
+use lae_ptx::tensor_map::{Cut, ElementType, Swizzle};
+use lae_ptx::{Approx, Arg, Config, Copies, FaultKind, Fences, Launch, Machine, Module, Schedule, Tensor, TensorMap, Truncation};
 
 pub struct LaeModule {
     module: Module,
@@ -357,6 +358,73 @@ pub extern "C" fn lae_arg_inside(launch: *mut LaeLaunch, offset: usize, access: 
             Arg::Bytes(b) => *last = Arg::Struct { bytes: std::mem::take(b), pointers: vec![inside] },
             _ => return Err("the last argument is a pointer, not a struct".into()),
         }
+        Ok(())
+    })
+}
+
+/// `struct lae_tensor_map` of the header.
+#[repr(C)]
+pub struct LaeTensorMap {
+    address: u64,
+    element: u32,
+    rank: u32,
+    dims: [u64; 5],
+    strides: [u64; 4],
+    steps: [u32; 5],
+    swizzle: u32,
+    nan: u32,
+    im2col: u32,
+    sides: [u32; 5],
+    lower: [i32; 3],
+    upper: [i32; 3],
+    channels: u32,
+    pixels: u32,
+}
+
+impl LaeTensorMap {
+    fn map(&self) -> Result<TensorMap, String> {
+        let rank = self.rank as usize;
+        if !(1..=5).contains(&rank) {
+            return Err(format!("a tensor of {rank} dimensions; it must have 1 to 5"));
+        }
+        let element = ElementType::numbered(self.element).ok_or_else(|| format!("type {}: it is 0 to 12", self.element))?;
+        let swizzle = match self.swizzle {
+            0 => Swizzle::None,
+            32 => Swizzle::B32,
+            64 => Swizzle::B64,
+            128 => Swizzle::B128,
+            n => return Err(format!("swizzle {n}: it is 0, 32, 64 or 128")),
+        };
+        let corners = |c: &[i32; 3]| c[..rank.saturating_sub(2)].to_vec();
+        let cut = match self.im2col {
+            0 => Cut::Tiled(self.sides[..rank].to_vec()),
+            _ => Cut::Im2col {
+                lower: corners(&self.lower),
+                upper: corners(&self.upper),
+                channels: self.channels,
+                pixels: self.pixels,
+            },
+        };
+        let map = TensorMap {
+            element,
+            address: self.address,
+            dims: self.dims[..rank].to_vec(),
+            strides: self.strides[..rank - 1].to_vec(),
+            cut,
+            // What is left zero is 1.
+            steps: self.steps[..rank].iter().map(|&s| s.max(1)).collect(),
+            swizzle,
+            nan: self.nan != 0,
+        };
+        map.check().map(|()| map)
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn lae_arg_tensor_map(launch: *mut LaeLaunch, map: *const LaeTensorMap, store: c_int) -> c_int {
+    ok(|| {
+        let map = by_ref(map)?.map()?;
+        by_mut(launch)?.0.args.push(Arg::Map { map, write: store != 0 });
         Ok(())
     })
 }

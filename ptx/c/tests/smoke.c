@@ -65,6 +65,15 @@ int main(void) {
     CHECK(run(m, text, x, y, "revers") == LAE_WRONG_CALL && strstr(lae_report(m), "reverse"));
     CHECK(!lae_module_parse("no.ptx", "hello", 5) && strstr(lae_error(), "no.ptx"));
     CHECK(lae_free(m, x) && !lae_free(m, x));
+    uint32_t one[3] = {1, 1, 1};
+    lae_launch *l = lae_launch_new(one, one, 0);
+    lae_tensor_map map = {.address = y, .type = 7, .rank = 2, .dims = {8, 8}, .strides = {32}, .swizzle = 32, .box = {8, 4}};
+    CHECK(lae_arg_tensor_map(l, &map, 0));
+    map.swizzle = 48;
+    CHECK(!lae_arg_tensor_map(l, &map, 0) && strstr(lae_error(), "0, 32, 64 or 128"));
+    map.swizzle = 0, map.strides[0] = 24;
+    CHECK(!lae_arg_tensor_map(l, &map, 0) && strstr(lae_error(), "multiple of 16"));
+    lae_launch_free(l);
     free(broken);
     lae_machine_free(m);
     puts("lae_ptx.h: ok");

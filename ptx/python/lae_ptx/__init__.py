@@ -18,7 +18,7 @@ import struct
 import sys
 from pathlib import Path
 
-__all__ = ["Error", "Finding", "Module", "Machine", "Read", "Write", "Update", "Struct", "Report"]
+__all__ = ["Error", "Finding", "Module", "Machine", "Read", "Write", "Update", "Struct", "TensorMap", "Report"]
 
 
 class Error(Exception):
@@ -31,6 +31,17 @@ class Finding(Exception):
     def __init__(self, kind, text):
         super().__init__(text)
         self.kind = kind
+
+
+class _Map(ctypes.Structure):
+    """`lae_tensor_map` of the C interface."""
+
+    _fields_ = [
+        ("address", ctypes.c_uint64), ("type", ctypes.c_uint32), ("rank", ctypes.c_uint32), ("dims", ctypes.c_uint64 * 5),
+        ("strides", ctypes.c_uint64 * 4), ("steps", ctypes.c_uint32 * 5), ("swizzle", ctypes.c_uint32), ("nan", ctypes.c_uint32),
+        ("im2col", ctypes.c_uint32), ("box", ctypes.c_uint32 * 5), ("lower", ctypes.c_int32 * 3), ("upper", ctypes.c_int32 * 3),
+        ("channels", ctypes.c_uint32), ("pixels", ctypes.c_uint32),
+    ]
 
 
 def _library():
@@ -55,6 +66,7 @@ def _library():
         "initialised": (i, [p, u64, u64]), "symbol": (u64, [p, p, s, ctypes.POINTER(u64)]),
         "launch_new": (p, [three, three, ctypes.c_uint32]), "launch_free": (None, [p]),
         "arg_pointer": (i, [p, i, u64, u64]), "arg_null": (i, [p]), "arg_value": (i, [p, p, size]),
+        "arg_tensor_map": (i, [p, ctypes.POINTER(_Map), i]),
         "arg_inside": (i, [p, size, i, u64, u64]), "also": (i, [p, i, u64, u64]), "run": (i, [p, p, s, p]),
         "report": (s, [p]), "report_kind": (s, [p]), "report_instructions": (u64, [p]),
     }
@@ -119,6 +131,47 @@ class Struct:
 
     def __init__(self, format, *fields):
         self.format, self.fields = format, fields
+
+
+# As the driver numbers them.
+_ELEMENTS = ["u8", "u16", "u32", "i32", "u64", "i64", "f16", "f32", "f64", "bf16", "f32_ftz", "tf32", "tf32_ftz"]
+_SIZES = [1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4]
+
+
+class TensorMap:
+    """A tensor map by value, of an array in `Read` (or, to store through it, `Write` or `Update`). `shape`, `box` and `steps` are in the
+    order of the array, the contiguous dimension last; the shape is a numpy array's own if it is not given. `element` is one of u8 u16
+    u32 i32 u64 i64 f16 f32 f64 bf16 f32_ftz tf32 tf32_ftz. For im2col give `lower`, `upper` (height before width), `channels` and
+    `pixels` for `box`."""
+
+    def __init__(self, memory, element, box=None, shape=None, steps=None, swizzle=0, nan=False, lower=None, upper=None, channels=0,
+                 pixels=0):
+        if not isinstance(memory, _Memory):
+            raise Error("a tensor map is of an array in Read, Write or Update")
+        if element not in _ELEMENTS:
+            raise Error(f"{element!r} is none of {', '.join(_ELEMENTS)}")
+        shape = tuple(shape if shape is not None else getattr(memory.array, "shape", ()))
+        rank, size = len(shape), _SIZES[_ELEMENTS.index(element)]
+        if not 1 <= rank <= 5:
+            raise Error(f"a tensor of {rank} dimensions; it must have 1 to 5 (shape=...)")
+        if (box is None) == (lower is None):
+            raise Error("a tensor map cuts a box, or by lower, upper, channels and pixels: one of the two")
+        m = _Map(type=_ELEMENTS.index(element), rank=rank, swizzle=swizzle, nan=nan, im2col=box is None, channels=channels, pixels=pixels)
+        for name, values, count in [("dims", shape, rank), ("box", box, rank), ("steps", steps, rank), ("lower", lower, rank - 2),
+                                    ("upper", upper, rank - 2)]:
+            if values is None:
+                continue
+            values = list(values)
+            if len(values) != count:
+                raise Error(f"{name}: {len(values)} numbers for {rank} dimensions; it must be {count}")
+            getattr(m, name)[:count] = values[::-1]
+        stride = size
+        for k, extent in enumerate(shape[:0:-1]):
+            stride *= extent
+            m.strides[k] = stride
+        if stride * shape[0] > memory.bytes:
+            raise Error(f"the tensor has {stride * shape[0]} bytes, the array {memory.bytes}")
+        self.memory, self.map = memory, m
 
 
 class Report:
@@ -211,7 +264,7 @@ class Machine:
 
     def run(self, module, kernel, grid=1, block=32, args=(), shared=0):
         """Runs a kernel to its end, or to the first finding. Arguments: numbers (Python's are taken as the parameter's size asks),
-        numpy scalars, `Read`, `Write`, `Update`, `Struct`, bytes (a struct), None (a null pointer). Arrays hold the results afterwards."""
+        numpy scalars, `Read`, `Write`, `Update`, `Struct`, `TensorMap`, bytes (a struct), None (a null pointer). Arrays hold the results afterwards."""
         sizes = module.parameters(kernel)
         if len(sizes) != len(args):
             raise Error(f"{kernel}: {len(args)} arguments for {len(sizes)} parameters")
@@ -258,6 +311,9 @@ class Machine:
         elif isinstance(arg, _Memory):
             address = self._place(arg, f"arg{i}", memory)
             _checked(_lib.lae_arg_pointer(launch, arg.access, address, arg.bytes))
+        elif isinstance(arg, TensorMap):
+            arg.map.address = self._place(arg.memory, f"arg{i}", memory)
+            _checked(_lib.lae_arg_tensor_map(launch, ctypes.byref(arg.map), arg.memory.access != Read.access))
         elif isinstance(arg, Struct):
             self._struct(launch, i, arg, memory)
         else:

@@ -99,6 +99,25 @@ class WithNumpy(unittest.TestCase):
         np.testing.assert_allclose(y, want, rtol=1e-6, atol=1e-6)
         self.assertGreater(report.instructions, 0)
 
+    def test_tensor_maps(self):
+        """A product of warp groups on tiles that bulk copies bring and take away."""
+        m = lae_ptx.Module.load(BASIC.parent / "hopper.ptx")
+        rng = np.random.default_rng(1)
+        a, b = ((rng.integers(-16, 17, (128, 100)) / 8).astype(np.float32) for _ in range(2))
+        c = np.zeros((128, 128), np.float32)
+        tile = lambda x: lae_ptx.TensorMap(Read(x), "tf32", box=[128, 32], swizzle=128)
+        args = [tile(a), tile(b), lae_ptx.TensorMap(lae_ptx.Write(c), "f32", box=[64, 32]), 100]
+        report = m.run("gemm_tf32", 1, 384, args, shared=132160, fences="all")
+        self.assertTrue(report, report)
+        np.testing.assert_array_equal(c, a @ b.T)
+        args[0] = lae_ptx.TensorMap(Read(a), "tf32", box=[64, 32], swizzle=128)
+        report = m.run("gemm_tf32", 1, 384, args, shared=132160)
+        self.assertEqual(report.kind, "deadlock")
+        with self.assertRaisesRegex(lae_ptx.Error, "tf23"):
+            lae_ptx.TensorMap(Read(a), "tf23", box=[1, 1])
+        with self.assertRaisesRegex(lae_ptx.Error, "multiple of 16"):
+            m.run("gemm_tf32", 1, 384, [lae_ptx.TensorMap(Read(a), "tf32", box=[1, 1])] + args[1:])
+
     def test_the_page(self):
         """The example of docs/kernel-authors.md, with sum.ptx as nvcc makes it of the page's kernel."""
         here = Path(__file__).resolve().parent
