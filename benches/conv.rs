@@ -5,15 +5,19 @@
 //! cargo bench --bench conv -- vgg wgrad    rows whose name holds every word
 //! cargo bench --bench conv -- batch=1      another batch
 //! cargo bench --bench conv -- level=0      the portable level; 1: AVX2
+//! cargo bench --bench conv -- winograd     3×3 at stride 1: direct, F(2×2, 3×3) and F(4×4, 3×3) in turn
+//! cargo bench --bench conv -- errors       what they are off by, beside f64
 //! cargo bench --bench conv -- cpu          one thread, timed by the CPU it had, for a machine that others use too (Linux)
 //! ```
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use lae_engine::host::conv;
+use lae_engine::core::rng::{Rng, stream};
 use lae_engine::host::simd::{Layout, Level, ROW, Start, Tile};
 use lae_engine::host::sizes::ConvSizes;
+use lae_engine::host::winograd::{Pass, Winograd};
+use lae_engine::host::{conv, plain};
 
 /// `c → k`, square filter `f`/stride/pad on an `hw`² picture, batch `n`.
 fn layer(n: u32, c: u32, k: u32, (f, stride, pad): (u32, u32, u32), hw: u32) -> ConvSizes {
@@ -110,9 +114,110 @@ fn peak(level: Level, clock: Clock) -> f64 {
     per_thread.iter().sum()
 }
 
+const FORMS: [(Winograd, &str); 3] = [(Winograd::Off, "direct"), (Winograd::F2, "F(2×2, 3×3)"), (Winograd::F4, "F(4×4, 3×3)")];
+const PASSES: [&str; 2] = ["fprop", "dgrad"];
+
+/// The rows that words choose, of 3×3 at stride 1, and the passes of each.
+fn winograd_rows(words: &[String]) -> Vec<(String, ConvSizes, Vec<usize>)> {
+    let is_pass = |w: &&String| PASSES.contains(&w.as_str());
+    let chosen = |i: &usize| !words.iter().any(|w| is_pass(&w)) || words.iter().any(|w| w == PASSES[*i]);
+    let rows = rows().into_iter().filter(|(_, z)| Pass::of_fprop(z, Winograd::F4).is_some());
+    let named =
+        rows.map(|(name, z)| (format!("{name} {:>3}→{:<3} {:>3}² ×{}", z.c, z.k, z.h, z.n), z, (0..2).filter(chosen).collect()));
+    named.filter(|(name, ..)| words.iter().filter(|w| !is_pass(w)).all(|w| name.contains(w.as_str()))).collect()
+}
+
+/// One pass in one form; `scratch` is made as large as it must be.
+fn run(
+    level: Level,
+    form: Winograd,
+    pass: usize,
+    z: &ConvSizes,
+    (from, w): (&[f32], &[f32]),
+    to: &mut [f32],
+    scratch: &mut Vec<f32>,
+) {
+    form.set();
+    if pass == 0 {
+        scratch.resize(conv::fprop_scratch(z), 0.0);
+        conv::fprop_at(level, z, from, w, None, to, scratch);
+    } else {
+        scratch.resize(conv::dgrad_scratch(z), 0.0);
+        conv::dgrad_at(level, z, from, w, None, to, scratch);
+    }
+}
+
+/// Times of the three forms, the least of several turns.
+fn forms(level: Level, clock: Clock, words: &[String], peak: f64) {
+    for (name, z, passes) in winograd_rows(words) {
+        let fill = |len: usize| (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect::<Vec<f32>>();
+        let (mut x, w, mut y) = (fill(z.x().len()), fill(z.filters().len()), fill(z.y().len()));
+        let mut scratch = [Vec::new(), Vec::new(), Vec::new()];
+        for pass in passes {
+            let (from, to) = if pass == 0 { (&x, &mut y) } else { (&y, &mut x) };
+            let mut best = [f64::MAX; 3];
+            for turn in 0..8 {
+                for (i, (form, _)) in FORMS.into_iter().enumerate() {
+                    let t = clock();
+                    run(level, form, pass, &z, (from, &w), to, &mut scratch[i]);
+                    best[i] = if turn == 0 { f64::MAX } else { best[i].min(clock() - t) };
+                }
+            }
+            let rate = 2.0 * z.macs() as f64 / best[0];
+            print!("{name:<27} {}  direct {:8.3} ms {:3.0} %", PASSES[pass], best[0] * 1e3, 100.0 * rate / peak);
+            for i in 1..3 {
+                print!("   {} {:8.3} ms {:5.2}×", FORMS[i].1, best[i] * 1e3, best[0] / best[i]);
+            }
+            println!();
+        }
+    }
+}
+
+/// Errors of the three forms beside f64, one picture, pixels as a ReLU leaves them, gradients and filters normal: the root mean square and the
+/// largest, both over the root mean square of the results, and the largest as a share of what docs/numerics.md allows.
+fn errors(level: Level, words: &[String]) {
+    let normal = |what: &str, len: usize| {
+        let mut rng = Rng::new(1, stream(what), 0);
+        (0..len).map(|_| rng.normal()).collect::<Vec<f32>>()
+    };
+    for (name, mut z, passes) in winograd_rows(words) {
+        z.n = 1;
+        let x: Vec<f32> = normal("x", z.x().len()).into_iter().map(|v| v.max(0.0)).collect();
+        let (w, dy) = (normal("w", z.filters().len()), normal("dy", z.y().len()));
+        let wide = |x: &[f32]| x.iter().map(|&v| v as f64).collect::<Vec<f64>>();
+        for pass in passes {
+            let (from, to) = if pass == 0 { (&x, z.y().len()) } else { (&dy, z.x().len()) };
+            let mut want = vec![0.0; to];
+            match pass {
+                0 => plain::fprop(&z, &wide(from), &wide(&w), None, &mut want),
+                _ => plain::dgrad(&z, &wide(from), &wide(&w), None, &mut want),
+            }
+            let rms = (want.iter().map(|v| v * v).sum::<f64>() / to as f64).sqrt();
+            let bound = 8.0 * f32::EPSILON as f64 * (z.x().len().max(z.filters().len()) as f64).sqrt();
+            print!("{name:<27} {}", PASSES[pass]);
+            for (form, form_name) in FORMS {
+                let mut got = vec![0.0; to];
+                run(level, form, pass, &z, (from, &w), &mut got, &mut Vec::new());
+                let (mut squares, mut largest, mut share) = (0.0, 0.0f64, 0.0f64);
+                for (&a, &b) in got.iter().zip(&want) {
+                    let off = (a as f64 - b).abs();
+                    squares += off * off;
+                    largest = largest.max(off);
+                    share = share.max(off / (bound * (rms + b.abs())));
+                }
+                let mean = (squares / to as f64).sqrt();
+                print!("   {form_name} {:.1e} {:.1e} {:.2} %", mean / rms, largest / rms, 100.0 * share);
+            }
+            println!();
+        }
+    }
+}
+
 fn main() {
-    let (options, words): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).filter(|a| !a.starts_with('-')).partition(|a| a.contains('=') || a == "cpu");
+    let (options, words): (Vec<_>, Vec<_>) = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .partition(|a| a.contains('=') || ["cpu", "winograd", "errors"].contains(&a.as_str()));
     let batch = options.iter().find_map(|o| o.strip_prefix("batch=")?.parse().ok());
     let mut clock: Clock = wall;
     if options.iter().any(|o| o == "cpu") {
@@ -123,6 +228,12 @@ fn main() {
     let level = options.iter().find_map(slowest_first).unwrap_or(Level::best());
     let peak = peak(level, clock);
     println!("{level:?}, {} threads, peak {:.0} GFLOP/s", rayon::current_num_threads(), peak / 1e9);
+    if options.iter().any(|o| o == "winograd") {
+        return forms(level, clock, &words, peak);
+    }
+    if options.iter().any(|o| o == "errors") {
+        return errors(level, &words);
+    }
     for (name, mut z) in rows() {
         z.n = batch.unwrap_or(z.n);
         let shape = format!("{name} {:>3}→{:<3} {}/{}/{} {:>3}² ×{}", z.c, z.k, z.r, z.stride_h, z.pad_h, z.h, z.n);

@@ -44,6 +44,7 @@ fn main() {
 
 fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bool) {
     let device = device.clone().with_precision(c.precision);
+    c.cpu.winograd.set();
     let mut store = ParamStore::new(0);
     let detector = (entry.build)(c, &mut store, Purpose::Train).unwrap();
     let mut step = detectors::step(&*detector, c, &store, 0, c.train.batch, &device).unwrap();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lae_engine::host::conv;
 use lae_engine::host::sizes::ConvSizes;
+use lae_engine::host::winograd::{Pass, Winograd};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -32,6 +33,14 @@ fn a_second_call_allocates_nothing() {
     let (n, h, w, c, k, r, s, p, q) = (4, 16, 16, 24, 40, 4, 4, 8, 8);
     let (stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups) = (2, 2, 1, 1, 1, 1, 1);
     let z = ConvSizes { n, h, w, c, k, r, s, p, q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups };
+    second_call(z);
+    let z = ConvSizes { c: 128, k: 64, r: 3, s: 3, p: 16, q: 16, stride_h: 1, stride_w: 1, ..z };
+    assert!(Pass::of_fprop(&z, Winograd::Auto).is_some() && Pass::of_dgrad(&z, Winograd::Auto).is_some());
+    second_call(z);
+}
+
+fn second_call(z: ConvSizes) {
+    let k = z.k;
     let (mut x, mut f, mut y) = (vec![1.0; z.x().len()], vec![1.0; z.filters().len()], vec![1.0; z.y().len()]);
     let sizes = [conv::fprop_scratch(&z), conv::dgrad_scratch(&z), conv::wgrad_scratch(&z)];
     let mut scratch = vec![0.0; sizes.into_iter().max().unwrap()];

@@ -22,6 +22,22 @@ fn same_seed_same_bytes_at_any_thread_count() {
     assert_ne!(bytes(&a), bytes(&d), "another seed gives another run");
 }
 
+/// The key reaches the convolutions, which give other bits in another form, and a word that it does not know is refused.
+#[test]
+fn the_form_of_convolutions_is_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let [direct, four, auto] = ["off", "f4", "auto"].map(|word| {
+        let run = dir.path().join(word);
+        train(&run, &["--set", &format!("cpu.winograd={word}")]);
+        std::fs::read_to_string(run.join("metrics.jsonl")).unwrap()
+    });
+    assert!(direct != four, "smoke has 3×3 convolutions at stride 1");
+    assert!(direct == auto, "no convolution of smoke is large enough");
+    let out = lae(&["train", "--preset", "smoke", "--set", "cpu.winograd=f3", "--out", path(&dir.path().join("none"))]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("cpu.winograd") && said.contains("`f4`"), "{said}");
+}
+
 /// Stopped after each of these steps, a run ends with the bytes of one that was not.
 fn stopped_and_resumed(detector: &str, steps: &[u64]) {
     let dir = tempfile::tempdir().unwrap();

@@ -91,7 +91,7 @@ impl Walk {
 /// Sixteen floats, one cache line: what makes a `Vec` of them aligned.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub struct Line(pub [f32; 16]);
 
 struct Buffers {
     a: Vec<Line>,
@@ -113,6 +113,6 @@ pub fn with_buffers(f: impl FnOnce(&mut [f32], &mut [f32], &mut Block)) {
     });
 }
 
-fn floats(lines: &mut [Line]) -> &mut [f32] {
+pub fn floats(lines: &mut [Line]) -> &mut [f32] {
     bytemuck::cast_slice_mut(lines)
 }

@@ -10,6 +10,7 @@ use super::sizes::ConvSizes;
 use super::taps::Taps;
 use super::thin;
 use super::wgrad::{self, Split};
+use super::winograd::{self, Winograd};
 
 /// y = x ⋆ w + bias. `scratch` holds at least [`fprop_scratch`] floats of any value.
 pub fn fprop(z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], scratch: &mut [f32]) {
@@ -34,6 +35,9 @@ pub fn fprop_scratch(z: &ConvSizes) -> usize {
     if let Some(pass) = narrow::Pass::of_fprop(z) {
         return pass.scratch();
     }
+    if let Some(pass) = winograd::Pass::of_fprop(z, Winograd::setting()) {
+        return pass.scratch();
+    }
     let z = canonical(z);
     if let Some(product) = thin::Product::of(&z) {
         return product.scratch();
@@ -47,6 +51,9 @@ pub fn dgrad_scratch(z: &ConvSizes) -> usize {
         return depthwise::scratch(z);
     }
     if let Some(pass) = narrow::Pass::of_dgrad(z) {
+        return pass.scratch();
+    }
+    if let Some(pass) = winograd::Pass::of_dgrad(z, Winograd::setting()) {
         return pass.scratch();
     }
     let z = canonical(z);
@@ -75,6 +82,9 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
     if let Some(pass) = narrow::Pass::of_fprop(z) {
         return pass.run(level, x, w, bias, y, scratch);
     }
+    if let Some(pass) = winograd::Pass::of_fprop(z, Winograd::setting()) {
+        return pass.run(level, x, w, bias, y, scratch);
+    }
     let z = canonical(z);
     if let Some(product) = thin::Product::of(&z) {
         return product.run(level, x, w, bias, y, scratch);
@@ -83,7 +93,7 @@ pub fn fprop_at(level: Level, z: &ConvSizes, x: &[f32], w: &[f32], bias: Option<
     let filters = pass.pack(scratch, |panel, _, depth| {
         // Filters lie row by row, a panel wants them column by column.
         let w = &w[(panel.group * panel.columns + panel.col) * depth..];
-        level.transpose(w, depth, panel.out, panel.lanes, panel.width);
+        level.transpose(w, depth, depth, panel.out, panel.lanes, panel.width);
     });
     pass.run(x, filters, y);
 }
@@ -96,6 +106,9 @@ pub fn dgrad_at(level: Level, z: &ConvSizes, dy: &[f32], w: &[f32], bias: Option
         return depthwise::dgrad(level, z, dy, w, bias, dx, scratch);
     }
     if let Some(pass) = narrow::Pass::of_dgrad(z) {
+        return pass.run(level, dy, w, bias, dx, scratch);
+    }
+    if let Some(pass) = winograd::Pass::of_dgrad(z, Winograd::setting()) {
         return pass.run(level, dy, w, bias, dx, scratch);
     }
     let z = canonical(z);

@@ -290,12 +290,12 @@ impl Level {
         }
     }
 
-    /// `dst[k·lanes + j] = src[j·depth + k]` for `j < width`, `k < depth`: rows become columns.
-    pub fn transpose(self, src: &[f32], depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
+    /// `dst[k·lanes + j] = src[j·pitch + k]` for `j < width`, `k < depth`: rows become columns.
+    pub fn transpose(self, src: &[f32], pitch: usize, depth: usize, dst: &mut [f32], lanes: usize, width: usize) {
         if depth == 0 || width == 0 {
             return;
         }
-        assert!(covers(src, width, depth, depth), "transpose: source is too short");
+        assert!(covers(src, width, pitch, depth), "transpose: source is too short");
         assert!(covers(dst, depth, lanes, width), "transpose: destination is too short");
         // Blocks of 16 × 16 in registers where the machine can, else element by element.
         let (wide, deep) = if self.has_16() { (width / 16 * 16, depth / 16 * 16) } else { (0, 0) };
@@ -305,8 +305,8 @@ impl Level {
                 for k in (0..deep).step_by(16) {
                     // SAFETY: 16 rows from j and 16 columns from k lie within both slices; the level was detected.
                     unsafe {
-                        let (s, d) = (src.as_ptr().add(j * depth + k), dst.as_mut_ptr().add(k * lanes + j));
-                        x86::transpose_16(s, depth, d, lanes);
+                        let (s, d) = (src.as_ptr().add(j * pitch + k), dst.as_mut_ptr().add(k * lanes + j));
+                        x86::transpose_16(s, pitch, d, lanes);
                     }
                 }
             }
@@ -314,7 +314,7 @@ impl Level {
         for k in 0..depth {
             let from = if k < deep { wide } else { 0 };
             for (j, v) in dst[k * lanes..][..width].iter_mut().enumerate().skip(from) {
-                *v = src[j * depth + k];
+                *v = src[j * pitch + k];
             }
         }
     }
@@ -822,6 +822,7 @@ macro_rules! kernel {
     };
 }
 
+pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

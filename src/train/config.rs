@@ -12,6 +12,7 @@ use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
 use crate::device::Precision;
 use crate::error::{Error, Result};
+use crate::host::winograd::Winograd;
 use crate::{table, words};
 
 words!(
@@ -57,6 +58,7 @@ table!(
         size: usize = 256,
         /// What convolutions on a GPU may round their factors to: f32, tf32 or 3xtf32. The CPU always computes in f32.
         precision: Precision = Precision::F32,
+        cpu: CpuConfig = CpuConfig::default(),
         data: DataConfig = DataConfig::default(),
         augment: AugmentConfig = AugmentConfig::default(),
         train: StageConfig = StageConfig::default(),
@@ -64,6 +66,10 @@ table!(
         eval: EvalConfig = EvalConfig::default(),
     }
 );
+table!(CpuConfig {
+    /// Which 3×3 convolutions at stride 1 take Winograd's form: auto (where it is faster), off, f2 or f4 (all of them).
+    winograd: Winograd = Winograd::Auto,
+});
 table!(
     /// The first stage of training, of most detectors the only one.
     StageConfig {

@@ -162,6 +162,7 @@ struct Parts {
 impl Parts {
     fn build(entry: &Entry, config: &TrainConfig, device: &Device) -> Result<Parts> {
         let device = device.clone().with_precision(config.precision);
+        config.cpu.winograd.set();
         let mut store = ParamStore::new(config.seed);
         let mut detector = (entry.build)(config, &mut store, Purpose::Train)?;
         let data = Rc::new(Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?);

@@ -5,6 +5,8 @@
 
 use std::arch::x86_64::*;
 
+pub mod winograd;
+
 use super::{Kernel, Out, Pixels, Start, Tap, Vector, copy_rows, gather_lines, gather_taps, spread_lines, spread_taps, tile};
 
 pub static AVX2: &[Kernel] = &[
