@@ -70,7 +70,7 @@ const GROUP: usize = 5 << 19;
 /// Floats of a cache line: values of a tile are so much further apart than they need be, which puts them in different sets of the caches.
 const LINE: usize = 16;
 
-/// One pass as a gather, like [`super::narrow::Pass`].
+/// One pass as a gather.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     pictures: usize,
