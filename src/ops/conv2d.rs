@@ -221,5 +221,11 @@ pub fn cases() -> Vec<Case> {
     rows.extend(EDGES.iter().map(|&(pixels, c, k)| {
         row(&format!("{pixels} pixels, {c} to {k}"), Conv2d::new(1, 0), shape(1, 1, pixels, c), k, (1, 1), true)
     }));
+    // For blocks of Hopper's kernels with 64 filters: several tiles, and more stages than
+    // their rings have.
+    rows.extend([("256", 65), ("512", 100)].map(|(pixels, width)| {
+        let label = format!("64x{pixels} tiles, several");
+        row(&label, Conv2d::new(1, 0), shape(1, 20, width, 96), 64, (1, 1), true).only(Set::of(2))
+    }));
     rows
 }
