@@ -67,7 +67,7 @@ const OTHERS: [(&str, &str); 9] = [
     ("membar fence", "order: tests/race.rs, tests/ptx/faults.rs"),
     ("cvta isspacep", "addresses, whose bases are the emulator's own: tests/ptx/instructions.txt"),
     ("ldmatrix stmatrix mma movmatrix wmma", "matrices: tests/ptx/wmma.rs, kernels.rs, units of num::mma"),
-    ("wgmma", "products of warp groups: tests/ptx/hopper.rs"),
+    ("wgmma mapa getctarank", "products of warp groups, and clusters: tests/ptx/hopper.rs"),
     ("bra brx call ret exit trap brkpt", "control: tests/ptx/kernels.rs, faults.rs"),
     ("nanosleep pmevent griddepcontrol setmaxnreg", "do nothing"),
     ("bar barrier", "barriers: tests/ptx/faults.rs, warp.rs"),
