@@ -5,7 +5,7 @@
 //! bit by bit with the first.
 //!
 //! Convolutions of more than 50 million multiply-adds run under one of the schedules, which take turns: the same kernels run under
-//! all three at fewer pixels. `cargo test --test network_launches -- --ignored` has them run under the others.
+//! all three in the rows of `tests/op_kernels.rs`. `cargo test --test network_launches -- --ignored` has them run under the others.
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that

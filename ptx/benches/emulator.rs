@@ -79,15 +79,8 @@ fn emulator(c: &mut Criterion) {
         let hopper = Module::parse("hopper.ptx", include_str!("../tests/ptx/hopper.ptx")).expect("nvcc wrote it");
         let k = 512u32;
         let (left, right, out) = (buffer("A", (128 * k) as u64), buffer("B", (128 * k) as u64), buffer("C", 128 * 128));
-        let map = |element, (address, _), columns: u32, rows: u32, swizzle| TensorMap {
-            element,
-            address,
-            dims: vec![columns as u64, 128],
-            strides: vec![4 * columns as u64],
-            cut: Cut::Tiled(vec![32, rows]),
-            steps: vec![1, 1],
-            swizzle,
-            nan: false,
+        let map = |element, (address, _), columns: u32, rows: u32, swizzle| {
+            TensorMap::dense(element, address, vec![columns as u64, 128], Cut::Tiled(vec![32, rows]), swizzle)
         };
         let launches = [
             (

@@ -530,6 +530,14 @@ pub(crate) enum What {
     },
 }
 
+impl What {
+    /// Whether no block sees what another did by it, but by a race: an mbarrier, a product and a bulk copy belong to their block, while
+    /// printing and the heap are one for all.
+    pub(crate) fn of_its_block(self) -> bool {
+        matches!(self, What::Mbarrier(_) | What::Wgmma(_) | What::Bulk(_) | What::Cluster(_) | What::ProxyFence { .. })
+    }
+}
+
 /// What is done in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cluster {

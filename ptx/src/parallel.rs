@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::grid::{Run, Supply, run_blocks, watched};
 use super::launch::Config;
 use super::mem::Global;
-use super::op::{Code, Extra, What, strong};
+use super::op::{Code, Extra, strong};
 use super::program::Program;
 use super::source::Space;
 use super::state::Exec;
@@ -48,8 +48,10 @@ fn alone(p: &Program) -> bool {
     p.ops.iter().all(|op| match op.code {
         Code::Atom => matches!(&p.extras[op.x as usize], Extra::Atom(a) if a.space == Some(Space::Shared)),
         Code::LdStrong | Code::StStrong => strong::space(op.x) == Some(Space::Shared),
-        // Printing and the heap are one for all; an mbarrier belongs to its block.
-        Code::Rare => matches!(&p.extras[op.x as usize], Extra::Rare(x) if !matches!(x.what, What::Printf { .. } | What::Malloc { .. } | What::Free { .. } | What::Assert { .. } | What::Discard)),
+        Code::Rare => match &p.extras[op.x as usize] {
+            Extra::Rare(x) => x.what.of_its_block(),
+            _ => false,
+        },
         // It counts what was executed before.
         Code::Clock => false,
         _ => true,

@@ -131,10 +131,19 @@ pub const BYTES: usize = 128;
 const MAGIC: u32 = u32::from_le_bytes(*b"tmap");
 
 impl TensorMap {
+    /// Of a tensor whose elements follow each other without gaps; every one is taken, and what lies outside is zero.
+    pub fn dense(element: ElementType, address: u64, dims: Vec<u64>, cut: Cut, swizzle: Swizzle) -> TensorMap {
+        let mut stride = element.bytes() as u64;
+        let before_last = dims.iter().take(dims.len().saturating_sub(1));
+        let strides = before_last.map(|&d| (stride = stride.saturating_mul(d), stride).1).collect();
+        let steps = vec![1; dims.len()];
+        TensorMap { element, address, dims, strides, cut, steps, swizzle, nan: false }
+    }
+
     /// The shared memory that one copy fills, in bytes; what `expect_tx` must announce for it.
     pub fn box_bytes(&self) -> u64 {
         let count: u64 = match &self.cut {
-            Cut::Tiled(sides) => sides[0] as u64 * self.counts(sides).product::<u32>() as u64,
+            Cut::Tiled(sides) => sides[0] as u64 * self.counts(sides).map(u64::from).product::<u64>(),
             Cut::Im2col { channels, pixels, .. } => *channels as u64 * *pixels as u64,
         };
         count * self.element.bytes() as u64
@@ -424,6 +433,12 @@ mod tests {
         }
         assert_eq!(tiled().box_bytes(), 32 * 2 * 4);
         assert_eq!(im2col().box_bytes(), 64 * 128 * 2);
+        // More than 32 bits count.
+        let sides = Cut::Tiled(vec![256; 5]);
+        let large = TensorMap { swizzle: Swizzle::None, steps: vec![1; 5], cut: sides, ..tiled() };
+        assert_eq!((large.check(), large.box_bytes()), (Ok(()), 4 << 40));
+        let plain = TensorMap::dense(F32, 4096, vec![8, 5, 3], Cut::Tiled(vec![4, 1, 1]), Swizzle::None);
+        assert_eq!((plain.strides, plain.steps), (vec![32, 160], vec![1; 3]));
         assert_eq!(im2col().extent(), 6 * 76800 + 19 * 3840 + 29 * 128 + 128);
         assert_eq!(TensorMap::decode(&[0; 128]), None);
     }

@@ -353,7 +353,7 @@ impl Exec<'_> {
                     return raise(FaultKind::Warpgroup { why }, lane as u32);
                 }
                 rows |= lanes_of(f.taint).fold(0, |s, lane| s | 0x101 << (lane / 4));
-                (a, _) = what.fragments(&f.values);
+                a = what.fragments(&f.values);
             } else {
                 a.copy_from_slice(&operands.a[16 * q..16 * q + 16]);
             }
@@ -450,8 +450,8 @@ impl Multiply {
         }
     }
 
-    /// A of 16 rows, from a warp's four registers; and the number of values of each.
-    fn fragments(self, regs: &[[u32; 32]]) -> ([[u32; K]; 16], usize) {
+    /// A of 16 rows, from a warp's four registers.
+    fn fragments(self, regs: &[[u32; 32]]) -> [[u32; K]; 16] {
         let mut a = [[0; K]; 16];
         for (n, reg) in regs.iter().enumerate() {
             for lane in 0..32 {
@@ -465,6 +465,6 @@ impl Multiply {
                 }
             }
         }
-        (a, if self.element == Element::Tf32 { 1 } else { 2 })
+        a
     }
 }

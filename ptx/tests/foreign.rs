@@ -118,16 +118,8 @@ fn a_product_by_triton_through_tensor_maps() {
     let [m, n, k] = [200, 64, 320];
     triton(include_str!("foreign/triton_tma.ptx"), [m, n, k], num::half::Half::Bf16, true, |[a, b, c]| {
         let tensor = |element: ElementType, address, columns: usize, rows: usize, sides: [u32; 2], write| {
-            let map = TensorMap {
-                element,
-                address,
-                dims: vec![columns as u64, rows as u64],
-                strides: vec![columns as u64 * element.bytes() as u64],
-                cut: Cut::Tiled(sides.to_vec()),
-                steps: vec![1, 1],
-                swizzle: Swizzle::B128,
-                nan: false,
-            };
+            let (dims, cut) = (vec![columns as u64, rows as u64], Cut::Tiled(sides.to_vec()));
+            let map = TensorMap::dense(element, address, dims, cut, Swizzle::B128);
             let sizes = [Arg::from(rows as i32), (columns as i32).into(), (columns as i64).into(), 1i64.into()];
             [vec![Arg::Map { map, write }], sizes.to_vec()].concat()
         };

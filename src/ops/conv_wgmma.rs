@@ -1,6 +1,6 @@
 //! Launches of kernels/conv_wgmma.cu: which convolutions it can do, as what product, and where it is the faster way.
 
-use crate::core::launch::{F32, Operands};
+use crate::core::launch::Operands;
 use crate::device::{Span, TensorMap};
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
@@ -206,38 +206,18 @@ impl Product {
         let Params { n, c, v, u, .. } = &self.params;
         let [h, w] = self.source;
         let ((top, bottom), (left, right)) = (v.corners(h), u.corners(w));
-        let row = F32 as u64 * *c as u64;
-        TensorMap {
-            element: ElementType::Tf32,
-            address: 0,
-            dims: [*c, w, h, *n].map(|d| d as u64).to_vec(),
-            strides: vec![row, row * w as u64, row * w as u64 * h as u64],
-            cut: Cut::Im2col {
-                lower: vec![left, top],
-                upper: vec![right, bottom],
-                channels: DEPTH as u32,
-                pixels: pixels as u32,
-            },
-            steps: vec![1, u.step as u32, v.step as u32, 1],
-            swizzle: Swizzle::B128,
-            nan: false,
-        }
+        let (lower, upper) = (vec![left, top], vec![right, bottom]);
+        let cut = Cut::Im2col { lower, upper, channels: DEPTH as u32, pixels: pixels as u32 };
+        let dims = [*c, w, h, *n].map(|d| d as u64).to_vec();
+        let steps = vec![1, u.step as u32, v.step as u32, 1];
+        TensorMap { steps, ..TensorMap::dense(ElementType::Tf32, 0, dims, cut, Swizzle::B128) }
     }
     /// The filters, of which a copy takes one tap of so many.
     fn filter_map(&self, filters: usize) -> TensorMap {
         let Params { c, k, v, u, .. } = &self.params;
         let taps = (v.taps[0] + v.taps[1]) * (u.taps[0] + u.taps[1]);
-        let row = F32 as u64 * *c as u64;
-        TensorMap {
-            element: ElementType::Tf32,
-            address: 0,
-            dims: [*c, taps, *k].map(|d| d as u64).to_vec(),
-            strides: vec![row, row * taps as u64],
-            cut: Cut::Tiled(vec![DEPTH as u32, 1, filters as u32]),
-            steps: vec![1; 3],
-            swizzle: Swizzle::B128,
-            nan: false,
-        }
+        let (dims, cut) = ([*c, taps, *k].map(|d| d as u64).to_vec(), Cut::Tiled(vec![DEPTH as u32, 1, filters as u32]));
+        TensorMap::dense(ElementType::Tf32, 0, dims, cut, Swizzle::B128)
     }
 
     /// `to` = the product of `from` with filters `w`, plus a bias per channel. A gradient turns the filters into scratch memory first.
@@ -272,6 +252,7 @@ fn turn(g: &Operands, z: &ConvSizes, w: Span, to: Span) -> Result<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::launch::F32;
     use crate::core::rng::{Rng, stream};
     use crate::core::shape::{Shape, shape};
     use crate::device::emu::{Emulator, Options, Schedule};

@@ -112,22 +112,14 @@ impl MapSpec {
     pub fn map(&self, address: u64, len: u64, ty: Option<Type>) -> Result<TensorMap, String> {
         let by_type = || ELEMENTS.iter().find(|(n, _)| Some(*n) == ty.map(|t| t.name())).map(|(_, e)| *e);
         let element = self.element.or_else(by_type).ok_or("which type do the elements have? element = \"f32\"")?;
-        // Without strides each dimension follows the one before.
-        let dense = || {
-            let mut at = element.bytes() as u64;
-            let sizes = self.dims.iter().take(self.dims.len().saturating_sub(1));
-            sizes.map(|&d| (at = at.saturating_mul(d), at).1).collect()
-        };
-        let map = TensorMap {
-            element,
-            address,
-            dims: self.dims.clone(),
-            strides: self.strides.clone().unwrap_or_else(dense),
-            cut: self.cut.clone(),
-            steps: self.steps.clone().unwrap_or_else(|| vec![1; self.dims.len()]),
-            swizzle: self.swizzle,
-            nan: self.nan,
-        };
+        let mut map = TensorMap::dense(element, address, self.dims.clone(), self.cut.clone(), self.swizzle);
+        map.nan = self.nan;
+        if let Some(strides) = &self.strides {
+            map.strides.clone_from(strides);
+        }
+        if let Some(steps) = &self.steps {
+            map.steps.clone_from(steps);
+        }
         map.check()?;
         if map.extent() > len {
             return Err(format!("the tensor has {} bytes, `{}` has {len}", map.extent(), self.buffer));

@@ -24,16 +24,8 @@ fn halves(x: &[f32], to: Half) -> Vec<u16> {
 }
 
 fn matrix(element: ElementType, address: u64, rows: usize, columns: usize, sides: [u32; 2]) -> TensorMap {
-    TensorMap {
-        element,
-        address,
-        dims: vec![columns as u64, rows as u64],
-        strides: vec![columns as u64 * element.bytes() as u64],
-        cut: Cut::Tiled(sides.to_vec()),
-        steps: vec![1, 1],
-        swizzle: Swizzle::B128,
-        nan: false,
-    }
+    let (dims, cut) = (vec![columns as u64, rows as u64], Cut::Tiled(sides.to_vec()));
+    TensorMap::dense(element, address, dims, cut, Swizzle::B128)
 }
 
 /// A GEMM in tf32 of that size, and what it gives.
