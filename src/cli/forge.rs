@@ -9,7 +9,7 @@ use super::DataArgs;
 use crate::data::dataset::Dataset;
 use crate::data::export::export;
 use crate::data::export_whole::export_whole;
-use crate::data::{Provenance, Split, Whole, WholeConfig};
+use crate::data::{Provenance, Split, Task, Whole, WholeConfig};
 use crate::error::{Error, Result};
 use crate::report::terminal::{Progress, print, say};
 use crate::text::shown;
@@ -17,6 +17,9 @@ use crate::train::resolve;
 
 #[derive(Args)]
 pub struct ForgeArgs {
+    /// What is forged: inpainting, swap (faces) or attribute (of faces)
+    #[arg(long, default_value = "inpainting", value_name = "TASK")]
+    task: Task,
     #[command(flatten)]
     data: DataArgs,
     /// Folder to write; must not exist
@@ -73,6 +76,7 @@ impl ForgeArgs {
         }
         let quarter = (count / 4).max(2) / 2 * 2;
         let mut set: Vec<String> = WHOLE.iter().map(|s| s.to_string()).collect();
+        set.push(format!("task={}", self.task.name()));
         set.extend(self.data.settings()?);
         set.push(format!("size={}", self.size.unwrap_or(256)));
         set.push(format!("seed={}", self.seed));
@@ -99,6 +103,9 @@ impl ForgeArgs {
     /// Photographs at their own size.
     fn run_whole(self) -> Result<i32> {
         let fail = |key: &str, why: &str| Err(Error::config(key, why));
+        if self.task != Task::Inpainting {
+            return fail("--task", "painted faces have no size of their own, which --whole is about; leave one of both out");
+        }
         if self.data.data.is_some() {
             return fail("--data", "is a ready data set, which --whole cannot forge again; give photographs with --photos");
         }

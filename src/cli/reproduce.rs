@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::DataArgs;
+use crate::data::Task;
 use crate::detectors;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -20,9 +21,9 @@ pub struct ReproduceArgs {
     /// Figures of the paper, separated by commas: 2, 3, 4, 5, failures (section 3.5) or all
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     figure: Vec<String>,
-    /// What is forged
+    /// What is forged: inpainting, swap (faces) or attribute (of faces)
     #[arg(long, default_value = "inpainting", value_name = "TASK")]
-    task: String,
+    task: Task,
     /// smoke (seconds a run, says nothing), small (64 pixels: hours on two cores) or paper (days)
     #[arg(long, default_value = "small", value_name = "SCALE")]
     scale: Scale,
@@ -81,10 +82,9 @@ impl ReproduceArgs {
         if detectors.is_empty() {
             detectors = detectors::DETECTORS.iter().map(|e| e.name).collect();
         }
-        let plan = Plan { scale: self.scale, parts, detectors };
+        let plan = Plan { task: self.task, scale: self.scale, parts, detectors };
         let options = Options {
             plan,
-            task: self.task.clone(),
             data: self.data.settings()?,
             seeds: self.seeds.unwrap_or(if self.scale == Scale::Smoke { 1 } else { 3 }),
             out: self.out.clone().unwrap_or_else(|| format!("reproduce-{}", self.scale.name()).into()),

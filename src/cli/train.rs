@@ -15,7 +15,7 @@ use crate::train::run::Run;
 
 #[derive(Args)]
 pub struct TrainArgs {
-    /// What is forged
+    /// What is forged: inpainting, swap (faces) or attribute (of faces)
     #[arg(long, default_value = "inpainting", value_name = "TASK")]
     task: String,
     /// The method to train: lae, meso, residual, stats, suppress, transfer, xception [default: lae]

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::faces::{EDITS, SWAPS};
 use super::fingerprint::Fingerprint;
-use super::forge::{FORGERS, Forger, forger};
+use super::forge::{FORGERS, Forger};
 use super::hole::Hole;
+use super::task::{Task, chosen};
 use crate::error::{Error, Result};
 
 /// How the photographs are divided.
@@ -32,9 +34,10 @@ pub struct DataConfig {
     /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
     #[serde(with = "crate::text::optional_path")]
     pub dir: Option<PathBuf>,
-    /// Forger of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson.
+    /// Method of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson; warp or decoder (swap);
+    /// bottleneck or flow (attribute).
     pub seen: String,
-    /// Forgers that are only tested on. Empty: all the others.
+    /// Methods that are only tested on. Empty: all the others of the task.
     pub unseen: Vec<String>,
     /// Shape of the forged region: central (the paper), rect or stroke.
     pub hole: Hole,
@@ -189,7 +192,7 @@ impl DataConfig {
                     .into(),
             );
         }
-        self.forgers().map(|_| ())
+        self.check_methods()
     }
 
     /// What belongs to contexts that are larger than the pictures.
@@ -254,23 +257,18 @@ impl DataConfig {
         self.fingerprint_amplitude.unwrap_or(self.fingerprint.default_amplitude())
     }
 
-    /// The seen forger and the unseen ones.
+    /// The seen forger and the unseen ones, of the task `inpainting`.
     pub(super) fn forgers(&self) -> Result<(&'static dyn Forger, Vec<&'static dyn Forger>)> {
-        let seen = forger("data.seen", &self.seen)?;
-        if self.unseen.is_empty() {
-            return Ok((seen, FORGERS.into_iter().filter(|f| f.name() != seen.name()).collect()));
+        chosen(&self.seen, &self.unseen, &FORGERS, |f| f.name())
+    }
+
+    /// That all methods are of one task.
+    fn check_methods(&self) -> Result<()> {
+        match Task::of_method("data.seen", &self.seen)? {
+            Task::Inpainting => self.forgers().map(drop),
+            Task::Swap => chosen(&self.seen, &self.unseen, &SWAPS, |m| m.name()).map(drop),
+            Task::Attribute => chosen(&self.seen, &self.unseen, &EDITS, |m| m.name()).map(drop),
         }
-        let mut unseen: Vec<&'static dyn Forger> = Vec::new();
-        for name in &self.unseen {
-            let f = forger("data.unseen", name)?;
-            if f.name() == seen.name() {
-                return Err(Error::config("data.unseen", format!("{name} is also data.seen; take it off one of them")));
-            }
-            if unseen.iter().all(|u| u.name() != f.name()) {
-                unseen.push(f);
-            }
-        }
-        Ok((seen, unseen))
     }
 }
 

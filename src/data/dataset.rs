@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::augment::AugmentConfig;
 use super::cache::Cache;
 pub use super::config::DataConfig;
+use super::faces::Faces;
 use super::folder::Folder;
 use super::made::Made;
 use super::manifest::Entry;
@@ -18,6 +19,7 @@ use super::pictures::Pictures;
 use super::provenance::{Count, Provenance};
 pub use super::sample::{Batch, Sample, Split};
 use super::source::{Source, Tell};
+use super::task::Task;
 use crate::core::rng::{Rng, stream};
 use crate::error::{Error, Result};
 
@@ -54,7 +56,18 @@ impl Dataset {
         let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
         let pictures: Box<dyn Pictures> = match &config.dir {
             Some(dir) => Box::new(Folder::open(dir, size, config.allow_duplicates, tell)?),
-            None => Box::new(Made::open(config, augment, size, seed, half_cache, tell)?),
+            None => match Task::of_method("data.seen", &config.seen)? {
+                Task::Inpainting => Box::new(Made::open(config, augment, size, seed, half_cache, tell)?),
+                // Faces are not processed: nothing would be drawn from `augment`.
+                task if augment.on() => {
+                    let why = format!(
+                        "painted faces (task {}) are not processed; set augment.before = 0, augment.after = 0",
+                        task.name()
+                    );
+                    return Err(Error::config("augment", why));
+                }
+                task => Box::new(Faces::open(config, task, size, seed)?),
+            },
         };
         Ok(Dataset { config: config.clone(), size, seed, pictures, frozen: Cache::new(half_cache) })
     }

@@ -57,6 +57,12 @@ impl Fingerprint {
         }
     }
 
+    /// What a report must say of a planted trace.
+    pub(super) fn notice(self) -> String {
+        let name = format!("{self:?}").to_lowercase();
+        format!("a {name} trace is planted on the seen forger's fakes, and on no other picture")
+    }
+
     /// The picture with the trace.
     pub fn apply(self, picture: Picture, amplitude: f32, rng: &mut Rng) -> Result<Picture> {
         let (w, h) = (picture.w, picture.h);

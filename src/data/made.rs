@@ -422,10 +422,7 @@ impl Pictures for Made {
         if c.fingerprint != Fingerprint::None {
             record.fingerprint =
                 Some(FingerprintRecord { kind: c.fingerprint, amplitude: c.amplitude(), rate: c.fingerprint_rate });
-            record.notices.push(format!(
-                "a {} trace is planted on the seen forger's fakes, and on no other picture",
-                format!("{:?}", c.fingerprint).to_lowercase()
-            ));
+            record.notices.push(c.fingerprint.notice());
         }
         record.notices.extend(self.source.notices());
         let context = c.context_side(self.size);
@@ -497,7 +494,7 @@ fn mix(real: &[u32], painted: Vec<u32>, share: f32) -> Vec<u32> {
 }
 
 /// The numbers 0..`count` of the photographs, divided into train, val and test. `key` heads the error if there are too few.
-fn divide(c: &DataConfig, count: usize, seed: u64, key: &str) -> Result<[Vec<u32>; 3]> {
+pub(super) fn divide(c: &DataConfig, count: usize, seed: u64, key: &str) -> Result<[Vec<u32>; 3]> {
     let mut ids: Vec<u32> = (0..count as u32).collect();
     Rng::new(seed, stream("split"), 0).shuffle(&mut ids);
     if c.split == SplitBy::Crop {

@@ -12,7 +12,7 @@ use super::picture::{Picture, to_u8};
 use crate::core::rng::{Rng, stream};
 
 /// Side of the texture tiles, pixels. A power of two, so that coordinates wrap by `& (TILE - 1)`; photographs have any side.
-const TILE: usize = 128;
+pub(super) const TILE: usize = 128;
 
 /// Paints photograph `index`: `side` × `side` pixels.
 pub fn photograph(seed: u64, index: u64, side: usize) -> Picture {
@@ -23,7 +23,7 @@ pub fn photograph(seed: u64, index: u64, side: usize) -> Picture {
 
 /// Fractal noise on a torus, mean 0, deviation about 1: octaves of equal amplitude, which is a power spectrum ∝ f⁻². `stretch`
 /// halves the vertical frequency that many times (fibres, grain, water); `finest` is the lattice of the last octave.
-fn texture(stretch: u32, finest: usize, rng: &mut Rng) -> Vec<f32> {
+pub(super) fn texture(stretch: u32, finest: usize, rng: &mut Rng) -> Vec<f32> {
     let mut tile = vec![0f32; TILE * TILE];
     let mut cells = 4;
     let mut octaves = 0;
@@ -243,34 +243,63 @@ static CURVE: LazyLock<Vec<f32>> = LazyLock::new(|| {
 
 /// Exposure, vignetting, lens blur, mosaic, noise, demosaicing, curve.
 fn camera(scene: Vec<[f32; 3]>, side: usize, rng: &mut Rng) -> Picture {
-    // Expose so that the mean is a mid grey (0.18 in linear light, give or take), as a camera does.
-    let mean = scene.iter().map(|p| p[0] + p[1] + p[2]).sum::<f32>() / (3 * scene.len()) as f32;
-    let gain = 0.18 / mean.max(1e-3) * 2f32.powf(0.4 * rng.normal());
-    let white: [f32; 3] = [gain * rng.range(0.9, 1.1), gain, gain * rng.range(0.9, 1.1)];
-    let falloff = rng.range(0.0, 0.35) / (0.5 * (side * side) as f32);
-    let lens = rng.range(0.0, 0.14); // weight of each neighbour in a 3-tap kernel: deviation up to 0.53 pixels
-    let shot = rng.range(0.002, 0.014); // noise at full light
-    let read = rng.range(0.0005, 0.003);
+    let camera = Camera::draw(&scene, rng);
+    let light = camera.shoot(&scene, side, || rng.normal());
+    let sharpening = rng.range(0.2, 1.0);
+    develop(&light, side, sharpening)
+}
 
-    // The mosaic: one colour per pixel (RGGB), already blurred by the lens.
-    let half = side as f32 / 2.0;
-    let channel = |x: usize, y: usize| (x & 1) + (y & 1);
-    let mut mosaic = vec![0f32; side * side];
-    for y in 0..side {
-        let (up, down) = (y.saturating_sub(1) * side, (y + 1).min(side - 1) * side);
-        for x in 0..side {
-            let (left, right) = (x.saturating_sub(1), (x + 1).min(side - 1));
-            let c = channel(x, y);
-            let row =
-                |base: usize| (1.0 - 2.0 * lens) * scene[base + x][c] + lens * (scene[base + left][c] + scene[base + right][c]);
-            let light = (1.0 - 2.0 * lens) * row(y * side) + lens * (row(up) + row(down));
-            let d2 = (x as f32 - half).powi(2) + (y as f32 - half).powi(2);
-            let v = light * white[c] * (1.0 - falloff * d2);
-            mosaic[y * side + x] = v + rng.normal() * (shot * shot * v.max(0.0) + read * read).sqrt();
+/// What one exposure does to the light of a scene.
+pub(super) struct Camera {
+    /// Gain of each colour.
+    white: [f32; 3],
+    /// Loss of light towards the corners: of all of it in a corner, where 1 would be black.
+    falloff: f32,
+    /// Weight of each neighbour in a 3-tap kernel: deviation up to 0.53 pixels.
+    lens: f32,
+    /// Deviation of the noise at full light, and in the dark.
+    shot: f32,
+    read: f32,
+}
+
+impl Camera {
+    /// Exposed so that the mean of `scene` is a mid grey (0.18 in linear light, give or take), as a camera does.
+    pub(super) fn draw(scene: &[[f32; 3]], rng: &mut Rng) -> Camera {
+        let mean = scene.iter().map(|p| p[0] + p[1] + p[2]).sum::<f32>() / (3 * scene.len()) as f32;
+        let gain = 0.18 / mean.max(1e-3) * 2f32.powf(0.4 * rng.normal());
+        Camera {
+            white: [gain * rng.range(0.9, 1.1), gain, gain * rng.range(0.9, 1.1)],
+            falloff: rng.range(0.0, 0.35),
+            lens: rng.range(0.0, 0.14),
+            shot: rng.range(0.002, 0.014),
+            read: rng.range(0.0005, 0.003),
         }
     }
-    let sharpening = rng.range(0.2, 1.0);
-    develop(&demosaic(&mosaic, side), side, sharpening)
+
+    /// Linear light of `side` × `side` pixels as the sensor saw it: one colour per pixel (RGGB), blurred by the lens, with noise from
+    /// `normal` (mean 0, deviation 1), demosaiced.
+    pub(super) fn shoot(&self, scene: &[[f32; 3]], side: usize, mut normal: impl FnMut() -> f32) -> Vec<[f32; 3]> {
+        let Camera { white, lens, shot, read, .. } = *self;
+        let falloff = self.falloff / (0.5 * (side * side) as f32);
+        let half = side as f32 / 2.0;
+        let channel = |x: usize, y: usize| (x & 1) + (y & 1);
+        let mut mosaic = vec![0f32; side * side];
+        for y in 0..side {
+            let (up, down) = (y.saturating_sub(1) * side, (y + 1).min(side - 1) * side);
+            for x in 0..side {
+                let (left, right) = (x.saturating_sub(1), (x + 1).min(side - 1));
+                let c = channel(x, y);
+                let row = |base: usize| {
+                    (1.0 - 2.0 * lens) * scene[base + x][c] + lens * (scene[base + left][c] + scene[base + right][c])
+                };
+                let light = (1.0 - 2.0 * lens) * row(y * side) + lens * (row(up) + row(down));
+                let d2 = (x as f32 - half).powi(2) + (y as f32 - half).powi(2);
+                let v = light * white[c] * (1.0 - falloff * d2);
+                mosaic[y * side + x] = v + normal() * (shot * shot * v.max(0.0) + read * read).sqrt();
+            }
+        }
+        demosaic(&mosaic, side)
+    }
 }
 
 /// Edge-directed interpolation after J. F. Adams, J. E. Hamilton (US patent 5,652,621, 1997; expired), the ancestor of what cameras
@@ -328,7 +357,7 @@ fn demosaic(mosaic: &[f32], side: usize) -> Vec<[f32; 3]> {
 
 /// The sRGB curve, then the sharpening that makes up for lens and demosaicing: `amount` times the difference of each pixel's
 /// luminance from the mean of its four neighbours'.
-fn develop(linear: &[[f32; 3]], side: usize, amount: f32) -> Picture {
+pub(super) fn develop(linear: &[[f32; 3]], side: usize, amount: f32) -> Picture {
     let curve = &*CURVE;
     let encoded: Vec<[f32; 3]> = linear.iter().map(|p| p.map(|v| curve[(v.clamp(0.0, 1.0) * 4095.0 + 0.5) as usize])).collect();
     let luminance: Vec<f32> = encoded.iter().map(|p| 0.25 * p[0] + 0.5 * p[1] + 0.25 * p[2]).collect();

@@ -105,7 +105,7 @@ impl Evidence<'_> {
     /// How many of the paper's baselines have a figure on unseen pictures, if some lack one: a claim about all or the best of them
     /// cannot hold then.
     fn missing_baselines(&self) -> Option<String> {
-        let there = |b: &&(&str, [f64; 2])| self.accuracy(b.0, &Set::AllUnseen).mean.is_some();
+        let there = |b: &&(&str, _)| self.accuracy(b.0, &Set::AllUnseen).mean.is_some();
         let (n, all) = (paper::BASELINES.iter().filter(there).count(), paper::BASELINES.len());
         (n < all).then(|| format!("; {n} of the paper's {all} baselines took part"))
     }
@@ -309,6 +309,7 @@ pub fn claims(plan: &Plan, runs: &Runs) -> Vec<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Task;
     use crate::metrics::{Bootstrap, Scored};
     use crate::report::{DetectionRow, ModelKey, Origin};
     use crate::reproduce::cells::{Cell, Outcome};
@@ -351,7 +352,12 @@ mod tests {
     }
 
     fn verdict(part: Part, runs: Vec<Outcome>, start: &str) -> Option<(Verdict, String)> {
-        let plan = Plan { scale: Scale::Small, parts: vec![part], detectors: DETECTORS.iter().map(|e| e.name).collect() };
+        let plan = Plan {
+            task: Task::Inpainting,
+            scale: Scale::Small,
+            parts: vec![part],
+            detectors: DETECTORS.iter().map(|e| e.name).collect(),
+        };
         let found = claims(&plan, &Runs(runs)).into_iter().find(|c| c.claim.starts_with(start));
         found.map(|c| (c.verdict, c.because))
     }
@@ -395,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_training_is_broken_if_no_seed_survives() {
-        let plan = Plan { scale: Scale::Small, parts: vec![Part::Table5], detectors: vec!["lae"] };
+        let plan = Plan { task: Task::Inpainting, scale: Scale::Small, parts: vec![Part::Table5], detectors: vec!["lae"] };
         let rows = plan.rows(Part::Table5);
         let of = |usual: [Option<f64>; 2], high: [Option<f64>; 2]| {
             let seeds = |job: &str, a: [Option<f64>; 2]| [0, 1].map(|s| run(job, s, a[s as usize].map(|a| [a, 0.5])));

@@ -12,7 +12,6 @@ use crate::train::detector::Entry;
 /// What was asked for.
 pub struct Options {
     pub plan: Plan,
-    pub task: String,
     /// Where pictures come from, as `key=value`.
     pub data: Vec<String>,
     pub seeds: u64,
@@ -31,7 +30,7 @@ impl Options {
 
     /// All settings of a run over what the runs of its detector share.
     fn settings(&self, job: &Job, seed: u64) -> Vec<String> {
-        let shared = [format!("task={}", self.task), format!("seed={seed}")];
+        let shared = [format!("task={}", self.plan.task.name()), format!("seed={seed}")];
         shared.into_iter().chain(self.data.iter().cloned()).chain(job.set.iter().cloned()).collect()
     }
 

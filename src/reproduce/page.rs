@@ -143,11 +143,11 @@ impl Shown {
             runs.0.iter().filter_map(|r| Some(format!("{}, seed {}: {}", r.cell.job, r.cell.seed, r.cell.failed.as_ref()?)));
         notices.extend(failed);
         Shown {
-            title: format!("lae-engine reproduce: {}, {}", o.task, o.plan.scale.name()),
+            title: format!("lae-engine reproduce: {}, {}", o.plan.task.name(), o.plan.scale.name()),
             version: env!("CARGO_PKG_VERSION"),
             command: o.command.clone(),
             scale: o.plan.scale.name(),
-            task: o.task.clone(),
+            task: o.plan.task.name().into(),
             done,
             total,
             notices,

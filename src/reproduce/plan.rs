@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use super::paper;
+use crate::data::Task;
 use crate::detectors;
 use crate::train::detector::Entry;
+use crate::train::resolve::whole_pictures;
 
 /// A table or a figure of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,11 +64,7 @@ impl FromStr for Scale {
     }
 }
 
-/// Pictures shrunk to 64 pixels and judged as a whole, as the paper has it: what `small` was before photographs at their own size.
-const SHRUNK: &str = include_str!("../../docs/shrunk.toml");
-/// Its tables that every detector reads; the others are the LAE's own or set its pace.
-const OF_ALL: [&str; 4] = ["size", "data", "augment", "detect"];
-/// Over them, what keeps 24 trainings of the LAE a seed within hours: ten epochs for sixteen, and a comparator of half the width, which
+/// Over pictures that are judged as a whole, what keeps 24 trainings of the LAE a seed within hours: ten epochs for sixteen, and a comparator of half the width, which
 /// is most of a step's work.
 const HASTE: &str = "train.epochs = 10\ncomparator.width = 0.125";
 
@@ -90,10 +88,8 @@ impl Scale {
         if self != Scale::Small {
             return String::new();
         }
-        let mut table: toml::Table = SHRUNK.parse().expect("a file of this repository");
-        if entry.name != LAE {
-            table.retain(|key, _| OF_ALL.contains(&key));
-        } else {
+        let mut table = whole_pictures(Some(entry));
+        if entry.name == LAE {
             let haste: toml::Table = HASTE.parse().expect("two keys");
             for (name, keys) in haste {
                 let of = table.entry(name).or_insert_with(|| toml::Value::Table(Default::default()));
@@ -145,6 +141,7 @@ fn balance(lambda: [f64; 2], most: usize) -> String {
 
 /// Which trainings are made, and which rows read them.
 pub struct Plan {
+    pub task: Task,
     pub scale: Scale,
     pub parts: Vec<Part>,
     /// Names of the detectors that take part.
@@ -171,9 +168,9 @@ impl Plan {
                 let baselines = baselines.map(|e| Row {
                     label: e.title.into(),
                     job: e.name.into(),
-                    paper: paper::BASELINES.iter().find(|b| b.0 == e.name).map(|b| b.1),
+                    paper: paper::BASELINES.iter().find(|b| b.0 == e.name).map(|b| paper::of(&b.1, self.task)),
                 });
-                let ours = counts.into_iter().zip(paper::LAE).filter(|_| lae);
+                let ours = counts.into_iter().zip(paper::LAE.iter().map(|l| paper::of(l, self.task))).filter(|_| lae);
                 baselines.chain(ours.map(|(n, paper)| row(format!("LAE_{n}"), annotated(n, false), paper))).collect()
             }
             Part::Table4 if lae => {
@@ -267,7 +264,7 @@ mod tests {
     use super::*;
 
     fn plan(parts: Vec<Part>, detectors: Vec<&'static str>) -> Plan {
-        Plan { scale: Scale::Small, parts, detectors }
+        Plan { task: Task::Inpainting, scale: Scale::Small, parts, detectors }
     }
 
     fn all() -> Plan {
@@ -307,6 +304,13 @@ mod tests {
                 assert!(scale != Scale::Small || (c.size, c.augment.on()) == (64, false), "{}", job.name);
             }
         }
+    }
+
+    #[test]
+    fn the_papers_figures_are_those_of_the_task() {
+        let first =
+            |task| Plan { task, ..all() }.rows(Part::Table3).into_iter().find(|r| r.job == "meso").unwrap().paper.unwrap();
+        assert_eq!(Task::ALL.map(first), [[86.90, 61.34], [94.38, 47.32], [100.0, 50.01]]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn write_settings(o: &Options, dir: &Path) -> Result<()> {
 /// Make the folder, or see that it was made for the same.
 fn open(o: &Options) -> Result<Hold> {
     let version = env!("CARGO_PKG_VERSION").to_string();
-    let asked = Asked { version, scale: o.plan.scale.name().into(), task: o.task.clone(), data: o.data.clone() };
+    let asked = Asked { version, scale: o.plan.scale.name().into(), task: o.plan.task.name().into(), data: o.data.clone() };
     let file = o.out.join(ASKED);
     if o.resume {
         let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, e))?;

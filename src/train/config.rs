@@ -7,21 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::keys::{self, Keys, check};
-use crate::data::AugmentConfig;
 use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
+use crate::data::{AugmentConfig, Task};
 use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::host::winograd::Winograd;
 use crate::{table, words};
-
-words!(
-    /// What is forged.
-    Task {
-        /// The central (or a random) region is filled in.
-        Inpainting
-    }
-);
 
 impl std::str::FromStr for View {
     type Err = String;
@@ -30,15 +22,6 @@ impl std::str::FromStr for View {
             "whole" => Ok(View::Whole),
             "windows" => Ok(View::Windows),
             _ => Err("give windows or whole".into()),
-        }
-    }
-}
-
-impl Task {
-    /// As the key and the report write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Inpainting => "inpainting",
         }
     }
 }
@@ -244,7 +227,12 @@ impl Shared {
         check::decays(&[("train.beta1", self.train.beta1), ("train.beta2", self.train.beta2)])?;
         check::shares(&[("train.anneal", self.train.anneal, "the steps")])?;
         self.augment.check()?;
-        self.data.check()
+        self.data.check()?;
+        // A ready data set names its methods itself.
+        match self.data.dir {
+            Some(_) => Ok(()),
+            None => self.task.check(&self.data.seen, &self.data.unseen),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::config::{Shared, TrainConfig, join};
 use super::detector::Entry;
 use super::keys::{self, Keys};
+use crate::data::Task;
 use crate::error::{Error, Result};
 
 /// The presets, with what they say to every detector; each detector adds its own, see [`Entry::presets`].
@@ -30,9 +31,9 @@ pub fn resolve(
         keys::merge(&mut table, own.clone());
     }
     table.insert("detector".into(), toml::Value::String(entry.name.into()));
-    if let Some(file) = file {
-        keys::merge(&mut table, read(file)?);
-    }
+    let file = file.map(read).transpose()?.unwrap_or_default();
+    keys::merge(&mut table, of_task(asked_task(&file, set)?, preset, Some(entry)));
+    keys::merge(&mut table, file);
     set.iter().try_for_each(|s| keys::set(&mut table, s))?;
     from_table(entry, table, elsewhere)
 }
@@ -40,6 +41,7 @@ pub fn resolve(
 /// The shared keys alone, for commands that make data and train nothing.
 pub fn shared(preset: &str, set: &[String]) -> Result<Shared> {
     let mut table = preset_table(preset)?;
+    keys::merge(&mut table, of_task(asked_task(&toml::Table::new(), set)?, preset, None));
     set.iter().try_for_each(|s| keys::set(&mut table, s))?;
 
     let keys = Keys { defaults: serde_json::to_value(Shared::default()).expect("plain data"), former: &[], elsewhere: &|_| None };
@@ -48,6 +50,45 @@ pub fn shared(preset: &str, set: &[String]) -> Result<Shared> {
     let config = parse(&tree).map_err(|e| Error::config("configuration", e))?;
     config.check()?;
     Ok(config)
+}
+
+/// Pictures shrunk to 64 pixels and judged as a whole, as the paper has it.
+const SHRUNK: &str = include_str!("../../docs/shrunk.toml");
+/// Its tables that every detector reads; the others are the LAE's own or set its pace.
+const OF_ALL: [&str; 4] = ["size", "data", "augment", "detect"];
+
+/// What judges pictures as a whole in place of windows of photographs, over the preset `small` of a detector.
+pub fn whole_pictures(entry: Option<&Entry>) -> toml::Table {
+    let mut table: toml::Table = SHRUNK.parse().expect("a file of this repository");
+    if entry.is_none_or(|e| e.name != "lae") {
+        table.retain(|key, _| OF_ALL.contains(&key));
+    }
+    table
+}
+
+/// What a task says over a preset: its first method is the seen one, and painted faces are pictures, not photographs with windows.
+fn of_task(task: Task, preset: &str, entry: Option<&Entry>) -> toml::Table {
+    if task == Task::Inpainting {
+        return toml::Table::new();
+    }
+    let mut table = if preset == "small" { whole_pictures(entry) } else { toml::Table::new() };
+    let faces: toml::Table = format!("data = {{ seen = {:?}, photographs = 0 }}", task.methods()[0]).parse().expect("two keys");
+    keys::merge(&mut table, faces);
+    table
+}
+
+/// The task that settings or a file name, settings first.
+fn asked_task(file: &toml::Table, set: &[String]) -> Result<Task> {
+    let mut table = toml::Table::new();
+    if let Some(task) = file.get("task") {
+        table.insert("task".into(), task.clone());
+    }
+    set.iter().filter(|s| s.trim_start().starts_with("task")).try_for_each(|s| keys::set(&mut table, s))?;
+    match table.get("task") {
+        Some(toml::Value::String(name)) => name.parse().map_err(|why| Error::config("task", why)),
+        // Anything else is refused with all keys.
+        _ => Ok(Task::default()),
+    }
 }
 
 /// What a preset says to every detector.
