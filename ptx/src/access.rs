@@ -261,19 +261,24 @@ impl Exec<'_> {
         let bank = if mem.wide { Bank::L } else { Bank::W };
         let each = mem.bytes as usize;
         for k in 0..mem.count as usize {
-            let taint = if self.initcheck { r.taint(bank, mem.regs[k]) } else { 0 };
+            let taint = if self.initcheck { r.taint_within(bank, mem.regs[k], low(each)) } else { 0 };
             for lane in lanes_of(to.m) {
                 let slot = mem.regs[k] as usize;
                 let v = if mem.wide { r.l[slot].0[lane] } else { r.w[slot].0[lane] as u64 };
-                let clean = taint >> lane & 1 == 0;
                 let at = to.location(lane, k, each);
-                let mut clean = clean;
-                if !clean && matches!(at.target, Target::Buffer(_)) {
+                if taint >> lane & 1 == 0 {
+                    self.put(w, frame, at, v, true);
+                } else if matches!(at.target, Target::Buffer(_)) {
                     let found = raise(FaultKind::Uninitialised { used_as: "the value of a store to global memory" }, lane as u32);
                     found.or_else(|e| self.admit(e, to.warp, to.pc))?;
-                    clean = true;
+                    self.put(w, frame, at, v, true);
+                } else {
+                    let undefined = r.undefined(bank, mem.regs[k], lane);
+                    for b in 0..each {
+                        let known = undefined >> (8 * b) & 0xff == 0;
+                        self.put(w, frame, Location { at: at.at + b, len: 1, ..at }, v >> (8 * b) & 0xff, known);
+                    }
                 }
-                self.put(w, frame, at, v, clean);
             }
         }
         Ok(())
@@ -284,20 +289,27 @@ impl Exec<'_> {
         let bank = if mem.wide { Bank::L } else { Bank::W };
         let each = mem.bytes as usize;
         for k in (0..mem.count as usize).filter(|&k| mem.regs[k] != SINK) {
-            let (mut v, mut taint) = ([0u64; 32], 0u32);
-            for lane in lanes_of(from.m) {
-                let (x, known) = self.get(w, frame, from.location(lane, k, each));
-                taint |= ((!known && self.initcheck) as u32) << lane;
+            let (mut v, mut undefined) = ([0u64; 32], [0u64; 32]);
+            let extend = |x: u64| {
                 let up = 64 - 8 * each as u32;
                 let x = if mem.signed { (((x << up) as i64) >> up) as u64 } else { x };
-                v[lane] = if mem.half { x & 0xffff } else { x };
+                if mem.half { x & 0xffff } else { x }
+            };
+            for lane in lanes_of(from.m) {
+                let at = from.location(lane, k, each);
+                let (x, known) = self.get(w, frame, at);
+                v[lane] = extend(x);
+                if !known && self.initcheck {
+                    let known = |b: &usize| self.get(w, frame, Location { at: at.at + b, len: 1, ..at }).1;
+                    undefined[lane] = extend((0..each).filter(|b| !known(b)).fold(0, |u, b| u | 0xff << (8 * b)));
+                }
             }
             if mem.wide {
                 put_l(&mut r.l[mem.regs[k] as usize], from.m, &v);
             } else {
                 put_w(&mut r.w[mem.regs[k] as usize], from.m, &v.map(|x| x as u32));
             }
-            r.set_taint(bank, mem.regs[k], from.m, taint);
+            r.set_undefined(bank, mem.regs[k], from.m, &undefined);
         }
     }
 
@@ -465,6 +477,11 @@ impl Exec<'_> {
             Target::Kernel => unreachable!("resolve refuses to write the kernel's parameters"),
         }
     }
+}
+
+/// The bits of this many bytes.
+pub(crate) fn low(bytes: usize) -> u64 {
+    !0 >> (64 - 8 * bytes)
 }
 
 /// Local memory is laid out by words, a warp's lanes side by side.

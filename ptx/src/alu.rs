@@ -136,6 +136,40 @@ struct Banks<'a> {
     p: &'a mut [u32],
 }
 
+/// The result of a code of the tables for one lane; narrow operands and results lie in the low half. None for other codes.
+pub(super) fn scalar(code: Code, a: u64, b: u64, c: u64) -> Option<u64> {
+    macro_rules! operands {
+        ($d:ident [$($x:ident $bank:ident $v:ident),+] $e:expr) => {{
+            $(let $v = operands!(@ $bank $x);)+
+            operands!(= $d $e)
+        }};
+        (@ w $x:ident) => { $x as u32 };
+        (@ l $x:ident) => { $x };
+        (= w $e:expr) => {{ let d: u32 = $e; d as u64 }};
+        (= l $e:expr) => {{ let d: u64 = $e; d }};
+        (w_w |$a:ident| $e:expr) => { operands!(w [a w $a] $e) };
+        (w_ww |$a:ident, $b:ident| $e:expr) => { operands!(w [a w $a, b w $b] $e) };
+        (w_www |$a:ident, $b:ident, $c:ident| $e:expr) => { operands!(w [a w $a, b w $b, c w $c] $e) };
+        (w_l |$a:ident| $e:expr) => { operands!(w [a l $a] $e) };
+        (l_l |$a:ident| $e:expr) => { operands!(l [a l $a] $e) };
+        (l_ll |$a:ident, $b:ident| $e:expr) => { operands!(l [a l $a, b l $b] $e) };
+        (l_lll |$a:ident, $b:ident, $c:ident| $e:expr) => { operands!(l [a l $a, b l $b, c l $c] $e) };
+        (l_lw |$a:ident, $b:ident| $e:expr) => { operands!(l [a l $a, b w $b] $e) };
+        (l_w |$a:ident| $e:expr) => { operands!(l [a w $a] $e) };
+        (l_ww |$a:ident, $b:ident| $e:expr) => { operands!(l [a w $a, b w $b] $e) };
+        (l_wwl |$a:ident, $b:ident, $c:ident| $e:expr) => { operands!(l [a w $a, b w $b, c l $c] $e) };
+    }
+    macro_rules! dispatch {
+        ($($shape:ident { $($name:ident |$($v:ident),*| $e:expr;)* })*) => {
+            match code {
+                $($(Code::$name => Some(operands!($shape |$($v),*| $e)),)*)*
+                _ => None,
+            }
+        };
+    }
+    hot_table!(dispatch).or_else(|| cold_table!(dispatch))
+}
+
 /// A stretch of plain arithmetic. `tally` has an entry for each op, or none if nothing is counted.
 #[inline(always)]
 pub(super) fn arithmetic(ops: &[Op], alike: &[u16], tally: &mut [[u64; 2]], regs: &mut Regs, active: u32, bits: &[u32; 32]) {

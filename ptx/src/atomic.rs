@@ -1,6 +1,6 @@
 //! Atomic operations.
 
-use super::access::{Request, Resolved, Target, addresses};
+use super::access::{Request, Resolved, Target, addresses, low};
 use super::fault::{FaultKind, Raised, raise};
 use super::lanes::{lanes_of, put_l, put_w};
 use super::num::float::atomic_add;
@@ -78,8 +78,9 @@ impl Exec<'_> {
             found.or_else(|e| self.admit(e, w.index, pc))?;
             m &= !t;
         }
-        let third = if atom.op == AtomOp::Cas { r.taint(bank, atom.c) } else { 0 };
-        let t = (0..atom.count as usize).fold(third, |t, k| t | r.taint(bank, atom.b[k])) & m;
+        let taint = |slot| r.taint_within(bank, slot, low(bytes));
+        let third = if atom.op == AtomOp::Cas { taint(atom.c) } else { 0 };
+        let t = (0..atom.count as usize).fold(third, |t, k| t | taint(atom.b[k])) & m;
         if self.initcheck && t != 0 {
             let found = raise(FaultKind::Uninitialised { used_as: "an operand of an atomic" }, t.trailing_zeros());
             found.or_else(|e| self.admit(e, w.index, pc))?;
@@ -113,7 +114,7 @@ impl Exec<'_> {
                     found.or_else(|e| self.admit(e, w.index, pc))?;
                 }
                 let value = |slot: u16| if wide { r.l[slot as usize].0[i] } else { r.w[slot as usize].0[i] as u64 };
-                let cut = !0u64 >> (64 - 8 * bytes);
+                let cut = low(bytes);
                 let (b, c) = (value(atom.b[k]) & cut, value(atom.c) & cut);
                 let new = combine(&atom, old, b, c, matches!(at.target, Target::Buffer(_)));
                 self.put(w, frame, at, new, true);

@@ -15,7 +15,7 @@ at_level! {
     /// [`Exec::copy_begin`], compiled for the level.
     fn copy_begin(x: &mut Exec, w: &mut Warp, r: &mut Regs, i: Issue) -> Raised = Exec::copy_begin;
     /// [`Exec::copy_wait`], compiled for the level.
-    fn copy_wait(x: &mut Exec, w: &mut Warp, keep: i32, m: u32) -> Raised = Exec::copy_wait;
+    fn copy_wait(x: &mut Exec, w: &mut Warp, i: Issue) -> Raised = Exec::copy_wait;
 }
 
 impl Exec<'_> {
@@ -130,12 +130,13 @@ impl Exec<'_> {
         self.watch(&from, Touch::Read, &|_, _| true)
     }
 
-    /// Completes the copies of all but the last `keep` groups of each lane; −1: of every copy, committed or not.
+    /// Completes the copies of all but the last groups of each lane, as many as `imm` says; −1: of every copy, committed or not.
     #[inline(always)]
-    pub fn copy_wait(&mut self, w: &mut Warp, keep: i32, m: u32) -> Raised {
+    pub fn copy_wait(&mut self, w: &mut Warp, i: Issue) -> Raised {
+        let (keep, m) = (i.op.imm, i.m);
         if !self.landings.is_empty() {
             let warp = w.index;
-            self.land(|l| l.warp == warp)?;
+            self.land(i.pc, |l| l.warp == warp)?;
         }
         // Groups before this one.
         let until = w.commits.map(|n| if keep < 0 { u32::MAX } else { n.saturating_sub(keep as u32) });

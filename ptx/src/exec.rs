@@ -345,7 +345,7 @@ impl Exec<'_> {
                     w.commits[i] += 1;
                 }
             }
-            Code::CpWait => self.level.copy_wait(self, w, op.imm, m)?,
+            Code::CpWait => self.level.copy_wait(self, w, i)?,
             _ => return self.together(w, r, i, rest),
         }
         Ok(Flow::Next)

@@ -122,6 +122,21 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Whether a launch ends at such a fault in any case, as [`Machine::survey`](super::Machine::survey) has nothing to go on with:
+    /// barriers and `.sync` instructions that are met by the wrong threads, deadlocks, products of warp groups and bulk copies, whose
+    /// state is then none, traps, the budget, a stack overflow, and what is found before anything runs.
+    pub fn ends_a_launch(&self) -> bool {
+        use FaultKind::*;
+        match self {
+            Race { .. } | OutOfBounds { .. } | Misaligned { .. } | Null { .. } | UseAfterFree { .. } | ReadOnly { .. } => false,
+            Uninitialised { .. } | Operand { .. } | Tf32 { .. } | Mbarrier { .. } | Heap { .. } => false,
+            DivergentBarrier { .. } | Deadlock { .. } | BlockDeadlock { .. } | SyncMask { .. } | Barrier { .. } => true,
+            Warpgroup { .. } | Bulk { .. } | Budget { .. } | Unsupported { .. } | Launch { .. } | Trap { .. } | StackOverflow => {
+                true
+            }
+        }
+    }
+
     /// One word for tables and tests.
     pub fn name(&self) -> &'static str {
         match self {

@@ -75,19 +75,7 @@ impl<'a> Findings<'a> {
     /// Whether the launch goes on after a fault: it is known and meant, or is kept in the list. `other` is the other instruction
     /// of a race.
     pub fn goes_on(&mut self, raise: &Raise, at: Where, thread: Option<[u32; 3]>, other: u32) -> bool {
-        use FaultKind::*;
-        let recoverable = matches!(
-            raise.kind,
-            Race { .. }
-                | OutOfBounds { .. }
-                | Misaligned { .. }
-                | Null { .. }
-                | UseAfterFree { .. }
-                | ReadOnly { .. }
-                | Uninitialised { .. }
-                | Operand { .. }
-                | Tf32 { .. }
-        );
+        let recoverable = !raise.kind.ends_a_launch();
         let key = (raise.kind.name(), at.pc as u32, other);
         if !recoverable || self.count(key) {
             return recoverable;

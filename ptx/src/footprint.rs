@@ -20,6 +20,12 @@ impl Footprint {
         side[buffer][word / 64] |= 1 << (word % 64);
     }
 
+    /// Records what 64 words of a buffer, from number 64·`n` on, have to say.
+    pub fn add(&mut self, buffer: usize, read: bool, n: usize, bits: u64) {
+        let side = if read { &mut self.read } else { &mut self.written };
+        side[buffer][n] |= bits;
+    }
+
     /// Records an access of `bytes` bytes at each of the pieces, offsets from `first`.
     #[inline(always)]
     pub fn touch(&mut self, buffer: usize, read: bool, first: u64, pieces: &[(i32, u32)], bytes: u32) {

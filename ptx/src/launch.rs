@@ -269,10 +269,18 @@ pub struct Report {
 pub struct Survey {
     /// All findings, in the order in which the launch came by them; each pair of a kind and an instruction once.
     pub findings: Vec<Finding>,
-    /// Whether the launch came to its end: it does not if it cannot go on after the last finding, or has as many as were asked
-    /// for.
+    /// Whether the launch came to its end: it does not if it cannot go on after the last finding
+    /// ([`FaultKind::ends_a_launch`](super::FaultKind::ends_a_launch)), or has as many as were asked for.
     pub complete: bool,
     pub report: Report,
+}
+
+impl Survey {
+    /// The kind of the last finding, by name, if the launch ended because nothing goes on behind such a fault.
+    pub fn ended_by(&self) -> Option<&'static str> {
+        let last = self.findings.last().filter(|_| !self.complete)?;
+        last.fault.kind.ends_a_launch().then(|| last.fault.kind.name())
+    }
 }
 
 /// How often an instruction was executed.

@@ -108,6 +108,7 @@ mod suppress;
 mod sync;
 mod taint;
 pub mod tensor_map;
+mod undefined;
 mod units;
 mod warpgroup;
 mod watch;

@@ -254,7 +254,9 @@ impl Machine {
     }
 
     /// Runs a kernel to its end, and past findings that a launch can go on from: up to `most` of them. Lanes that must not access
-    /// memory do without the access and read zeros; values that nobody wrote count as known once they were reported.
+    /// memory do without the access and read zeros; values that nobody wrote count as known once they were reported; a misused mbarrier
+    /// is left as it was, and who waits for it goes on; a wrong `free` frees nothing. [`FaultKind::ends_a_launch`] lists what a launch
+    /// cannot go on from; [`Survey::ended_by`] says that it came to that.
     pub fn survey(&mut self, module: &Module, kernel: &str, launch: &Launch, most: usize) -> Survey {
         let (result, mut findings) = self.run(module, kernel, launch, None, most.max(1));
         match result {

@@ -122,10 +122,11 @@ impl Exec<'_> {
         self.tell(&where_to, &a, AccessKind::Write)?;
         self.watch(&where_to, Touch::Write, &|_, _| false)?;
         for k in 0..n {
-            let (x, taint) = (r.w[mem.regs[k] as usize].0, r.tw[mem.regs[k] as usize]);
+            let x = r.w[mem.regs[k] as usize].0;
             for lane in 0..32 {
-                let clean = taint >> lane & 1 == 0 || !self.initcheck;
+                let undefined = if self.initcheck { r.undefined(Bank::W, mem.regs[k], lane) } else { 0 };
                 for half in 0..2 {
+                    let clean = undefined >> (16 * half) & 0xffff == 0;
                     // With `.trans`, the pair of a lane lies in a column.
                     let (row, column) = (lane / 4, lane % 4 * 2 + half);
                     let (row, column) = if op.x != 0 { (column, row) } else { (row, column) };

@@ -62,18 +62,31 @@ impl Exec<'_> {
 
     pub fn mbarrier(&mut self, w: &mut Warp, r: &mut Regs, i: Issue, x: (&Rare, Mbarrier), rest: Group) -> Raised<Flow> {
         let (x, what) = x;
-        let Issue { pc, frame, m, .. } = i;
+        let Issue { pc, frame, mut m, .. } = i;
+        // If the launch goes on after a fault, lanes without an mbarrier do without the instruction; what they wait for is over.
+        let (bank, slot) = x.reads[0];
+        if let Err(e) = initialised(r, &x.reads[..1], m, "an address") {
+            self.admit(e, w.index, pc)?;
+            m &= !r.taint(bank, slot);
+        }
+        initialised(r, &x.reads[1..], m, "an operand of an mbarrier").or_else(|e| self.admit(e, w.index, pc))?;
         let a = addresses(r, x, m)?;
-        initialised(r, &x.reads[1..], m, "an operand of an mbarrier")?;
         let mut targets = [(Target::Shared, 0); 32];
         for lane in lanes_of(m) {
             let want = Request { space: x.space, bytes: BYTES, write: true };
-            targets[lane] = self.resolve(w, frame, want, a[lane], lane as u32)?;
-            if targets[lane].0 != Target::Shared {
-                let why = "an mbarrier lies in shared memory".to_string();
-                return raise(FaultKind::Operand { why }, lane as u32);
+            let found = self.resolve(w, frame, want, a[lane], lane as u32).and_then(|t| match t.0 {
+                Target::Shared => Ok(t),
+                _ => raise(FaultKind::Operand { why: "an mbarrier lies in shared memory".into() }, lane as u32),
+            });
+            match found {
+                Ok(target) => targets[lane] = target,
+                Err(e) => {
+                    self.admit(e, w.index, pc)?;
+                    m &= !(1 << lane);
+                }
             }
         }
+        let lost = i.m & !m;
         let plain = matches!(what, Mbarrier::Init | Mbarrier::Inval);
         let resolved = Resolved { warp: w.index, pc, m, bytes: BYTES, targets: &targets };
         self.tell(&resolved, &a, if plain { AccessKind::Write } else { AccessKind::Atomic })?;
@@ -92,13 +105,16 @@ impl Exec<'_> {
                 for lane in lanes_of(m) {
                     let count = operand(r, lane) as u32;
                     if !(1..=MOST).contains(&count) {
-                        return self.misuse(format!("{count} arrivals; it must be 1 to {MOST}"), at[lane], lane);
+                        let found = self.misuse(format!("{count} arrivals; it must be 1 to {MOST}"), at[lane], lane);
+                        found.or_else(|e| self.admit(e, w.index, pc))?;
+                        continue;
                     }
                     if self.shared.is_known(at[lane], 8)
                         && Word::unpack(self.shared.get(at[lane], 8)).is_some()
                         && m.count_ones() == 1
                     {
-                        return self.misuse("it was initialised already, and not invalidated since".into(), at[lane], lane);
+                        let found = self.misuse("it was initialised already, and not invalidated since".into(), at[lane], lane);
+                        found.or_else(|e| self.admit(e, w.index, pc))?;
                     }
                     self.set_word(at[lane], Word { pending: count, expected: count, bytes: 0, parity: false });
                     if let Some(watch) = &mut self.watch {
@@ -109,27 +125,43 @@ impl Exec<'_> {
             }
             Mbarrier::Inval => {
                 for lane in lanes_of(m) {
-                    self.word(at[lane], lane)?;
+                    self.word(at[lane], lane).map(|_| ()).or_else(|e| self.admit(e, w.index, pc))?;
                     self.shared.forget(at[lane], 8);
                 }
             }
             Mbarrier::Arrive { complete, drop, transactions, release } => {
+                lanes_of(lost).for_each(|lane| assign(r, x.writes[0], lane, 0));
                 for lane in lanes_of(m) {
-                    let state = self.word(at[lane], lane)?.pack();
                     let n = operand(r, lane) as u32;
                     let (count, bytes) = if transactions { (1, n as i32) } else { (n, 0) };
-                    self.arrive(w.index, at[lane], lane, (count, bytes), (complete, drop, release))?;
+                    let state = self.word(at[lane], lane).map(Word::pack);
+                    let done = state.and_then(|state| {
+                        self.arrive(w.index, at[lane], lane, (count, bytes), (complete, drop, release)).map(|()| state)
+                    });
+                    let state = match done {
+                        Ok(state) => state,
+                        Err(e) => self.admit(e, w.index, pc).map(|()| 0)?,
+                    };
                     assign(r, x.writes[0], lane, state);
                 }
             }
             Mbarrier::Transactions { done } => {
                 for lane in lanes_of(m) {
-                    let mut word = self.word(at[lane], lane)?;
                     let n = operand(r, lane) as u32 as i32;
-                    word.bytes += if done { -n } else { n };
-                    if word.bytes.unsigned_abs() > MOST {
-                        return self.misuse(format!("it waits for {} bytes", word.bytes), at[lane], lane);
-                    }
+                    let word = self.word(at[lane], lane).and_then(|mut word| {
+                        word.bytes += if done { -n } else { n };
+                        if word.bytes.unsigned_abs() > MOST {
+                            return self.misuse(format!("it waits for {} bytes", word.bytes), at[lane], lane);
+                        }
+                        Ok(word)
+                    });
+                    let word = match word {
+                        Ok(word) => word,
+                        Err(e) => {
+                            self.admit(e, w.index, pc)?;
+                            continue;
+                        }
+                    };
                     if done {
                         self.settle(at[lane], word);
                     } else {
@@ -140,14 +172,22 @@ impl Exec<'_> {
             Mbarrier::Copies { counted } => {
                 let mut list = [0; 32];
                 for lane in lanes_of(m) {
-                    let mut word = self.word(at[lane], lane)?;
-                    list[lane] = at[lane] as u32;
-                    if !counted {
-                        word.pending += 1;
+                    let word = self.word(at[lane], lane).and_then(|mut word| {
+                        word.pending += !counted as u32;
                         if word.pending > MOST {
                             return self.misuse(format!("it waits for more than {MOST} arrivals"), at[lane], lane);
                         }
-                        self.set_word(at[lane], word);
+                        Ok(word)
+                    });
+                    match word {
+                        Ok(word) => {
+                            list[lane] = at[lane] as u32;
+                            self.set_word(at[lane], word);
+                        }
+                        Err(e) => {
+                            self.admit(e, w.index, pc)?;
+                            m &= !(1 << lane);
+                        }
                     }
                 }
                 // The lanes' earlier copies go with the arrival.
@@ -163,25 +203,33 @@ impl Exec<'_> {
             }
             Mbarrier::Wait { parity, blocks, acquire } => {
                 if !self.landings.is_empty() {
-                    self.land(|l| lanes_of(m).any(|lane| l.reaches(at[lane] as u32)))?;
+                    self.land(pc, |l| lanes_of(m).any(|lane| l.reaches(at[lane] as u32)))?;
                 }
-                let mut over = 0u32;
+                let (mut over, mut passed) = (0u32, lost);
                 let mut waits: Vec<(u32, bool, u32)> = Vec::new();
                 for lane in lanes_of(m) {
-                    let mut word = self.word(at[lane], lane)?;
-                    let asked = if parity {
-                        operand(r, lane) & 1 == 1
-                    } else {
-                        match Word::unpack(operand(r, lane)) {
-                            Some(state) => state.parity,
-                            None => return self.misuse("what it is asked for is no state of an mbarrier".into(), at[lane], lane),
+                    let asked = match (parity, Word::unpack(operand(r, lane))) {
+                        (true, _) => Ok(operand(r, lane) & 1 == 1),
+                        (false, Some(state)) => Ok(state.parity),
+                        (false, None) => self.misuse("what it is asked for is no state of an mbarrier".into(), at[lane], lane),
+                    };
+                    let found = self.word(at[lane], lane).and_then(|word| {
+                        let asked = asked?;
+                        // Bulk copies arrive when nothing else will let the phase end.
+                        if word.parity == asked && self.units.transfers.iter().any(|t| t.reaches(at[lane] as u32)) {
+                            self.land_bulk(at[lane] as u32, lane)?;
+                            return Ok((self.word(at[lane], lane)?, asked));
+                        }
+                        Ok((word, asked))
+                    });
+                    let (word, asked) = match found {
+                        Ok(found) => found,
+                        Err(e) => {
+                            self.admit(e, w.index, pc)?;
+                            passed |= 1 << lane;
+                            continue;
                         }
                     };
-                    // Bulk copies arrive when nothing else will let the phase end.
-                    if word.parity == asked && self.units.transfers.iter().any(|t| t.reaches(at[lane] as u32)) {
-                        self.land_bulk(at[lane] as u32, lane)?;
-                        word = self.word(at[lane], lane)?;
-                    }
                     if word.parity != asked {
                         over |= 1 << lane;
                         continue;
@@ -200,7 +248,8 @@ impl Exec<'_> {
                         }
                     }
                 }
-                let done = if blocks { over } else { m };
+                over |= passed;
+                let done = if blocks { over } else { i.m };
                 let (bank, slot) = x.writes[0];
                 put_p(&mut r.p[slot as usize], done, over);
                 r.set_taint(bank, slot, done, 0);
@@ -255,8 +304,9 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// Lets the copies arrive that some mbarriers wait for, then their lanes. What a warp copied before comes with it.
-    pub fn land(&mut self, which: impl Fn(&Landing) -> bool) -> Raised {
+    /// Lets the copies arrive that some mbarriers wait for, then their lanes. What a warp copied before comes with it. `pc` is the
+    /// instruction that waits.
+    pub fn land(&mut self, pc: usize, which: impl Fn(&Landing) -> bool) -> Raised {
         let list = std::mem::take(&mut self.landings);
         let last = |warp: u32| list.iter().rposition(|l| l.warp == warp && which(l));
         let until: Vec<Option<usize>> = list.iter().map(|l| last(l.warp)).collect();
@@ -269,7 +319,8 @@ impl Exec<'_> {
                 self.copies_arrive(l.warp, c, c.lanes)?;
             }
             for lane in lanes_of(l.lanes) {
-                self.arrive(l.warp, l.at[lane] as usize, lane, (1, 0), (true, false, true))?;
+                let found = self.arrive(l.warp, l.at[lane] as usize, lane, (1, 0), (true, false, true));
+                found.or_else(|e| self.admit(e, l.warp, pc))?;
             }
         }
         Ok(())

@@ -168,8 +168,8 @@ macro_rules! cold_table {
                 MulHiU16 |a, b| a.wrapping_mul(b) >> 16;
                 MulWideS16 |a, b| (s16(a) * s16(b)) as u32;
                 MulWideU16 |a, b| a.wrapping_mul(b);
-                DivS16 |a, b| if b == 0 { 0xffff } else { s16(a).wrapping_div(s16(b)) as u32 & 0xffff };
-                RemS16 |a, b| if b == 0 { a } else { s16(a).wrapping_rem(s16(b)) as u32 & 0xffff };
+                DivS16 |a, b| if b & 0xffff == 0 { 0xffff } else { s16(a).wrapping_div(s16(b)) as u32 & 0xffff };
+                RemS16 |a, b| if b & 0xffff == 0 { a } else { s16(a).wrapping_rem(s16(b)) as u32 & 0xffff };
                 DivU16 |a, b| a.checked_div(b).unwrap_or(0xffff);
                 Shl16 |a, b| if b < 16 { (a << b) & 0xffff } else { 0 };
                 ShrU16 |a, b| if b < 16 { a >> b } else { 0 };

@@ -9,8 +9,10 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::fault::Fault;
+use super::footprint::Footprint;
 use super::grid::{Run, Supply, run_blocks, watched};
 use super::launch::Config;
 use super::mem::Global;
@@ -20,12 +22,13 @@ use super::source::Space;
 use super::state::Exec;
 use super::watch::Watch;
 
-/// Instructions that a launch executes before it asks other threads: as long as it takes to find out how long the rest will take.
-const ALONE: u64 = 1 << 18;
-/// The rest of a launch must have this many instructions, for each thread.
-const WORTH: u64 = 1 << 20;
-/// Bytes that are copied, and looked through, in the time of one instruction.
-const BYTES: u64 = 32;
+/// How long a launch runs before it asks other threads: as long as it takes to find out how long the rest will take. A matter of
+/// time, not of instructions, of which some take a hundred times as long as others; nothing but [`Exec::helped`] depends on it.
+const ALONE: Duration = Duration::from_millis(2);
+/// The rest of a launch must take this long, for each thread.
+const WORTH: Duration = Duration::from_millis(4);
+/// The time in which a byte is copied, and looked through.
+const BYTE: Duration = Duration::from_nanos(2);
 
 /// Runs all blocks of a launch.
 pub(super) fn run_grid(x: &mut Exec, run: Run, config: &Config) -> Result<(), Fault> {
@@ -34,13 +37,15 @@ pub(super) fn run_grid(x: &mut Exec, run: Run, config: &Config) -> Result<(), Fa
     let threads = if config.threads == 0 { cores() } else { config.threads };
     // An observer must see one block after the other.
     let many = threads > 1 && blocks >= 4 && x.observer.is_none() && alone(x.program);
-    let mut first = Front { begun: 0, blocks, pause: many };
+    let start = Instant::now();
+    let mut first = Front { begun: 0, blocks, pause: many.then_some(start) };
     run_blocks(x, run, &mut first)?;
     if first.begun == blocks {
         return Ok(());
     }
-    let begun = side_by_side(x, run, config, first.begun, threads as u64)?;
-    run_blocks(x, run, &mut Front { begun, blocks, pause: false })
+    let each = start.elapsed().as_nanos() as u64 / first.begun.max(1);
+    let begun = side_by_side(x, run, config, (first.begun, each), threads as u64)?;
+    run_blocks(x, run, &mut Front { begun, blocks, pause: None })
 }
 
 /// Whether no block can see what another does, but by a race.
@@ -58,16 +63,17 @@ fn alone(p: &Program) -> bool {
     })
 }
 
-/// The blocks from the front, to the last; with `pause` until the launch has run for a while.
+/// The blocks from the front, to the last; with `pause` until the launch, which began then, has run for a while.
 struct Front {
     begun: u64,
     blocks: u64,
-    pause: bool,
+    pause: Option<Instant>,
 }
 
 impl Supply for Front {
-    fn next(&mut self, x: &Exec, idle: bool) -> Option<u64> {
-        if self.begun == self.blocks || self.pause && idle && x.executed > ALONE {
+    fn next(&mut self, _: &Exec, idle: bool) -> Option<u64> {
+        let long = || self.begun > 0 && self.pause.is_some_and(|start| start.elapsed() > ALONE);
+        if self.begun == self.blocks || idle && long() {
             return None;
         }
         self.begun += 1;
@@ -162,22 +168,24 @@ impl Supply for FromBack<'_> {
 /// What another thread did.
 struct Done {
     global: Global,
-    watch: Option<Box<Watch>>,
+    watch: Box<Watch>,
+    print: Footprint,
     tally: Vec<[u64; 2]>,
     executed: u64,
 }
 
-/// Runs the blocks from place `begun` on with other threads, if that is worth it. Gives the place that comes next: the number of
-/// blocks if all are over.
-fn side_by_side(x: &mut Exec, run: Run, config: &Config, begun: u64, threads: u64) -> Result<u64, Fault> {
+/// Runs the blocks from place `begun` on with other threads, if that is worth it, where a block takes `each` nanoseconds. Gives the
+/// place that comes next: the number of blocks if all are over.
+fn side_by_side(x: &mut Exec, run: Run, config: &Config, (begun, each): (u64, u64), threads: u64) -> Result<u64, Fault> {
     let blocks = run.order.blocks;
-    let rest = (x.executed / begun.max(1)).saturating_mul(blocks - begun);
+    let rest = each.saturating_mul(blocks - begun);
     let named = |i: usize, write: bool| x.global.spans.iter().any(|s| s.buffer == i && (s.write || !write));
     let sizes = |write| -> Vec<u64> {
         x.global.buffers.iter().enumerate().map(|(i, b)| if named(i, write) { b.len } else { 0 }).collect()
     };
     let (bytes, sizes) = (sizes(false).iter().sum::<u64>(), sizes(true));
-    let others = threads.min(rest / (WORTH + 4 * bytes / BYTES)).min(blocks - begun).saturating_sub(1);
+    let least = WORTH.as_nanos() as u64 + bytes.saturating_mul(BYTE.as_nanos() as u64);
+    let others = threads.min(rest / least).min(blocks - begun).saturating_sub(1);
     if others == 0 {
         return Ok(begun);
     }
@@ -204,24 +212,28 @@ fn side_by_side(x: &mut Exec, run: Run, config: &Config, begun: u64, threads: u6
         if result.is_err() {
             middle.vain.store(true, Ordering::Relaxed);
         }
-        result.is_ok().then_some(Done { global, watch, tally, executed })
+        let mut watch = watch.filter(|_| result.is_ok())?;
+        let print = watch.footprint();
+        Some(Done { global, watch, print, tally, executed })
     };
     if let Some(w) = &mut x.watch {
         w.keep_footprint(&sizes);
     }
-    let (result, done) = std::thread::scope(|scope| {
+    let (result, print, done) = std::thread::scope(|scope| {
         let started: Vec<_> = copies.into_iter().map(|(g, w, p)| scope.spawn(|| other(g, w, p))).collect();
         let result = run_blocks(x, run, &mut FromFront(&middle));
         if result.is_err() {
             middle.vain.store(true, Ordering::Relaxed);
         }
+        // What the launch itself touched is looked up while the others finish.
+        let print = x.watch.as_mut().map(|w| w.footprint());
         // A panic in another thread is one in the launch.
         let join = |t: std::thread::ScopedJoinHandle<_>| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
-        (result, started.into_iter().map(join).collect::<Option<Vec<Done>>>())
+        (result, print, started.into_iter().map(join).collect::<Option<Vec<Done>>>())
     });
     result?;
     let front = middle.range().0;
-    let over = !middle.vain.load(Ordering::Relaxed) && done.is_some_and(|done| take_over(x, done));
+    let over = !middle.vain.load(Ordering::Relaxed) && print.zip(done).is_some_and(|(print, done)| take_over(x, print, done));
     if unwatched {
         x.watch = None;
     } else if let Some(w) = &mut x.watch {
@@ -232,18 +244,16 @@ fn side_by_side(x: &mut Exec, run: Run, config: &Config, begun: u64, threads: u6
 }
 
 /// Takes over what other threads did, unless something depends on something else: then nothing.
-fn take_over(x: &mut Exec, mut done: Vec<Done>) -> bool {
+fn take_over(x: &mut Exec, print: Footprint, done: Vec<Done>) -> bool {
     let executed = x.executed + done.iter().map(|d| d.executed).sum::<u64>();
-    let Some(own) = &mut x.watch else { return false };
-    let mut prints = vec![own.footprint()];
-    prints.extend(done.iter_mut().filter_map(|d| d.watch.as_mut().map(|w| w.footprint())));
-    let meet = |i: usize| prints[..i].iter().any(|p| p.meets(&prints[i]));
-    if executed > x.budget || prints.len() != done.len() + 1 || (1..prints.len()).any(meet) {
+    let prints: Vec<&Footprint> = [&print].into_iter().chain(done.iter().map(|d| &d.print)).collect();
+    let meet = |i: usize| prints[..i].iter().any(|p| p.meets(prints[i]));
+    if executed > x.budget || (1..prints.len()).any(meet) {
         return false;
     }
     x.executed = executed;
-    for (d, print) in done.iter().zip(&prints[1..]) {
-        print.runs(|buffer, at, len| {
+    for d in &done {
+        d.print.runs(|buffer, at, len| {
             let to = &mut x.global.buffers[buffer].bytes;
             // The last word of a buffer may be cut short.
             to.take(&d.global.buffers[buffer].bytes, at, len.min(to.data.len() - at));
@@ -251,7 +261,8 @@ fn take_over(x: &mut Exec, mut done: Vec<Done>) -> bool {
         for (a, b) in x.tally.iter_mut().zip(&d.tally) {
             *a = [a[0] + b[0], a[1] + b[1]];
         }
-        if let (Some(to), Some(from)) = (&mut own.traffic, d.watch.as_ref().and_then(|w| w.traffic.as_ref())) {
+        let own = x.watch.as_mut().and_then(|w| w.traffic.as_mut());
+        if let (Some(to), Some(from)) = (own, &d.watch.traffic) {
             to.merge(from);
         }
     }

@@ -17,32 +17,45 @@ const STRING: u64 = 1 << 16;
 impl Exec<'_> {
     pub fn provided(&mut self, w: &mut Warp, i: Issue, what: What) -> Raised {
         for lane in lanes_of(i.m) {
-            match what {
-                What::Printf { format, args, ret } => {
-                    let (format, args) = (self.parameter(w, i, format, 8, lane)?, self.parameter(w, i, args, 8, lane)?);
-                    let count = self.printf(w, i, format, args, lane)?;
-                    if let Some(ret) = ret {
-                        self.give(w, i, ret, 4, lane, count as u64);
-                    }
+            if let Err(e) = self.provide(w, i, what, lane) {
+                self.admit(e, w.index, i.pc)?;
+                // The launch goes on, the lane without the call: it has printed nothing, and got no memory.
+                match what {
+                    What::Printf { ret: Some(ret), .. } => self.give(w, i, ret, 4, lane, u32::MAX as u64),
+                    What::Malloc { ret, .. } => self.give(w, i, ret, 8, lane, 0),
+                    _ => {}
                 }
-                What::Malloc { size, ret } => {
-                    let size = self.parameter(w, i, size, 8, lane)?;
-                    let address = self.malloc(size);
-                    self.give(w, i, ret, 8, lane, address);
-                }
-                What::Free { pointer } => {
-                    let pointer = self.parameter(w, i, pointer, 8, lane)?;
-                    self.release(pointer, lane)?;
-                }
-                What::Assert { params: [message, file, line] } => {
-                    let (message, file) = (self.parameter(w, i, message, 8, lane)?, self.parameter(w, i, file, 8, lane)?);
-                    let line = self.parameter(w, i, line, 4, lane)?;
-                    let (message, file) = (self.string(w, i, message, lane)?, self.string(w, i, file, lane)?);
-                    let why = format!("an assertion failed: {message}, {file}:{line}");
-                    return raise(FaultKind::Trap { why }, lane as u32);
-                }
-                _ => unreachable!("no call"),
             }
+        }
+        Ok(())
+    }
+
+    fn provide(&mut self, w: &mut Warp, i: Issue, what: What, lane: usize) -> Raised {
+        match what {
+            What::Printf { format, args, ret } => {
+                let (format, args) = (self.parameter(w, i, format, 8, lane)?, self.parameter(w, i, args, 8, lane)?);
+                let count = self.printf(w, i, format, args, lane)?;
+                if let Some(ret) = ret {
+                    self.give(w, i, ret, 4, lane, count as u64);
+                }
+            }
+            What::Malloc { size, ret } => {
+                let size = self.parameter(w, i, size, 8, lane)?;
+                let address = self.malloc(size);
+                self.give(w, i, ret, 8, lane, address);
+            }
+            What::Free { pointer } => {
+                let pointer = self.parameter(w, i, pointer, 8, lane)?;
+                self.release(pointer, lane)?;
+            }
+            What::Assert { params: [message, file, line] } => {
+                let (message, file) = (self.parameter(w, i, message, 8, lane)?, self.parameter(w, i, file, 8, lane)?);
+                let line = self.parameter(w, i, line, 4, lane)?;
+                let (message, file) = (self.string(w, i, message, lane)?, self.string(w, i, file, lane)?);
+                let why = format!("an assertion failed: {message}, {file}:{line}");
+                return raise(FaultKind::Trap { why }, lane as u32);
+            }
+            _ => unreachable!("no call"),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::fault::{Raise, Raised};
 use super::findings::{Findings, Where};
-use super::lanes::{BITS, L, W};
+use super::lanes::{BITS, L, W, lanes_of};
 use super::launch::{Config, Copies, Fences, Truncation};
 use super::mem::{Bytes, Global, POISON};
 use super::num::approx::Approx;
@@ -18,7 +18,7 @@ use super::simd::Level;
 use super::units::Units;
 use super::watch::Watch;
 
-/// Registers of a frame. A register is tainted in the lanes that hold an uninitialised value.
+/// Registers of a frame. A register is tainted in the lanes that hold an uninitialised value, be it in one bit.
 #[derive(Default)]
 pub(crate) struct Regs {
     pub w: Vec<W>,
@@ -31,6 +31,10 @@ pub(crate) struct Regs {
     pub tl: Vec<u32>,
     /// For each predicate: a mask of its tainted lanes.
     pub tp: Vec<u32>,
+    /// For each register of `w`, which bits hold no value in the lanes that `tw` says are tainted; empty while all of them.
+    bits_w: Vec<[u32; 32]>,
+    /// The same for `l`.
+    bits_l: Vec<[u64; 32]>,
     /// Whether a register may be tainted. While false, the run loop skips `tw`, `tl` and `tp`: its fast path.
     pub tainted: bool,
     /// Instructions since [`Regs::heal`] last looked through the masks.
@@ -71,9 +75,12 @@ impl Regs {
             taint.clear();
             taint.resize(n, 0);
         }
+        self.bits_w.clear();
+        self.bits_l.clear();
         self.tainted = false;
     }
 
+    /// The lanes in which any bit of a register holds no value.
     pub fn taint(&self, bank: Bank, slot: u16) -> u32 {
         match bank {
             Bank::W => self.tw[slot as usize],
@@ -82,7 +89,24 @@ impl Regs {
         }
     }
 
-    /// The lanes of `m` become tainted where `t` says so, and clean elsewhere.
+    /// The bits of a register that hold no value in a lane; of a predicate, 1 if it holds none.
+    pub fn undefined(&self, bank: Bank, slot: u16, lane: usize) -> u64 {
+        if self.taint(bank, slot) >> lane & 1 == 0 {
+            return 0;
+        }
+        match bank {
+            Bank::W => self.bits_w.get(slot as usize).map_or(u32::MAX, |b| b[lane]) as u64,
+            Bank::L => self.bits_l.get(slot as usize).map_or(u64::MAX, |b| b[lane]),
+            Bank::P => 1,
+        }
+    }
+
+    /// The lanes in which any of these bits of a register holds no value.
+    pub fn taint_within(&self, bank: Bank, slot: u16, bits: u64) -> u32 {
+        lanes_of(self.taint(bank, slot)).fold(0, |t, i| t | ((self.undefined(bank, slot, i) & bits != 0) as u32) << i)
+    }
+
+    /// The lanes of `m` become tainted, in all bits, where `t` says so, and clean elsewhere.
     pub fn set_taint(&mut self, bank: Bank, slot: u16, m: u32, t: u32) {
         let x = match bank {
             Bank::W => &mut self.tw[slot as usize],
@@ -90,7 +114,35 @@ impl Regs {
             Bank::P => &mut self.tp[slot as usize],
         };
         *x = *x & !m | t & m;
-        self.tainted |= t & m != 0;
+        if t & m != 0 {
+            self.tainted = true;
+            match bank {
+                Bank::W if !self.bits_w.is_empty() => lanes_of(t & m).for_each(|i| self.bits_w[slot as usize][i] = !0),
+                Bank::L if !self.bits_l.is_empty() => lanes_of(t & m).for_each(|i| self.bits_l[slot as usize][i] = !0),
+                _ => {}
+            }
+        }
+    }
+
+    /// The lanes of `m` hold no value in these bits of a register of `w` or `l`, and hold values in the others.
+    pub fn set_undefined(&mut self, bank: Bank, slot: u16, m: u32, bits: &[u64; 32]) {
+        let all = if bank == Bank::W { u32::MAX as u64 } else { u64::MAX };
+        let (mut t, mut whole) = (0, true);
+        for i in lanes_of(m) {
+            t |= ((bits[i] & all != 0) as u32) << i;
+            whole &= bits[i] & all == 0 || bits[i] & all == all;
+        }
+        self.set_taint(bank, slot, m, t);
+        if whole {
+            return;
+        }
+        if bank == Bank::W {
+            self.bits_w.resize(self.w.len(), [!0; 32]);
+            lanes_of(t).for_each(|i| self.bits_w[slot as usize][i] = bits[i] as u32);
+        } else {
+            self.bits_l.resize(self.l.len(), [!0; 32]);
+            lanes_of(t).for_each(|i| self.bits_l[slot as usize][i] = bits[i]);
+        }
     }
 }
 
@@ -201,8 +253,10 @@ impl Shape {
 
     pub fn thread(&self, warp: u32, lane: u32) -> [u32; 3] {
         let t = warp * 32 + lane;
-        let [x, y, _] = self.block;
-        [t % x, t / x % y, t / x / y]
+        match self.block {
+            [_, 1, 1] => [t, 0, 0],
+            [x, y, _] => [t % x, t / x % y, t / x / y],
+        }
     }
 
     fn special(&self, s: Special, warp: u32, lane: u32) -> u32 {
@@ -269,7 +323,7 @@ impl Frame {
         self.regs.reset(f.banks);
         self.params = Bytes::unknown(f.params as usize * 32);
         for &(bank, slot, p) in &f.presets {
-            let uniform = !matches!(p, Preset::Special(_));
+            let uniform = !matches!(p, Preset::Special(Special::Tid(_) | Special::LaneId | Special::LaneMask(_)));
             let first = shape.value(p, self.local, warp, 0);
             let value = |lane| if uniform { first } else { shape.value(p, self.local, warp, lane) };
             match bank {

@@ -256,8 +256,7 @@ impl Exec<'_> {
         if t != 0 {
             return raise(FaultKind::Uninitialised { used_as: "the source lane of a shuffle" }, t.trailing_zeros());
         }
-        let from_taint = r.tw[op.a as usize];
-        let (mut out, mut inside, mut taint) = ([0u32; 32], 0u32, 0u32);
+        let (mut out, mut inside, mut undefined) = ([0u32; 32], 0u32, [0u64; 32]);
         for i in lanes_of(m) {
             let lane = i as u32;
             let (by, clamp, segment) = (b[i] & 31, c[i] & 31, c[i] >> 8 & 31);
@@ -272,15 +271,15 @@ impl Exec<'_> {
             let from = if ok { from & 31 } else { lane };
             out[i] = a[from as usize];
             inside |= (ok as u32) << i;
-            taint |= (from_taint >> from & 1) << i;
+            undefined[i] = r.undefined(Bank::W, op.a, from as usize);
             // The source lane does not take part: its value is undefined.
             if m >> from & 1 == 0 {
                 out[i] = POISON;
-                taint |= (self.initcheck as u32) << i;
+                undefined[i] = if self.initcheck { !0 } else { 0 };
             }
         }
         put_w(&mut r.w[op.d as usize], m, &out);
-        r.set_taint(Bank::W, op.d, m, taint);
+        r.set_undefined(Bank::W, op.d, m, &undefined);
         let p = op.x >> 2;
         if p != 0 {
             put_p(&mut r.p[p as usize], m, inside);

@@ -196,10 +196,8 @@ fn compare(ptx: &str, exe: &Path, list: &[String], first: usize, seed: u64, prob
     let module = Module::parse("programs.ptx", ptx).unwrap();
     let levels = Machine::levels();
     for (k, (text, want)) in list.iter().zip(want.chunks_exact(THREADS * OUTPUTS)).enumerate() {
-        // nvcc packs a register that nothing wrote into the high half of 64 bits and masks it out: the check for uninitialised
-        // values, which follows whole registers, would report that.
-        let checks = Checks { init: false, race: true, tf32: true };
-        let mut m = Machine::new(Config { budget: 1 << 24, checks, ..Config::default() });
+        // nvcc packs registers that nothing wrote into halves of 64 bits and masks them out: no finding.
+        let mut m = Machine::new(Config { budget: 1 << 24, ..Config::default() });
         assert!(m.set_level(levels[k % levels.len()]));
         let (in_bytes, out_bytes) = (8 * THREADS * INPUTS, 8 * THREADS * OUTPUTS);
         let (input, output) = (m.alloc("in", in_bytes as u64), m.alloc("out", out_bytes as u64));

@@ -56,7 +56,16 @@ fn a_launch_goes_on_past_what_it_finds() {
     // Bounded; the last one ends the launch.
     let (s, _) = survey(MISTAKES, 1, 2, Vec::new());
     assert_eq!(kinds(&s), [("read-only", 12, 32), ("race", 14, 1)]);
-    assert!(!s.complete);
+    assert!(!s.complete && s.ended_by().is_none());
+}
+
+#[test]
+fn matrices_at_no_address_are_zeros() {
+    let body = "mov.u32 %r6, 4096;\nldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r5}, [%r6];\nst.global.u32 [%rd5], %r5;
+stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r6], {%r5};\nst.global.u32 [%rd5+256], 7;";
+    let (s, y) = survey(body, 1, 9, Vec::new());
+    assert_eq!(kinds(&s), [("out-of-bounds", 12, 2), ("out-of-bounds", 14, 2)]);
+    assert!(s.complete && y[..64] == [0; 64] && y[64..] == [7; 64]);
 }
 
 #[test]
@@ -65,7 +74,7 @@ fn what_a_launch_cannot_go_on_from_comes_last() {
     let (s, _) = survey(body, 1, 100, Vec::new());
     let found: Vec<_> = s.findings.iter().map(|f| f.fault.kind.name()).collect();
     assert_eq!(found, ["out-of-bounds", "trap"]);
-    assert!(!s.complete);
+    assert!(!s.complete && s.ended_by() == Some("trap"));
     let s = survey("bra.uni L; L: bra.uni L;", 2, 9, Vec::new()).0;
     assert!(matches!(s.findings[..], [ref f] if matches!(f.fault.kind, FaultKind::BlockDeadlock { .. })), "{s:#?}");
 }

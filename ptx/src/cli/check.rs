@@ -707,7 +707,8 @@ impl<'a> Checker<'a> {
                         None => r.suppressed.push((reason.clone(), times)),
                     }
                 }
-                if s.findings.is_empty() { Ok(s.report) } else { Err(std::mem::take(&mut s.findings)) }
+                let ended = s.ended_by();
+                if s.findings.is_empty() { Ok(s.report) } else { Err((std::mem::take(&mut s.findings), ended)) }
             });
             match done {
                 Err(_) => {
@@ -718,15 +719,18 @@ impl<'a> Checker<'a> {
                     ));
                     return;
                 }
-                Ok(Err(list)) if wrong_call(&list[0].fault.kind) => {
+                Ok(Err((list, _))) if wrong_call(&list[0].fault.kind) => {
                     r.verdict = Verdict::Wrong;
                     r.why.push(self.at(l.line, format!("`{}`: {}", l.name, list[0].fault)));
                     return;
                 }
-                Ok(Err(list)) => {
-                    for f in &list {
+                Ok(Err((list, ended))) => {
+                    for (i, f) in list.iter().enumerate() {
                         let (kind, site) = (f.fault.kind.name(), f.fault.site.clone());
-                        let (text, schedules) = (names::readable(&f.fault.to_string()), vec![schedules[k].0.clone()]);
+                        let (mut text, schedules) = (names::readable(&f.fault.to_string()), vec![schedules[k].0.clone()]);
+                        if let Some(kind) = ended.filter(|_| i + 1 == list.len()) {
+                            text += &format!("\n  the launch ended there: nothing goes on behind a fault of the kind `{kind}`");
+                        }
                         let (about, key, times) = (String::new(), place(&f.fault), f.times);
                         self.found(r, Finding { kind, text, about, key, times, schedules, site, line: l.line });
                     }

@@ -214,6 +214,12 @@ fn rule(kind: &str) -> &'static str {
         "deadlock" => "No thread of the block can go on",
         "sync-mask" => "A mask of a .sync instruction that does not name the lane that executes it",
         "barrier" => "Operands of a barrier that make no sense",
+        "mbarrier" => "An mbarrier that is not initialised, or has counts that it cannot have",
+        "warpgroup" => {
+            "A product of a warp group without its fence, its wait or its other warps, or with a descriptor that cannot be"
+        }
+        "bulk" => "A bulk copy whose tensor map, coordinates, sizes or wait are not as they must be",
+        "heap" => "A free of what malloc did not return, or of what was freed",
         "operand" => "An operand that the instruction does not allow",
         "budget" => "More instructions than the launch was allowed",
         "trap" => "The kernel executed a trap, or an assertion failed",

@@ -237,8 +237,11 @@ impl RunArgs {
         }
         if !survey.findings.is_empty() {
             if !survey.complete {
-                writeln!(errors, "the launch ended there (--findings {} is the most that are told)", self.findings)
-                    .expect("a String grows");
+                let why = match survey.ended_by() {
+                    Some(kind) => format!("nothing goes on behind a fault of the kind `{kind}`"),
+                    None => format!("--findings {} is the most that are told", self.findings),
+                };
+                writeln!(errors, "the launch ended there ({why})").expect("a String grows");
             }
             return Ok((out, errors, 1));
         }

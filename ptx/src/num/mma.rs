@@ -20,9 +20,11 @@ use super::float::{self, NAN};
 use super::half::{self, Half, TF32_CUT};
 use super::{Lanes, Round, matrix};
 
-/// Whose arithmetic.
+/// Whose arithmetic. `Ampere` and `Hopper` follow published models for f16, bf16 and tf32. For products of e4m3 and e5m2 there is no
+/// model: they are summed as products of f16, sixteen deep, under both, which is an assumption.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Tensor {
+    /// Exact products, summed in f64 and rounded once.
     #[default]
     Ideal,
     /// Ampere and Ada (sm_80 to sm_89).

@@ -21,6 +21,24 @@ impl Mark {
 }
 
 const NONE: Mark = Mark { stamp: Stamp(0), block: 0 };
+
+/// A [`Mark`] as it is kept: as plain numbers, of which the system has zeros at no cost.
+type Cell = [u64; 2];
+
+impl From<Cell> for Mark {
+    #[inline(always)]
+    fn from([stamp, block]: Cell) -> Mark {
+        Mark { stamp: Stamp(stamp), block: block as u32 }
+    }
+}
+
+impl From<Mark> for Cell {
+    #[inline(always)]
+    fn from(m: Mark) -> Cell {
+        [m.stamp.0, m.block as u64]
+    }
+}
+
 /// A bit of [`Mark::block`]: the granule has more readers, in [`GlobalRaces::readers`].
 const MANY: u32 = 1 << 31;
 
@@ -162,11 +180,43 @@ impl GlobalClocks {
     }
 }
 
-/// Last write and last read of each granule of a buffer; empty until the buffer is touched.
+/// Marks of the granules of a buffer, empty until there is one. All lie in `touched`: beyond, the memory of a large buffer is never
+/// looked at, and so never there.
+#[derive(Default)]
+struct Marks {
+    cells: Vec<Cell>,
+    touched: std::ops::Range<usize>,
+}
+
+impl Marks {
+    /// Room for marks from one granule up to another, of so many in all.
+    #[inline(always)]
+    fn reach(&mut self, from: usize, to: usize, granules: usize) {
+        if self.cells.is_empty() {
+            // Zeros of the system, not written by this thread.
+            self.cells = vec![[0; 2]; granules];
+            self.touched = from..to;
+        }
+        self.touched.start = self.touched.start.min(from);
+        self.touched.end = self.touched.end.max(to);
+    }
+
+    #[inline(always)]
+    fn get(&self, i: usize) -> Option<Mark> {
+        self.cells.get(i).map(|&c| c.into())
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, m: Mark) {
+        self.cells[i] = m.into();
+    }
+}
+
+/// Last write and last read of each granule of a buffer.
 #[derive(Default)]
 struct Shadow {
-    writes: Vec<Mark>,
-    reads: Vec<Mark>,
+    writes: Marks,
+    reads: Marks,
 }
 
 /// Global memory, between the blocks and the warps of one launch.
@@ -231,8 +281,21 @@ impl GlobalRaces {
         let mut f = Footprint::new(&sizes);
         for (buffer, s) in self.shadows.iter().enumerate() {
             for (read, marks) in [(true, &s.reads), (false, &s.writes)] {
-                let touched = |&(_, m): &(usize, &Mark)| m.block != 0;
-                marks.iter().enumerate().filter(touched).for_each(|(i, _)| f.set(buffer, read, (i << self.shift) / 4));
+                let range = marks.touched.clone();
+                if self.shift == 2 {
+                    // A granule is a word, and 64 of them one number of the map.
+                    for n in range.start / 64..range.end.div_ceil(64) {
+                        let cells = &marks.cells[64 * n..marks.cells.len().min(64 * n + 64)];
+                        let bit = |(k, c): (usize, &Cell)| ((c[1] != 0) as u64) << k;
+                        f.add(buffer, read, n, cells.iter().enumerate().fold(0, |bits, c| bits | bit(c)));
+                    }
+                    continue;
+                }
+                for (i, cell) in range.clone().zip(&marks.cells[range]) {
+                    if cell[1] != 0 {
+                        f.set(buffer, read, (i << self.shift) / 4);
+                    }
+                }
             }
         }
         f
@@ -288,19 +351,24 @@ impl GlobalRaces {
         if size == 0 || self.blind {
             return Ok(());
         }
-        let shadow = &mut self.shadows[buffer as usize];
         // Shadow memory is made at the first access that needs it: a buffer that is only read has no `writes`.
-        if touch == Touch::Read && shadow.reads.is_empty() {
-            shadow.reads = vec![NONE; size];
-        }
-        if !touch.reads_only() && shadow.writes.is_empty() {
-            shadow.writes = vec![NONE; size];
-        }
         let n = (a.bytes >> self.shift) as usize;
+        let place = |offset: i32| (a.base.wrapping_add_signed(offset as i64) >> self.shift) as usize;
+        let (least, most) = a.pieces.iter().fold((i32::MAX, i32::MIN), |(l, h), p| (l.min(p.0), h.max(p.0)));
+        if least > most {
+            return Ok(());
+        }
+        let shadow = &mut self.shadows[buffer as usize];
+        if touch == Touch::Read {
+            shadow.reads.reach(place(least), place(most) + n, size);
+        } else if !touch.reads_only() {
+            shadow.writes.reach(place(least), place(most) + n, size);
+        }
+        let whole = Stamp::new(me.generation, me.clock[warp as usize], warp, 0, a.pc);
         for &(offset, lanes) in a.pieces {
             let at = a.base.wrapping_add_signed(offset as i64);
             let from = (at >> self.shift) as usize;
-            let stamp = Stamp::new(me.generation, me.clock[warp as usize], warp, lanes.trailing_zeros(), a.pc);
+            let stamp = whole.with_lane(lanes.trailing_zeros());
             for i in from..from + n {
                 self.one(touch, me, buffer, i, stamp)?;
             }
@@ -322,7 +390,7 @@ impl GlobalRaces {
     fn one(&mut self, touch: Touch, me: &GlobalClocks, buffer: u32, i: usize, now: Stamp) -> Result<(), Box<Conflict>> {
         let shadow = &mut self.shadows[buffer as usize];
         let warp = now.warp();
-        if let Some(&last) = shadow.writes.get(i)
+        if let Some(last) = shadow.writes.get(i)
             && last.block != 0
             && !(touch.strong() && last.stamp.special())
             && !me.after(last, warp)
@@ -337,11 +405,11 @@ impl GlobalRaces {
             return Ok(());
         }
         if touch == Touch::Read {
-            let old = shadow.reads[i];
+            let old = Mark::from(shadow.reads.cells[i]);
             if old.block & MANY == 0 && (old.block == 0 || me.after(old, warp)) {
-                shadow.reads[i] = mark;
+                shadow.reads.set(i, mark);
             } else {
-                shadow.reads[i].block |= MANY;
+                shadow.reads.set(i, Mark { block: old.block | MANY, ..old });
                 self.another_reader(me, buffer, i, mark);
             }
             return Ok(());
@@ -354,20 +422,35 @@ impl GlobalRaces {
             return self.conflict(i, read.access(Touch::StrongRead), me.access(now, touch));
         }
         let shadow = &mut self.shadows[buffer as usize];
-        if let Some(&read) = shadow.reads.get(i)
+        if let Some(read) = shadow.reads.get(i)
             && read.block != 0
         {
-            let first = Some(&read).filter(|r| !me.after(**r, warp));
-            let others = if read.block & MANY != 0 { self.readers.remove(&(buffer, i)).unwrap_or_default() } else { Vec::new() };
-            if let Some(&r) = first.or(others.iter().find(|r| !me.after(**r, warp))) {
-                return self.conflict(i, r.access(Touch::Read), me.access(now, touch));
+            if read.block & MANY != 0 || !me.after(read, warp) {
+                self.after_readers(touch, me, (buffer, i), read, now)?;
             }
             // All reads come before this write, so what is ordered after the write is ordered after the reads: they can go.
-            self.shadows[buffer as usize].reads[i] = NONE;
+            self.shadows[buffer as usize].reads.set(i, NONE);
         }
         let special = if touch.strong() { SPECIAL } else { 0 };
-        self.shadows[buffer as usize].writes[i] = Mark { stamp: Stamp(now.0 | special), ..mark };
+        self.shadows[buffer as usize].writes.set(i, Mark { stamp: Stamp(now.0 | special), ..mark });
         Ok(())
+    }
+
+    /// A write to a granule that others have read, `read` as the first: each must come before it.
+    #[cold]
+    fn after_readers(
+        &mut self,
+        touch: Touch,
+        me: &GlobalClocks,
+        (buffer, i): (u32, usize),
+        read: Mark,
+        now: Stamp,
+    ) -> Result<(), Box<Conflict>> {
+        let others = if read.block & MANY != 0 { self.readers.remove(&(buffer, i)).unwrap_or_default() } else { Vec::new() };
+        match [read].into_iter().chain(others).find(|r| !me.after(*r, now.warp())) {
+            Some(r) => self.conflict(i, r.access(Touch::Read), me.access(now, touch)),
+            None => Ok(()),
+        }
     }
 
     #[cold]

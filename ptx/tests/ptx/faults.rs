@@ -200,6 +200,78 @@ fn uninitialised() {
     assert_eq!(run_with(config, &format!("{load} st.global.u32 [%rd4], %r3;"), 0).unwrap()[0], 0x7fc0_dead);
 }
 
+/// Bits of a register are told apart: `%r9` and `%h7` hold nothing, and what is made of the rest of a register with them in it is
+/// fine. `%r3` is a number. The second text of a pair uses the bits that hold nothing.
+#[test]
+fn parts_of_registers_that_nothing_wrote() {
+    let pack = "ld.global.u32 %r3, [%rd3]; mov.b64 %rd6, {%r3, %r9};";
+    let low = "and.b64 %rd7, %rd6, 0xffffffff;";
+    let high = "and.b64 %rd7, %rd6, 0x1ffffffff;";
+    for (good, bad) in [
+        ("cvt.u32.u64 %r4, %rd6;", "shr.u64 %rd7, %rd6, 1; cvt.u32.u64 %r4, %rd7;"),
+        (&format!("{low} shr.u64 %rd7, %rd7, 3; cvt.u32.u64 %r4, %rd7;"), &format!("{high} shr.u64 %rd7, %rd7, 3; cvt.u32.u64 %r4, %rd7;")),
+        ("add.s64 %rd7, %rd6, %rd6; cvt.u32.u64 %r4, %rd7;", "add.s64 %rd7, %rd6, %rd6; mov.b64 {%r5, %r4}, %rd7;"),
+        ("mul.lo.s64 %rd7, %rd6, %rd5; cvt.u32.u64 %r4, %rd7;", "mul.hi.u64 %rd7, %rd6, %rd5; cvt.u32.u64 %r4, %rd7;"),
+        ("shl.b64 %rd7, %rd6, 32; shr.u64 %rd7, %rd7, 32; cvt.u32.u64 %r4, %rd7;", "shl.b64 %rd7, %rd6, 31; mov.b64 {%r5, %r4}, %rd7;"),
+        ("bfe.u64 %rd7, %rd6, 4, 28; mov.b64 {%r4, %r5}, %rd7;", "bfe.u64 %rd7, %rd6, 4, 29; cvt.u32.u64 %r4, %rd7;"),
+        ("or.b64 %rd7, %rd6, 0xffffffff00000000; mov.b64 {%r5, %r4}, %rd7;", "or.b64 %rd7, %rd6, 0xfffffffe00000000; mov.b64 {%r5, %r4}, %rd7;"),
+        ("mov.b64 {%r4, %r5}, %rd6;", "mov.b64 {%r5, %r4}, %rd6;"),
+        ("prmt.b32 %r4, %r3, %r9, 0x0123;", "prmt.b32 %r4, %r3, %r9, 0x0124;"),
+        ("lop3.b32 %r4, %r3, %r9, 0, 0x80; or.b32 %r4, %r4, %r3;", "lop3.b32 %r4, %r3, %r9, -1, 0x80;"),
+        ("shf.r.wrap.b32 %r4, %r3, %r9, 0;", "shf.r.wrap.b32 %r4, %r3, %r9, 1;"),
+        ("bfi.b32 %r4, %r3, %r9, 0, 32;", "bfi.b32 %r4, %r3, %r9, 0, 31;"),
+        (
+            "cvt.u16.u32 %h1, %r3; mov.b32 %r5, {%h1, %h7}; and.b32 %r4, %r5, 0xffff;",
+            "cvt.u16.u32 %h1, %r3; mov.b32 %r5, {%h1, %h7}; shr.u32 %r4, %r5, 15;",
+        ),
+        (
+            "cvt.u16.u32 %h1, %r3; mov.b64 %rd7, {%h1, %h7, %h1, %h7}; mov.b64 {%h2, %h3, %h4, %h5}, %rd7; cvt.u32.u16 %r4, %h4;",
+            "cvt.u16.u32 %h1, %r3; mov.b64 %rd7, {%h1, %h7, %h1, %h7}; mov.b64 {%h2, %h3, %h4, %h5}, %rd7; cvt.u32.u16 %r4, %h5;",
+        ),
+        // Through memory byte by byte, and through a shuffle.
+        (
+            ".local .align 8 .b8 depot[16]; mov.u64 %rd8, depot; st.local.u64 [%rd8], %rd6; ld.local.u32 %r4, [%rd8];",
+            ".local .align 8 .b8 depot[16]; mov.u64 %rd8, depot; st.local.u64 [%rd8], %rd6; ld.local.u32 %r4, [%rd8+4];",
+        ),
+        (
+            "mul.wide.u32 %rd8, %r1, 8; cvt.u32.u64 %r6, %rd8; mov.u32 %r5, tile; add.s32 %r5, %r5, %r6; st.shared.u64 [%r5], %rd6;
+             ld.shared.v2.u32 {%r4, %r7}, [%r5];",
+            "mul.wide.u32 %rd8, %r1, 8; cvt.u32.u64 %r6, %rd8; mov.u32 %r5, tile; add.s32 %r5, %r5, %r6; st.shared.u64 [%r5], %rd6;
+             ld.shared.v2.u32 {%r7, %r4}, [%r5];",
+        ),
+        (
+            "and.b32 %r5, %r9, 0xff00; or.b32 %r5, %r5, 3; shfl.sync.idx.b32 %r6, %r5, 0, 31, -1; and.b32 %r4, %r6, 0xff;",
+            "and.b32 %r5, %r9, 0xff00; or.b32 %r5, %r5, 3; shfl.sync.idx.b32 %r6, %r5, 0, 31, -1; and.b32 %r4, %r6, 0x1ff;",
+        ),
+        // Decided by bits that hold a value, or not; a selection between equals.
+        (
+            "or.b32 %r5, %r9, 0x100; setp.gt.u32 %p1, %r5, 255; selp.u32 %r4, 1, 2, %p1;",
+            "or.b32 %r5, %r9, 0x100; setp.gt.u32 %p1, %r5, 256; selp.u32 %r4, 1, 2, %p1;",
+        ),
+        (
+            "and.b32 %r5, %r9, 7; setp.eq.s32 %p1, %r5, 8; @%p1 bra DONE; mov.u32 %r4, %r5; mov.u32 %r4, 1;",
+            "and.b32 %r5, %r9, 7; setp.eq.s32 %p1, %r5, 7; selp.u32 %r4, 1, 2, %p1;",
+        ),
+        ("setp.eq.u32 %p1, %r9, 0; selp.u32 %r4, %r3, %r3, %p1;", "setp.eq.u32 %p1, %r9, 0; selp.u32 %r4, %r3, %r1, %p1; add.u32 %r4, %r4, %r9;"),
+    ] {
+        let run_one = |body: &str| run(&format!("{pack} {body} st.global.u32 [%rd4], %r4;"));
+        run_one(good).unwrap_or_else(|f| panic!("{good}: {f}"));
+        let f = run_one(bad).expect_err(bad);
+        assert_eq!(f.kind.name(), "uninitialised", "{bad}: {f}");
+    }
+    // A store of the bytes that hold a value; of one more.
+    run(&format!("{pack} st.global.u32 [%rd4], %rd6;")).unwrap();
+    run("and.b32 %r5, %r9, 0xff00; st.global.u8 [%rd4], %r5;").unwrap();
+    assert_eq!(fault("and.b32 %r5, %r9, 0xff00; st.global.u16 [%rd4], %r5;", &["a store to global memory"]), "uninitialised");
+    // Of what memory holds, a byte that nobody wrote is one byte of the register.
+    let bytes = "mov.u32 %r5, tile; st.shared.u8 [%r5], 7; bar.sync 0; ld.shared.u16 %h1, [%r5]; cvt.u32.u16 %r6, %h1;";
+    run(&format!("setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; {bytes} and.b32 %r4, %r6, 0xff; st.global.u32 [%rd4], %r4;")
+        .replace("bar.sync 0;", ""))
+    .unwrap();
+    let used = format!("setp.ne.u32 %p1, %r1, 0; @%p1 bra DONE; {bytes} st.global.u32 [%rd4], %r6;").replace("bar.sync 0;", "");
+    assert_eq!(fault(&used, &["a store to global memory"]), "uninitialised");
+}
+
 /// Warp 0 writes the rows that warp 1 loads as matrices; every access is of 16 bytes.
 #[test]
 fn matrices_before_their_barrier() {

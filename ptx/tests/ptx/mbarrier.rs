@@ -305,3 +305,38 @@ fn the_heap_of_the_device() {
     let (mut m, y) = machine();
     launch(&mut m, &system(&format!("{much} {FREE}")), y).unwrap_or_else(|f| panic!("{f}"));
 }
+
+#[test]
+fn surveys_go_on_past_what_is_misused() {
+    let survey = |body: &str| {
+        let (mut m, y) = machine();
+        let args = vec![Arg::Update { addr: y, len: 256 }];
+        let s = m.survey(&system(body), "k", &Launch::new([1; 3], [4, 1, 1], args), 99);
+        let found: Vec<_> = s.findings.iter().map(|f| (f.fault.kind.name(), f.times)).collect();
+        let end = (s.complete, s.ended_by());
+        (found, end, m.bytes(y, 16).unwrap().chunks(4).map(|b| b[0]).collect::<Vec<_>>())
+    };
+    let store = "mad.wide.u32 %rd6, %r1, 4, %rd1; st.global.u32 [%rd6], %r2;";
+    // A second `free`; a `printf` whose text lies nowhere, which has printed nothing.
+    let print = "{ .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], 64; st.param.b64 [b], 64; call.uni (r), vprintf, (a, b);
+        ld.param.b32 %r2, [r]; }";
+    let (found, end, y) = survey(&format!("{MALLOC} {FREE} {FREE} {print} {store}"));
+    assert_eq!((found, end, y), (vec![("heap", 4), ("null", 4)], (true, None), vec![255; 4]));
+    // An mbarrier that is not there: nobody arrives, and who waits goes on. Initialised twice: that is all right from then on.
+    let wait = |label: &str| format!("{label}: mbarrier.test_wait.parity.shared.b64 %p1, [%r3], 0; @!%p1 bra {label};");
+    let body = format!(
+        ".shared .align 8 .b64 bar; mov.u32 %r3, bar; mov.u32 %r2, 7; mbarrier.arrive.shared.b64 %rd8, [%r3]; {} bar.sync 0;
+        setp.eq.u32 %p2, %r1, 0; @%p2 mbarrier.init.shared.b64 [%r3], 4; @%p2 mbarrier.init.shared.b64 [%r3], 4; bar.sync 0;
+        mbarrier.arrive.shared.b64 %rd8, [%r3]; {} {store}",
+        wait("W"),
+        wait("V")
+    );
+    let (found, end, y) = survey(&body);
+    assert_eq!((found, end, y), (vec![("mbarrier", 4), ("mbarrier", 4), ("mbarrier", 1)], (true, None), vec![7; 4]));
+    // At no address at all: the wait is over as well.
+    let (found, end, _) = survey(&format!("mov.u32 %r3, 4096; mov.u32 %r2, 7; {} {store}", wait("W")));
+    assert_eq!((found, end), (vec![("out-of-bounds", 4)], (true, None)));
+    // What nothing goes on behind is named.
+    let (found, end, _) = survey(&format!("{MALLOC} {FREE} {FREE} trap;"));
+    assert_eq!((found, end), (vec![("heap", 4), ("trap", 1)], (false, Some("trap"))));
+}
