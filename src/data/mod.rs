@@ -46,5 +46,5 @@ pub use config::DataConfig;
 pub use dataset::Dataset;
 pub use picture::{Mask, Picture};
 pub use provenance::Provenance;
-pub use sample::{Batch, Sample, Split};
+pub use sample::{Batch, MaskOrigin, Sample, Split};
 pub use whole::{Whole, WholeConfig};
