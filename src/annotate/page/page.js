@@ -202,9 +202,9 @@ async function loadMaps(info) {
 
 function why(info) {
   const { score, channels } = item.why, body = $("why-body");
-  const line = [`No. ${at + 1} of ${items.length}`];
-  if (score !== null && score !== undefined) line.push(`score ${score.toFixed(3)}`);
-  line.push(`p_fake ${info.p_fake.toFixed(3)}`);
+  const line = [`No. ${at + 1}`];
+  if (score !== null && score !== undefined) line.push(`score ${score.toPrecision(3)}`);
+  line.push(`p_fake ${info.p_fake.toFixed(2)}`);
   body.replaceChildren(make("p", { textContent: line.join(", ") }));
   if (item.broken) body.append(make("p", { textContent: item.broken }));
   if (info.trouble) body.append(make("p", { textContent: info.trouble }));
@@ -332,8 +332,8 @@ function accept() {
   }
   const body = { ...draftBody(), revision: item.revision, seconds: work.seconds, tools: work.tools, first: work.first, edits: work.edits, sure: work.sure };
   link.keep("mask", item.index, body, 0);
-  settle("mask", body);
   lastMask = bitmap.copy();
+  settle("mask", body);
 }
 
 function settle(what, body) {
@@ -530,8 +530,8 @@ const ACTIONS = [
   ["polygon", "tool", "Polygon", "P", () => choose("polygon"), () => tool === "polygon"],
   ["rectangle", "tool", "Rectangle", "R", () => choose("rectangle"), () => tool === "rectangle"],
   ["fill", "tool", "Fill", "F", () => choose("fill"), () => tool === "fill"],
+  ["holes", "tool", "Fill holes", "J", () => step("fill holes", () => bitmap.fillHoles())],
   ["invert", "edit", "Invert", "I", () => step("invert", () => bitmap.invert())],
-  ["holes", "edit", "Fill holes", "J", () => step("fill holes", () => bitmap.fillHoles())],
   ["clear", "edit", "Clear", "Delete", () => step("clear", () => bitmap.on.fill(0))],
   ["undo", "edit", "Undo", "Ctrl+Z", () => undo(true)],
   ["redo", "edit", "Redo", "Ctrl+Y", () => undo(false)],
