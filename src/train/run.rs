@@ -82,7 +82,7 @@ pub(super) struct State {
     /// Seconds of work by what was done.
     pub seconds: Vec<(String, f64)>,
     /// What happened on the way that a reader of the report must know.
-    pub notices: Vec<String>,
+    notices: Vec<String>,
 }
 
 impl State {
@@ -382,6 +382,7 @@ impl Run {
         }
         out.extend(p.notices);
         out.extend(self.state.notices.iter().cloned());
+        out.extend(self.mask_notice());
         out
     }
 

@@ -25,16 +25,14 @@ pub(super) fn waits(stage: &Stage) -> bool {
 impl Run {
     /// The annotated fakes that stage `stage` draws. Of a stage that waits for a person those with a mask; the first time the
     /// selection keeps which these are.
-    pub(super) fn annotated(&mut self, stage: &Stage) -> Result<Chosen> {
+    pub(super) fn annotated(&self, stage: &Stage) -> Result<Chosen> {
         let mut selection = self.selected()?;
         if !waits(stage) {
             return Ok((selection.indices, HashMap::new()));
         }
         if selection.masks.is_empty() {
             selection.masks = self.answered(&selection)?;
-            self.state.notices.extend(words(&selection.masks));
             self.write_selection(&selection)?;
-            self.save()?;
         }
         let used: Vec<&MaskUse> = selection.masks.iter().filter(|m| m.origin.is_some()).collect();
         let mut values = HashMap::new();
@@ -50,6 +48,12 @@ impl Run {
             values.insert(m.index, mask.on.iter().map(|&v| v as f32).collect());
         }
         Ok((used.iter().map(|m| m.index).collect(), values))
+    }
+
+    /// Whose masks stage 2 has, once it has those of a person.
+    pub(super) fn mask_notice(&self) -> Option<String> {
+        let of_person = self.stages.iter().any(waits);
+        of_person.then(|| self.selected().ok()).flatten().and_then(|s| words(&s.masks))
     }
 
     /// What became of each chosen picture; [`Error::Waits`] where some have no answer yet, unless those that are there will do.

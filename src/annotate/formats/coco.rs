@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Found, Out, polygon, rle};
+use super::pair::{Found, Out};
+use super::{polygon, rle};
 use crate::core::file::write_whole;
 use crate::data::Mask;
 use crate::error::{Error, Result};

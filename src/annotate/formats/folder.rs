@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Found, Out};
+use super::pair::{Found, Out};
 use crate::data::Mask;
 use crate::data::walk::walk;
 use crate::error::{Error, Result};

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use super::pair::{Found, Out};
 use super::polygon::{self, Region};
-use super::{Found, Out};
 use crate::core::file::write_quickly;
 use crate::data::Mask;
 use crate::error::{Error, Result};

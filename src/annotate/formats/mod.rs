@@ -5,11 +5,14 @@
 mod coco;
 mod folder;
 mod labelme;
+mod pair;
 mod polygon;
 mod rle;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use pair::{Found, Out};
 
 use super::clock;
 use super::queue::{Item, Queue};
@@ -39,14 +42,6 @@ impl std::str::FromStr for Format {
             Error::config("--export", format!("{word:?} is not a format; one of {}", names.join(", ")))
         })
     }
-}
-
-/// A mask and the name that the file gives to its picture.
-struct Found {
-    name: String,
-    /// The file, for messages.
-    file: std::path::PathBuf,
-    mask: Mask,
 }
 
 /// What an import did.
@@ -212,26 +207,6 @@ fn fitted(found: &Found, item: &Item, notes: &mut Vec<String>) -> Result<Mask> {
     Mask::check_shape(&found.file, (m.w, m.h), (w, h))?;
     notes.push(format!("{}: enlarged from {} x {} to {w} x {h} pixels", crate::text::shown(&found.file), m.w, m.h));
     Ok(m.resize_to(w, h))
-}
-
-/// A finished mask on its way out.
-struct Out<'a> {
-    item: &'a Item,
-    mask: Mask,
-    line: Option<&'a Annotation>,
-}
-
-impl Out<'_> {
-    /// The picture's path, or for a built-in one the name of its mask.
-    fn picture(&self) -> String {
-        if self.item.picture.is_empty() { format!("{}.png", self.item.name) } else { self.item.picture.clone() }
-    }
-    /// For the name of a file: the picture's below its class folder, without the ending.
-    fn stem(&self) -> String {
-        let name = self.picture();
-        let below = name.strip_prefix("train/fake/").unwrap_or(&name);
-        below.rsplit_once('.').map_or(below, |(stem, _)| stem).to_string()
-    }
 }
 
 /// Writes the finished masks to `path`, which must not exist; how many.

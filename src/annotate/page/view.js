@@ -34,7 +34,7 @@ class View {
 
   fit() {
     const { clientWidth: cw, clientHeight: ch } = this.canvas;
-    this.scale = Math.max(0.02, Math.min((cw - 32) / this.w, (ch - 32) / this.h));
+    this.scale = Math.max(0.02, Math.min((cw - 32) / this.w, (ch - 72) / this.h));
     this.x = (cw - this.w * this.scale) / 2;
     this.y = (ch - this.h * this.scale) / 2;
     this.fitted = true;
