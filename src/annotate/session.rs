@@ -24,7 +24,9 @@ pub struct Hold {
 impl Hold {
     /// An error that names who serves the run already.
     pub fn take(run: &Path, by: &str) -> Result<Hold> {
-        let path = masks::folder(run).join(LOCK);
+        let folder = masks::folder(run);
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        let path = folder.join(LOCK);
         let io = |e| Error::io(&path, e);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         match file.try_lock() {

@@ -16,7 +16,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the folder if there is none, and removes what a killed server was writing.
+    /// Makes the folder if there is none, and removes what a killed server was writing. For whoever holds the run alone.
     pub fn open(run: &Path) -> Result<Store> {
         let drafts = masks::folder(run).join(DRAFTS);
         std::fs::create_dir_all(&drafts).map_err(|e| Error::io(&drafts, e))?;

@@ -52,8 +52,8 @@ impl AnnotateArgs {
             None => None,
         };
         let queue = Queue::open(&self.run)?;
-        let mut store = Store::open(&self.run)?;
         let _hold = Hold::take(&self.run, &by)?;
+        let mut store = Store::open(&self.run)?;
         if let Some((format, path)) = format {
             let n = formats::export(&queue, &store, format, &path)?;
             print(&format!("{n} masks written to {}\n", shown(&path)))?;

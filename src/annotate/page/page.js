@@ -140,8 +140,9 @@ async function go(k) {
   loading = false;
   view.open(item.w || 1, item.h || 1);
   if (!info || info.status !== 200 || !image) {
-    $("facts").textContent = info ? info.error : "The server is away: the picture comes when it is back.";
-    if (!info) setTimeout(() => at === k && !bitmap && go(k), 2000);
+    const refused = info && info.status !== 200;
+    $("facts").textContent = refused ? info.error : "The server is away: the picture comes when it is back.";
+    if (!refused) setTimeout(() => turn === turns && go(k), 1000);
     return enable();
   }
   item.revision = info.revision;
@@ -162,8 +163,18 @@ async function go(k) {
   why(info);
   enable();
   facts();
-  await loadMaps(info);
-  if (at === k && !before && !runs && !link.reader) first(maps.difference ? "difference" : maps.heat ? "heat" : "none", false);
+  const whole = await loadMaps(info);
+  if (turn !== turns) return;
+  if (!whole && !histories.get(item.index)?.history.at) {
+    // The server went away between the picture and its maps: once more, unless the annotator has begun.
+    setTimeout(() => {
+      if (turn !== turns || histories.get(item.index)?.history.at) return;
+      histories.delete(item.index);
+      go(k);
+    }, 1000);
+    return;
+  }
+  if (!before && !runs && !link.reader && !histories.get(item.index).history.at && !draft) first(maps.difference ? "difference" : maps.heat ? "heat" : "none", false);
   buttons();
 }
 
@@ -192,12 +203,13 @@ async function loadMaps(info) {
     info.heat === null ? null : load("heat"),
     info.original ? picture(`api/original/${of.index}`).catch(() => null) : null,
   ]);
-  if (of !== item) return;
+  if (of !== item) return true;
   maps = { difference, heat };
   view.layers.original = original;
   if (difference) view.layers.difference = coloured(difference, of.w, of.h, true);
   if (heat) view.layers.heat = coloured(heat, of.w, of.h, false);
   view.draw();
+  return (info.difference === null || difference) && (info.heat === null || heat) && (!info.original || original);
 }
 
 function why(info) {
