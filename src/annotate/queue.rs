@@ -42,6 +42,8 @@ pub struct Item {
 pub struct Queue {
     pub items: Vec<Item>,
     pub selection: Selection,
+    /// What an annotator must know before the work.
+    pub note: Option<&'static str>,
     data: Dataset,
     detector: Box<dyn Detector>,
     store: ParamStore,
@@ -87,19 +89,22 @@ impl Queue {
         let Some(place) = place.filter(|p| *p > 0) else {
             return Err(Error::data(run, "has no stage that takes masks of a person (selection.annotations = 0)"));
         };
-        if matches!(&stages[place].draw, Draw::Annotated(a) if a.selection.masks == Masks::Data) {
-            say(
-                "note      this run takes the masks of its data: what is drawn here can be compared or exported; a run made with \
-                 --wait-for-masks trains on what is drawn",
-            );
-        } else if !selection.masks.is_empty() {
-            say("note      stage 2 of this run has begun with the masks of that moment: what is changed now does not reach it");
-        }
+        let of_data = matches!(&stages[place].draw, Draw::Annotated(a) if a.selection.masks == Masks::Data);
+        let note = match (of_data, selection.masks.is_empty()) {
+            (true, _) => Some(
+                "this run takes the masks of its data: what is drawn here can be compared or exported; a run made with --wait-for-masks \
+                 trains on what is drawn",
+            ),
+            (false, false) => {
+                Some("stage 2 of this run has begun with the masks of that moment: what is changed now does not reach it")
+            }
+            (false, true) => None,
+        };
         let weights = run.join(stage_file(place - 1, stages.len()));
         checkpoint::load(&mut store, &weights, What::Model)?;
         let scorer = Scorer::new(&Device::Cpu, &*detector, &store, config.size, 1)?;
         let items = selection.indices.iter().map(|&i| item(&data, i)).collect();
-        Ok(Queue { items, selection, data, detector, store, scorer })
+        Ok(Queue { items, selection, note, data, detector, store, scorer })
     }
 
     /// The place of a picture in the queue.

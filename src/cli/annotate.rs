@@ -65,6 +65,7 @@ impl AnnotateArgs {
             print(&format!("{}\n", done.words()))?;
             return Ok(0);
         }
+        queue.note.iter().for_each(|n| say(&format!("note      {n}")));
         let (listener, session) = listen(&self.run, self.port)?;
         let total = queue.items.len();
         let settled = queue.items.iter().filter(|i| store.latest(i.index).is_some_and(|a| a.outcome != Outcome::Open)).count();
