@@ -10,7 +10,7 @@ const view = new View($("canvas"));
 const link = new Link(location.pathname, told);
 const histories = new Map();
 const seconds = [];
-let items = [], at = -1, bitmap = null, item = null, maps = {}, lastMask = null, drag = null, polygon = [], draftTimer = null;
+let items = [], at = -1, bitmap = null, item = null, maps = {}, lastMask = null, drag = null, polygon = [];
 let work = fresh();
 let tool = "brush", sizes = { brush: 12, eraser: 24 }, space = false, loading = false, turns = 0, lastPlace = null;
 
@@ -260,7 +260,7 @@ function touch(name) {
   tick();
   facts();
   item.draft = true;
-  clearTimeout(draftTimer);
+  $("list").children[at].classList.add("draft");
   // In this browser at once, on the server when the hand rests.
   link.keep("draft", item.index, draftBody(), 1000);
   buttons();
