@@ -31,6 +31,14 @@ pub enum Error {
     /// A device that failed while it worked.
     #[error("device {device}: {why}")]
     Device { device: String, why: String },
+    /// A run that goes on when a person has done something: no failure.
+    #[error(
+        "the run waits for a person's masks: {missing} of {total} chosen pictures have none yet. Draw them with `lae-engine annotate {run}`, \
+         then `lae-engine train --resume {run}`{}",
+        so_far(*masked),
+        run = shown(run)
+    )]
+    Waits { run: PathBuf, missing: usize, total: usize, masked: usize },
     /// A loss that is no longer a finite number; `key` names the rates that may be too high.
     #[error("training diverged at step {step}: {what} is {value}; try a lower learning rate ({key})")]
     Diverged { step: u64, what: String, value: f64, key: String },
@@ -51,6 +59,13 @@ fn remedy(e: &std::io::Error) -> &'static str {
         PermissionDenied | ReadOnlyFilesystem => "; change its permissions, or choose another place",
         StorageFull | QuotaExceeded | FileTooLarge => "; make room and start again (train: with --resume, nothing saved is lost)",
         _ => "",
+    }
+}
+
+fn so_far(masked: usize) -> String {
+    match masked {
+        0 => String::new(),
+        n => format!(" (or with --masks-so-far, to go on with the {n} that are there)"),
     }
 }
 

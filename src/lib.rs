@@ -98,6 +98,7 @@
 //! [`Op`] states its contract method by method. `docs/numerics.md` in the repository has the one tolerance and what is deterministic,
 //! `docs/kernels.md` is a tour of the kernels, `docs/emulator.md` says what the emulator checks, `CONTRIBUTING.md` how things are added.
 
+pub mod annotate;
 pub mod cli;
 pub mod core;
 pub mod data;

@@ -48,6 +48,8 @@ fi
 for sites in target/python/lib/python3*/site-packages; do
     LAE_PTX_NUMPY=require PYTHONPATH="ptx/python:$sites" python3 -m unittest discover -s ptx/python/tests
 done
+step "the annotation page in a browser"
+python3 tests/annotate/browser.py --masks 20 --kills 5      # says that it was skipped where there is no Chromium
 # Each asserts what it shows. Without kernels two of them would do less than they say: LAE_CUDA=require rules that out.
 examples=(examples/[0-9][0-9]_*.rs)
 [ "${#examples[@]}" -ge 6 ] || { echo "six examples are promised, there are ${#examples[@]}"; exit 1; }

@@ -180,6 +180,7 @@ fn report() -> ReportData {
             .map(|i| Candidate {
                 name: format!("crop {i}"),
                 score: Some(0.99 - 0.01 * i as f64),
+                mask: "mask by a person".into(),
                 picture: Picture::new(&picture(50 + i), format!("candidate {i}")).unwrap(),
             })
             .collect(),

@@ -22,7 +22,7 @@ use crate::train::full_size;
 use crate::train::inventory::met_before;
 use crate::train::run::MODEL;
 use crate::train::score::Scorer;
-use crate::train::summary::stage_models;
+use crate::train::summary::{mask_rows, stage_models};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -65,7 +65,8 @@ impl EvalArgs {
         let names: Vec<&str> = stages.iter().map(|s| s.name).collect();
         let mut models = stage_models(&self.run, entry.name, &names, &store)?;
         let how = Bootstrap { resamples: config.eval.resamples, seed: config.seed };
-        let mut report = ReportData::default();
+        let tests: Vec<Split> = data.splits().into_iter().filter(|s| !matches!(s, Split::Train | Split::Val)).collect();
+        let mut report = ReportData { masks: mask_rows(&data, &tests), ..ReportData::default() };
         // Windows are for photographs: the pictures of a folder are judged as they are, and those that a run made for itself both ways.
         if view == View::Whole || self.data.is_none() {
             let mut scorer = Scorer::new(&device, &*detector, &store, config.size, 32)?;

@@ -1,5 +1,6 @@
 //! The command line: what was typed, turned into what is done.
 
+mod annotate;
 mod data;
 mod describe;
 mod detect;
@@ -34,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Train a detector: both stages of the paper, then a report
     Train(train::TrainArgs),
+    /// Serve the page on which a person masks the pictures that a run chose, or import and export such masks
+    Annotate(annotate::AnnotateArgs),
     /// Make the paper's tables and figures: every training that they need, and one report
     Reproduce(reproduce::ReproduceArgs),
     /// Judge a trained run's test sets, or a folder of labelled pictures
@@ -111,11 +114,13 @@ impl DataArgs {
 }
 
 /// Parse the arguments and do what they ask. Returns the exit code: 0 done, 1 some pictures could not be judged or the data are
-/// faulty, 2 error, 3 a device that was asked for is not there.
+/// faulty, 2 error, 3 a device that was asked for is not there, 4 a run waits for
+/// masks of a person.
 pub fn main() -> i32 {
     let cli = Cli::parse();
     let work = move || match cli.command {
         Command::Train(a) => a.run(),
+        Command::Annotate(a) => a.run(),
         Command::Reproduce(a) => a.run(),
         Command::Eval(a) => a.run(),
         Command::Detect(a) => a.run(),
@@ -137,6 +142,10 @@ pub fn main() -> i32 {
         Ok(code) => code,
         // The reader of our output has seen enough (`| head`).
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(e @ Error::Waits { .. }) => {
+            say(&format!("waits     {e}"));
+            4
+        }
         Err(e) => {
             say(&format!("error: {e}"));
             if matches!(e, Error::Unavailable { .. }) { 3 } else { 2 }

@@ -44,11 +44,14 @@ pub struct TrainArgs {
     /// How they are chosen: active or random
     #[arg(long, value_name = "HOW")]
     select: Option<String>,
+    /// Stop between the selection and stage 2 until a person has drawn the masks (`lae-engine annotate RUN`)
+    #[arg(long)]
+    wait_for_masks: bool,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Go on with a run that was stopped
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "seed", "photos", "data"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "set", "annotations", "select", "wait_for_masks", "seed", "photos", "data"])]
     resume: Option<PathBuf>,
     /// Start behind the first stage of a run that was made with --annotations 0 and otherwise the same settings
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
@@ -56,6 +59,9 @@ pub struct TrainArgs {
     /// With --resume: go on although the pictures changed since the run began
     #[arg(long, requires = "resume")]
     changed_data: bool,
+    /// With --resume: go on with the masks that a person has drawn so far
+    #[arg(long, requires = "resume")]
+    masks_so_far: bool,
     /// Print the resolved configuration and stop
     #[arg(long)]
     print_config: bool,
@@ -71,13 +77,16 @@ impl TrainArgs {
                 return Err(Error::config("--detector", why));
             }
             say(&format!("device    {why}"));
-            detectors::resume(dir, command(), &device, self.changed_data, self.data.allow_duplicates)?.run()?;
+            let mut run = detectors::resume(dir, command(), &device, self.changed_data, self.data.allow_duplicates)?;
+            run.masks_so_far = self.masks_so_far;
+            run.run()?;
             return Ok(0);
         }
         let mut set = vec![format!("task={}", self.task)];
         set.extend(self.data.settings()?);
         set.extend(self.annotations.map(|n| format!("selection.annotations={n}")));
         set.extend(self.select.as_ref().map(|s| format!("selection.mode={s}")));
+        set.extend(self.wait_for_masks.then(|| "selection.masks=person".into()));
         set.extend(self.seed.map(|s| format!("seed={s}")));
         set.extend(self.set.iter().cloned());
         let (entry, mut config) = detectors::resolve(self.detector.as_deref(), &self.preset, self.config.as_deref(), &set)?;

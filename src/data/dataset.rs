@@ -15,9 +15,10 @@ use super::faces::Faces;
 use super::folder::Folder;
 use super::made::Made;
 use super::manifest::Entry;
+use super::picture::Picture;
 use super::pictures::Pictures;
 use super::provenance::{Count, Provenance};
-pub use super::sample::{Batch, Sample, Split};
+pub use super::sample::{Batch, MaskOrigin, Sample, Split};
 use super::source::{Source, Tell};
 use super::task::Task;
 use crate::core::rng::{Rng, stream};
@@ -236,6 +237,21 @@ impl Dataset {
     /// Picture `i` at the size that its file has; see [`Pictures::original`]. Never from the cache, and not kept.
     pub fn original(&self, split: Split, i: u32) -> Option<Result<Sample>> {
         self.pictures.original(split, i)
+    }
+
+    /// Fake `i` before it was forged, in the size of [`Dataset::whole`]; see [`Pictures::untouched`].
+    pub fn untouched(&self, split: Split, i: u32) -> Option<Result<Picture>> {
+        self.pictures.untouched(split, i, 0)
+    }
+
+    /// Picture `i` as a person sees it: at the size that its file has, or as it is made in epoch 0.
+    pub fn whole(&self, split: Split, i: u32) -> Result<Sample> {
+        self.original(split, i).unwrap_or_else(|| self.pictures.sample(split, i, 0))
+    }
+
+    /// Who made the masks.
+    pub fn mask_origin(&self) -> MaskOrigin {
+        self.pictures.mask_origin()
     }
 
     /// The file of picture `i` of a ready data set.

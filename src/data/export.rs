@@ -37,6 +37,9 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
             *counter += 1;
         }
     }
+    // Pictures of a folder are no pairs, and a hard negative is another window.
+    let config = dataset.config();
+    let pairs = config.dir.is_none() && config.paired && config.hard_negatives == 0.0;
     let done = std::sync::atomic::AtomicUsize::new(0);
     let entries: Vec<Entry> = jobs
         .par_iter()
@@ -57,6 +60,7 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
                 group: sample.group,
                 split: dir.into(),
                 mask: mask.map(|m| m.1),
+                original: (sample.fake && pairs).then(|| format!("{}/real/{number:06}.png", twins_of(split, dir))),
                 fingerprinted: sample.fingerprinted,
                 side: None,
                 bounds: None,
@@ -69,6 +73,11 @@ pub fn export(dataset: &Dataset, out: &Path, progress: impl Fn(usize, usize) + S
     }
     describe(out, &entries, &dataset.describe())?;
     Ok(entries.len())
+}
+
+/// The folder with the genuine pictures of a split, whose fake of the same number each is.
+fn twins_of(split: Split, dir: &str) -> &str {
+    if matches!(split, Split::Unseen(_) | Split::SeenClean) { "test" } else { dir }
 }
 
 /// Refuses to write where something is.
@@ -141,6 +150,11 @@ mod tests {
                 assert_eq!((a.picture, a.mask, a.fake), (b.picture, b.mask, b.fake), "{name} {i}");
                 assert_eq!((a.group, a.fingerprinted), (b.group, b.fingerprinted));
                 assert_eq!(read.group(again, j), a.group);
+                if a.fake {
+                    let before = [&made, &read].map(|d| d.untouched(d.splits()[0], if d.config().dir.is_some() { 4 } else { 1 }));
+                    let [Some(Ok(x)), Some(Ok(y))] = before else { panic!("the picture before is known") };
+                    assert_eq!((&x, &x), (&y, &made.sample(Split::Train, 0, 0).unwrap().picture));
+                }
                 assert!(a.method == b.method || split == Split::SeenClean);
             }
         }

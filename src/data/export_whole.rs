@@ -134,6 +134,7 @@ fn entry(job: &Job, item: &WholeItem) -> Entry {
         group: item.meta.group,
         split: job.dir.clone(),
         mask: item.mask.as_ref().and(job.mask.clone()),
+        original: None,
         fingerprinted: false,
         side: item.meta.side,
         bounds: item.bounds.map(|b| [b.x, b.y, b.w, b.h]),

@@ -23,7 +23,7 @@ use super::note::Noted;
 use super::picture::{Mask, Picture};
 use super::pictures::Pictures;
 use super::provenance::{MethodRecord, Provenance};
-use super::sample::{Sample, Split};
+use super::sample::{MaskOrigin, Sample, Split};
 use super::source::{Skipped, Tell, tell_passed};
 use super::walk::{Found, Passed, explained, identity, walk, without_ending};
 use crate::error::{Error, Result};
@@ -296,6 +296,15 @@ impl Pictures for Folder {
         let fake = self.is_fake(split, i);
         let method = if fake { self.part(split)?.method.clone() } else { "real".into() };
         Some(item.load(None, &self.noted).map(|(picture, mask)| item.sample(picture, mask, fake, method)))
+    }
+
+    fn untouched(&self, split: Split, i: u32, _epoch: u32) -> Option<Result<Picture>> {
+        let path = self.root.join(self.item(split, i)?.entry.as_ref()?.original.as_ref()?);
+        self.is_fake(split, i).then(|| Picture::open(&path))
+    }
+
+    fn mask_origin(&self) -> MaskOrigin {
+        MaskOrigin::File
     }
 
     fn path(&self, split: Split, i: u32) -> Option<&Path> {

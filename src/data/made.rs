@@ -22,7 +22,7 @@ use super::hole::Hole;
 use super::picture::{Mask, Picture};
 use super::pictures::Pictures;
 use super::provenance::{FingerprintRecord, MethodRecord, Provenance};
-use super::sample::{Sample, Split};
+use super::sample::{MaskOrigin, Sample, Split};
 use super::source::{Source, Tell, random_crop};
 use super::window;
 use crate::core::rng::{Rng, stream};
@@ -370,6 +370,19 @@ impl Pictures for Made {
         }
         let method = forger.name().into();
         Ok(Sample { picture, mask: Some(mask), fake, method, group: Some(id), fingerprinted: carries, path })
+    }
+
+    /// Made anew: the context, before the forger.
+    fn untouched(&self, split: Split, i: u32, epoch: u32) -> Option<Result<Picture>> {
+        let pair = (epoch as u64) << 32 | (i / 2) as u64;
+        let place: Place = (part(split), pair, !self.config.paired);
+        let finish =
+            |context: Context| context.finish(&context.picture, context.window, self.size, &mut self.draws("noise after", place));
+        (i % 2 == 1).then(|| self.context(split, i, epoch, place).and_then(finish))
+    }
+
+    fn mask_origin(&self) -> MaskOrigin {
+        MaskOrigin::Forger
     }
 
     fn files(&self) -> Vec<(String, &Path)> {

@@ -20,6 +20,9 @@ pub struct Entry {
     pub group: Option<u32>,
     pub split: String,
     pub mask: Option<String>,
+    /// Of a fake: the picture before it was forged, pixel by pixel beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
     /// Carries the planted trace.
     #[serde(default)]
     pub fingerprinted: bool,

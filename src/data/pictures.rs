@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use super::manifest::Entry;
+use super::picture::Picture;
 use super::provenance::Provenance;
-use super::sample::{Sample, Split};
+use super::sample::{MaskOrigin, Sample, Split};
 use super::source::Source;
 use crate::error::Result;
 
@@ -56,6 +57,15 @@ pub trait Pictures: Send + Sync {
     fn original(&self, _split: Split, _i: u32) -> Option<Result<Sample>> {
         None
     }
+
+    /// Fake `i` as it was before it was forged, pixel by pixel beside it, in the size of [`Pictures::original`] or, without that, of
+    /// [`Pictures::sample`]. None where that picture is not there. `epoch` as in [`Pictures::sample`].
+    fn untouched(&self, _split: Split, _i: u32, _epoch: u32) -> Option<Result<Picture>> {
+        None
+    }
+
+    /// Who made the masks.
+    fn mask_origin(&self) -> MaskOrigin;
 
     /// The file of picture `i`, where each picture has its own.
     fn path(&self, _split: Split, _i: u32) -> Option<&Path> {

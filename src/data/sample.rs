@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::picture::{Mask, Picture};
 
 /// A part of the data.
@@ -16,6 +18,37 @@ pub enum Split {
     Unseen(usize),
     /// `Test` without the fingerprint. Empty where no fingerprint is planted.
     SeenClean,
+}
+
+/// Who made a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskOrigin {
+    /// The forger that changed the pixels: exact.
+    Forger,
+    /// A file that came with the pictures, or was imported.
+    File,
+    /// A person, who drew or confirmed it.
+    Person,
+}
+
+impl MaskOrigin {
+    pub fn name(self) -> &'static str {
+        match self {
+            MaskOrigin::Forger => "forger",
+            MaskOrigin::File => "file",
+            MaskOrigin::Person => "person",
+        }
+    }
+
+    /// To go on with after a number of masks: `12 masks by the forger`.
+    pub fn words(self) -> &'static str {
+        match self {
+            MaskOrigin::Forger => "by the forger",
+            MaskOrigin::File => "from files",
+            MaskOrigin::Person => "by a person",
+        }
+    }
 }
 
 /// One labelled picture.

@@ -30,6 +30,8 @@ pub struct ReportData {
     pub headline: Vec<String>,
     /// Where the data came from.
     pub provenance: Vec<KeyValue>,
+    /// Who made the masks.
+    pub masks: Vec<MaskRow>,
     pub detection: Vec<DetectionRow>,
     pub localisation: Vec<LocalisationRow>,
     /// What the scores are worth, from validation pictures.
@@ -476,12 +478,28 @@ impl GalleryItem {
     }
 }
 
+/// Masks of one use and one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskRow {
+    /// What they are used for: `train`, `stage 2: annotated fakes`.
+    pub of: String,
+    /// `forger`, `file` or `person`; `none` counts pictures without.
+    pub origin: String,
+    pub count: usize,
+    /// Names of people, reasons.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// A picture chosen for annotation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     pub name: String,
     /// Score of the ranking that chose it; `None` for a random choice.
     pub score: Option<f64>,
+    /// Who made its mask, or why there is none: `mask by a person`.
+    #[serde(default)]
+    pub mask: String,
     pub picture: Picture,
 }
 

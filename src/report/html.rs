@@ -30,7 +30,7 @@ pub fn render(data: &ReportData) -> String {
         ("maps", "Heat maps", data.galleries.iter().any(|g| !g.items.is_empty()).then(|| galleries(&data.galleries))),
         ("curves", "Training", (!data.curves.is_empty()).then(|| curves(data))),
         ("candidates", "Pictures chosen for annotation", (!data.candidates.is_empty()).then(|| candidates(data))),
-        ("data", "Data", (!data.provenance.is_empty()).then(|| pairs(&data.provenance, "Where the data came from"))),
+        ("data", "Data", (!data.provenance.is_empty()).then(|| origins(data))),
         ("run", "Run", run(data)),
         ("terms", "What the figures mean", Some(terms(data.calibration.is_some()))),
     ]
@@ -369,7 +369,7 @@ fn curves(data: &ReportData) -> Markup {
 
 fn candidates(data: &ReportData) -> Markup {
     let caption = |k: usize, c: &Candidate| {
-        html! { "No. " (k + 1) @if let Some(s) = c.score { small { "score " (format!("{s:.3}")) } } }
+        html! { "No. " (k + 1) @if let Some(s) = c.score { small { "score " (format!("{s:.3}")) } } @if !c.mask.is_empty() { small { (c.mask) } } }
     };
     html! {
         @if !data.candidates_note.is_empty() { p { (data.candidates_note) } }
@@ -378,6 +378,22 @@ fn candidates(data: &ReportData) -> Markup {
                 figure title=(c.name) { (image(&c.picture)) figcaption { (caption(k, c)) } }
             }
         }
+    }
+}
+
+/// Where pictures and masks came from.
+fn origins(data: &ReportData) -> Markup {
+    let table = || {
+        html! {
+            table {
+                thead { tr { th scope="col" { "Masks of" } th scope="col" { "made by" } th.n scope="col" { "number" } th scope="col" { "" } } }
+                tbody { @for r in &data.masks { tr { th scope="row" { (r.of) } td { (r.origin) } td.n { (r.count) } td { (r.note) } } } }
+            }
+        }
+    };
+    html! {
+        (pairs(&data.provenance, "Where the data came from"))
+        @if !data.masks.is_empty() { h3 { "Who made the masks" } (scroll("Who made the masks", table())) }
     }
 }
 

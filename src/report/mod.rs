@@ -12,8 +12,8 @@ pub mod terminal;
 
 pub use calibration::CalibrationSection;
 pub use data::{
-    Candidate, Chart, DetectionRow, FullSizeSection, Gallery, GalleryItem, KeyValue, LocalisationRow, ModelDetection, ModelKey,
-    ModelMaps, Origin, Panel, Picture, ReportData, Series,
+    Candidate, Chart, DetectionRow, FullSizeSection, Gallery, GalleryItem, KeyValue, LocalisationRow, MaskRow, ModelDetection,
+    ModelKey, ModelMaps, Origin, Panel, Picture, ReportData, Series,
 };
 pub use heatmap::Rgb;
 pub use jsonl::JsonLog;

@@ -36,6 +36,15 @@ words!(
     /// How candidates for annotation are chosen.
     Select { Active, Random }
 );
+words!(
+    /// Where the masks of the chosen fakes come from.
+    Masks {
+        /// The data: exact where the forgeries are made here, else files.
+        Data,
+        /// A person: the run stops between the selection and stage 2 until `lae-engine annotate` has them.
+        Person,
+    }
+);
 table!(
     /// The linear concept model (eq. 10).
     ConceptConfig {
@@ -57,5 +66,7 @@ table!(
         score: Score = Score::Sum,
         /// Choose anew at every epoch of stage 2 (Algorithm 1 prints it inside the loop; the budget implies once).
         reselect: bool = false,
+        /// Who makes the masks.
+        masks: Masks = Masks::Data,
     }
 );

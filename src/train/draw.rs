@@ -1,5 +1,6 @@
 //! Which pictures the steps of a stage see. What a step draws depends on the seed, the epoch and the number of the step alone.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::annotated::{Annotated, Pool};
@@ -20,6 +21,8 @@ pub struct Drawer {
     batch: usize,
     /// Annotated fakes, as indices into epoch 0 of the training set.
     chosen: Vec<u32>,
+    /// Masks of theirs that count in place of the data's: size·size values.
+    masks: HashMap<u32, Vec<f32>>,
     /// Of the epoch: its pictures in order, the epoch that their crops belong to, and the annotated ones in order.
     order: Vec<u32>,
     crops: u32,
@@ -29,8 +32,8 @@ pub struct Drawer {
 }
 
 impl Drawer {
-    /// `chosen`: the annotated fakes, empty for a stage that draws none.
-    pub fn new(data: &Rc<Dataset>, stage: &Stage, seed: u64, chosen: Vec<u32>) -> Drawer {
+    /// `chosen`: the annotated fakes, empty for a stage that draws none, and masks of theirs that count in place of the data's.
+    pub fn new(data: &Rc<Dataset>, stage: &Stage, seed: u64, (chosen, masks): (Vec<u32>, HashMap<u32, Vec<f32>>)) -> Drawer {
         let (pool, n_full, n_annotated) = match &stage.draw {
             Draw::Balanced => (None, stage.batch, 0),
             Draw::Annotated(Annotated { pool, batch, .. }) => match pool {
@@ -53,6 +56,7 @@ impl Drawer {
             steps,
             batch: stage.batch,
             chosen,
+            masks,
             order: Vec::new(),
             crops: 0,
             turn: Vec::new(),
@@ -103,10 +107,26 @@ impl Drawer {
         let annotated: Vec<u32> = (0..k).map(|i| self.turn[(step * k + i) % self.turn.len()]).collect();
         self.data.fill(Split::Train, self.crops, &indices, &mut self.full)?;
         self.data.fill(Split::Train, 0, &annotated, &mut self.annotated)?;
+        put(&self.masks, &mut self.annotated);
+        // Only the pools of epoch 0 hold the pictures that a person saw.
+        if self.pool == Some(Pool::Full) {
+            put(&self.masks, &mut self.full);
+        }
         batch.set_concatenation(&self.full, &self.annotated);
         let among = self.pool == Some(Pool::Full);
         select.extend(indices.iter().map(|i| (among && self.chosen.contains(i)) as u8 as f32));
         select.resize(n + k, 1.0);
         Ok(())
+    }
+}
+
+/// Put the masks of a person in place of the data's.
+fn put(masks: &HashMap<u32, Vec<f32>>, batch: &mut Batch) {
+    let each = batch.size * batch.size;
+    for (slot, index) in batch.index.iter().enumerate() {
+        if let Some(mask) = masks.get(index) {
+            batch.mask[slot * each..][..each].copy_from_slice(mask);
+            batch.has_mask[slot] = 1.0;
+        }
     }
 }

@@ -46,8 +46,8 @@ impl Run {
         let stage = self.stages[index].clone();
         let name = stage.name;
         let chosen = match stage.draw {
-            Draw::Balanced => Vec::new(),
-            Draw::Annotated(_) => self.selected()?.indices,
+            Draw::Balanced => Default::default(),
+            Draw::Annotated(_) => self.annotated(&stage)?,
         };
         let reselect = matches!(&stage.draw, Draw::Annotated(a) if a.selection.reselect);
         let mut draw = Drawer::new(&self.data, &stage, self.config.seed, chosen);

@@ -12,6 +12,7 @@ pub mod full_size;
 pub mod grad_cam;
 pub mod inventory;
 pub mod keys;
+pub mod masks;
 pub mod photo;
 pub mod place;
 pub mod recorder;
@@ -21,5 +22,6 @@ pub mod scan;
 pub mod score;
 pub mod select;
 pub mod summary;
+mod wait;
 
 pub use config::TrainConfig;

@@ -6,7 +6,8 @@
 //! resume.safetensors        everything that going on needs
 //! stageN.safetensors        the weights that a stage but the last one left
 //! data.json                 the files that it is trained on, by size and checksum
-//! selection.json            which fakes were to be annotated, if a stage draws such
+//! selection.json            which fakes were to be annotated, if a stage draws such, why, and who made their masks
+//! masks/                    the masks that a person drew, if the run waits for such (masks.rs)
 //! model.safetensors         the weights that the last stage left
 //! report.html, report.json  seen and unseen test sets, maps
 //! ```
@@ -21,14 +22,14 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::annotated::{Annotated, Select};
+use super::annotated::{Annotated, Masks, Select};
 use super::checkpoint::{self, What};
 use super::config::{TrainConfig, View};
 use super::detector::{Detector, Draw, Entry, Purpose, Stage};
 use super::inventory::{DATA, Inventory};
 use super::place::{Hold, Place};
 use super::score::Scorer;
-use super::select::{Features, LinearModel, Selection, select};
+use super::select::{Features, LinearModel, MaskUse, Selection, select};
 use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::text::thousands;
@@ -145,6 +146,8 @@ pub struct Run {
     pub(super) command: String,
     pub(super) started: Instant,
     pub(super) saved: Instant,
+    /// Whether stage 2 takes those masks of a person that are there, instead of waiting for all.
+    pub masks_so_far: bool,
     /// Stop after so many steps of the run, as if killed (tests).
     pub stop_after: Option<u64>,
     _hold: Hold,
@@ -293,9 +296,9 @@ impl Run {
     ) -> Run {
         let Parts { data, store, detector, stages, device } = parts;
         let (dir, now) = (dir.to_path_buf(), Instant::now());
-        let (started, saved, stop_after) = (now, now, None);
+        let (started, saved, stop_after, masks_so_far) = (now, now, None, false);
         #[rustfmt::skip]
-        let run = Run { dir, config, entry, device, data, store, detector, stages, log, events, state, command, started, saved, stop_after, _hold };
+        let run = Run { dir, config, entry, device, data, store, detector, stages, log, events, state, command, started, saved, masks_so_far, stop_after, _hold };
         run
     }
 
@@ -379,6 +382,7 @@ impl Run {
         }
         out.extend(p.notices);
         out.extend(self.state.notices.iter().cloned());
+        out.extend(self.mask_notice());
         out
     }
 
@@ -458,10 +462,17 @@ impl Run {
         drop(progress);
         let model = LinearModel::train(&features, concept, c.seed)?;
         // Only fakes that somebody can mask are candidates.
+        let by_person = selection.masks == Masks::Person;
         for (i, fake) in features.fake.iter_mut().enumerate() {
-            *fake = *fake && self.data.has_mask(Split::Train, i as u32);
+            *fake = *fake && (by_person || self.data.has_mask(Split::Train, i as u32));
         }
-        Ok(select(&features, &model, selection, c.seed))
+        let mut chosen = select(&features, &model, selection, c.seed);
+        if !by_person {
+            let origin = Some(self.data.mask_origin());
+            let one = |&index: &u32| MaskUse { index, origin, by: String::new(), without: String::new(), crc32c: None };
+            chosen.masks = chosen.indices.iter().map(one).collect();
+        }
+        Ok(chosen)
     }
 
     pub(super) fn write_selection(&self, selection: &Selection) -> Result<()> {
@@ -531,11 +542,14 @@ fn check_against_data(stages: &[Stage], data: &Dataset) -> Result<()> {
             return Err(Error::config("train.batch", why));
         }
         let Draw::Annotated(a) = &stage.draw else { continue };
-        let masked = (0..data.len(Split::Train) as u32).filter(|&i| data.has_mask(Split::Train, i)).count();
+        let by_person = a.selection.masks == Masks::Person;
+        let can = |&i: &u32| if by_person { data.is_fake(Split::Train, i) } else { data.has_mask(Split::Train, i) };
+        let masked = (0..data.len(Split::Train) as u32).filter(can).count();
         if a.selection.annotations > masked {
-            let why = format!("{}: the training set has {masked} fakes with a mask", a.selection.annotations);
+            let what = if by_person { "" } else { " with a mask" };
+            let why = format!("{}: the training set has {masked} fakes{what}", a.selection.annotations);
             let rest = match masked {
-                0 => "give masks, or --annotations 0 (no stage 2)",
+                0 => "give masks, let a person draw them (--wait-for-masks), or --annotations 0 (no stage 2)",
                 _ => "give --annotations up to that, or 0 (no stage 2)",
             };
             return Err(Error::config("selection.annotations", format!("{why}; {rest}")));

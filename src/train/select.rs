@@ -10,6 +10,7 @@ use super::score::Scorer;
 use crate::core::params::{Form, Init, Kind, ParamStore};
 use crate::core::rng::{Rng, stream};
 use crate::core::shape::{Shape, shape};
+use crate::data::MaskOrigin;
 use crate::data::dataset::{Batch, Dataset, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -121,6 +122,34 @@ pub struct Selection {
     pub channels: Vec<usize>,
     /// Accuracy of the linear model (§3.1.5 reports it).
     pub linear_accuracy: f64,
+    /// Of each of `channels`: its weight in the linear model, and its mean over all candidates.
+    #[serde(default)]
+    pub weights: Vec<f32>,
+    #[serde(default)]
+    pub pool_mean: Vec<f32>,
+    /// Of each chosen picture: what `channels` say.
+    #[serde(default)]
+    pub activations: Vec<Vec<f32>>,
+    /// Who made the mask of each chosen picture; empty while a person has still to draw them.
+    #[serde(default)]
+    pub masks: Vec<MaskUse>,
+}
+
+/// The mask that stage 2 has of a chosen picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaskUse {
+    pub index: u32,
+    /// Who made the mask; none where there is none, and stage 2 leaves the picture out.
+    pub origin: Option<MaskOrigin>,
+    /// Of a person's: the name, if one was given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub without: String,
+    /// Of the mask's file, where it is one of the run folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<u32>,
 }
 
 /// Choose `c.annotations` fakes, or all there are.
@@ -142,8 +171,19 @@ pub fn select(f: &Features, model: &LinearModel, c: &SelectionConfig, seed: u64)
             fakes = order.iter().map(|&i| fakes[i]).collect();
         }
     }
-    let indices = fakes.into_iter().map(|i| i as u32).collect();
-    Selection { indices, scores, channels, linear_accuracy: model.accuracy }
+    let of = |i: usize| channels.iter().map(|&k| f.row(i)[k]).collect::<Vec<f32>>();
+    let pool: Vec<usize> = (0..f.fake.len()).filter(|&i| f.fake[i]).collect();
+    let mean = |&k: &usize| (pool.iter().map(|&i| f.row(i)[k] as f64).sum::<f64>() / pool.len().max(1) as f64) as f32;
+    Selection {
+        scores,
+        linear_accuracy: model.accuracy,
+        weights: channels.iter().map(|&k| model.w[k]).collect(),
+        pool_mean: channels.iter().map(mean).collect(),
+        activations: fakes.iter().map(|&i| of(i)).collect(),
+        masks: Vec::new(),
+        indices: fakes.into_iter().map(|i| i as u32).collect(),
+        channels,
+    }
 }
 
 /// Scores of the pictures `who` from the top channels.

@@ -13,14 +13,17 @@ use super::full_size::{self, FullSize};
 use super::photo::NO_READING;
 use super::run::{METRICS, MODEL, Run, stage_file};
 use super::score::Scorer;
+use super::select::MaskUse;
+use super::wait::{stage_rows, words};
 use crate::core::params::ParamStore;
-use crate::data::dataset::Split;
+use crate::data::MaskOrigin;
+use crate::data::dataset::{Dataset, Split};
 use crate::data::whole::Whole;
 use crate::error::{Error, Result};
 use crate::metrics::Bootstrap;
 use crate::report::data::duration;
 use crate::report::terminal::{self, Progress, say};
-use crate::report::{Candidate, Chart, KeyValue, Picture, ReportData, Rgb, Series, table};
+use crate::report::{Candidate, Chart, KeyValue, MaskRow, Picture, ReportData, Rgb, Series, table};
 
 /// The weights that each stage of a run left, in order. `store` holds the parameters that a verdict needs.
 pub fn stage_models(dir: &Path, detector: &str, stages: &[&str], store: &ParamStore) -> Result<Vec<Model>> {
@@ -40,6 +43,19 @@ pub fn stage_models(dir: &Path, detector: &str, stages: &[&str], store: &ParamSt
         models.push(Model { name: detector.to_string(), stage, store });
     }
     Ok(models)
+}
+
+/// Who made the masks of these splits.
+pub fn mask_rows(data: &Dataset, splits: &[Split]) -> Vec<MaskRow> {
+    let row = |&split: &Split| {
+        let fakes = || (0..data.len(split) as u32).filter(|&i| data.is_fake(split, i));
+        let count = fakes().filter(|&i| data.has_mask(split, i)).count();
+        let origin = data.mask_origin().name();
+        let of = |origin: &str, count: usize| MaskRow { of: data.name(split), origin: origin.into(), count, note: String::new() };
+        let without = fakes().count() - count;
+        [(count > 0).then(|| of(origin, count)), (without > 0).then(|| of("none", without))]
+    };
+    splits.iter().flat_map(row).flatten().collect()
 }
 
 impl Run {
@@ -77,6 +93,7 @@ impl Run {
             notices,
             headline: vec![],
             provenance: self.provenance(),
+            masks: self.masks()?,
             detection: e.detection,
             localisation: e.localisation,
             calibration: full.calibration.clone(),
@@ -144,19 +161,33 @@ impl Run {
         rows
     }
 
+    /// Who made the masks: of every split, and of the annotated fakes of stage 2.
+    fn masks(&self) -> Result<Vec<MaskRow>> {
+        let mut rows = mask_rows(&self.data, &self.data.splits());
+        if self.stages.iter().any(|s| matches!(s.draw, Draw::Annotated(_))) {
+            rows.extend(stage_rows(&self.selected()?.masks));
+        }
+        Ok(rows)
+    }
+
     /// The first fakes that were chosen for annotation, and how, if any were.
     fn candidates(&self) -> Result<(Vec<Candidate>, String)> {
         let Some(Draw::Annotated(a)) = self.stages.iter().map(|s| &s.draw).find(|d| matches!(d, Draw::Annotated(_))) else {
             return Ok((vec![], String::new()));
         };
         let s = self.selected()?;
+        let by = |i: usize| match s.masks.get(i) {
+            Some(MaskUse { origin: Some(origin), .. }) => format!("mask {}", origin.words()),
+            Some(m) => m.without.clone(),
+            None => String::new(),
+        };
         let mut out = Vec::new();
         for (i, &index) in s.indices.iter().take(12).enumerate() {
             let sample = self.data.sample(Split::Train, index, 0)?;
             let rgb = Rgb::new(sample.picture.w, sample.picture.h, sample.picture.rgb)?;
             let name = format!("train {index}");
             let picture = Picture::new(&rgb, format!("candidate {name}"))?;
-            out.push(Candidate { name, score: s.scores.get(i).copied(), picture });
+            out.push(Candidate { name, score: s.scores.get(i).copied(), mask: by(i), picture });
         }
         let shown = out.len();
         let how = match a.selection.mode {
@@ -164,9 +195,14 @@ impl Run {
             Select::Random => "at random".to_string(),
         };
         let n = s.indices.len();
-        let note = format!(
-            "{n} fakes were chosen {how}; the first {shown} are shown. Their masks are known exactly here, no person drew them."
-        );
+        let masks = match s.masks.iter().any(|m| m.origin == Some(MaskOrigin::Person) || m.origin.is_none()) {
+            false if self.data.mask_origin() == MaskOrigin::Forger => {
+                "Their masks are known exactly here, no person drew them.".to_string()
+            }
+            false => "Their masks came as files.".into(),
+            true => words(&s.masks).map(|w| format!("{}{}.", w[..1].to_uppercase(), &w[1..])).unwrap_or_default(),
+        };
+        let note = format!("{n} fakes were chosen {how}; the first {shown} are shown. {masks}");
         Ok((out, note))
     }
 }

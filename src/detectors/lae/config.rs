@@ -8,7 +8,7 @@ use crate::models::lae::LaeConfig;
 use crate::ops::cam_attention::{CamAttention, Norm, Reduce, Units, Weight};
 use crate::ops::difference::Difference;
 use crate::ops::latent;
-use crate::train::annotated::{ConceptConfig, Pool, SelectionConfig};
+use crate::train::annotated::{ConceptConfig, Masks, Pool, SelectionConfig};
 use crate::train::config::{OwnKeys, Shared};
 use crate::train::keys::check;
 use crate::{table, words};
@@ -259,6 +259,15 @@ impl OwnKeys for LaeKeys {
             let near = [c.size.next_power_of_two() / 2, c.size.next_power_of_two()].map(|s| s.clamp(16, 1024));
             let why = format!("{} pixels: lae takes powers of two from 16 to 1024; try {} or {}", c.size, near[0], near[1]);
             return bad("size", why);
+        }
+        if self.selection.masks == Masks::Person && self.selection.annotations == 0 {
+            let why =
+                "person: with selection.annotations = 0 there is no stage 2 that could take masks; give the number of pictures";
+            return bad("selection.masks", why.into());
+        }
+        if self.selection.masks == Masks::Person && self.selection.reselect {
+            let why = "true: pictures that are chosen anew in every epoch cannot be masked by a person; leave one of the two out";
+            return bad("selection.reselect", why.into());
         }
         check::counts(&[
             ("lae.width", self.lae.width, 1024),
