@@ -46,6 +46,7 @@ fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: boo
     let device = device.clone().with_precision(c.precision);
     c.cpu.winograd.set();
     let mut store = ParamStore::new(0);
+    store.activations = c.activations();
     let detector = (entry.build)(c, &mut store, Purpose::Train).unwrap();
     let mut step = detectors::step(&*detector, c, &store, 0, c.train.batch, &device).unwrap();
     let (n, each) = (c.train.batch, c.size * c.size * 3);

@@ -4,6 +4,8 @@
 // what follows from it, then one pass over the pixels. A sum over a channel is taken in f32 over the pixels of one thread (tens
 // of them) and in f64 from there on, always in the same order.
 //
+// Values of pixels (x, y, dy, dx) are f32 or bf16, by the kernel's name; those of channels are f32, and so is all arithmetic.
+//
 // A ReLU or LeakyReLU that follows is done by the same kernels: forward multiplies y, and backward dy, by (y > 0 ? 1 : slope).
 #include "lae.cuh"
 
@@ -45,7 +47,7 @@ __device__ inline void total(double (&sums)[2], const double *__restrict__ parti
     column_sums(sums, shared);
 }
 
-template <int V> __device__ void moments(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p, double *shared) {
+template <int V, class S> __device__ void moments(double *__restrict__ partial, const S *__restrict__ x, BatchNorm p, double *shared) {
     unsigned c = my_channels<V>(), first = blockIdx.y * p.split + threadIdx.y;
     double sums[2 * V] = {};
     if (c < p.channels && threadIdx.y < min(p.split, p.pixels - blockIdx.y * p.split)) {
@@ -78,6 +80,13 @@ template <int V> __device__ void moments(double *__restrict__ partial, const flo
 // numerics  a thread subtracts its first pixel, sums in f32 and puts it back in f64: a large mean costs no digits
 extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
     batch_norm_train_sums_fwd_f32(double *__restrict__ partial, const float *__restrict__ x, BatchNorm p) {
+    __shared__ double shared[8 * COLUMN];
+    if (p.channels % 4 == 0) moments<4>(partial, x, p, shared);
+    else moments<1>(partial, x, p, shared);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
+    batch_norm_train_sums_fwd_bf16(double *__restrict__ partial, const Bf16 *__restrict__ x, BatchNorm p) {
     __shared__ double shared[8 * COLUMN];
     if (p.channels % 4 == 0) moments<4>(partial, x, p, shared);
     else moments<1>(partial, x, p, shared);
@@ -117,15 +126,15 @@ template <int V> __device__ Vec<V> activated(Vec<V> v, Vec<V> y, BatchNorm p) {
 }
 
 // dy at i, through the activation; y is null where there is none.
-template <int V>
-__device__ Vec<V> load_dy(const float *__restrict__ dy, const float *__restrict__ y, size_t i, BatchNorm p) {
+template <int V, class S>
+__device__ Vec<V> load_dy(const S *__restrict__ dy, const S *__restrict__ y, size_t i, BatchNorm p) {
     Vec<V> d = load<V>(dy, i);
     return y ? activated<V>(d, load<V>(y, i), p) : d;
 }
 
 // y = (x - mean) · scale + offset, activated
-template <int V>
-__device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset,
+template <int V, class S>
+__device__ void normalise(S *__restrict__ y, const S *__restrict__ x, Vec<V> mean, Vec<V> scale, Vec<V> offset,
                           BatchNorm p) {
     if (my_channels<V>() >= p.channels) return;
     pixels(p, my_channels<V>(), [&](size_t i) {
@@ -135,8 +144,8 @@ __device__ void normalise(float *__restrict__ y, const float *__restrict__ x, Ve
     });
 }
 
-template <int V>
-__device__ void train_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+template <int V, class S>
+__device__ void train_fwd(S *__restrict__ y, const S *__restrict__ x, const float *__restrict__ mean,
                           const float *__restrict__ factors, BatchNorm p) {
     Vec<V> v[3];
     load_shared<V, 3>(v, {mean, factors, factors + p.channels}, my_channels<V>(), p.channels);
@@ -156,14 +165,21 @@ extern "C" __global__ void __launch_bounds__(256)
     else train_fwd<1>(y, x, mean, factors, p);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ x, const float *__restrict__ mean,
+                             const float *__restrict__ factors, BatchNorm p) {
+    if (p.channels % 4 == 0) train_fwd<4>(y, x, mean, factors, p);
+    else train_fwd<1>(y, x, mean, factors, p);
+}
+
 // gamma / sqrt(var + eps)
 template <int V> __device__ Vec<V> eval_scale(Vec<V> gamma, Vec<V> var, BatchNorm p) {
     for (int k = 0; k < V; k++) gamma[k] /= sqrtf(var[k] + float(p.eps));
     return gamma;
 }
 
-template <int V>
-__device__ void eval_fwd(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ mean,
+template <int V, class S>
+__device__ void eval_fwd(S *__restrict__ y, const S *__restrict__ x, const float *__restrict__ mean,
                          const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
                          BatchNorm p) {
     Vec<V> v[4];
@@ -186,9 +202,17 @@ extern "C" __global__ void __launch_bounds__(256)
     else eval_fwd<1>(y, x, mean, var, gamma, beta, p);
 }
 
-template <int V>
-__device__ void sums_bwd(double *__restrict__ partial, const float *__restrict__ x, const float *__restrict__ y,
-                         const float *__restrict__ dy, const float *__restrict__ mean, BatchNorm p, double *shared) {
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_eval_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ x, const float *__restrict__ mean,
+                            const float *__restrict__ var, const float *__restrict__ gamma, const float *__restrict__ beta,
+                            BatchNorm p) {
+    if (p.channels % 4 == 0) eval_fwd<4>(y, x, mean, var, gamma, beta, p);
+    else eval_fwd<1>(y, x, mean, var, gamma, beta, p);
+}
+
+template <int V, class S>
+__device__ void sums_bwd(double *__restrict__ partial, const S *__restrict__ x, const S *__restrict__ y,
+                         const S *__restrict__ dy, const float *__restrict__ mean, BatchNorm p, double *shared) {
     unsigned c = my_channels<V>();
     double sums[2 * V] = {};
     Vec<V> mu[1];
@@ -224,6 +248,14 @@ extern "C" __global__ void __launch_bounds__(256)
     else sums_bwd<1>(partial, x, y, dy, mean, p, shared);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_sums_bwd_bf16(double *__restrict__ partial, const Bf16 *__restrict__ x, const Bf16 *__restrict__ y,
+                            const Bf16 *__restrict__ dy, const float *__restrict__ mean, BatchNorm p) {
+    __shared__ double shared[8 * COLUMN];
+    if (p.channels % 4 == 0) sums_bwd<4>(partial, x, y, dy, mean, p, shared);
+    else sums_bwd<1>(partial, x, y, dy, mean, p, shared);
+}
+
 // batch_norm_train_total_bwd
 // computes  dbeta = sum dy   dgamma = rstd · sum dy (x - mean); either may be absent (null), and so may
 //           factors = (a, b, k) of dx = a dy + b (x - mean) + k: a = gamma rstd   b = -a rstd dgamma / n   k = -a dbeta / n
@@ -249,9 +281,9 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-template <int V>
-__device__ void train_bwd(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
-                          const float *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
+template <int V, class S>
+__device__ void train_bwd(S *__restrict__ dx, const S *__restrict__ x, const S *__restrict__ y,
+                          const S *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
                           BatchNorm p) {
     unsigned c = my_channels<V>();
     Vec<V> f[4];
@@ -279,6 +311,14 @@ extern "C" __global__ void __launch_bounds__(256)
     else train_bwd<1>(dx, x, y, dy, mean, factors, p);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_train_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ x, const Bf16 *__restrict__ y,
+                             const Bf16 *__restrict__ dy, const float *__restrict__ mean, const float *__restrict__ factors,
+                             BatchNorm p) {
+    if (p.channels % 4 == 0) train_bwd<4>(dx, x, y, dy, mean, factors, p);
+    else train_bwd<1>(dx, x, y, dy, mean, factors, p);
+}
+
 // batch_norm_eval_total_bwd
 // computes  dbeta = sum dy   dgamma = sum dy (x - mean) / sqrt(var + eps); either may be absent (null)
 // shapes    partial splits × 2 × channels, f64   the others `channels`
@@ -296,8 +336,8 @@ extern "C" __global__ void __launch_bounds__(256)
     if (dbeta) dbeta[c] = float(sums[0]);
 }
 
-template <int V>
-__device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
+template <int V, class S>
+__device__ void eval_bwd(S *__restrict__ dx, const S *__restrict__ y, const S *__restrict__ dy,
                          const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
     unsigned c = my_channels<V>();
     Vec<V> v[2];
@@ -319,6 +359,13 @@ __device__ void eval_bwd(float *__restrict__ dx, const float *__restrict__ y, co
 // numerics  two products
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_eval_bwd_f32(float *__restrict__ dx, const float *__restrict__ y, const float *__restrict__ dy,
+                            const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
+    if (p.channels % 4 == 0) eval_bwd<4>(dx, y, dy, var, gamma, p);
+    else eval_bwd<1>(dx, y, dy, var, gamma, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    batch_norm_eval_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ y, const Bf16 *__restrict__ dy,
                             const float *__restrict__ var, const float *__restrict__ gamma, BatchNorm p) {
     if (p.channels % 4 == 0) eval_bwd<4>(dx, y, dy, var, gamma, p);
     else eval_bwd<1>(dx, y, dy, var, gamma, p);

@@ -1,5 +1,7 @@
 // Bilinear resize and its gradient. Positions are whole numbers, see axis.cuh.
+// Values are all f32 or all bf16, by the kernel's name.
 #include "axis.cuh"
+#include "bf16.cuh"
 #include "vec4.cuh"
 
 struct Bilinear {
@@ -13,7 +15,7 @@ template <typename V> __device__ __forceinline__ V mix(float l, V a, V b) { retu
 
 // Threads run along a row of the output, `c` groups of channels to a pixel; each walks down four rows, so that what it reads
 // across is worked out once.
-template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, const Bilinear &z, unsigned c) {
+template <typename S> __device__ __forceinline__ void resize(S *y, const S *x, const Bilinear &z, unsigned c) {
     unsigned at = blockIdx.x * 32 + threadIdx.x;
     if (at >= z.x.out * c) return;
     Tap across = tap(z.x, at / c);
@@ -25,9 +27,9 @@ template <typename V> __device__ __forceinline__ void resize(V *y, const V *x, c
         unsigned p = blockIdx.y * 32 + i * 8 + threadIdx.y;
         if (p >= z.y.out) return;
         Tap down = tap(z.y, p);
-        const V *top = x + (size_t)down.i0 * row, *bottom = x + (size_t)down.i1 * row;
-        V a = mix(down.l, top[left], bottom[left]), b = mix(down.l, top[right], bottom[right]);
-        y[(size_t)p * z.x.out * c] = mix(across.l, a, b);
+        const S *top = x + (size_t)down.i0 * row, *bottom = x + (size_t)down.i1 * row;
+        auto a = mix(down.l, widen(top[left]), widen(bottom[left])), b = mix(down.l, widen(top[right]), widen(bottom[right]));
+        put(y[(size_t)p * z.x.out * c], mix(across.l, a, b));
     }
 }
 
@@ -44,7 +46,14 @@ extern "C" __global__ void __launch_bounds__(256)
     else resize(y, x, z, z.c);
 }
 
-template <typename V> __device__ __forceinline__ void gather(V *dx, const V *dy, const Bilinear &z, unsigned c) {
+extern "C" __global__ void __launch_bounds__(256)
+    bilinear_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ x, Bilinear z) {
+    if (z.vec == 4) resize((Bf16x4 *)y, (const Bf16x4 *)x, z, z.c / 4);
+    else resize(y, x, z, z.c);
+}
+
+template <typename S> __device__ __forceinline__ void gather(S *dx, const S *dy, const Bilinear &z, unsigned c) {
+    using V = decltype(widen(*dy));
     unsigned at = blockIdx.x * 32 + threadIdx.x, i = blockIdx.y * 8 + threadIdx.y;
     if (at >= z.x.len * c || i >= z.y.len) return;
     unsigned j = at / c, row = z.x.out * c;
@@ -53,10 +62,10 @@ template <typename V> __device__ __forceinline__ void gather(V *dx, const V *dy,
     V sum = {};
     for (int p = down.first; p < down.last; p++) {
         V line = {};
-        for (int q = across.first; q < across.last; q++) line = madd(weight(z.x, q, j), dy[(size_t)p * row + q * c], line);
+        for (int q = across.first; q < across.last; q++) line = madd(weight(z.x, q, j), widen(dy[(size_t)p * row + q * c]), line);
         sum = madd(weight(z.y, p, i), line, sum);
     }
-    dx[((size_t)blockIdx.z * z.y.len + i) * z.x.len * c + at] = z.y.inv * z.x.inv * sum;
+    put(dx[((size_t)blockIdx.z * z.y.len + i) * z.x.len * c + at], z.y.inv * z.x.inv * sum);
 }
 
 // bilinear_bwd: gradient of a resize, every input pixel gathering from the outputs that read it.    twin: src/ops/bilinear.rs
@@ -69,6 +78,12 @@ template <typename V> __device__ __forceinline__ void gather(V *dx, const V *dy,
 extern "C" __global__ void __launch_bounds__(256)
     bilinear_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Bilinear z) {
     if (z.vec == 4) gather((float4 *)dx, (const float4 *)dy, z, z.c / 4);
+    else gather(dx, dy, z, z.c);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    bilinear_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ dy, Bilinear z) {
+    if (z.vec == 4) gather((Bf16x4 *)dx, (const Bf16x4 *)dy, z, z.c / 4);
     else gather(dx, dy, z, z.c);
 }
 

@@ -1,4 +1,5 @@
 // Channels of one value after channels of another.                      twin: src/ops/concat.rs
+// Values are all f32 or all bf16, by the kernel's name.
 #include "lae.cuh"
 
 struct Concat {
@@ -15,7 +16,7 @@ template <int V, class F> __device__ void split(Concat p, F f) {
     else f(i * V, 1, (size_t(pixel) * (c - a) + at - a) * V);
 }
 
-template <int V> __device__ void join(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, Concat p) {
+template <int V, class S> __device__ void join(S *__restrict__ y, const S *__restrict__ a, const S *__restrict__ b, Concat p) {
     split<V>(p, [=](size_t i, int part, size_t k) { store<V>(y, i, load<V>(part ? b : a, k)); });
 }
 
@@ -32,9 +33,15 @@ extern "C" __global__ void __launch_bounds__(256)
     else join<1>(y, a, b, p);
 }
 
-template <int V> __device__ void part(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, Concat p) {
+extern "C" __global__ void __launch_bounds__(256)
+    concat_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ a, const Bf16 *__restrict__ b, Concat p) {
+    if (p.a % 4 == 0 && p.b % 4 == 0) join<4>(y, a, b, p);
+    else join<1>(y, a, b, p);
+}
+
+template <int V, class S> __device__ void part(S *__restrict__ da, S *__restrict__ db, const S *__restrict__ dy, Concat p) {
     split<V>(p, [=](size_t i, int part, size_t k) {
-        float *dx = part ? db : da;
+        S *dx = part ? db : da;
         if (dx) store<V>(dx, k, load<V>(dy, i));
     });
 }
@@ -48,6 +55,12 @@ template <int V> __device__ void part(float *__restrict__ da, float *__restrict_
 // measured  H200: 13.7 µs, 2757 GB/s (channels 32 + 64; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     concat_bwd_f32(float *__restrict__ da, float *__restrict__ db, const float *__restrict__ dy, Concat p) {
+    if (p.a % 4 == 0 && p.b % 4 == 0) part<4>(da, db, dy, p);
+    else part<1>(da, db, dy, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    concat_bwd_bf16(Bf16 *__restrict__ da, Bf16 *__restrict__ db, const Bf16 *__restrict__ dy, Concat p) {
     if (p.a % 4 == 0 && p.b % 4 == 0) part<4>(da, db, dy, p);
     else part<1>(da, db, dy, p);
 }

@@ -1,4 +1,5 @@
 // Dropout: random values are zeroed, the others scaled.                 twin: src/ops/dropout.rs
+// Values are all f32 or all bf16, by the kernel's name.
 #include "lae.cuh"
 #include "philox.cuh"
 
@@ -9,7 +10,7 @@ struct Dropout {
 };
 
 // y[i..i+4] = x[i..i+4] · scale where the draw of value i at this step is `drop` or more, else 0.
-__device__ inline void mask(float *__restrict__ y, const float *__restrict__ x, const float *__restrict__ step, Dropout p) {
+template <class S> __device__ void mask(S *__restrict__ y, const S *__restrict__ x, const float *__restrict__ step, Dropout p) {
     size_t i = my_four();
     if (i >= p.count) return;
     uint4 bits = philox(p.key0, p.key1, {unsigned(i / 4), 0, unsigned(step[0]), 0});
@@ -33,6 +34,11 @@ extern "C" __global__ void __launch_bounds__(256)
     mask(y, x, step, p);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+    dropout_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ x, const float *__restrict__ step, Dropout p) {
+    mask(y, x, step, p);
+}
+
 // dropout_bwd
 // computes  dx[i] = draw(step, i) < drop ? 0 : dy[i] · scale
 // shapes    dx, dy any shape, as `count` values   step 1, a whole number
@@ -42,5 +48,10 @@ extern "C" __global__ void __launch_bounds__(256)
 // measured  docs/gpu-runs.md; counted by `lae-engine kernels`
 extern "C" __global__ void __launch_bounds__(256)
     dropout_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, const float *__restrict__ step, Dropout p) {
+    mask(dx, dy, step, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dropout_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ dy, const float *__restrict__ step, Dropout p) {
     mask(dx, dy, step, p);
 }

@@ -1,4 +1,5 @@
 // Global average pooling.                                               twin: src/ops/global_avg_pool.rs
+// x and dx are f32 or bf16, by the kernel's name; y and dy are f32.
 #include "lae.cuh"
 
 struct Gap {
@@ -6,11 +7,11 @@ struct Gap {
     unsigned split;                    // pixels per block, backward
 };
 
-template <int V> __device__ void mean(float *__restrict__ y, const float *__restrict__ x, Gap p, double *shared) {
+template <int V, class S> __device__ void mean(float *__restrict__ y, const S *__restrict__ x, Gap p, double *shared) {
     unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
     double sum[V] = {};
     if (c < p.channels) {
-        const float *at = x + size_t(image) * p.pixels * p.channels + c;
+        const S *at = x + size_t(image) * p.pixels * p.channels + c;
         Vec<V> s = {};
         stride(threadIdx.y, p.pixels, blockDim.y, [&](unsigned i) {
             Vec<V> v = load<V>(at, size_t(i) * p.channels);
@@ -38,14 +39,21 @@ extern "C" __global__ void __launch_bounds__(256, 6)
     else mean<1>(y, x, p, shared);
 }
 
-template <int V> __device__ void spread(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
+extern "C" __global__ void __launch_bounds__(256, 6)
+    global_avg_pool_fwd_bf16(float *__restrict__ y, const Bf16 *__restrict__ x, Gap p) {
+    __shared__ double shared[4 * COLUMN];
+    if (p.channels % 4 == 0) mean<4>(y, x, p, shared);
+    else mean<1>(y, x, p, shared);
+}
+
+template <int V, class S> __device__ void spread(S *__restrict__ dx, const float *__restrict__ dy, Gap p) {
     unsigned image = blockIdx.x / p.across, c = ((blockIdx.x % p.across) * blockDim.x + threadIdx.x) * V;
     Vec<V> d[1];
     load_shared<V, 1>(d, {dy + size_t(image) * p.channels}, c, p.channels);
     if (c >= p.channels) return;
     for (int k = 0; k < V; k++) d[0][k] /= float(p.pixels);
     unsigned first = blockIdx.y * p.split, n = min(p.split, p.pixels - first);
-    float *at = dx + (size_t(image) * p.pixels + first) * p.channels + c;
+    S *at = dx + (size_t(image) * p.pixels + first) * p.channels + c;
     stride(threadIdx.y, n, blockDim.y, [=](unsigned i) { store<V>(at, size_t(i) * p.channels, d[0]); });
 }
 
@@ -58,6 +66,12 @@ template <int V> __device__ void spread(float *__restrict__ dx, const float *__r
 // measured  H200: 11.8 µs, 2849 GB/s (32×16×16×512; docs/gpu-runs.md)
 extern "C" __global__ void __launch_bounds__(256)
     global_avg_pool_bwd_f32(float *__restrict__ dx, const float *__restrict__ dy, Gap p) {
+    if (p.channels % 4 == 0) spread<4>(dx, dy, p);
+    else spread<1>(dx, dy, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    global_avg_pool_bwd_bf16(Bf16 *__restrict__ dx, const float *__restrict__ dy, Gap p) {
     if (p.channels % 4 == 0) spread<4>(dx, dy, p);
     else spread<1>(dx, dy, p);
 }

@@ -1,5 +1,6 @@
 // What all kernels share: streams of values four at a time, sums in a fixed order, tiles of channels.
 #pragma once
+#include "bf16.cuh"
 
 // A shape as the host passes it: n pictures of h x w pixels with c channels, contiguous, channels innermost (NHWC).
 struct Shape {
@@ -29,6 +30,21 @@ __device__ inline void store4(float *__restrict__ y, size_t i, unsigned count, f
     if (count - i > 2) y[i + 2] = v.z;
 }
 
+// The same for bf16, four of which move as eight bytes.
+__device__ inline float4 load4(const Bf16 *__restrict__ x, size_t i, unsigned count) {
+    if (count - i >= 4) return widen(*reinterpret_cast<const Bf16x4 *>(x + i));
+    return {widen(x[i]), count - i > 1 ? widen(x[i + 1]) : 0, count - i > 2 ? widen(x[i + 2]) : 0, 0};
+}
+__device__ inline void store4(Bf16 *__restrict__ y, size_t i, unsigned count, float4 v) {
+    if (count - i >= 4) {
+        put(*reinterpret_cast<Bf16x4 *>(y + i), v);
+        return;
+    }
+    put(y[i], v.x);
+    if (count - i > 1) put(y[i + 1], v.y);
+    if (count - i > 2) put(y[i + 2], v.z);
+}
+
 // f on each of the four.
 template <class F> __device__ float4 each(float4 a, F f) { return {f(a.x), f(a.y), f(a.z), f(a.w)}; }
 template <class F> __device__ float4 each(float4 a, float4 b, F f) {
@@ -36,14 +52,14 @@ template <class F> __device__ float4 each(float4 a, float4 b, F f) {
 }
 
 // y[i] = f(x[i])
-template <class F> __device__ void map(float *__restrict__ y, const float *__restrict__ x, unsigned count, F f) {
+template <class S, class F> __device__ void map(S *__restrict__ y, const S *__restrict__ x, unsigned count, F f) {
     size_t i = my_four();
     if (i < count) store4(y, i, count, each(load4(x, i, count), f));
 }
 
 // y[i] = f(a[i], b[i])
-template <class F>
-__device__ void map(float *__restrict__ y, const float *__restrict__ a, const float *__restrict__ b, unsigned count, F f) {
+template <class S, class F>
+__device__ void map(S *__restrict__ y, const S *__restrict__ a, const S *__restrict__ b, unsigned count, F f) {
     size_t i = my_four();
     if (i < count) store4(y, i, count, each(load4(a, i, count), load4(b, i, count), f));
 }
@@ -131,6 +147,18 @@ template <int V> __device__ Vec<V> load(const float *__restrict__ x, size_t i) {
     return *reinterpret_cast<const Vec<V> *>(x + i);
 }
 template <int V> __device__ void store(float *__restrict__ y, size_t i, Vec<V> v) { *reinterpret_cast<Vec<V> *>(y + i) = v; }
+
+template <int V> __device__ Vec<V> load(const Bf16 *__restrict__ x, size_t i) {
+    if constexpr (V == 1) return {{widen(x[i])}};
+    else {
+        float4 v = widen(*reinterpret_cast<const Bf16x4 *>(x + i));
+        return {{v.x, v.y, v.z, v.w}};
+    }
+}
+template <int V> __device__ void store(Bf16 *__restrict__ y, size_t i, Vec<V> v) {
+    if constexpr (V == 1) put(y[i], v[0]);
+    else put(*reinterpret_cast<Bf16x4 *>(y + i), float4{v[0], v[1], v[2], v[3]});
+}
 
 // from[k][c..c+V] for N vectors of `channels`, read by row 0 and handed to the other rows, so that a block reads them once. All
 // threads of the block come here, once per kernel.

@@ -1,11 +1,12 @@
 // Max pooling: the largest of each window, the first of equals.         twin: src/ops/max_pool.rs
+// Values are all f32 or all bf16, by the kernel's name.
 #include "pool.cuh"
 
-template <int V> __device__ void pool(float *__restrict__ y, const float *__restrict__ x, Pool p) {
+template <int V, class S> __device__ void pool(S *__restrict__ y, const S *__restrict__ x, Pool p) {
     Place o;
     if (!Place::of<V>(o, p.y.n, p.y.h, p.y.w, p.y.c)) return;
     Window down(o.h, p.x.h, p), across(o.w, p.x.w, p);
-    const float *image = x + size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
+    const S *image = x + size_t(o.n) * p.x.h * p.x.w * p.x.c + o.c;
     Vec<V> best = {};
     bool first = true;
     // No window is empty: it begins in the picture, or in padding of at most half its size.
@@ -34,10 +35,15 @@ extern "C" __global__ void __launch_bounds__(256)
     else pool<1>(y, x, p);
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+    max_pool_fwd_bf16(Bf16 *__restrict__ y, const Bf16 *__restrict__ x, Pool p) {
+    if (p.x.c % 4 == 0) pool<4>(y, x, p);
+    else pool<1>(y, x, p);
+}
+
 // A thread owns stride × stride pixels, which hold one whole window and the gap after it.
-template <int V>
-__device__ void spread(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
-                       const float *__restrict__ dy, Pool p) {
+template <int V, class S>
+__device__ void spread(S *__restrict__ dx, const S *__restrict__ x, const S *__restrict__ y, const S *__restrict__ dy, Pool p) {
     unsigned rows = (p.x.h + p.pad + p.stride - 1) / p.stride, columns = (p.x.w + p.pad + p.stride - 1) / p.stride;
     Place o;
     if (!Place::of<V>(o, p.x.n, rows, columns, p.x.c)) return;
@@ -80,6 +86,36 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
     else spread<1>(dx, x, y, dy, p);
 }
 
+extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas spills to fit eight blocks
+    max_pool_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ x, const Bf16 *__restrict__ y,
+                     const Bf16 *__restrict__ dy, Pool p) {
+    if (p.x.c % 4 == 0) spread<4>(dx, x, y, dy, p);
+    else spread<1>(dx, x, y, dy, p);
+}
+
+template <class S>
+__device__ void overlap(S *__restrict__ dx, const S *__restrict__ x, const S *__restrict__ y, const S *__restrict__ dy, Pool p) {
+    Place at;
+    if (!Place::of<1>(at, p.x.n, p.x.h, p.x.w, p.x.c)) return;
+    const S *image = x + size_t(at.n) * p.x.h * p.x.w * p.x.c + at.c;
+    float own = widen(image[(size_t(at.h) * p.x.w + at.w) * p.x.c]), sum = 0;
+    Holders rows(at.h, p.y.h, p), columns(at.w, p.y.w, p);
+    for (unsigned i = rows.begin; i < rows.end; i++)
+        for (unsigned j = columns.begin; j < columns.end; j++) {
+            size_t o = ((size_t(at.n) * p.y.h + i) * p.y.w + j) * p.y.c + at.c;
+            if (own != widen(y[o])) continue;
+            // This pixel wins its window unless an equal value comes before it.
+            Window down(i, p.x.h, p), across(j, p.x.w, p);
+            bool wins = true;
+            for (unsigned r = down.start; r <= at.h && wins; r++) {
+                unsigned end = r < at.h ? across.end : at.w;
+                for (unsigned s = across.start; s < end && wins; s++) wins = widen(image[(size_t(r) * p.x.w + s) * p.x.c]) != own;
+            }
+            if (wins) sum += widen(dy[o]);
+        }
+    put(dx[((size_t(at.n) * p.x.h + at.h) * p.x.w + at.w) * p.x.c + at.c], sum);
+}
+
 // max_pool_overlap_bwd, for any windows
 // computes  dx = sum of dy over the windows in which x is the first largest value
 // shapes    x, dx N·H·W·C   y, dy N·P·Q·C
@@ -89,23 +125,11 @@ extern "C" __global__ void __launch_bounds__(256, 6) // left to itself, ptxas sp
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_overlap_bwd_f32(float *__restrict__ dx, const float *__restrict__ x, const float *__restrict__ y,
                              const float *__restrict__ dy, Pool p) {
-    Place at;
-    if (!Place::of<1>(at, p.x.n, p.x.h, p.x.w, p.x.c)) return;
-    const float *image = x + size_t(at.n) * p.x.h * p.x.w * p.x.c + at.c;
-    float own = image[(size_t(at.h) * p.x.w + at.w) * p.x.c], sum = 0;
-    Holders rows(at.h, p.y.h, p), columns(at.w, p.y.w, p);
-    for (unsigned i = rows.begin; i < rows.end; i++)
-        for (unsigned j = columns.begin; j < columns.end; j++) {
-            size_t o = ((size_t(at.n) * p.y.h + i) * p.y.w + j) * p.y.c + at.c;
-            if (own != y[o]) continue;
-            // This pixel wins its window unless an equal value comes before it.
-            Window down(i, p.x.h, p), across(j, p.x.w, p);
-            bool wins = true;
-            for (unsigned r = down.start; r <= at.h && wins; r++) {
-                unsigned end = r < at.h ? across.end : at.w;
-                for (unsigned s = across.start; s < end && wins; s++) wins = image[(size_t(r) * p.x.w + s) * p.x.c] != own;
-            }
-            if (wins) sum += dy[o];
-        }
-    dx[((size_t(at.n) * p.x.h + at.h) * p.x.w + at.w) * p.x.c + at.c] = sum;
+    overlap(dx, x, y, dy, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    max_pool_overlap_bwd_bf16(Bf16 *__restrict__ dx, const Bf16 *__restrict__ x, const Bf16 *__restrict__ y,
+                             const Bf16 *__restrict__ dy, Pool p) {
+    overlap(dx, x, y, dy, p);
 }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use lae_engine::cli::kernels::network_cases;
 use lae_engine::core::case::Case;
+use lae_engine::core::dtype::DType;
 use lae_engine::detectors::DETECTORS;
 use lae_engine::device::{Precision, kernels};
 use lae_engine::profile::{Row, profile};
@@ -70,15 +71,27 @@ fn small(case: &Case) -> bool {
     case.inputs.iter().map(|i| i.0.len()).max() < Some(4 << 20)
 }
 
+fn words(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "f32",
+        Precision::Tf32 => "tf32",
+        Precision::Tf32x3 => "3xtf32",
+        Precision::Bf16 => "bf16",
+    }
+}
+
 fn measure() -> Result<Pins, Failed> {
     let (mut pins, mut streams, mut wasteful) = (Pins::new(), 0, Vec::new());
     let gpu = roofline::gpu("h100").expect("in the table");
     for entry in DETECTORS {
         let lae = entry.name == "lae";
-        let cases: Vec<Case> = network_cases(entry.name, 64, 2)?.into_iter().filter(|c| lae || small(c)).collect();
-        for precision in [Precision::F32, Precision::Tf32] {
-            let convolutions: Vec<_> = cases.iter().filter(|c| c.op.name().starts_with("conv")).cloned().collect();
-            let some = if precision == Precision::F32 { &cases } else { &convolutions };
+        let cases: Vec<Case> =
+            network_cases(entry.name, 64, 2, Precision::F32)?.into_iter().filter(|c| lae || small(c)).collect();
+        let convolutions: Vec<_> = cases.iter().filter(|c| c.op.name().starts_with("conv")).cloned().collect();
+        // In bf16 all but the convolutions, whose launches between casts are those of tf32.
+        let halved = if lae { network_cases(entry.name, 64, 2, Precision::Bf16)? } else { Vec::new() };
+        let halved = halved.into_iter().filter(|c| c.dtypes.contains(&DType::Bf16) && !c.op.name().starts_with("conv")).collect();
+        for (precision, some) in [(Precision::F32, &cases), (Precision::Tf32, &convolutions), (Precision::Bf16, &halved)] {
             for r in profile(some, precision, gpu, || ())? {
                 if r.spilled > 0 {
                     return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
@@ -91,7 +104,7 @@ fn measure() -> Result<Pins, Failed> {
                     Err(_) => {}
                 }
                 let of = if lae { String::new() } else { format!("{}: ", entry.name) };
-                let name = format!("{of}{} {}", r.kernel.name, if precision == Precision::F32 { "f32" } else { "tf32" });
+                let name = format!("{of}{} {}", r.kernel.name, words(precision));
                 pins.entry(name).or_default().add(&r);
             }
         }

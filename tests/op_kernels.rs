@@ -7,7 +7,8 @@
 //! * do all runs and all schedules give the same bits?
 //! * did any check report anything? (A report is an error of the run.)
 //!
-//! Rows of convolutions also run with `precision = tf32` and `3xtf32`, and in `tf32` on the kernels for sm_90a where sizes allow it.
+//! Rows of convolutions also run with `precision = tf32` and `3xtf32`, and in `tf32` on the kernels for sm_90a where sizes allow it; ops
+//! that take bf16 run in bf16, too: all rows of those with kernels for it, some of the others.
 //!
 //! `bits/OP/ROW`: ops whose kernels promise the host's bits (f32) keep the promise.
 //!
@@ -17,8 +18,9 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, on_hopper, terms};
+use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, on_hopper, oracle, terms};
 use lae_engine::core::case::Case;
+use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
 use lae_engine::device::{Device, Hopper, Precision, kernels};
@@ -27,9 +29,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn row(case: &Case, precision: Precision, hopper: Option<Hopper>) -> Result<(), Failed> {
     let x = inputs(case, 22);
-    let mut oracle = Bench::<f64>::new(case);
-    let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
-    let exact = oracle.run(&x, &u);
+    let values = Bench::<f64>::new(case).cotangent_len();
+    let u: Vec<f64> = normals(values, 23, 0).iter().map(|&x| x as f32 as f64).collect();
+    let exact = oracle(case, &x, &u);
     let mut first: Option<Vec<u32>> = None;
     for schedule in SCHEDULES {
         let options = Options { schedule, ..Options::default() };
@@ -122,6 +124,7 @@ fn streams() -> Vec<Case> {
     let pool = max_pool::MaxPool { kernel: 2, stride: 2, pad: 0, ceil: false };
     let depthwise = |groups, pad| conv2d::Conv2d { groups, ..conv2d::Conv2d::new(1, pad) };
     let noise = noise::Noise { seed: 1, max_sigma: 5.0, clip: true };
+    let halved = |c: Case| c.halved().expect("the op takes bf16");
     vec![
         case("relu", activation::Activation::Relu, &[(s, OffZero)]),
         case("adam", adam, &moments),
@@ -134,6 +137,12 @@ fn streams() -> Vec<Case> {
         case("dropout", dropout::Dropout { p: 0.5, seed: 1, stream: 2 }, &[(s, Normal), (Shape::SCALAR, Counter)]),
         case("cast to bf16", cast::Cast { to: DType::Bf16 }, &[(s, Normal)]),
         case("cast to f32", cast::Cast { to: DType::F32 }, &[(s, Normal)]).dtypes(&[DType::Bf16]),
+        case("relu bf16", activation::Activation::Relu, &[(s, OffZero)]).dtypes(&[DType::Bf16]),
+        case("add bf16", add::Add, &[(s, Normal), (s, Normal)]).dtypes(&[DType::Bf16; 2]),
+        halved(case("batch_norm train relu", train(0.0), &norm(s))),
+        halved(case("batch_norm eval", batch_norm::BatchNormEval { eps: 1e-5, slope: 1.0 }, &norm(s))),
+        halved(case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)])),
+        halved(case("max_pool", max_pool::MaxPool { kernel: 2, stride: 2, pad: 0, ceil: false }, &[(s, Distinct)])),
         case("concat", concat::Concat, &[(shape(4, 32, 32, 32), Normal), (s, Normal)]),
         case("depthwise", depthwise(64, 1), &[(s, Normal), (shape(64, 3, 3, 1), Normal)]),
         case("depthwise 5x5", depthwise(512, 2), &[(wide, Normal), (shape(512, 5, 5, 1), Normal)]),
@@ -207,8 +216,19 @@ fn main() -> ExitCode {
             }
         }
     }
+    // In bf16: every row of the ops that have kernels for it, and of others a few, as theirs run between casts.
+    for (op, table) in OPS {
+        let rows: Vec<Case> = table().iter().filter(|c| c.bench.is_none()).filter_map(Case::halved).collect();
+        let own = |c: &Case| c.op.half_on_gpu(Pass::Forward, &c.inputs.iter().map(|i| i.0).collect::<Vec<_>>());
+        let some = rows.len().div_ceil(6);
+        for (i, case) in rows.into_iter().enumerate().filter(|(i, c)| own(c) || i % some == 0) {
+            trials.push(Trial::test(format!("kernels/{op}/{i} {}", case.label), move || row(&case, Precision::Bf16, None)));
+        }
+    }
     for (op, table) in OPS.iter().filter(|(op, _)| HOST_BITS.contains(op)) {
-        for (i, case) in table().into_iter().enumerate().filter(|(_, c)| c.bench.is_none()) {
+        let rows: Vec<Case> = table().into_iter().filter(|c| c.bench.is_none()).collect();
+        let halved: Vec<Case> = rows.iter().filter_map(Case::halved).collect();
+        for (i, case) in rows.into_iter().chain(halved).enumerate() {
             trials.push(Trial::test(format!("bits/{op}/{i} {}", case.label), move || host_bits(&case)));
         }
     }

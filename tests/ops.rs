@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{Bench, close, inputs, normals, terms};
+use common::{Bench, agree, inputs, normals, oracle, terms};
 use lae_engine::core::case::Case;
 use lae_engine::ops::OPS;
 
@@ -58,20 +58,14 @@ fn gradients(case: &Case) -> Result<usize, String> {
 }
 
 fn parity(case: &Case) -> Result<usize, String> {
-    let (mut fast, mut oracle) = (Bench::<f32>::new(case), Bench::<f64>::new(case));
+    let mut fast = Bench::<f32>::new(case);
     // The first run leaves other values in every buffer: an op that adds to its output, or reads scratch, shows in the second.
     let u0 = normals(fast.cotangent_len(), 21, 0);
     fast.run(&inputs(case, 20), &u0);
     let x = inputs(case, 22);
     let u: Vec<f64> = normals(fast.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
-    let (a, b) = (fast.run(&x, &u), oracle.run(&x, &u));
-    let (eps, terms) = (f32::EPSILON as f64, terms(case));
-    for ((name, a), (_, b)) in a.outputs.iter().zip(&b.outputs) {
-        close(name, a, b, eps, terms)?;
-    }
-    for ((i, a), (_, b)) in a.grads.iter().zip(&b.grads) {
-        close(&format!("dx[{i}]"), a, b, eps, terms)?;
-    }
+    let (a, b) = (fast.run(&x, &u), oracle(case, &x, &u));
+    agree(&a, &b, f32::EPSILON as f64, terms(case))?;
     Ok(a.outputs.len() + a.grads.len())
 }
 
@@ -105,6 +99,22 @@ fn gradients_match_difference_quotients() {
 #[test]
 fn f32_matches_the_f64_oracle() {
     each("parity", parity);
+}
+
+/// Each row of each op that has bf16, once more in bf16.
+#[test]
+fn bf16_matches_the_f64_oracle() {
+    let (mut ops, mut rows) = (0, 0);
+    for (op, table) in OPS {
+        let halved: Vec<Case> = table().iter().filter(|c| c.bench.is_none()).filter_map(Case::halved).collect();
+        ops += !halved.is_empty() as usize;
+        rows += halved.len();
+        let failed: Vec<String> =
+            halved.iter().filter_map(|c| parity(c).err().map(|why| format!("{op} [{}]: {why}", c.label))).collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+    println!("{rows} rows of {ops} ops in bf16");
+    assert!(ops > 20 && rows > 300, "{rows} rows of {ops} ops");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use lae_engine::ops::conv_transpose2d::{ConvTranspose2d, conv_transpose2d};
 use lae_engine::ops::conv2d::{Conv2d, conv2d};
 use lae_engine::ops::difference::{l1, mse};
 use lae_engine::ops::linear::linear;
+use lae_engine::ops::softmax::Softmax;
 
 const ADAM: Adam = Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
 
@@ -429,8 +430,10 @@ fn an_op_that_knows_f32_alone_refuses_bf16_by_name() {
     let mut t = Tape::new(&store);
     let s = shape(1, 2, 2, 3);
     let (x, half) = (t.input(s), t.input_of(s, DType::Bf16));
+    let why = t.scope("net.2", |t| shape_error(t.apply(Softmax { temperature: 1.0 }, &[half])));
+    assert_eq!(why, "net.2: softmax: takes f32 values, got bf16 for input 0; cast it first (ops::cast)");
     let why = t.scope("net.2", |t| shape_error(add(t, x, half)));
-    assert_eq!(why, "net.2: add: takes f32 values, got bf16 for input 1; cast it first (ops::cast)");
+    assert_eq!(why, "net.2: add: takes values of one type, got bf16 for input 1 behind f32; cast one of them first (ops::cast)");
     // A cast to the type that a value has is no step.
     assert_eq!(cast(&mut t, half, DType::Bf16).unwrap(), half);
     let again = t.apply(Cast { to: DType::Bf16 }, &[half]);
@@ -454,4 +457,59 @@ fn a_value_is_fed_and_fetched_in_its_own_type() {
     assert_eq!(shape_error(plan.fetch_bf16(z).map(|_| ())), "fetch_bf16: value 3 (1×1×1×3) is f32, not bf16: use fetch");
     assert!(shape_error(plan.scalar(y)).contains("use fetch_bf16"));
     assert!(shape_error(plan.feed_bf16(y).map(|_| ())).contains("is no input"));
+}
+
+/// A tape that keeps activations in bf16: what is rounded, and where gradients are f32. Two layers of one filter, which is updated
+/// between them.
+#[test]
+fn activations_in_bf16_leave_parameters_and_their_gradients_in_f32() {
+    let (s, mut r) = (shape(2, 4, 4, 3), Rng::new(5, stream("half"), 0));
+    let draw = |n: usize, r: &mut Rng| -> Vec<f32> { (0..n).map(|_| r.normal()).collect() };
+    let (picture, weights) = (draw(s.len(), &mut r), draw(27 * 3, &mut r));
+    let rounded = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| bf16::from_f32(*x).to_f64()).collect() };
+    let mut store = ParamStore::<f32>::new(0);
+    store.activations = DType::Bf16;
+    let w = store.add("net.w", shape(3, 3, 3, 3), Kind::Trained, Form::Filter, Init::Constant(0.0));
+    store.value_mut(w).copy_from_slice(&weights);
+    let group = store.group("net");
+    let mut t = Tape::new(&store);
+    let (x, hyper) = (t.input(s), t.input(Shape::vector(2)));
+    let filter = t.param(w);
+    let y = conv2d(&mut t, x, filter, None, Conv2d::new(1, 1)).unwrap();
+    let z = relu(&mut t, y).unwrap();
+    // Twice the same copy of the filter, so that its gradient is a sum of two.
+    let z = conv2d(&mut t, z, filter, None, Conv2d::new(1, 1)).unwrap();
+    let loss = mse(&mut t, z, x).unwrap();
+    assert_eq!([y, z, loss].map(|v| t.dtype(v)), [DType::Bf16, DType::Bf16, DType::F32]);
+    let dw = t.backward(loss, &[filter]).unwrap().of(filter).unwrap();
+    assert_eq!(t.dtype(dw), DType::F32);
+    adam(&mut t, &group, Adam::default(), hyper).unwrap();
+    let after = conv2d(&mut t, x, filter, None, Conv2d::new(1, 1)).unwrap();
+    let exact = t.keeping(DType::F32, |t| conv2d(t, x, filter, None, Conv2d::new(1, 1))).unwrap();
+    assert_eq!([after, exact].map(|v| t.dtype(v)), [DType::Bf16, DType::F32]);
+    let mut plan = Plan::<f32>::new(t, &[y, after, exact], Memory::Planned).unwrap();
+    plan.fill(x, &picture).unwrap();
+    plan.fill(hyper, &Adam::default().hyper(0.5, 1)).unwrap();
+    plan.run(&mut store).unwrap();
+    assert_ne!(plan.fetch_bf16(y).unwrap(), plan.fetch_bf16(after).unwrap(), "the filter was copied again after its update");
+    assert!(store.grad(w).iter().any(|g| bf16::from_f32(*g).to_f32() != *g), "gradients of filters are not rounded");
+    // Against f64 from rounded operands.
+    let first = |filter: &[f64], picture: &[f64]| {
+        let mut exact = ParamStore::<f64>::new(0);
+        let mut t = Tape::new(&exact);
+        let (x, w) = (t.input(s), t.input(shape(3, 3, 3, 3)));
+        let y = conv2d(&mut t, x, w, None, Conv2d::new(1, 1)).unwrap();
+        let mut plan = Plan::<f64>::new(t, &[y], Memory::Planned).unwrap();
+        plan.fill(x, picture).unwrap();
+        plan.fill(w, filter).unwrap();
+        plan.run(&mut exact).unwrap();
+        plan.fetch(y).unwrap().to_vec()
+    };
+    let near = |a: f64, b: f64, unit: f64| (a - b).abs() <= unit * b.abs() + 1e-5;
+    let want = first(&rounded(&weights), &rounded(&picture));
+    assert!(plan.fetch_bf16(y).unwrap().iter().zip(&want).all(|(a, b)| near(a.to_f64(), *b, 1.0 / 256.0)));
+    let want = first(&rounded(store.value(w)), &rounded(&picture));
+    assert!(plan.fetch_bf16(after).unwrap().iter().zip(&want).all(|(a, b)| near(a.to_f64(), *b, 1.0 / 256.0)));
+    let [w, x]: [Vec<f64>; 2] = [store.value(w), &picture].map(|v| v.iter().map(|x| *x as f64).collect());
+    assert!(plan.fetch(exact).unwrap().iter().zip(&first(&w, &x)).all(|(a, b)| near(*a as f64, *b, 0.0)));
 }

@@ -8,15 +8,15 @@
 //! * does the emulator give these bits, with the tensor cores' arithmetic of that GPU? (No kernel uses approximate instructions,
 //!   whose values are the hardware's own.)
 //!
-//! Convolutions run with `precision` f32, tf32 and 3xtf32. On Hopper those in tf32 take the kernels for sm_90a where these are faster, with
-//! `LAE_SM90A=always` wherever sizes allow it, and the emulator takes the same. Most of the time is the emulator's and the f64 pass's. Without a GPU nothing
-//! runs, and the list says so.
+//! Convolutions run with `precision` f32, tf32 and 3xtf32, ops that take bf16 in bf16, too. On Hopper those in tf32 take the kernels for
+//! sm_90a where these are faster, with `LAE_SM90A=always` wherever sizes allow it, and the emulator takes the same. Most of the time is
+//! the emulator's and the f64 pass's. Without a GPU nothing runs, and the list says so.
 
 mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, terms};
+use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, oracle, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
@@ -34,9 +34,9 @@ fn gpu() -> Device {
 /// `like`: the tensor cores that the emulator is to copy; none if it has no model of them.
 fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Failed> {
     let x = inputs(case, 22);
-    let mut oracle = Bench::<f64>::new(case);
-    let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
-    let exact = oracle.run(&x, &u);
+    let values = Bench::<f64>::new(case).cotangent_len();
+    let u: Vec<f64> = normals(values, 23, 0).iter().map(|&x| x as f32 as f64).collect();
+    let exact = oracle(case, &x, &u);
     let Device::Gpu(driver, _) = gpu() else { unreachable!("a GPU was asked for") };
     let hopper = driver.sm_90a().ok();
     let mut bench = Bench::on(&Device::Gpu(driver, precision), case, Memory::Planned)?;
@@ -92,6 +92,10 @@ fn main() -> ExitCode {
         rows.push((format!("{size} px/{i} {} {}{x}", c.label, c.op.name()), c));
     }
     let mut trials = Vec::new();
+    for (name, halved) in rows.iter().filter_map(|(name, c)| Some((format!("{name} bf16"), c.halved()?))) {
+        let like = if convolves(&halved) { tensor } else { Some(Tensor::Ideal) };
+        trials.push(Trial::test(name, move || row(&halved, Precision::Bf16, like)));
+    }
     for (name, case) in rows {
         let all = [(Precision::F32, ""), (Precision::Tf32, " tf32"), (Precision::Tf32x3, " 3xtf32")];
         for (precision, word) in all.into_iter().take(if convolves(&case) { 3 } else { 1 }) {

@@ -39,10 +39,10 @@ fn the_form_of_convolutions_is_a_key() {
 }
 
 /// Stopped after each of these steps, a run ends with the bytes of one that was not.
-fn stopped_and_resumed(detector: &str, steps: &[u64]) {
+fn stopped_and_resumed(detector: &str, precision: &str, steps: &[u64]) {
     let dir = tempfile::tempdir().unwrap();
     // Checkpoints after every step, so that a stop is met anywhere.
-    let set = ["train.save_minutes=0.0".to_string()];
+    let set = ["train.save_minutes=0.0".to_string(), format!("precision={precision}")];
     let (entry, config) = detectors::resolve(Some(detector), "smoke", None, &set).unwrap();
     let whole = dir.path().join("whole");
     Run::create(entry, config.clone(), &whole, String::new(), &Device::Cpu).unwrap().run().unwrap();
@@ -60,7 +60,35 @@ fn stopped_and_resumed(detector: &str, steps: &[u64]) {
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
     // 8 steps an epoch: in the first epoch, at its end, in the second, in stage 2.
-    stopped_and_resumed("lae", &[3, 8, 13, 21]);
+    stopped_and_resumed("lae", "f32", &[3, 8, 13, 21]);
+}
+
+#[test]
+fn a_killed_run_in_bf16_resumes_to_the_same_bytes() {
+    stopped_and_resumed("lae", "bf16", &[3, 21]);
+}
+
+/// Another precision is another run, of the same kind: bf16 gives the same bytes at any thread count, other losses than f32, and says
+/// so where a person looks.
+#[test]
+fn bf16_is_a_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let [f32, one, two] = ["f32", "one", "two"].map(|n| dir.path().join(n));
+    train(&f32, &["--threads", "1"]);
+    train(&one, &["--threads", "1", "--set", "precision=bf16"]);
+    train(&two, &["--threads", "2", "--set", "precision=bf16"]);
+    same(&one, &two);
+    let losses = |run: &PathBuf| -> Vec<f64> {
+        let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let rows = lines.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        rows.filter(|r| r["stage"] == 1).filter_map(|r| r["train"]["total"].as_f64()).collect()
+    };
+    let (a, b) = (losses(&f32), losses(&one));
+    assert!(a.len() == b.len() && !a.is_empty() && a != b, "{a:?} {b:?}");
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.1 * a.abs()), "{a:?} {b:?}");
+    let report = std::fs::read_to_string(one.join("report.html")).unwrap();
+    assert!(report.contains("activations in bf16: stored as bf16, converted to f32"));
+    assert!(!std::fs::read_to_string(f32.join("report.html")).unwrap().contains("activations in bf16:"));
 }
 
 /// A run that goes on from another's first stage ends as one that did it itself.
@@ -89,7 +117,7 @@ fn a_shared_first_stage_gives_the_same_bytes() {
 #[test]
 fn every_detector_runs_from_end_to_end() {
     for entry in detectors::DETECTORS {
-        stopped_and_resumed(entry.name, &[5, 8]);
+        stopped_and_resumed(entry.name, "f32", &[5, 8]);
         let dir = tempfile::tempdir().unwrap();
         let (run, set) = (dir.path().join("run"), dir.path().join("set"));
         train(&run, &["--detector", entry.name]);

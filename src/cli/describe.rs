@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::core::dtype::DType;
 use crate::core::params::{Kind, ParamStore};
 use crate::core::text::thousands;
 use crate::detectors::{self, DETECTORS};
@@ -36,6 +37,7 @@ impl DescribeArgs {
         let of = |detector: &str, preset: &str, set: &[String], purpose: Purpose| -> Result<(Box<dyn Detector>, ParamStore)> {
             let (entry, c) = detectors::resolve(Some(detector), preset, None, set)?;
             let mut store = ParamStore::new(0);
+            store.activations = c.activations();
             Ok(((entry.build)(&c, &mut store, purpose)?, store))
         };
         // Whose network it is, where only the network is named: the smallest preset has them all, in little memory.
@@ -78,6 +80,9 @@ impl DescribeArgs {
                 total += store.count(&n.group, if n.trained { Kind::Trained } else { Kind::Frozen });
             }
             print(&format!("{model}: {} parameters\n\n", thousands(total)))?;
+        }
+        if store.activations == DType::Bf16 {
+            print("activations in bf16, parameters and their gradients in f32\n")?;
         }
         Ok(0)
     }

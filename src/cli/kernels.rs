@@ -31,7 +31,7 @@ pub struct KernelsArgs {
     /// Pictures in a batch
     #[arg(long, value_name = "N", default_value_t = 2)]
     batch: usize,
-    /// What convolutions round their factors to: f32, tf32, 3xtf32
+    /// What convolutions round their factors to, or activations are stored in: f32, tf32, 3xtf32, bf16
     #[arg(long, value_name = "P", default_value = "f32")]
     precision: String,
     /// Only kernels whose name contains this
@@ -124,8 +124,9 @@ impl From<&Row> for JsonRow {
 }
 
 /// The ops of all stages of a detector's training at this size, preset `paper`, each once, with all gradients that any stage asks for.
-pub fn network_cases(detector: &str, size: usize, batch: usize) -> Result<Vec<Case>> {
+pub fn network_cases(detector: &str, size: usize, batch: usize, precision: Precision) -> Result<Vec<Case>> {
     let mut set = vec![format!("size={size}"), format!("train.batch={batch}")];
+    set.extend((precision == Precision::Bf16).then(|| "precision=bf16".to_string()));
     set.extend((detector == "lae").then(|| "lae.grid=16".to_string()));
     let (entry, c) = detectors::resolve(Some(detector), "paper", None, &set)?;
     let mut merged: Vec<Case> = Vec::new();
@@ -148,13 +149,14 @@ impl KernelsArgs {
             "f32" => Precision::F32,
             "tf32" => Precision::Tf32,
             "3xtf32" => Precision::Tf32x3,
-            p => return Err(Error::config("--precision", format!("{p:?} is not one of f32, tf32, 3xtf32"))),
+            "bf16" => Precision::Bf16,
+            p => return Err(Error::config("--precision", format!("{p:?} is not one of f32, tf32, 3xtf32, bf16"))),
         };
         if kernels::KERNELS.is_empty() {
             let why = "this build has no kernels; `lae-engine doctor` says why".to_string();
             return Err(Error::Unavailable { device: "emu".into(), why });
         }
-        let cases = network_cases(&self.detector, self.size, self.batch)?;
+        let cases = network_cases(&self.detector, self.size, self.batch, precision)?;
         let style = ProgressStyle::with_template("{pos}/{len} ops on the emulator, {elapsed}").expect("a valid template");
         let bar = ProgressBar::new(cases.len() as u64).with_style(style);
         let mut rows = profile::profile(&cases, precision, gpu, || bar.inc(1))?;

@@ -99,6 +99,21 @@ impl Case {
         self.dtypes = dtypes.to_vec();
         self
     }
+    /// This row with bf16 wherever the op takes it; none if it does nowhere, or if the row says its types itself. Factors behind the
+    /// first are parameters: drawn in f32 and rounded on the tape, as a network's are, with a gradient in f32.
+    pub fn halved(&self) -> Option<Case> {
+        let halves = self.op.halves();
+        if halves.x.is_empty() || self.dtypes.contains(&DType::Bf16) {
+            return None;
+        }
+        let half = |i: usize| halves.x.has(i) && (i == 0 || !halves.rounds);
+        let dtypes = (0..self.inputs.len()).map(|i| if half(i) { DType::Bf16 } else { DType::F32 }).collect();
+        Some(Case { dtypes, label: format!("{} bf16", self.label), ..self.clone() })
+    }
+    /// Whether input `i` reaches the op as bf16.
+    pub fn rounds(&self, i: usize) -> bool {
+        self.dtypes[i] == DType::Bf16 || self.op.halves().rounds && self.op.halves().x.has(i) && self.dtypes[0] == DType::Bf16
+    }
     pub fn withholds(mut self) -> Case {
         self.withholds = true;
         self
@@ -122,6 +137,9 @@ impl Tape {
 
     /// Record a row of an op's table.
     pub fn record_case(&mut self, case: &Case, x: &[Var]) -> Result<Vec<Var>> {
-        self.record(case.op.clone(), x)
+        match case.dtypes.contains(&DType::Bf16) {
+            true => self.keeping(DType::Bf16, |t| t.record(case.op.clone(), x)),
+            false => self.record(case.op.clone(), x),
+        }
     }
 }

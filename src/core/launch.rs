@@ -90,6 +90,10 @@ impl Operands<'_> {
             misaligned: None,
         })
     }
+    /// The kernel `NAME_f32` or `NAME_bf16`, by the type of what `s` holds.
+    pub fn typed(&self, name: &str, s: Span) -> Result<Call<'_>> {
+        self.call(&format!("{name}_{}", if s.unit == F32 { "f32" } else { "bf16" }))
+    }
     pub fn no_kernel(&self, op: &str) -> Error {
         Error::Unavailable { device: self.driver.name().to_string(), why: format!("{op} has no kernel in this build") }
     }

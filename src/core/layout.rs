@@ -5,6 +5,7 @@ use super::op::{Element, MAX};
 use super::params::ARENAS;
 use super::shape::Shape;
 use super::tape::{Home, Step, Tape, Var};
+use super::widen;
 
 /// How values get their buffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +55,19 @@ pub(super) struct Prepared {
     pub y: Vec<Option<Place>>,
     pub dy: Option<Place>,
     pub writes: Vec<Write>,
+    /// Values of workspace that the op asked for on the host.
     pub scratch: usize,
+    /// Values of workspace for bf16 operands of a pass that takes none; 0 if it takes them, or there are none.
+    pub widens: usize,
+    pub widens_on_gpu: usize,
+}
+
+impl Prepared {
+    /// All operands that the step reads or writes.
+    fn operands(&self) -> impl Iterator<Item = Place> + '_ {
+        let written = self.writes.iter().flat_map(|w| w.parts.iter().map(|p| p.place));
+        self.x.iter().chain(&self.y).copied().chain([self.dy]).flatten().chain(written)
+    }
 }
 
 /// What is decided before there is memory.
@@ -168,5 +181,10 @@ fn prepare(tape: &Tape, s: &Step, place: &[Option<Place>]) -> Prepared {
         assert!(apart, "{}: {} reads and writes buffer {}", s.at, s.op.name(), r.buffer);
     }
     let scratch = s.op.scratch(s.pass, &xs, &ys, s.wants);
-    Prepared { xs, ys, x, y, dy, writes, scratch }
+    let mut prepared = Prepared { xs, ys, x, y, dy, writes, scratch, widens: 0, widens_on_gpu: 0 };
+    let half = prepared.operands().filter_map(|p| p.of(DType::Bf16));
+    let all = widen::scratch(half.map(|p| p.len / DType::Bf16.bytes::<f32>()));
+    prepared.widens = if s.op.half_on_host(s.pass) { 0 } else { all };
+    prepared.widens_on_gpu = if s.op.half_on_gpu(s.pass, &prepared.xs) { 0 } else { all };
+    prepared
 }

@@ -12,6 +12,7 @@
 //! * [`tape`]: recording. A [`Var`](tape::Var) is a value on a tape; [`Tape::backward`](tape::Tape::backward), which stands with the
 //!   ops, appends the gradients.
 //! * [`params`]: parameters by name in flat arenas, so that one update, one checkpoint and one norm cover all of them.
+//! * [`cast`]: numbers in another type. `widen`: passes that know one type, over operands in bf16. `elementwise`: loops over either.
 //! * [`plan`]: memory and execution. A plan allocates when it is made; runs allocate nothing. `layout`: which value lies where.
 //! * [`rng`]: a draw is a function of seed, stream and index, independent of threads and of what was drawn before.
 //! * [`par`]: loops over values on all threads, with results that do not depend on how many there are. [`buffer`]: aligned memory.
@@ -19,7 +20,9 @@
 
 pub mod buffer;
 pub mod case;
+pub mod cast;
 pub mod dtype;
+mod elementwise;
 pub mod file;
 pub mod launch;
 mod layout;
@@ -32,3 +35,4 @@ pub mod rng;
 pub mod shape;
 pub mod tape;
 pub mod text;
+mod widen;

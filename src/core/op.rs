@@ -125,6 +125,34 @@ pub struct Half<'a> {
     pub out: [&'a mut [bf16]; MAX],
 }
 
+/// What of an op may be bf16 instead of the plan's own type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Halves {
+    /// These inputs are of one type, either; all others are never bf16.
+    pub x: Set,
+    /// These outputs have the type of those inputs; all others are never bf16.
+    pub y: Set,
+    /// On a tape that keeps activations in bf16 these inputs are rounded for the op if they are not bf16 yet. Otherwise the op takes
+    /// the type that comes, and f32 where types differ.
+    pub rounds: bool,
+}
+
+impl Halves {
+    pub const NONE: Halves = Halves { x: Set::NONE, y: Set::NONE, rounds: false };
+    /// Inputs in `x` and output 0 are of one type.
+    pub const fn follow(x: Set) -> Halves {
+        Halves { x, y: Set::of(0), rounds: false }
+    }
+    /// Inputs in `x` may be bf16, all outputs are f32: a sum.
+    pub const fn sum(x: Set) -> Halves {
+        Halves { x, y: Set::NONE, rounds: false }
+    }
+    /// Inputs in `x` are the factors of products.
+    pub const fn factors(x: Set, y: Set) -> Halves {
+        Halves { x, y, rounds: true }
+    }
+}
+
 /// An operation with a derivative. Only output 0 carries a gradient; further outputs are what backward wants to remember.
 ///
 /// # The contract
@@ -217,12 +245,38 @@ pub trait Op: Debug + 'static {
     /// op without outputs (an optimiser) has something to update.
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String>;
 
-    /// Types of the `outputs` outputs, or why those of the inputs do not fit. Unless an op says otherwise it knows f32 alone.
+    /// Which inputs and outputs may be bf16. Default: none.
+    ///
+    /// The passes of such an op need no bf16 code: the plan hands them operands of its own type in scratch memory, and rounds each
+    /// result once (`src/core/widen.rs`). An op that reads and writes bf16 itself says so by [`Op::half_on_host`] and
+    /// [`Op::half_on_gpu`].
+    fn halves(&self) -> Halves {
+        Halves::NONE
+    }
+    /// Whether this pass on the host takes the operands in [`Host::half`] as they are.
+    fn half_on_host(&self, _pass: Pass) -> bool {
+        false
+    }
+    /// Whether the launches of this pass, of inputs of shapes `xs`, take bf16 operands as they are.
+    fn half_on_gpu(&self, _pass: Pass, _xs: &[Shape]) -> bool {
+        false
+    }
+
+    /// Types of the `outputs` outputs, or why those of the inputs do not fit. Default: as [`Op::halves`] says.
     fn dtypes(&self, x: &[DType], outputs: usize) -> Result<Vec<DType>, String> {
-        match x.iter().position(|&t| t != DType::F32) {
-            None => Ok(vec![DType::F32; outputs]),
-            Some(i) => Err(format!("takes f32 values, got {} for input {i}; cast it first (ops::cast)", x[i])),
+        let halves = self.halves();
+        let one = x.iter().enumerate().find(|(i, _)| halves.x.has(*i)).map_or(DType::F32, |(_, &t)| t);
+        for (i, &t) in x.iter().enumerate() {
+            if t != if halves.x.has(i) { one } else { DType::F32 } {
+                return Err(match halves.x.has(i) {
+                    false => format!("takes f32 values, got {t} for input {i}; cast it first (ops::cast)"),
+                    true => format!(
+                        "takes values of one type, got {t} for input {i} behind {one}; cast one of them first (ops::cast)"
+                    ),
+                });
+            }
         }
+        Ok((0..outputs).map(|i| if halves.y.has(i) { one } else { DType::F32 }).collect())
     }
 
     /// What backward reads when the gradients in `wants` are asked for. `wants` holds the differentiable inputs that are a value in
@@ -288,6 +342,9 @@ pub trait DynOp: Debug {
     fn name(&self) -> &'static str;
     fn infer(&self, at: &str, x: &[Shape]) -> Result<Vec<Shape>>;
     fn dtypes(&self, at: &str, x: &[DType], outputs: usize) -> Result<Vec<DType>>;
+    fn halves(&self) -> Halves;
+    fn half_on_host(&self, pass: Pass) -> bool;
+    fn half_on_gpu(&self, pass: Pass, xs: &[Shape]) -> bool;
     fn keeps(&self, wants: Set) -> Keeps;
     fn differentiable(&self) -> Set;
     fn updates(&self) -> &'static [usize];
@@ -308,6 +365,15 @@ impl<O: Op> DynOp for O {
     }
     fn dtypes(&self, at: &str, x: &[DType], outputs: usize) -> Result<Vec<DType>> {
         Op::dtypes(self, x, outputs).map_err(|why| Error::Shape { op: Op::name(self), at: at.to_string(), why })
+    }
+    fn halves(&self) -> Halves {
+        Op::halves(self)
+    }
+    fn half_on_host(&self, pass: Pass) -> bool {
+        Op::half_on_host(self, pass)
+    }
+    fn half_on_gpu(&self, pass: Pass, xs: &[Shape]) -> bool {
+        Op::half_on_gpu(self, pass, xs)
     }
     fn keeps(&self, wants: Set) -> Keeps {
         Op::keeps(self, wants)

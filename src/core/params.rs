@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::Buffer;
+use super::dtype::DType;
 use super::real::Real;
 use super::rng::{Rng, stream};
 use super::shape::Shape;
@@ -204,6 +205,9 @@ impl Init {
 /// changed must be fetched with [`ParamStore::pull`] before the host looks: looking at old values panics.
 pub struct ParamStore<T = f32> {
     pub seed: u64,
+    /// What tapes over this store keep activations in: f32, or bf16 where the op that computes them has it. The parameters themselves,
+    /// their gradients and the optimiser's moments are never bf16.
+    pub activations: DType,
     params: Vec<Param>,
     pub(crate) arenas: [Buffer<T>; ARENAS],
     resident: Option<Resident>,
@@ -236,7 +240,13 @@ impl Drop for Resident {
 impl<T: Clone> Clone for ParamStore<T> {
     fn clone(&self) -> Self {
         (0..ARENAS).for_each(|a| self.must_be_current(a));
-        ParamStore { seed: self.seed, params: self.params.clone(), arenas: self.arenas.clone(), resident: None }
+        ParamStore {
+            seed: self.seed,
+            activations: self.activations,
+            params: self.params.clone(),
+            arenas: self.arenas.clone(),
+            resident: None,
+        }
     }
 }
 
@@ -315,7 +325,7 @@ impl<T: Real> ParamStore<T> {
 
     /// An empty store. The seed decides the initial values.
     pub fn new(seed: u64) -> Self {
-        ParamStore { seed, params: Vec::new(), arenas: Default::default(), resident: None }
+        ParamStore { seed, activations: DType::F32, params: Vec::new(), arenas: Default::default(), resident: None }
     }
 
     /// Add a parameter. Panics if the name is taken: names are written by our own builders.
@@ -404,6 +414,6 @@ impl<T: Real> ParamStore<T> {
             b.iter_mut().zip(self.arenas[i].iter()).for_each(|(y, x)| *y = U::of(x.f64()));
             b
         });
-        ParamStore { seed: self.seed, params: self.params.clone(), arenas, resident: None }
+        ParamStore { seed: self.seed, activations: self.activations, params: self.params.clone(), arenas, resident: None }
     }
 }

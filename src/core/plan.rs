@@ -14,7 +14,8 @@ use super::op::{Element, Half, Host, MAX, Pass};
 use super::params::{ARENAS, ParamStore};
 use super::shape::Shape;
 use super::tape::{Home, Tape, Var};
-use crate::device::{Device, Driver, Mem, Precision, Replay, Span};
+use super::widen;
+use crate::device::{Device, Driver, F32, Mem, Precision, Replay, Span};
 use crate::error::{Error, Result};
 
 /// What one step of a run took, by [`Plan::run_timed`].
@@ -112,7 +113,10 @@ impl Plan<f32> {
         let all = (0..plan.tape.values.len()).map(|i| plan.tape.var(i));
         let inputs: Vec<_> = all.filter(|v| plan.tape.values[v.index()].home == Home::Input).filter_map(place).collect();
         let fetched: Vec<_> = fetch.iter().copied().filter_map(place).collect();
-        let step_bytes = |(s, p): (&super::tape::Step, &Prepared)| s.op.gpu_scratch(s.pass, &p.xs, &p.ys, s.wants, precision);
+        let step_bytes = |(s, p): (&super::tape::Step, &Prepared)| {
+            let own = s.op.gpu_scratch(s.pass, &p.xs, &p.ys, s.wants, precision.of_factors(p.widens_on_gpu > 0));
+            own + p.widens_on_gpu * F32
+        };
         let scratch_bytes: Vec<usize> = plan.tape.steps.iter().zip(&plan.steps).map(step_bytes).collect();
         let largest = scratch_bytes.iter().copied().max().unwrap_or(0);
         let mut blocks: Vec<_> = sizes.iter().enumerate().map(|(i, &n)| (format!("slot {i}"), n)).collect();
@@ -161,7 +165,7 @@ impl<T: Element> Plan<T> {
 
     /// With slots in the host's memory, if it has so much.
     fn at_home(mut self, sizes: Vec<usize>) -> Result<Plan<T>> {
-        let scratch = self.steps.iter().map(|s| s.scratch).max().unwrap_or(0);
+        let scratch = self.steps.iter().map(|s| s.widens + s.scratch).max().unwrap_or(0);
         let bytes = (sizes.iter().sum::<usize>() + scratch * size_of::<T>()) as u64;
         let too_much = |free: Option<u64>| {
             let gib = |b: u64| b as f64 / (1u64 << 30) as f64;
@@ -347,7 +351,7 @@ impl<T: Element> Plan<T> {
         }
         let operands = Operands {
             driver: &*gpu.driver,
-            precision: gpu.precision,
+            precision: gpu.precision.of_factors(prepared.widens_on_gpu > 0),
             at: &step.at,
             xs: &prepared.xs,
             ys: &prepared.ys,
@@ -357,7 +361,10 @@ impl<T: Element> Plan<T> {
             out,
             scratch,
         };
-        step.op.launch(step.pass, &operands)?;
+        match prepared.widens_on_gpu {
+            0 => step.op.launch(step.pass, &operands)?,
+            _ => widen::launches(step, operands)?,
+        }
         if gpu.stepwise { gpu.driver.sync().map_err(|e| e.at(&step.at)) } else { Ok(()) }
     }
 
@@ -434,7 +441,7 @@ impl<T: Element> Plan<T> {
                 y: std::array::from_fn(|i| real(pick(&prepared.y, i))),
                 dy: real(prepared.dy),
                 out,
-                scratch: &mut self.scratch[..prepared.scratch],
+                scratch: &mut self.scratch[..prepared.widens + prepared.scratch],
                 half: Half {
                     x: std::array::from_fn(|i| half(pick(&prepared.x, i))),
                     y: std::array::from_fn(|i| half(pick(&prepared.y, i))),
@@ -442,7 +449,10 @@ impl<T: Element> Plan<T> {
                     out: out_half,
                 },
             };
-            T::run(&*step.op, step.pass, host);
+            match prepared.widens {
+                0 => T::run(&*step.op, step.pass, host),
+                _ => widen::run(step, host),
+            }
         }
         for (Write { buffer, .. }, t) in prepared.writes.iter().zip(&mut taken) {
             match buffer.checked_sub(ARENAS) {

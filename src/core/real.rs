@@ -107,6 +107,16 @@ fn tanh(x: f32) -> f32 {
     if a < 0.625 { near } else { far }
 }
 
+/// The nearest bf16, ties to even, without a branch: loops over it become SIMD. Adding 0x7fff, or 0x8000 above an odd half, carries
+/// into the upper half where it must be rounded up, and a carry out of the fraction is the next exponent.
+#[inline(always)]
+fn bf16_of_f32(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded } as u16)
+}
+
 /// The nearest bf16, rounded once. `bf16::from_f64` drops the lower half of the fraction before it rounds, so it takes what lies
 /// closely above a tie for the tie; f32 in between would round twice. Rounding to f32 by *odd* (towards zero, and the last bit set
 /// if anything was lost) keeps the side of the tie, and the second rounding then decides alone.
@@ -167,12 +177,12 @@ macro_rules! real {
             }
             #[inline(always)]
             fn of_bf16(x: bf16) -> Self {
-                x.to_f32() as $t
+                f32::from_bits((x.to_bits() as u32) << 16) as $t
             }
         }
     };
 }
-real!(f32, exp, tanh, bf16::from_f32);
+real!(f32, exp, tanh, bf16_of_f32);
 real!(f64, f64::exp, f64::tanh, bf16_of_f64);
 
 #[cfg(test)]

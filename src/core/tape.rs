@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc as Shared;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::cast::Cast;
 use super::dtype::DType;
 use super::op::{DynOp, Keeps, Op, Pass, Set};
 use super::params::{Arena, Group, Kind, Param, ParamId, ParamStore};
@@ -78,6 +79,14 @@ impl Step {
     }
 }
 
+/// Whether two values are places of one arena that meet.
+pub(crate) fn overlap(a: Value, b: Value) -> bool {
+    match (a.home, b.home) {
+        (Home::Arena(x, p), Home::Arena(y, q)) => x == y && p < q + b.shape.len() && q < p + a.shape.len(),
+        _ => false,
+    }
+}
+
 /// The recorded list. Knows the layout of the parameters (names, shapes, places), not their values.
 ///
 /// The functions of [`ops`](crate::ops) and [`Net::run`](crate::nn::Net::run) append steps; [`Tape::backward`] appends those of the
@@ -109,15 +118,34 @@ pub struct Tape {
     layout: Shared<Vec<Param>>,
     params: HashMap<ParamId, Var>,
     at: Vec<String>,
+    /// What activations are kept in.
+    activations: DType,
+    /// Operands are brought to the type that an op takes; otherwise what does not fit is refused.
+    fits: bool,
+    /// Values in another type, recorded already.
+    casts: HashMap<(Var, DType), Var>,
+    /// Parameters and inputs of which values are rounded copies.
+    copied: HashMap<Var, Var>,
 }
 
 impl Tape {
-    /// An empty tape over the parameters that `store` holds now.
+    /// An empty tape over the parameters that `store` holds now, which keeps activations in [`ParamStore::activations`].
     pub fn new<T: Real>(store: &ParamStore<T>) -> Tape {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let layout = Shared::new(store.iter().map(|(_, p)| p.clone()).collect());
-        Tape { number, values: Vec::new(), steps: Vec::new(), layout, params: HashMap::new(), at: Vec::new() }
+        Tape {
+            number,
+            values: Vec::new(),
+            steps: Vec::new(),
+            layout,
+            params: HashMap::new(),
+            at: Vec::new(),
+            activations: store.activations,
+            fits: store.activations == DType::Bf16,
+            casts: HashMap::new(),
+            copied: HashMap::new(),
+        }
     }
 
     pub(crate) fn value(&mut self, shape: Shape, dtype: DType, home: Home) -> Var {
@@ -211,6 +239,62 @@ impl Tape {
         r
     }
 
+    /// Record `body` with activations kept in that type. f32 is for values that bf16 would spoil: what a filter leaves of a picture
+    /// when all that neighbours have in common is gone.
+    pub fn keeping<R>(&mut self, activations: DType, body: impl FnOnce(&mut Tape) -> R) -> R {
+        let before = (self.activations, self.fits);
+        (self.activations, self.fits) = (activations, before.1 || activations == DType::Bf16);
+        let r = body(self);
+        (self.activations, self.fits) = before;
+        r
+    }
+
+    /// What activations are kept in, here.
+    pub fn activations(&self) -> DType {
+        self.activations
+    }
+
+    /// Keep activations in f32 from here on, whatever the store says.
+    pub fn keep_f32(&mut self) {
+        self.activations = DType::F32;
+    }
+
+    /// `v` in type `to`: itself, or what a cast that is recorded once gives. A rounded copy of a parameter or an input is no value of
+    /// its own: its gradient is that of the original, in f32.
+    fn fit(&mut self, v: Var, to: DType) -> Result<Var> {
+        if self.dtype(v) == to {
+            return Ok(v);
+        }
+        if let Some(&known) = self.casts.get(&(v, to)) {
+            return Ok(known);
+        }
+        let y = self.add_step(Shared::new(Cast { to }), &[v])?[0];
+        self.casts.insert((v, to), y);
+        if self.values[v.index()].home != Home::Computed && to == DType::Bf16 {
+            self.copied.insert(y, v);
+        }
+        Ok(y)
+    }
+
+    /// The parameter or input that `v` is a rounded copy of, or `v`.
+    pub(crate) fn original(&self, v: Var) -> Var {
+        self.copied.get(&v).copied().unwrap_or(v)
+    }
+
+    /// The operands in the types that the op takes: its factors in that of activations, others as they come, in f32 where they differ.
+    fn fitted(&mut self, op: &dyn DynOp, x: &[Var]) -> Result<Vec<Var>> {
+        let halves = op.halves();
+        let half = |t: &Tape, (i, v): (usize, &Var)| halves.x.has(i) && t.dtype(*v) == DType::Bf16;
+        let among = x.iter().enumerate().filter(|(i, _)| halves.x.has(*i)).count();
+        let come = x.iter().enumerate().filter(|&operand| half(self, operand)).count();
+        let to = match halves.rounds {
+            true => self.activations,
+            false if among > 0 && come == among => DType::Bf16,
+            false => DType::F32,
+        };
+        x.iter().enumerate().map(|(i, &v)| self.fit(v, if halves.x.has(i) { to } else { DType::F32 })).collect()
+    }
+
     /// Record one op and return its first output. An error if the op refuses the shapes of `x`, or if one is of another tape. Panics
     /// for an op without outputs: use [`Tape::apply_all`].
     pub fn apply(&mut self, op: impl Op + Send + Sync, x: &[Var]) -> Result<Var> {
@@ -224,13 +308,24 @@ impl Tape {
 
     pub(crate) fn record(&mut self, op: Shared<dyn DynOp + Send + Sync>, x: &[Var]) -> Result<Vec<Var>> {
         self.check_owned(op.name(), x)?;
+        // What is cast in so many words is cast.
+        if !self.fits || op.name() == "cast" {
+            return self.add_step(op, x);
+        }
+        let x = self.fitted(&*op, x)?;
+        self.add_step(op, &x)
+    }
+
+    fn add_step(&mut self, op: Shared<dyn DynOp + Send + Sync>, x: &[Var]) -> Result<Vec<Var>> {
         let at = self.path();
         let xs: Vec<Shape> = x.iter().map(|&v| self.shape(v)).collect();
         let ys = op.infer(&at, &xs)?;
         let types: Vec<DType> = x.iter().map(|&v| self.dtype(v)).collect();
         let types = op.dtypes(&at, &types, ys.len())?;
         let y: Vec<Var> = ys.iter().zip(types).map(|(&s, t)| self.value(s, t, Home::Computed)).collect();
-        let updated = op.updates().iter().map(|&i| x[i]);
+        let updated: Vec<Var> = op.updates().iter().map(|&i| x[i]).collect();
+        // A copy of what changes here is the old value: who asks next gets another.
+        updated.iter().for_each(|&v| self.forget_casts(v));
         let out = y.iter().copied().chain(updated).map(Some).collect();
         self.steps.push(Step {
             op,
@@ -244,6 +339,11 @@ impl Tape {
             wants: Set::NONE,
         });
         Ok(y)
+    }
+
+    fn forget_casts(&mut self, changed: Var) {
+        let values = &self.values;
+        self.casts.retain(|(v, _), _| !overlap(values[v.index()], values[changed.index()]) && *v != changed);
     }
 
     /// Sum of the work of all steps, one line per op and pass, heaviest first: `(name, pass, steps, macs, bytes)`.

@@ -122,6 +122,7 @@ pub fn step(
 /// The ops of a training step of every stage, with `n` pictures each, once for every set of gradients asked of them.
 pub fn cases(entry: &Entry, config: &TrainConfig, n: impl Fn(usize) -> usize) -> Result<Vec<Case>> {
     let mut store = ParamStore::new(config.seed);
+    store.activations = config.activations();
     let detector = (entry.build)(config, &mut store, Purpose::Train)?;
     let mut cases: Vec<Case> = Vec::new();
     for stage in 0..detector.stages().len() {

@@ -224,7 +224,7 @@ pub trait Replay: Send {
     fn replay(&self) -> Result<()>;
 }
 
-/// What convolutions on a GPU may round their factors to. Sums are always f32.
+/// What activations and the factors of convolutions may be rounded to. Sums are always f32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub enum Precision {
     /// Plain f32 arithmetic.
@@ -237,6 +237,21 @@ pub enum Precision {
     /// Tensor cores, each factor as the sum of two: nearly f32.
     #[serde(rename = "3xtf32")]
     Tf32x3,
+    /// Activations, their gradients and the weights that they meet are stored as bf16, on every device.
+    #[serde(rename = "bf16")]
+    Bf16,
+}
+
+impl Precision {
+    /// What a launch may round its factors to. Under [`Precision::Bf16`] the factors that are bf16 lose nothing in tf32, and the others
+    /// are f32 because bf16 would not do.
+    pub fn of_factors(self, half: bool) -> Precision {
+        match self {
+            Precision::Bf16 if half => Precision::Tf32,
+            Precision::Bf16 => Precision::F32,
+            p => p,
+        }
+    }
 }
 
 /// Where a plan runs.
@@ -281,7 +296,7 @@ impl Device {
             _ => Err(Error::config("--device", format!("{name:?} is not a device; use auto, cpu, cuda, cuda:N or emu"))),
         }
     }
-    /// The same device with convolutions in this precision; the CPU has only f32.
+    /// The same device with convolutions in this precision; those on the CPU sum products of f32, of bf16 values, too.
     pub fn with_precision(self, p: Precision) -> Device {
         match self {
             Device::Cpu => Device::Cpu,
@@ -353,12 +368,15 @@ impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Device::Cpu => write!(f, "cpu, {}", cpu_features()),
-            Device::Gpu(d, Precision::F32) => write!(f, "{}", d.name()),
+            Device::Gpu(d, Precision::F32 | Precision::Bf16) => write!(f, "{}", d.name()),
             Device::Gpu(d, Precision::Tf32) => write!(f, "{}, convolutions in tf32", d.name()),
             Device::Gpu(d, Precision::Tf32x3) => write!(f, "{}, convolutions in 3xtf32", d.name()),
         }
     }
 }
+
+/// How this machine computes with bf16.
+pub const BF16_ON_CPU: &str = "stored as bf16, converted to f32 for arithmetic (AVX512-BF16 and AMX are not used)";
 
 /// Threads and the vector instructions that the convolutions will use.
 pub fn cpu_features() -> String {

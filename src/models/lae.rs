@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::STD;
+use crate::core::dtype::DType;
 use crate::core::params::{Form, Group, Init, Kind, ParamId, ParamStore};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -333,7 +334,8 @@ impl Lae {
     /// What the encoder takes, of ImageNet-normalised pictures.
     fn input(&self, t: &mut Tape, x: Var) -> Result<Var> {
         let Some(filter) = self.residual else { return Ok(x) };
-        t.scope("lae.residual", |t| {
+        // What a pixel has that its neighbours do not foretell is a grey level: bf16 rounds bright ones to two.
+        let scoped = |t: &mut Tape| {
             let filter = t.param(filter);
             let r = conv2d(t, x, filter, None, Conv2d::new(1, 0))?;
             let r = tanh(t, r)?;
@@ -341,7 +343,8 @@ impl Lae {
             let pick = t.param(pick);
             let x = conv2d(t, x, pick, None, Conv2d::new(1, 0))?;
             concat(t, x, r)
-        })
+        };
+        t.scope("lae.residual", |t| t.keeping(DType::F32, scoped))
     }
 
     /// Weight and bias of the last layer: the head that class activation maps read.
@@ -376,8 +379,11 @@ impl Lae {
         t.scope("windows", |t| {
             let (mean, [w, b]) = (t.param(*mean), self.head().map(|id| t.param(id)));
             let boxes = Conv2d { groups: t.shape(f).c as usize, ..Conv2d::new(every, 0) };
-            let g = conv2d(t, f, mean, None, boxes)?;
-            conv2d(t, g, w, Some(b), Conv2d::new(1, 0))
+            // In f32, as the head on the whole picture.
+            t.keeping(DType::F32, |t| {
+                let g = conv2d(t, f, mean, None, boxes)?;
+                conv2d(t, g, w, Some(b), Conv2d::new(1, 0))
+            })
         })
     }
 

@@ -11,8 +11,7 @@ use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
-use crate::core::par;
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -63,39 +62,46 @@ impl Op for Activation {
             _ => Err(format!("needs one input, got {}", x.len())),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    fn half_on_host(&self, _: Pass) -> bool {
+        true
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::y(Set::of(0))
     }
     fn forward<T: Real>(&self, m: Host<T>) {
-        let ([y, ..], x) = (m.out, m.x[0]);
         match *self {
-            Activation::Relu => par::map(y, x, move |x| x.max(T::ZERO)),
+            Activation::Relu => m.map(move |x| x.max(T::ZERO)),
             // Select the factor and multiply: this compiles to a blend. `if x > 0 { x } else { s * x }` compiled to a branch, which
             // mispredicts on random signs.
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map(y, x, move |x| x * if x > T::ZERO { T::ONE } else { s })
+                m.map(move |x| x * if x > T::ZERO { T::ONE } else { s })
             }
-            Activation::Tanh => par::map(y, x, move |x| x.tanh()),
-            Activation::Sigmoid => par::map(y, x, move |x| T::ONE / (T::ONE + (-x).exp())),
+            Activation::Tanh => m.map(move |x| x.tanh()),
+            Activation::Sigmoid => m.map(move |x| T::ONE / (T::ONE + (-x).exp())),
         }
     }
     fn backward<T: Real>(&self, m: Host<T>) {
-        let ([dx, ..], y, dy) = (m.out, m.y[0], m.dy);
         match *self {
-            Activation::Relu => par::map2(dx, y, dy, move |y, d| if y > T::ZERO { d } else { T::ZERO }),
+            Activation::Relu => m.map_back(move |y, d| if y > T::ZERO { d } else { T::ZERO }),
             Activation::LeakyRelu(s) => {
                 let s = T::of(s);
-                par::map2(dx, y, dy, move |y, d| d * if y > T::ZERO { T::ONE } else { s })
+                m.map_back(move |y, d| d * if y > T::ZERO { T::ONE } else { s })
             }
-            Activation::Tanh => par::map2(dx, y, dy, move |y, d| (T::ONE - y * y) * d),
-            Activation::Sigmoid => par::map2(dx, y, dy, move |y, d| y * (T::ONE - y) * d),
+            Activation::Tanh => m.map_back(move |y, d| (T::ONE - y * y) * d),
+            Activation::Sigmoid => m.map_back(move |y, d| y * (T::ONE - y) * d),
         }
     }
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        let call = g.call(&format!("{}_fwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.x(0));
+        let call = g.typed(&format!("{}_fwd", self.name()), g.out(0))?.elements(n).write(g.out(0)).read(g.x(0));
         match *self {
             Activation::LeakyRelu(s) => call.value(&LeakyRelu { count: n as u32, slope: s as f32 }).go(),
             _ => call.value(&(n as u32)).go(),
@@ -103,7 +109,7 @@ impl Op for Activation {
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        let call = g.call(&format!("{}_bwd_f32", self.name()))?.elements(n).write(g.out(0)).read(g.y(0)).read(g.dy());
+        let call = g.typed(&format!("{}_bwd", self.name()), g.out(0))?.elements(n).write(g.out(0)).read(g.y(0)).read(g.dy());
         match *self {
             Activation::LeakyRelu(s) => call.value(&LeakyRelu { count: n as u32, slope: s as f32 }).go(),
             _ => call.value(&(n as u32)).go(),

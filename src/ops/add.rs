@@ -5,7 +5,7 @@ use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -29,29 +29,38 @@ impl Op for Add {
             _ => Err(format!("needs two values of one shape, got {x:?}")),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::first(2))
+    }
+    fn half_on_host(&self, _: Pass) -> bool {
+        true
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
     }
     fn forward<T: Real>(&self, m: Host<T>) {
-        let [y, ..] = m.out;
-        par::map2(y, m.x[0], m.x[1], move |a, b| a + b);
+        m.map2(move |a, b| a + b);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
-        let [da, db, ..] = m.out;
-        for dx in [da, db] {
-            if !dx.is_empty() {
-                par::map(dx, m.dy, move |d| d);
-            }
+        let ([da, db, ..], [da_half, db_half, ..]) = (m.out, m.half.out);
+        for dx in [da, db].into_iter().filter(|dx| !dx.is_empty()) {
+            par::map(dx, m.dy, move |d| d);
+        }
+        for dx in [da_half, db_half].into_iter().filter(|dx| !dx.is_empty()) {
+            dx.copy_from_slice(m.half.dy);
         }
     }
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        g.call("add_fwd_f32")?.elements(n).write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()
+        g.typed("add_fwd", g.out(0))?.elements(n).write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
-        let call = g.call("add_bwd_f32")?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
+        let call = g.typed("add_bwd", g.dy())?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
         call.read(g.dy()).value(&(n as u32)).go()
     }
 }

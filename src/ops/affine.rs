@@ -7,7 +7,7 @@ use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -96,6 +96,9 @@ impl Op for Affine {
             [x] if n == self.shift.len() && (n == 1 || n == x.c as usize) => Ok(vec![*x]),
             _ => Err(format!("{n} scales and {} shifts do not fit input {x:?}", self.shift.len())),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

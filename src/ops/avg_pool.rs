@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::max_pool::MaxPool;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -47,6 +47,9 @@ impl Op for AvgPool {
     }
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
         self.windows().infer(x)
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

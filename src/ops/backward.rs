@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use super::add::Add;
-use super::cast::cast;
 use super::fill::Fill;
 use crate::core::dtype::DType;
 use crate::core::op::{Keeps, Pass, Set};
 use crate::core::params::Arena;
 use crate::core::shape::Shape;
-use crate::core::tape::{Home, Step, Tape, Value, Var};
+use crate::core::tape::{Home, Step, Tape, Var, overlap};
 use crate::error::{Error, Result};
 
 /// Gradients that [`Tape::backward`] recorded.
@@ -57,16 +56,17 @@ impl Tape {
             }
             let wants = wanted(&s, &needs);
             let Some(dy) = grads.of(s.y[0]).filter(|_| !wants.is_empty()) else { continue };
-            // A gradient has the shape and the type of its value.
+            // A gradient has the shape and the type of its value, that of a rounded copy those of the parameter.
+            let source: Vec<Var> = s.x.iter().map(|&v| self.original(v)).collect();
             let mut like = |v: Var| self.value(self.shape(v), self.dtype(v), Home::Computed);
-            let dx: Vec<Option<Var>> = s.x.iter().enumerate().map(|(i, &v)| wants.has(i).then(|| like(v))).collect();
+            let dx: Vec<Option<Var>> = source.iter().enumerate().map(|(i, &v)| wants.has(i).then(|| like(v))).collect();
             let keeps = s.op.keeps(wants);
             self.unchanged(i, keeps)?;
             self.steps.push(Step { pass: Pass::Backward, dy: Some(dy), out: dx.clone(), keeps, wants, ..s.clone() });
-            for (&x, dx) in s.x.iter().zip(dx) {
+            for (&x, dx) in source.iter().zip(dx) {
                 let Some(dx) = dx else { continue };
                 let sum = match grads.of(x) {
-                    Some(old) => self.add_gradients(old, dx)?,
+                    Some(old) => self.apply(Add, &[old, dx])?,
                     None => dx,
                 };
                 grads.0.insert(x, sum);
@@ -87,31 +87,14 @@ impl Tape {
         Ok(grads)
     }
 
-    /// The sum of two gradients of one value, in the value's type. bf16 is added in f32 and rounded once.
-    fn add_gradients(&mut self, a: Var, b: Var) -> Result<Var> {
-        match self.dtype(a) {
-            DType::F32 => self.apply(Add, &[a, b]),
-            DType::Bf16 => {
-                let (a, b) = (cast(self, a, DType::F32)?, cast(self, b, DType::F32)?);
-                let sum = self.apply(Add, &[a, b])?;
-                cast(self, sum, DType::Bf16)
-            }
-        }
-    }
-
     /// Backward of step `i` reads the inputs in `keeps` a second time: no step since then may have changed them. An optimiser that
     /// is recorded between a forward pass and its backward would give wrong gradients in silence.
     fn unchanged(&self, i: usize, keeps: Keeps) -> Result<()> {
-        let overlap = |a: Var, b: Var| match (self.values[a.index()], self.values[b.index()]) {
-            (Value { home: Home::Arena(x, p), shape: s, .. }, Value { home: Home::Arena(y, q), shape: t, .. }) => {
-                x == y && p < q + t.len() && q < p + s.len()
-            }
-            _ => a == b,
-        };
+        let meet = |a: Var, b: Var| a == b || overlap(self.values[a.index()], self.values[b.index()]);
         let s = &self.steps[i];
         for (k, &x) in s.x.iter().enumerate().filter(|&(k, _)| keeps.x.has(k)) {
             for later in self.steps[i + 1..].iter().filter(|l| l.pass == Pass::Forward) {
-                if later.op.updates().iter().any(|&u| overlap(later.x[u], x)) {
+                if later.op.updates().iter().any(|&u| meet(later.x[u], x)) {
                     let why = format!(
                         "{} changes input {k} before its gradient is taken; record the forward pass again after it",
                         later.op.name()

@@ -18,7 +18,7 @@ use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
 use crate::core::launch::{Call, F32};
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -160,10 +160,10 @@ impl<'a> Launches<'a> {
         let params = Params { eps, momentum, slope, pixels: x.pixels() as u32, channels: x.c, split, splits };
         Launches { g, tiles, params }
     }
-    /// A kernel that walks over the pixels.
-    fn walk(&self, kernel: &str) -> Result<Call<'a>> {
+    /// A kernel that walks over pixels of the type that `pixels` has.
+    fn walk(&self, kernel: &str, pixels: Span) -> Result<Call<'a>> {
         let Tiles { block: [x, y], across, splits, .. } = self.tiles;
-        Ok(self.g.call(kernel)?.grid([across, splits, 1]).block3([x, y, 1]))
+        Ok(self.g.typed(kernel, pixels)?.grid([across, splits, 1]).block3([x, y, 1]))
     }
     /// A kernel that adds up the shares: 8 channels to a block.
     fn total(&self, kernel: &str) -> Result<Call<'a>> {
@@ -189,6 +189,12 @@ impl Op for BatchNormTrain {
         }
         let c = Shape::vector(x.c as usize);
         Ok(vec![x, c, c])
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps { x: Set::first(2), y: Set::of(1).and(2).union(Set::of(0).when(self.slope != 1.0)) }
@@ -291,22 +297,22 @@ impl Op for BatchNormTrain {
         let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, beta) = (g.x(0), g.x(1), g.x(2));
         let (y, mean, rstd, running_mean, running_var) = (g.out(0), g.out(1), g.out(2), g.out(3), g.out(4));
-        l.walk("batch_norm_train_sums_fwd_f32")?.write(l.shares()).read(x).value(&l.params).go()?;
+        l.walk("batch_norm_train_sums_fwd", x)?.write(l.shares()).read(x).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_fwd_f32")?.write(mean).write(rstd).update(running_mean).update(running_var);
         total.write(l.factors(2)).read(l.shares()).read(gamma).read(beta).value(&l.params).go()?;
-        let apply = l.walk("batch_norm_train_fwd_f32")?.write(y).read(x);
+        let apply = l.walk("batch_norm_train_fwd", y)?.write(y).read(x);
         apply.read(mean).read(l.factors(2)).value(&l.params).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, self.momentum, self.slope);
         let (x, gamma, mean, rstd, dy) = (g.x(0), g.x(1), g.y(1), g.y(2), g.dy());
         let factors = g.wants(0).then(|| l.factors(3));
-        let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(x).read_or_null(g.y[0]).read(dy);
+        let sums = l.walk("batch_norm_sums_bwd", dy)?.write(l.shares()).read(x).read_or_null(g.y[0]).read(dy);
         sums.read(mean).value(&l.params).go()?;
         let total = l.total("batch_norm_train_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
         total.write_or_null(factors).read(l.shares()).read(gamma).read(rstd).value(&l.params).go()?;
         let Some(factors) = factors else { return Ok(()) };
-        let apply = l.walk("batch_norm_train_bwd_f32")?.write(g.out(0)).read(x).read_or_null(g.y[0]).read(dy);
+        let apply = l.walk("batch_norm_train_bwd", dy)?.write(g.out(0)).read(x).read_or_null(g.y[0]).read(dy);
         apply.read(mean).read(factors).value(&l.params).go()
     }
 }
@@ -317,6 +323,12 @@ impl Op for BatchNormEval {
     }
     fn infer(&self, x: &[Shape]) -> Result<Vec<Shape>, String> {
         Ok(vec![check(x)?])
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
     }
     fn keeps(&self, wants: Set) -> Keeps {
         let sums = wants.has(1) || wants.has(2);
@@ -375,20 +387,20 @@ impl Op for BatchNormEval {
     }
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, 0.0, self.slope);
-        let apply = l.walk("batch_norm_eval_fwd_f32")?.write(g.out(0)).read(g.x(0));
+        let apply = l.walk("batch_norm_eval_fwd", g.out(0))?.write(g.out(0)).read(g.x(0));
         apply.read(g.x(3)).read(g.x(4)).read(g.x(1)).read(g.x(2)).value(&l.params).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let l = Launches::new(g, self.eps, 0.0, self.slope);
         let (gamma, mean, var, dy) = (g.x(1), g.x(3), g.x(4), g.dy());
         if g.wants(1) || g.wants(2) {
-            let sums = l.walk("batch_norm_sums_bwd_f32")?.write(l.shares()).read(g.x(0)).read_or_null(g.y[0]).read(dy);
+            let sums = l.walk("batch_norm_sums_bwd", dy)?.write(l.shares()).read(g.x(0)).read_or_null(g.y[0]).read(dy);
             sums.read(mean).value(&l.params).go()?;
             let total = l.total("batch_norm_eval_total_bwd_f32")?.write_or_null(g.out[1]).write_or_null(g.out[2]);
             total.read(l.shares()).read(var).value(&l.params).go()?;
         }
         if g.wants(0) {
-            let apply = l.walk("batch_norm_eval_bwd_f32")?.write(g.out(0)).read_or_null(g.y[0]).read(dy);
+            let apply = l.walk("batch_norm_eval_bwd", dy)?.write(g.out(0)).read_or_null(g.y[0]).read(dy);
             apply.read(var).read(gamma).value(&l.params).go()?;
         }
         Ok(())

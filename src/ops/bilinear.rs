@@ -7,7 +7,7 @@ use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch;
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -124,6 +124,13 @@ impl Op for Bilinear {
             _ => Err(format!("cannot resize {x:?} to {}×{}", self.h, self.w)),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    /// What lies between the two launches of a gradient along one axis each is f32.
+    fn half_on_gpu(&self, pass: Pass, xs: &[Shape]) -> bool {
+        pass == Pass::Forward || !self.separate(xs[0])
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
     }
@@ -191,7 +198,7 @@ impl Op for Bilinear {
         let vec = launch::vec4(c, &[x, y]);
         let grid = [(self.w * c / vec).div_ceil(32), self.h.div_ceil(32), n];
         let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
-        g.call("bilinear_fwd_f32")?.grid(grid).block3([32, 8, 1]).write(y).read(x).value(&p).go()
+        g.typed("bilinear_fwd", y)?.grid(grid).block3([32, 8, 1]).write(y).read(x).value(&p).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let (dx, dy) = (g.out(0), g.dy());
@@ -210,7 +217,7 @@ impl Op for Bilinear {
         let vec = launch::vec4(c, &[dx, dy]);
         let grid = [(w * c / vec).div_ceil(32), h.div_ceil(8), n];
         let p = Params { y: down, x: across, c: c as u32, vec: vec as u32 };
-        g.call("bilinear_bwd_f32")?.grid(grid).block3([32, 8, 1]).write(dx).read(dy).value(&p).go()
+        g.typed("bilinear_bwd", dx)?.grid(grid).block3([32, 8, 1]).write(dx).read(dy).value(&p).go()
     }
 }
 

@@ -6,10 +6,11 @@ use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Call;
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
+use crate::device::Span;
 use crate::device::tiles::vector;
 use crate::error::Result;
 
@@ -31,11 +32,11 @@ struct Params {
 }
 
 /// A thread per vector of the whole, and the sizes.
-fn launch<'a>(g: &'a Operands, kernel: &str) -> Result<(Call<'a>, Params)> {
+fn launch<'a>(g: &'a Operands, kernel: &str, whole: Span) -> Result<(Call<'a>, Params)> {
     let (a, b) = (g.xs[0], g.xs[1]);
     let v = vector(a.c as usize).min(vector(b.c as usize));
     let threads = a.pixels() * (a.c + b.c) as usize / v;
-    let call = g.call(kernel)?.grid([threads.div_ceil(256), 1, 1]).block(256);
+    let call = g.typed(kernel, whole)?.grid([threads.div_ceil(256), 1, 1]).block(256);
     Ok((call, Params { pixels: a.pixels() as u32, a: a.c, b: b.c }))
 }
 
@@ -48,6 +49,12 @@ impl Op for Concat {
             [a, b] if (a.n, a.h, a.w) == (b.n, b.h, b.w) => Ok(vec![Shape { c: a.c + b.c, ..*a }]),
             _ => Err(format!("needs two values that differ in channels only, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::first(2))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
@@ -72,11 +79,11 @@ impl Op for Concat {
     }
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
-        let (call, p) = launch(g, "concat_fwd_f32")?;
+        let (call, p) = launch(g, "concat_fwd", g.out(0))?;
         call.write(g.out(0)).read(g.x(0)).read(g.x(1)).value(&p).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
-        let (call, p) = launch(g, "concat_bwd_f32")?;
+        let (call, p) = launch(g, "concat_bwd", g.dy())?;
         call.write_or_null(g.out[0]).write_or_null(g.out[1]).read(g.dy()).value(&p).go()
     }
 }

@@ -10,7 +10,7 @@ use super::conv_host::{self, Direction, check_bias};
 use super::conv_launch;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -94,6 +94,9 @@ impl Op for Conv2d {
         let (x, w, bias) = conv_host::operands(x)?;
         check_bias(bias, w.n)?;
         Ok(vec![self.sizes(x, w)?.y()])
+    }
+    fn halves(&self) -> Halves {
+        Halves::factors(Set::first(2), Set::of(0))
     }
     fn keeps(&self, wants: Set) -> Keeps {
         conv_host::keeps(wants)

@@ -11,7 +11,7 @@ use super::conv_launch;
 use super::conv2d::Conv2d;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -62,6 +62,9 @@ impl Op for ConvTranspose2d {
         let (x, w, bias) = conv_host::operands(x)?;
         check_bias(bias, w.c)?;
         Ok(vec![self.sizes(x, w)?.x()])
+    }
+    fn halves(&self) -> Halves {
+        Halves::factors(Set::first(2), Set::of(0))
     }
     fn keeps(&self, wants: Set) -> Keeps {
         conv_host::keeps(wants)

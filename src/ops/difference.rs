@@ -7,7 +7,7 @@ use super::edges::SUM_EDGES;
 use super::sum;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -63,6 +63,12 @@ impl Op for Difference {
             _ => Err(format!("needs two values of one shape, got {x:?}")),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::sum(Set::first(2))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::x(Set::first(2))
     }
@@ -97,16 +103,16 @@ impl Op for Difference {
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let blocks = sum::blocks(n);
-        let kernel = if *self == Difference::L1 { "l1_fwd_f32" } else { "mse_fwd_f32" };
-        let call = g.call(kernel)?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
+        let kernel = if *self == Difference::L1 { "l1_fwd" } else { "mse_fwd" };
+        let call = g.typed(kernel, g.x(0))?.grid([blocks, 1, 1]).block(256).write(sum::partial(g, blocks));
         call.read(g.x(0)).read(g.x(1)).value(&(n as u32)).go()?;
         sum::finish(g, g.out(0), blocks, self.divisor(g.xs[0]) as usize)
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let n = g.xs[0].len();
         let p = Params { count: n as u32, divisor: self.divisor(g.xs[0]) as u32 };
-        let kernel = if *self == Difference::L1 { "l1_bwd_f32" } else { "mse_bwd_f32" };
-        let call = g.call(kernel)?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
+        let kernel = if *self == Difference::L1 { "l1_bwd" } else { "mse_bwd" };
+        let call = g.typed(kernel, g.x(0))?.elements(n).write_or_null(g.out[0]).write_or_null(g.out[1]);
         call.read(g.x(0)).read(g.x(1)).read(g.dy()).value(&p).go()
     }
 }

@@ -4,7 +4,7 @@ use super::edges::SUM_EDGES;
 use super::sum;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -28,6 +28,9 @@ impl Op for Dot {
             [a, b] if a == b => Ok(vec![Shape::SCALAR]),
             _ => Err(format!("needs two values of one shape, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::sum(Set::first(2))
     }
     fn keeps(&self, wants: Set) -> Keeps {
         Keeps::x(Set::of(1).when(wants.has(0)).union(Set::of(0).when(wants.has(1))))

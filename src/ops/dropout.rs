@@ -10,7 +10,7 @@ use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, philox, stream};
@@ -70,7 +70,7 @@ impl Dropout {
         let n = g.xs[0].len();
         let (key, drop, scale) = (key(self.seed, self.stream), self.threshold(), self.scale() as f32);
         let p = Params { count: n as u32, key, drop, scale };
-        g.call(kernel)?.elements(n).write(g.out(0)).read(x).read(g.x(1)).value(&p).go()
+        g.typed(kernel, x)?.elements(n).write(g.out(0)).read(x).read(g.x(1)).value(&p).go()
     }
 }
 
@@ -84,6 +84,12 @@ impl Op for Dropout {
             [x, step] if step.len() == 1 => Ok(vec![*x]),
             _ => Err(format!("needs values and one step number, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::x(Set::of(1))
@@ -101,10 +107,10 @@ impl Op for Dropout {
     }
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
-        self.launch(g, "dropout_fwd_f32", g.x(0))
+        self.launch(g, "dropout_fwd", g.x(0))
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
-        self.launch(g, "dropout_bwd_f32", g.dy())
+        self.launch(g, "dropout_bwd", g.dy())
     }
 }
 

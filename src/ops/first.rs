@@ -3,7 +3,7 @@
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -36,6 +36,9 @@ impl Op for First {
             [x] if (1..=x.n as usize).contains(&self.n) => Ok(vec![Shape { n: self.n as u32, ..*x }]),
             _ => Err(format!("needs one value of at least {} pictures, got {x:?}", self.n)),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -49,6 +49,12 @@ impl Op for GlobalAvgPool {
             _ => Err(format!("needs one input with pixels, got {x:?}")),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::sum(Set::of(0))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING
     }
@@ -77,14 +83,15 @@ impl Op for GlobalAvgPool {
         let x = g.xs[0];
         // Narrow blocks of eight groups: 128 bytes of each pixel, and four times as many blocks as wide ones give.
         let (t, p) = Params::of(x, 8);
-        let call = g.call("global_avg_pool_fwd_f32")?.grid([x.n as usize * t.across, 1, 1]).block3([t.block[0], t.block[1], 1]);
+        let call =
+            g.typed("global_avg_pool_fwd", g.x(0))?.grid([x.n as usize * t.across, 1, 1]).block3([t.block[0], t.block[1], 1]);
         call.write(g.out(0)).read(g.x(0)).value(&p).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let x = g.xs[0];
         let (t, p) = Params::of(x, 32);
         let grid = [x.n as usize * t.across, t.splits, 1];
-        let call = g.call("global_avg_pool_bwd_f32")?.grid(grid).block3([t.block[0], t.block[1], 1]);
+        let call = g.typed("global_avg_pool_bwd", g.out(0))?.grid(grid).block3([t.block[0], t.block[1], 1]);
         call.write(g.out(0)).read(g.dy()).value(&p).go()
     }
 }

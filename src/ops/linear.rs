@@ -5,7 +5,7 @@ use super::conv_launch;
 use super::conv2d::Conv2d;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -45,6 +45,9 @@ impl Op for Linear {
         let (x, w, bias) = conv_host::operands(x)?;
         check_bias(bias, w.n)?;
         Ok(vec![sizes(x, w)?.y()])
+    }
+    fn halves(&self) -> Halves {
+        Halves::factors(Set::first(2), Set::NONE)
     }
     fn keeps(&self, wants: Set) -> Keeps {
         conv_host::keeps(wants)

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::{Call, F32, Operands};
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::par::GRAIN;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -109,6 +109,9 @@ impl Op for Lrn {
             return Err(format!("a window has an odd number of channels, at most 255, and k is positive: {self:?}"));
         }
         Ok(vec![*x])
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::x(Set::of(0))

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -72,6 +72,12 @@ impl Op for MaxPool {
             _ => Err(format!("a {0}×{0} window does not fit into {x}", self.kernel)),
         }
     }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
+    }
+    fn half_on_gpu(&self, _: Pass, _: &[Shape]) -> bool {
+        true
+    }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps { x: Set::of(0), y: Set::of(0) }
     }
@@ -122,18 +128,18 @@ impl Op for MaxPool {
 
     fn gpu_forward(&self, g: &Operands) -> Result<()> {
         let threads = g.ys[0].len() / vector(g.ys[0].c as usize);
-        let call = g.call("max_pool_fwd_f32")?.grid([threads.div_ceil(256), 1, 1]).block(256);
+        let call = g.typed("max_pool_fwd", g.out(0))?.grid([threads.div_ceil(256), 1, 1]).block(256);
         call.write(g.out(0)).read(g.x(0)).value(&self.params(g)).go()
     }
     fn gpu_backward(&self, g: &Operands) -> Result<()> {
         let (n, h, w, c) = g.xs[0].dims();
         let (kernel, threads) = if self.kernel <= self.stride {
             let cells = |len: usize| (len + self.pad).div_ceil(self.stride);
-            ("max_pool_bwd_f32", n * cells(h) * cells(w) * (c / vector(c)))
+            ("max_pool_bwd", n * cells(h) * cells(w) * (c / vector(c)))
         } else {
-            ("max_pool_overlap_bwd_f32", g.xs[0].len())
+            ("max_pool_overlap_bwd", g.xs[0].len())
         };
-        let call = g.call(kernel)?.grid([threads.div_ceil(256), 1, 1]).block(256).write(g.out(0));
+        let call = g.typed(kernel, g.out(0))?.grid([threads.div_ceil(256), 1, 1]).block(256).write(g.out(0));
         call.read(g.x(0)).read(g.y(0)).read(g.dy()).value(&self.params(g)).go()
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
@@ -49,6 +49,9 @@ impl Op for Mix {
             [x] if x.c == 3 => Ok(vec![Shape { c: 1, ..*x }]),
             _ => Err(format!("needs one input of three channels, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::{Call, Operands};
-use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -79,6 +79,9 @@ impl Op for MomentsPool {
             }
             _ => Err(format!("needs one input with pixels, fewer than 2²⁴ in a picture, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::sum(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps { x: Set::of(0), y: Set::first(2) }

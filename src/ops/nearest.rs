@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -53,6 +53,9 @@ impl Op for Nearest {
             }
             _ => Err(format!("needs one input and a factor above 0, got {x:?} and {}", self.factor)),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

@@ -9,7 +9,7 @@ use super::edges::EDGES;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::par;
 use crate::core::real::Real;
 use crate::core::rng::{key, normal_pair, philox, stream, unit};
@@ -50,6 +50,9 @@ impl Op for Noise {
             [x, step] if step.len() == 1 => Ok(vec![*x]),
             _ => Err(format!("needs pictures and one step number, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::NOTHING

@@ -18,7 +18,7 @@ impl<T: Element> Plan<T> {
             let like = rows.into_iter().find(|c| c.op.name() == s.op.name() && c.inputs.len() == s.x.len());
             let fill = |i: usize| like.as_ref().map_or(Sampling::Normal, |c| c.inputs[i].1);
             let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
-            let dtypes: Vec<_> = s.x.iter().map(|&v| self.tape.dtype(v)).collect();
+            let dtypes: Vec<_> = s.x.iter().map(|&v| self.tape.dtype(self.tape.original(v))).collect();
             let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs && c.dtypes == dtypes;
             match out.iter_mut().find(same) {
                 Some(c) => c.wants = c.wants.union(wants),

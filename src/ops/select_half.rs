@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::core::case::{Case, Sampling, case};
 
 use crate::core::launch::Operands;
-use crate::core::op::{Host, Keeps, Op, Set};
+use crate::core::op::{Halves, Host, Keeps, Op, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -58,6 +58,9 @@ impl Op for SelectHalf {
             [x, l] if x.c % 2 == 0 && !x.is_empty() && *l == shape(x.n as usize, 1, 1, 1) => Ok(vec![*x]),
             _ => Err(format!("needs x N×H×W×C with even C and labels N×1×1×1, got {x:?}")),
         }
+    }
+    fn halves(&self) -> Halves {
+        Halves::follow(Set::of(0))
     }
     fn keeps(&self, _: Set) -> Keeps {
         Keeps::x(Set::of(1))

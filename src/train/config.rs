@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::keys::{self, Keys, check};
+use crate::core::dtype::DType;
 use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
 use crate::data::{AugmentConfig, Task};
-use crate::device::Precision;
+use crate::device::{BF16_ON_CPU, Device, Precision};
 use crate::error::{Error, Result};
 use crate::host::winograd::Winograd;
 use crate::{table, words};
@@ -39,7 +40,8 @@ table!(
         seed: u64 = 0,
         /// Side of the pictures in pixels (paper: 256).
         size: usize = 256,
-        /// What convolutions on a GPU may round their factors to: f32, tf32 or 3xtf32. The CPU always computes in f32.
+        /// bf16: what activations, their gradients and the weights that they meet are stored in, on every device. tf32, 3xtf32: what
+        /// convolutions on a GPU may round their factors to, in f32 on the CPU. f32: neither.
         precision: Precision = Precision::F32,
         cpu: CpuConfig = CpuConfig::default(),
         data: DataConfig = DataConfig::default(),
@@ -126,6 +128,20 @@ pub trait OwnKeys: Default + Serialize + for<'a> Deserialize<'a> {
 }
 
 impl TrainConfig {
+    /// What a training step keeps activations in.
+    pub fn activations(&self) -> DType {
+        if self.precision == Precision::Bf16 { DType::Bf16 } else { DType::F32 }
+    }
+
+    /// The device in words, with what the precision makes of it.
+    pub fn words(&self, device: &Device) -> String {
+        match (self.activations(), device) {
+            (DType::F32, _) => device.to_string(),
+            (DType::Bf16, Device::Cpu) => format!("{device}; activations in bf16: {BF16_ON_CPU}"),
+            (DType::Bf16, Device::Gpu(..)) => format!("{device}; activations in bf16"),
+        }
+    }
+
     /// From both parts, as they were checked.
     pub(super) fn new(shared: Shared, own: Value) -> TrainConfig {
         TrainConfig { shared, own }

@@ -150,6 +150,12 @@ impl Recorder {
         }
     }
 
+    /// The same with all values in f32, whatever the store keeps activations in: for verdicts, which then are those of any program.
+    pub fn exact(mut self) -> Recorder {
+        self.tape.keep_f32();
+        self
+    }
+
     /// Take it into a variable first: a call that records holds `self.tape`.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -30,6 +30,7 @@ use super::inventory::{DATA, Inventory};
 use super::place::{Hold, Place};
 use super::score::Scorer;
 use super::select::{Features, LinearModel, MaskUse, Selection, select};
+use crate::core::dtype::DType;
 use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::text::thousands;
@@ -167,6 +168,7 @@ impl Parts {
         let device = device.clone().with_precision(config.precision);
         config.cpu.winograd.set();
         let mut store = ParamStore::new(config.seed);
+        store.activations = config.activations();
         let mut detector = (entry.build)(config, &mut store, Purpose::Train)?;
         let data = Rc::new(Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?);
         // Nothing to learn from: a folder of tests alone, as `forge --whole` writes.
@@ -337,6 +339,9 @@ impl Run {
         let p = self.data.describe();
         say(&format!("run       {}", crate::text::shown(&self.dir)));
         say(&format!("detector  {}: {}", self.entry.name, self.entry.title));
+        if self.store.activations == DType::Bf16 {
+            say("precision activations in bf16; parameters, sums and verdicts in f32");
+        }
         say(&format!("data      {}", p.source));
         let (unseen, seen): (Vec<_>, Vec<_>) = p.counts.iter().partition(|n| n.split.starts_with("unseen/"));
         for (counts, what) in [(seen, "true+fake"), (unseen, "tested only")] {

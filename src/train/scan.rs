@@ -81,13 +81,13 @@ impl Scanner {
     /// `side`: pixels of the pictures that the detector was trained on; `windows`: sides in units of it, as the key `detect.windows`
     /// has them. A detector without local features has windows of its own side only.
     pub fn new(device: &Device, detector: &dyn Detector, store: &ParamStore, side: usize, windows: &[f64]) -> Result<Scanner> {
-        let mut r = Recorder::of_size(store, Mode::Eval, 1, (side, side));
+        let mut r = Recorder::of_size(store, Mode::Eval, 1, (side, side)).exact();
         let way = match detector.local(&mut r)? {
             None => Way::Plain(Box::new(Scorer::without_maps(device, detector, store, side, 32)?)),
             Some(local) => {
                 let f = r.tape.shape(local.features);
                 let (stride, channels) = (side / f.h as usize, f.c as usize);
-                let mut r = Recorder::of_size(store, Mode::Eval, HEADS, (1, 1));
+                let mut r = Recorder::of_size(store, Mode::Eval, HEADS, (1, 1)).exact();
                 let g = r.input(MEAN_FEATURES, shape(HEADS, 1, 1, channels));
                 let row = detector.head(&mut r, g)?;
                 let head = r.finish(device, &[row])?;
@@ -175,7 +175,7 @@ impl Local {
         if self.tiles.len() == 4 {
             self.tiles.remove(0);
         }
-        let mut r = Recorder::of_size(store, Mode::Eval, 1, size);
+        let mut r = Recorder::of_size(store, Mode::Eval, 1, size).exact();
         let f = detector.local(&mut r)?.expect("asked before").features;
         self.tiles.push(Tiles { size, step: r.finish(device, &[f])?, f });
         Ok(self.tiles.len() - 1)

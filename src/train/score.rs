@@ -72,7 +72,7 @@ impl Scorer {
         (side, batch): (usize, usize),
         maps: bool,
     ) -> Result<Scorer> {
-        let mut r = Recorder::new(store, Mode::Eval, batch, side);
+        let mut r = Recorder::new(store, Mode::Eval, batch, side).exact();
         let scores = detector.verdict(&mut r)?;
         let map = match scores.map.filter(|_| maps) {
             None => None,

@@ -87,7 +87,7 @@ impl Run {
             task: c.task.name().into(),
             preset: c.preset.clone(),
             seed: c.seed,
-            device: self.device.to_string(),
+            device: c.words(&self.device),
             version: env!("CARGO_PKG_VERSION").into(),
             command: self.command.clone(),
             notices,

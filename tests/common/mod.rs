@@ -31,6 +31,8 @@ pub struct Ran {
     /// (name, values)
     pub outputs: Vec<(String, Vec<f64>)>,
     pub grads: Vec<(usize, Vec<f64>)>,
+    /// Which of the outputs, and of the gradients, were rounded to bf16.
+    pub half: (Vec<bool>, Vec<bool>),
 }
 
 pub struct Bench<T: Element> {
@@ -89,6 +91,10 @@ impl<T: Element> Bench<T> {
             loss: self.loss.map_or(0.0, |l| self.plan.scalar(l).unwrap()),
             outputs: self.outputs.iter().map(|(n, v)| (n.clone(), get(*v))).collect(),
             grads: self.grads.iter().map(|(i, v)| (*i, get(*v))).collect(),
+            half: {
+                let half = |v: Var| self.plan.dtype(v) == DType::Bf16;
+                (self.outputs.iter().map(|o| half(o.1)).collect(), self.grads.iter().map(|g| half(g.1)).collect())
+            },
         })
     }
     pub fn cotangent_len(&self) -> usize {
@@ -169,8 +175,31 @@ impl Bench<f32> {
     }
 }
 
+/// Values for the inputs of a row, rounded to what the op sees of them.
 pub fn inputs(case: &Case, seed: u64) -> Vec<Vec<f64>> {
-    case.inputs.iter().enumerate().map(|(i, &(s, f))| fill(f, s, &mut Rng::new(seed, stream("case"), i as u64))).collect()
+    let draw = |(i, &(s, f)): (usize, &(Shape, Sampling))| {
+        let x = fill(f, s, &mut Rng::new(seed, stream("case"), i as u64));
+        if case.rounds(i) { x.iter().map(|x| f64::of_bf16(x.bf16())).collect() } else { x }
+    };
+    case.inputs.iter().enumerate().map(draw).collect()
+}
+
+/// What a row gives in f64. Of a row in bf16 that is the plain f64 pass, which rounds nothing, over rounded inputs; but a backward pass
+/// that reads an output reads it as it was stored.
+pub fn oracle(case: &Case, x: &[Vec<f64>], u: &[f64]) -> Ran {
+    let typed = || Bench::<f64>::new(case).run(x, u);
+    if !case.dtypes.contains(&DType::Bf16) || case.op.name() == "cast" {
+        return typed();
+    }
+    let wide = Case { dtypes: vec![DType::F32; case.inputs.len()], ..case.clone() };
+    let stored = case.op.halves().y.has(0);
+    let u: Vec<f64> = u.iter().map(|u| if stored { f64::of_bf16(u.bf16()) } else { *u }).collect();
+    let mut exact = Bench::<f64>::new(&wide).run(x, &u);
+    if stored && case.op.keeps(case.wants).y.has(0) {
+        let typed = typed();
+        (exact.grads, exact.half.1) = (typed.grads, typed.half.1);
+    }
+    exact
 }
 
 pub fn normals(n: usize, seed: u64, index: u64) -> Vec<f64> {
@@ -180,9 +209,20 @@ pub fn normals(n: usize, seed: u64, index: u64) -> Vec<f64> {
 
 /// |a − b| ≤ c·ε·(√terms·scale + |b|), element-wise; `scale` is the root mean square of b. The worst offender otherwise.
 pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(), String> {
+    close_stored(name, a, b, eps, terms, 0.0)
+}
+
+/// Half the distance of neighbours of bf16, relative: what rounding to it once costs at most.
+pub const BF16_ROUNDOFF: f64 = 1.0 / 256.0;
+
+/// As [`close`], and what is computed so is then rounded, with this unit roundoff.
+pub fn close_stored(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64, roundoff: f64) -> Result<(), String> {
     assert_eq!(a.len(), b.len());
     let scale = (b.iter().map(|x| x * x).sum::<f64>() / b.len().max(1) as f64).sqrt();
-    let bound = |x: f64| 8.0 * eps * terms.sqrt() * (scale + x.abs()) + 1e-30;
+    let bound = |x: f64| {
+        let computed = 8.0 * eps * terms.sqrt() * (scale + x.abs()) + 1e-30;
+        computed + roundoff * (x.abs() + computed)
+    };
     let worst = (0..a.len()).max_by(|&i, &j| {
         let r = |k: usize| if a[k].is_nan() { f64::INFINITY } else { (a[k] - b[k]).abs() / bound(b[k]) };
         r(i).total_cmp(&r(j))
@@ -195,13 +235,15 @@ pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(
     }
 }
 
-/// Every output and gradient of a run against the exact ones, as [`close`] says.
+/// Every output and gradient of a run against the exact ones, as [`close`] says; values that either run has rounded to bf16 may be off by
+/// that, too.
 pub fn agree(ran: &Ran, exact: &Ran, eps: f64, terms: f64) -> Result<(), String> {
-    for ((name, a), (_, b)) in ran.outputs.iter().zip(&exact.outputs) {
-        close(name, a, b, eps, terms)?;
+    let roundoff = |a: bool, b: bool| BF16_ROUNDOFF * (a as u32 + b as u32) as f64;
+    for (k, ((name, a), (_, b))) in ran.outputs.iter().zip(&exact.outputs).enumerate() {
+        close_stored(name, a, b, eps, terms, roundoff(ran.half.0[k], exact.half.0[k]))?;
     }
-    for ((i, a), (_, b)) in ran.grads.iter().zip(&exact.grads) {
-        close(&format!("dx[{i}]"), a, b, eps, terms)?;
+    for (k, ((i, a), (_, b))) in ran.grads.iter().zip(&exact.grads).enumerate() {
+        close_stored(&format!("dx[{i}]"), a, b, eps, terms, roundoff(ran.half.1[k], exact.half.1[k]))?;
     }
     Ok(())
 }
@@ -215,7 +257,7 @@ pub fn bits(r: &Ran) -> Vec<u32> {
 /// ε of a pass whose factors are rounded: 10 bits of fraction, or twice that less the product of two low parts.
 pub fn epsilon(p: Precision) -> f64 {
     match p {
-        Precision::F32 => f32::EPSILON as f64,
+        Precision::F32 | Precision::Bf16 => f32::EPSILON as f64,
         Precision::Tf32 => 2f64.powi(-10),
         Precision::Tf32x3 => 2f64.powi(-20),
     }

@@ -12,9 +12,10 @@ use crate::core::rng::{Rng, stream};
 use crate::data::config::DataConfig;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::made::divide;
+use crate::data::picture::Picture;
 use crate::data::pictures::Pictures;
 use crate::data::provenance::{FingerprintRecord, MethodRecord, Provenance};
-use crate::data::sample::{Sample, Split};
+use crate::data::sample::{MaskOrigin, Sample, Split};
 use crate::data::task::{Task, chosen};
 use crate::error::{Error, Result};
 
@@ -82,6 +83,14 @@ impl Faces {
         let apart = if self.config.paired { 0 } else { i as usize % 2 * pairs.div_ceil(2) };
         ids[(i as usize / 2 + apart + epoch as usize * pairs) % ids.len()]
     }
+
+    /// The genuine portrait of picture `i`, and of a fake what it was made of.
+    fn portrait(&self, split: Split, i: u32, epoch: u32) -> Portrait {
+        let pair = (epoch as u64) << 32 | (i / 2) as u64;
+        let shot = if i % 2 == 1 && !self.config.paired { "shot of a fake" } else { "shot" };
+        let who = Identity::draw(self.seed, self.person(split, i, epoch) as u64);
+        Portrait::take(&who, &mut self.draws(shot, split, pair), self.size)
+    }
 }
 
 impl Pictures for Faces {
@@ -120,8 +129,7 @@ impl Pictures for Faces {
         let fake = i % 2 == 1;
         let pair = (epoch as u64) << 32 | (i / 2) as u64;
         let id = self.person(split, i, epoch);
-        let shot = if fake && !c.paired { "shot of a fake" } else { "shot" };
-        let target = Portrait::take(&Identity::draw(self.seed, id as u64), &mut self.draws(shot, split, pair), self.size);
+        let target = self.portrait(split, i, epoch);
         if !fake {
             let picture = target.picture().clone();
             let method = "real".into();
@@ -146,6 +154,14 @@ impl Pictures for Faces {
         }
         let method = method.name().into();
         Ok(Sample { picture, mask: Some(mask), fake, method, group: Some(id), fingerprinted: carries, path: None })
+    }
+
+    fn untouched(&self, split: Split, i: u32, epoch: u32) -> Option<Result<Picture>> {
+        (i % 2 == 1).then(|| Ok(self.portrait(split, i, epoch).picture().clone()))
+    }
+
+    fn mask_origin(&self) -> MaskOrigin {
+        MaskOrigin::Forger
     }
 
     fn describe(&self, record: &mut Provenance) {

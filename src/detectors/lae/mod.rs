@@ -10,6 +10,7 @@ pub mod config;
 
 use config::{BatchNorm, Distance, LaeKeys, NoiseTarget, RealPictures, Target, ValidationLoss};
 
+use crate::core::dtype::DType;
 use crate::core::params::ParamStore;
 use crate::core::plan::{Memory, Plan};
 use crate::core::shape::{Shape, shape};
@@ -26,6 +27,7 @@ use crate::ops::affine::{affine, scale};
 use crate::ops::bce_logits::bce_constant;
 use crate::ops::bilinear::bilinear;
 use crate::ops::cam_attention::Reduce;
+use crate::ops::cast::cast;
 use crate::ops::first::first;
 use crate::ops::latent::{latent_loss, weighted_latent_loss};
 use crate::ops::linear::linear;
@@ -211,6 +213,7 @@ impl Detector for Method {
         let y = self.to_target(&mut t, x)?;
         let y = self.for_comparator(&mut t, y)?;
         let features = vgg.run(&mut t, y)?;
+        let features = cast(&mut t, features, DType::F32)?;
         let mut plan = Plan::on(device, t, &[features], Memory::Planned)?;
         plan.feed(x)?.copy_from_slice(&few.x);
         plan.run(store)?;
