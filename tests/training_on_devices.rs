@@ -156,7 +156,8 @@ fn distances((detector, precision): (&str, &str), stage: usize, select: &[f32], 
         assert_ne!(b, last, "training changes the losses");
         last = b;
     }
-    println!("{detector} in {precision}, stage {stage}, {}: gradients differ by {distances:.1e?} of their size", pair.name);
+    let shown: Vec<String> = distances.iter().map(|d| format!("{:.1e} ({:.1e} from f32)", d.0, d.1)).collect();
+    println!("{detector} in {precision}, stage {stage}, {}: gradients differ by {} of their size", pair.name, shown.join(", "));
     distances
 }
 
