@@ -260,6 +260,7 @@ impl Desk {
             first: sent.first,
             edits: sent.edits,
             area: 0.0,
+            crc32c: None,
             origin: MaskOrigin::Person,
         };
         match what {

@@ -56,7 +56,7 @@ impl Store {
     }
 
     pub fn put_draft(&self, index: u32, mask: &Mask) -> Result<()> {
-        mask.save_whole(self.draft_file(index))
+        write_whole(self.draft_file(index), &mask.to_png()?)
     }
 
     /// The finished mask.
@@ -65,20 +65,16 @@ impl Store {
         if file.is_file() { Mask::open(&file).map(Some) } else { Ok(None) }
     }
 
-    /// Settles a picture: the line, then the mask of a masked one, then its draft goes.
-    pub fn settle(&mut self, line: Annotation, mask: Option<&Mask>) -> Result<()> {
+    /// Settles a picture: the mask of a masked one, then the line, then its draft goes.
+    pub fn settle(&mut self, mut line: Annotation, mask: Option<&Mask>) -> Result<()> {
         let index = line.index;
-        self.lines.push(line);
-        let written = self.write_lines().and_then(|()| match mask {
-            Some(mask) => mask.save_whole(masks::file(&self.run, index)),
-            None => Ok(()),
-        });
-        if let Err(e) = written {
-            self.lines.pop();
-            // The line may be there and its mask not. Best effort: the first error is the one to report.
-            let _ = self.write_lines();
-            return Err(e);
+        if let Some(mask) = mask {
+            let bytes = mask.to_png()?;
+            line.crc32c = Some(crc32c::crc32c(&bytes));
+            write_whole(masks::file(&self.run, index), &bytes)?;
         }
+        self.lines.push(line);
+        self.write_lines().inspect_err(|_| drop(self.lines.pop()))?;
         self.latest.insert(index, self.lines.last().expect("just pushed").clone());
         if mask.is_some() && self.has_draft(index) {
             let file = self.draft_file(index);
@@ -112,6 +108,7 @@ mod tests {
             first: "none".into(),
             edits: 2,
             area: 0.1,
+            crc32c: None,
             origin: MaskOrigin::Person,
         }
     }

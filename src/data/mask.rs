@@ -10,7 +10,7 @@ use super::codec::{self, Shape, encode};
 use super::convert::turn;
 use super::meaning::{Cause, Meaning};
 use super::note::{Kind, Note};
-use crate::core::file::{write_quickly, write_whole};
+use crate::core::file::write_quickly;
 use crate::error::{Error, Result};
 
 /// One byte per pixel, 0 or 1 (1 = manipulated), row-major: `on.len() == w * h`.
@@ -196,11 +196,6 @@ impl Mask {
     /// Writes a grey PNG, 255 = on.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         write_quickly(path.as_ref(), &self.to_png()?)
-    }
-
-    /// [`save`](Self::save) for what cannot be made again: waits for the disk.
-    pub fn save_whole(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), &self.to_png()?)
     }
 
     /// The bytes of a grey PNG, 255 = on.

@@ -5,8 +5,8 @@
 //! masks/drafts/train-000123.png   what is being drawn
 //! masks/annotations.jsonl         one object a line: who, when, how long, with what; the last line about a picture counts
 //! ```
-//! A line is written before its mask. So a mask without a line came from elsewhere and counts as a file, and a line without its
-//! mask is a mask that was never finished.
+//! A mask is written before its line, which has the mask's checksum. A mask that is another than its line says, or has none, came
+//! from elsewhere (or from a server that was killed between the two) and counts as a file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,9 @@ pub struct Annotation {
     /// Share of the picture that the mask covers.
     #[serde(default)]
     pub area: f64,
+    /// Of the mask's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32c: Option<u32>,
     pub origin: MaskOrigin,
 }
 
@@ -115,13 +118,23 @@ pub enum Answer {
 /// Where the chosen pictures stand, in their order.
 pub fn answers(run: &Path, chosen: &[u32]) -> Result<Vec<Answer>> {
     let lines = latest(read(run)?);
-    let answer = |i: &u32| match (lines.get(i), file(run, *i).is_file()) {
-        (Some(a), _) if a.outcome == Outcome::Skipped => Answer::Skipped { reason: a.reason.clone() },
-        (Some(a), true) if a.outcome == Outcome::Masked => Answer::Masked { origin: a.origin, by: a.by.clone() },
-        (None, true) => Answer::Masked { origin: MaskOrigin::File, by: String::new() },
-        _ => Answer::Missing,
+    let answer = |i: &u32| {
+        let line = lines.get(i);
+        match line.map(|a| a.outcome) {
+            Some(Outcome::Skipped) => return Ok(Answer::Skipped { reason: line.map_or(String::new(), |a| a.reason.clone()) }),
+            Some(Outcome::Open) => return Ok(Answer::Missing),
+            _ => {}
+        }
+        let file = file(run, *i);
+        let bytes = match std::fs::read(&file) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Answer::Missing),
+            bytes => bytes.map_err(|e| Error::io(&file, e))?,
+        };
+        let own = line.filter(|a| a.crc32c == Some(crc32c::crc32c(&bytes)));
+        let (origin, by) = own.map_or((MaskOrigin::File, String::new()), |a| (a.origin, a.by.clone()));
+        Ok(Answer::Masked { origin, by })
     };
-    Ok(chosen.iter().map(answer).collect())
+    chosen.iter().map(answer).collect()
 }
 
 #[cfg(test)]
@@ -139,19 +152,22 @@ mod tests {
                 "{{\"index\":{index},\"name\":\"x\",\"outcome\":\"{outcome}\",\"origin\":\"person\",\"by\":\"anna\"{more}}}\n"
             )
         };
+        let of_x = format!(",\"crc32c\":{}", crc32c::crc32c(b"x"));
         let lines = [
-            line(1, "masked", ""),
+            line(1, "masked", &of_x),
             line(2, "masked", ""),
             line(3, "masked", ""),
             line(3, "skipped", ",\"reason\":\"unsure\""),
             line(4, "open", ""),
+            line(6, "masked", ",\"crc32c\":7"),
         ];
         std::fs::write(folder(run).join(ANNOTATIONS), lines.concat()).unwrap();
-        [1, 3, 4, 5].iter().for_each(|&i| std::fs::write(file(run, i), "x").unwrap());
+        [1, 3, 4, 5, 6].iter().for_each(|&i| std::fs::write(file(run, i), "x").unwrap());
         let masked = |origin, by: &str| Answer::Masked { origin, by: by.into() };
         assert_eq!(
-            answers(run, &[5, 4, 3, 2, 1]).unwrap(),
+            answers(run, &[6, 5, 4, 3, 2, 1]).unwrap(),
             [
+                masked(MaskOrigin::File, ""),
                 masked(MaskOrigin::File, ""),
                 Answer::Missing,
                 Answer::Skipped { reason: "unsure".into() },
@@ -161,6 +177,6 @@ mod tests {
         );
         std::fs::write(folder(run).join(ANNOTATIONS), lines.concat() + "{\"index\":").unwrap();
         let e = read(run).unwrap_err().to_string();
-        assert!(e.contains("annotations.jsonl") && e.contains("line 6"), "{e}");
+        assert!(e.contains("annotations.jsonl") && e.contains("line 7"), "{e}");
     }
 }

@@ -121,6 +121,7 @@ pub fn import(queue: &Queue, store: &mut Store, path: &Path, by: &str, replace: 
             first: "file".into(),
             edits: 0,
             area: mask.area() as f64 / (mask.w * mask.h) as f64,
+            crc32c: None,
             origin: MaskOrigin::File,
         };
         store.settle(line, Some(&mask))?;

@@ -100,8 +100,12 @@ class Link {
         const answer = await this.ask(method, `api/${what}/${index}`, { ...body, tab: this.tab });
         if (answer === null) return this.offline();
         if (answer.status === 409) {
+          // A server that began anew knows no tab yet.
+          const again = await this.ask("POST", "api/lease", { tab: this.tab, by: this.by });
+          if (again === null) return this.offline();
+          if (again.status === 200) continue;
           this.reader = true;
-          return this.tell("reader", answer.error);
+          return this.tell("reader", again.error);
         }
         if (answer.status === 200) {
           const now = this.memory.get(key) ?? localStorage.getItem(key);

@@ -15,7 +15,7 @@ let work = fresh();
 let tool = "brush", sizes = { brush: 12, eraser: 24 }, space = false, loading = false, turns = 0, lastPlace = null;
 
 function fresh() {
-  return { tools: [], first: "none", edits: 0, seconds: 0, last: performance.now(), sure: false };
+  return { tools: [], first: "none", edits: 0, seconds: 0, last: performance.now(), sure: false, touched: false };
 }
 
 // The state of what is being saved, in one word and a sentence.
@@ -163,18 +163,15 @@ async function go(k) {
   why(info);
   enable();
   facts();
+  mapsOf(info, turn, !before && !runs && !link.reader);
+}
+
+// What goes with the picture, asked for until all of it has come, and the first mask of a picture that nobody has touched.
+async function mapsOf(info, turn, untouched) {
   const whole = await loadMaps(info);
   if (turn !== turns) return;
-  if (!whole && !histories.get(item.index)?.history.at) {
-    // The server went away between the picture and its maps: once more, unless the annotator has begun.
-    setTimeout(() => {
-      if (turn !== turns || histories.get(item.index)?.history.at) return;
-      histories.delete(item.index);
-      go(k);
-    }, 1000);
-    return;
-  }
-  if (!before && !runs && !link.reader && !histories.get(item.index).history.at && !draft) first(maps.difference ? "difference" : maps.heat ? "heat" : "none", false);
+  if (!whole) setTimeout(() => turn === turns && mapsOf(info, turn, untouched), 1000);
+  else if (untouched && !work.touched) first(maps.difference ? "difference" : maps.heat ? "heat" : "none", false);
   buttons();
 }
 
@@ -241,6 +238,7 @@ function facts() {
 // Does `change` to the mask as one step that can be undone.
 function step(name, change) {
   if (!editable()) return;
+  work.touched = true;
   const before = bitmap.on.slice();
   change();
   changed(name, before);
@@ -292,8 +290,11 @@ function first(source, own = true) {
   }
   const before = bitmap.on.slice();
   put(source);
-  if (own) changed(null, before) || touchFirst();
-  else view.paint(bitmap);
+  if (own) {
+    work.touched = true;
+    changed(null, before);
+    touchFirst();
+  } else view.paint(bitmap);
   facts();
   buttons();
 }
@@ -438,6 +439,7 @@ canvas.onpointerdown = (e) => {
   tick();
   if (space || e.button === 1) return (drag = { kind: "pan", x: e.clientX, y: e.clientY });
   if (!editable() || (e.button !== 0 && e.button !== 2)) return;
+  work.touched = true;
   // The right button draws the opposite.
   const v = (tool === "eraser") !== (e.button === 2) ? 0 : 1, p = pixel(e);
   if (tool === "polygon") {
