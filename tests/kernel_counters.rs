@@ -79,7 +79,7 @@ fn measure() -> Result<Pins, Failed> {
         for precision in [Precision::F32, Precision::Tf32] {
             let convolutions: Vec<_> = cases.iter().filter(|c| c.op.name().starts_with("conv")).cloned().collect();
             let some = if precision == Precision::F32 { &cases } else { &convolutions };
-            for r in profile(some, precision, gpu, || ())? {
+            for r in profile(some, precision, gpu, None, || ())? {
                 if r.spilled > 0 {
                     return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
                 }

@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{Bench, close, inputs, normals, terms};
+use common::{Bench, agree, inputs, normals, terms};
 use lae_engine::core::case::Case;
 use lae_engine::ops::OPS;
 
@@ -66,12 +66,7 @@ fn parity(case: &Case) -> Result<usize, String> {
     let u: Vec<f64> = normals(fast.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let (a, b) = (fast.run(&x, &u), oracle.run(&x, &u));
     let (eps, terms) = (f32::EPSILON as f64, terms(case));
-    for ((name, a), (_, b)) in a.outputs.iter().zip(&b.outputs) {
-        close(name, a, b, eps, terms)?;
-    }
-    for ((i, a), (_, b)) in a.grads.iter().zip(&b.grads) {
-        close(&format!("dx[{i}]"), a, b, eps, terms)?;
-    }
+    agree(&a, &b, eps, terms)?;
     Ok(a.outputs.len() + a.grads.len())
 }
 

@@ -27,11 +27,11 @@ pub fn cast(t: &mut Tape, x: Var, to: DType) -> Result<Var> {
     if t.owns(x) && t.dtype(x) == to { Ok(x) } else { t.apply(Cast { to }, &[x]) }
 }
 
-fn narrow<T: Real>(y: &mut [bf16], x: &[T]) {
+pub(super) fn narrow<T: Real>(y: &mut [bf16], x: &[T]) {
     y.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y = x.bf16()));
 }
 
-fn widen<T: Real>(y: &mut [T], x: &[bf16]) {
+pub(super) fn widen<T: Real>(y: &mut [T], x: &[bf16]) {
     y.par_chunks_mut(GRAIN)
         .zip(x.par_chunks(GRAIN))
         .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| *y = T::of_bf16(x)));

@@ -6,6 +6,7 @@
 //! y[n,h,w,c] = Σ x[n,p,q,k] · w[k,r,s,c] + b[c]   over  h = p·stride − pad + r,  w = q·stride − pad + s
 //! ```
 
+use super::conv_half::{self, Convolution};
 use super::conv_host::{self, Direction, check_bias};
 use super::conv_launch;
 use super::conv2d::Conv2d;
@@ -27,10 +28,7 @@ pub struct ConvTranspose2d {
 
 /// `bias` is a vector of C.
 pub fn conv_transpose2d(t: &mut Tape, x: Var, w: Var, bias: Option<Var>, op: ConvTranspose2d) -> Result<Var> {
-    match bias {
-        Some(b) => t.apply(op, &[x, w, b]),
-        None => t.apply(op, &[x, w]),
-    }
+    conv_half::record(t, x, w, bias, op)
 }
 
 impl ConvTranspose2d {
@@ -48,7 +46,11 @@ impl ConvTranspose2d {
         let y = shape(x.n as usize, h, wd, w.c as usize);
         Conv2d::new(self.stride, self.pad).sizes(y, w)
     }
-    /// `sizes` of operands that `infer` has accepted.
+}
+
+impl Convolution for ConvTranspose2d {
+    const HALF: &'static str = "conv_transpose2d_bf16";
+    const DIRECTION: Direction = Direction::Dgrad;
     fn recorded(&self, xs: &[Shape]) -> ConvSizes {
         self.sizes(xs[0], xs[1]).expect("checked when recorded")
     }

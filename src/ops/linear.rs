@@ -1,5 +1,6 @@
 //! Linear: y = W x + b, W K×1×1×C (torch [out, in]) or K×H×W×C; a 1×1 convolution on 1×1 pictures.
 
+use super::conv_half::{self, Convolution};
 use super::conv_host::{self, Direction, check_bias};
 use super::conv_launch;
 use super::conv2d::Conv2d;
@@ -13,15 +14,12 @@ use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Linear;
 
 /// `x` N×H×W×C is read as N rows of H·W·C values, and so is `w`, K×H×W×C or K×1×1×HWC; the result is N×1×1×K.
 pub fn linear(t: &mut Tape, x: Var, w: Var, bias: Option<Var>) -> Result<Var> {
-    match bias {
-        Some(b) => t.apply(Linear, &[x, w, b]),
-        None => t.apply(Linear, &[x, w]),
-    }
+    conv_half::record(t, x, w, bias, Linear)
 }
 
 fn sizes(x: Shape, w: Shape) -> Result<ConvSizes, String> {
@@ -35,6 +33,15 @@ fn sizes(x: Shape, w: Shape) -> Result<ConvSizes, String> {
 /// [`sizes`] of operands that `infer` has accepted.
 fn recorded(xs: &[Shape]) -> ConvSizes {
     sizes(xs[0], xs[1]).expect("checked when recorded")
+}
+
+impl Convolution for Linear {
+    const HALF: &'static str = "linear_bf16";
+    const DIRECTION: Direction = Direction::Fprop;
+    const LINEAR: bool = true;
+    fn recorded(&self, xs: &[Shape]) -> ConvSizes {
+        recorded(xs)
+    }
 }
 
 impl Op for Linear {

@@ -15,7 +15,7 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::detectors::{self, DETECTORS};
-use lae_engine::device::emu::Schedule;
+use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::{Device, Driver, Hopper, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{cast::cast, dot::dot};
@@ -31,6 +31,8 @@ pub struct Ran {
     /// (name, values)
     pub outputs: Vec<(String, Vec<f64>)>,
     pub grads: Vec<(usize, Vec<f64>)>,
+    /// Types of the outputs, then of the gradients.
+    pub types: Vec<DType>,
 }
 
 pub struct Bench<T: Element> {
@@ -89,6 +91,7 @@ impl<T: Element> Bench<T> {
             loss: self.loss.map_or(0.0, |l| self.plan.scalar(l).unwrap()),
             outputs: self.outputs.iter().map(|(n, v)| (n.clone(), get(*v))).collect(),
             grads: self.grads.iter().map(|(i, v)| (*i, get(*v))).collect(),
+            types: self.outputs.iter().map(|o| o.1).chain(self.grads.iter().map(|g| g.1)).map(|v| self.plan.dtype(v)).collect(),
         })
     }
     pub fn cotangent_len(&self) -> usize {
@@ -149,6 +152,14 @@ pub fn kernels(case: &Case, precision: Precision) -> BTreeSet<&'static str> {
     kernels_on(case, precision, None)
 }
 
+/// An emulator of a GPU that runs the kernels for sm_90a when that says so, or of one that cannot.
+pub fn emulator(options: Options, hopper: Option<Hopper>) -> Arc<Emulator> {
+    match hopper {
+        Some(when) => Emulator::hopper(options, when),
+        None => Emulator::new(options),
+    }
+}
+
 /// Whether a case launches kernels for sm_90a, in tf32, where its sizes allow them. None does in a build without them.
 pub fn on_hopper(case: &Case) -> bool {
     let known = lae_engine::device::kernels::hopper();
@@ -180,9 +191,16 @@ pub fn normals(n: usize, seed: u64, index: u64) -> Vec<f64> {
 
 /// |a − b| ≤ c·ε·(√terms·scale + |b|), element-wise; `scale` is the root mean square of b. The worst offender otherwise.
 pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(), String> {
+    close_in(DType::F32, name, a, b, eps, terms)
+}
+
+/// The same of results of that type. Both sides round to bf16 what they have: two values that are as close as [`close`] says may be
+/// rounded to neighbours, which are 2⁻⁷·|b| apart at most.
+pub fn close_in(dtype: DType, name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(), String> {
+    let place = if dtype == DType::Bf16 { 2f64.powi(-7) } else { 0.0 };
     assert_eq!(a.len(), b.len());
     let scale = (b.iter().map(|x| x * x).sum::<f64>() / b.len().max(1) as f64).sqrt();
-    let bound = |x: f64| 8.0 * eps * terms.sqrt() * (scale + x.abs()) + 1e-30;
+    let bound = |x: f64| 8.0 * eps * terms.sqrt() * (scale + x.abs()) + place * x.abs() + 1e-30;
     let worst = (0..a.len()).max_by(|&i, &j| {
         let r = |k: usize| if a[k].is_nan() { f64::INFINITY } else { (a[k] - b[k]).abs() / bound(b[k]) };
         r(i).total_cmp(&r(j))
@@ -197,11 +215,13 @@ pub fn close(name: &str, a: &[f64], b: &[f64], eps: f64, terms: f64) -> Result<(
 
 /// Every output and gradient of a run against the exact ones, as [`close`] says.
 pub fn agree(ran: &Ran, exact: &Ran, eps: f64, terms: f64) -> Result<(), String> {
+    let mut types = ran.types.iter();
+    let mut close = |name: &str, a: &[f64], b: &[f64]| close_in(*types.next().expect("one each"), name, a, b, eps, terms);
     for ((name, a), (_, b)) in ran.outputs.iter().zip(&exact.outputs) {
-        close(name, a, b, eps, terms)?;
+        close(name, a, b)?;
     }
     for ((i, a), (_, b)) in ran.grads.iter().zip(&exact.grads) {
-        close(&format!("dx[{i}]"), a, b, eps, terms)?;
+        close(&format!("dx[{i}]"), a, b)?;
     }
     Ok(())
 }
