@@ -124,7 +124,7 @@ fn counts() {
                 println!("{name:<44} left out: {macs} operations are much for an emulator; see `lae-engine kernels`");
                 continue;
             }
-            for r in profile::profile(&[case], Precision::F32, &GPUS[0], || {}).expect("a row runs") {
+            for r in profile::profile(&[case], Precision::F32, &GPUS[0], None, || {}).expect("a row runs") {
                 println!(
                     "{name:<44} {:<28} {:>12} warp instructions  {:>6.2} moved/touched  {:>8} bank conflicts",
                     r.kernel.name,

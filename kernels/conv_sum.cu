@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
     y[i] = sum;
 }
 
-// bias_grad: sums of columns, first half.                                          twin: src/host/conv.rs, bias_grad
+// bias_grad: sums of columns of f32 or bf16, first half.                                          twin: src/host/conv.rs, bias_grad
 // computes  db[chunk][k] = Σ_row dy[row][k] over the `span` rows of the chunk; `sum_splits` adds the chunks
 // shapes    dy rows × k (pixels × channels)   db chunks × k, or k where there is one chunk
 // grid      x: one chunk of rows per block   y: up to 256 channels per block      256 threads: channels × lanes of rows
@@ -28,18 +28,22 @@ extern "C" __global__ void __launch_bounds__(256) sum_splits_f32(const float *__
 struct Columns {
     unsigned rows, k, span;
 };
-extern "C" __global__ void __launch_bounds__(256) bias_grad_f32(const float *__restrict__ dy, float *__restrict__ db, Columns p) {
+__device__ inline float real(float x) { return x; }
+__device__ inline float real(unsigned short x) { return __uint_as_float((unsigned)x << 16); }   // bf16
+
+template <class Value> __device__ inline void bias_grad(const Value *__restrict__ dy, float *__restrict__ db, const Columns &p) {
     __shared__ float sums[256];
     unsigned width = min(p.k, 256u), lanes = 256 / width;
-    if (lanes > 8) lanes &= ~7u;   // a step of all lanes is a multiple of 32 bytes: no sector is read twice
+    constexpr unsigned SECTOR = 32 / sizeof(Value);
+    if (lanes > SECTOR) lanes &= ~(SECTOR - 1);   // a step of all lanes is a multiple of 32 bytes: no sector is read twice
     unsigned lane = threadIdx.x / width, column = threadIdx.x % width, k = blockIdx.y * 256 + column;
     unsigned first = blockIdx.x * p.span + lane, end = min(blockIdx.x * p.span + p.span, p.rows);
     float sum = 0;
     if (lane < lanes && k < p.k) {
         unsigned count = first < end ? (end - first + lanes - 1) / lanes : 0;   // a chunk may have fewer rows than lanes
-        const float *from = dy + (size_t)first * p.k + k;
+        const Value *from = dy + (size_t)first * p.k + k;
 #pragma unroll 8   // so that eight loads are under way; the sum is still taken one by one
-        for (unsigned i = 0; i < count; i++) sum += from[(size_t)i * lanes * p.k];
+        for (unsigned i = 0; i < count; i++) sum += real(from[(size_t)i * lanes * p.k]);
     }
     sums[threadIdx.x] = sum;
     __syncthreads();
@@ -47,3 +51,11 @@ extern "C" __global__ void __launch_bounds__(256) bias_grad_f32(const float *__r
     for (unsigned i = 1; i < lanes; i++) sum += sums[i * width + column];
     db[blockIdx.x * p.k + k] = sum;
 }
+
+#define BIAS_GRAD(NAME, VALUE)                                                                                                   \
+    extern "C" __global__ void __launch_bounds__(256)                                                                            \
+        bias_grad_##NAME(const VALUE *__restrict__ dy, float *__restrict__ db, Columns p) {                                      \
+        bias_grad(dy, db, p);                                                                                                    \
+    }
+BIAS_GRAD(f32, float)
+BIAS_GRAD(bf16, unsigned short)

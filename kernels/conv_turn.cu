@@ -1,9 +1,9 @@
-// conv2d_turn: filters as the gradient of the input reads them.              twin: src/ops/conv_wgmma.rs
+// conv2d_turn: filters as the gradient of the input reads them, in f32 or bf16.     twin: src/ops/conv_wgmma.rs
 // computes  w'[c, tap', k] = w[k, tap, c], where tap' counts the taps of phase (0, 0), then of (0, 1), (1, 0), (1, 1), those of a phase
 //           from the last to the first in both directions
 // shapes    w K·R·S·C   w' C·R·S·K
 // grid      x: 32 filters   y: 32 channels   z: a tap          32×8 threads
-// memory    w and w' once; 4.2 kB shared
+// memory    w and w' once; 4.2 kB shared, in bf16 half of it
 // numerics  exact
 #include "conv.cuh"
 
@@ -12,9 +12,8 @@ __device__ inline int taps_of(int phase, int kernel, int stride) { return (kerne
 // Taps of earlier phases.
 __device__ inline int before(int phase, int kernel, int stride) { return phase ? taps_of(0, kernel, stride) : 0; }
 
-extern "C" __global__ void __launch_bounds__(256)
-    conv2d_turn_f32(float *__restrict__ turned, const float *__restrict__ w, Conv z) {
-    __shared__ float tile[32][33];
+template <class Value> __device__ inline void turn(Value *__restrict__ turned, const Value *__restrict__ w, const Conv &z) {
+    __shared__ Value tile[32][33];
     int first_k = blockIdx.x * 32, first_c = blockIdx.y * 32, r = blockIdx.z / z.s, s = blockIdx.z % z.s;
     int c = first_c + threadIdx.x;
 #pragma unroll
@@ -29,3 +28,11 @@ extern "C" __global__ void __launch_bounds__(256)
     for (int i = threadIdx.y; i < 32; i += 8)
         if (first_c + i < z.c && k < z.k) turned[((first_c + i) * z.r * z.s + tap) * z.k + k] = tile[threadIdx.x][i];
 }
+
+#define TURN(NAME, VALUE)                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256)                                                                            \
+        conv2d_turn_##NAME(VALUE *__restrict__ turned, const VALUE *__restrict__ w, Conv z) {                                    \
+        turn(turned, w, z);                                                                                                      \
+    }
+TURN(f32, float)
+TURN(bf16, unsigned short)

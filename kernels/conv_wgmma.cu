@@ -2,12 +2,12 @@
 //                                                twin: src/ops/conv_wgmma.rs, chosen beside the tiles of src/ops/conv_launch.rs
 // computes  y[n,h,w,k] = Σ_rsc x[n, i·step + base + shift + r·dil, …, c] · w[k, first tap of the phase + (r,s), c] + b[k]
 //           with (h, w) = (first + i·stride, …): as fprop and as dgrad fill in the sizes, below
-// shapes    x N·H·W·C   w K·taps·C   b K or null   y N·H'·W'·K      contiguous, 16-byte aligned; C and K multiples of 4
+// shapes    x N·H·W·C   w K·taps·C   b K or null   y N·H'·W'·K      contiguous, 16-byte aligned; C and K multiples of 4, in bf16 of 8
 // grid      x: at most one block per multiprocessor; each works off tiles of 64 or 128 filters × 128 to 512 pixels of a phase, as the
 //           name says, those of the same pixels first          384 threads: a warp group that copies, two that multiply
 // memory    x once per row of tiles and tap, w once per column of tiles, through L2 by TMA; y written once; 217 kB shared
-// numerics  tf32 factors, rounded to nearest, ties to even, on their way to shared memory; sums in f32 along r, s, c; same bits
-//           every run
+// numerics  tf32 factors, rounded to nearest, ties to even, on their way to shared memory, or bf16 in memory; sums in f32 along
+//           r, s, c; y f32, or bf16 rounded once, to nearest, ties to even; same bits every run
 //
 // A multiprocessor of Hopper multiplies tf32 matrices at full rate by wgmma alone: four warps start a product of two tiles that both
 // lie in shared memory, and go on while it runs. Sums stay in registers, factors never come there. What remains to be done is to
@@ -35,11 +35,13 @@
 //   bytes / 128                    1024       640      1216       704       448
 //   stages in 216 kB                  4         6         3         5
 //
-// In bf16 a stage has 64 channels and a product 16; `multiply` takes the type, and bytes and cycles stay as they are.
+// In bf16 a stage has 64 channels and a product 16; `multiply` takes the type, and bytes and cycles of a stage stay as they are.
 //
 // With pixels along the columns, layers of 64 filters keep wide products, too: each warp group takes pixels of its own. With 128
 // filters each takes 64 of them. And a warp's store is four pixels × 8 neighbouring filters: whole sectors of 32 bytes, without a way
-// through shared memory, which the ring fills anyway.
+// through shared memory, which the ring fills anyway. Eight filters in bf16 are half a sector; a thread has eight more, so threads of
+// two neighbouring filters exchange one value of each pixel. Then one of them has both filters of the first eight, the other both of
+// the second, and a warp's store is four pixels × 16 filters of two bytes.
 //
 // Pixels. A tile's, one after the other, are not a box of the picture: they run over the ends of rows and of pictures. TMA's
 // im2col mode counts just so. The map's corners say where windows may begin, its steps are the convolution's stride, and a copy
@@ -167,17 +169,26 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
         int first = t.m * PIXELS + (SHARE ? group * COLUMNS : 0) + lane % 4 * 2;
         bool there[2] = {k < z.k, k + 8 < z.k};
         float b[2] = {bias && there[0] ? bias[k] : 0, bias && there[1] ? bias[k + 8] : 0};
-        auto store = [&](int place, const float *s) {
+        // All lanes come here, as lanes of neighbouring filters exchange values; they have the same pixels.
+        auto store = [&](bool inside, int place, const float *s) {
+            float low = s[0] + b[0], high = s[2] + b[1];
             typename Type::Value *to = y + (unsigned)place * (unsigned)z.k + k;
-            if (there[0]) to[0] = Type::stored(s[0] + b[0]);
-            if (there[1]) to[8] = Type::stored(s[2] + b[1]);
+            if constexpr (sizeof(*y) == 4) {
+                if (inside && there[0]) to[0] = low;
+                if (inside && there[1]) to[8] = high;
+            } else {
+                bool odd = lane & 4;
+                float other = __shfl_xor_sync(~0u, odd ? low : high, 4);
+                unsigned both = odd ? pair(other, high) : pair(low, other);
+                if (inside && (odd ? there[1] : there[0])) *(unsigned *)(to + (odd ? 7 : 0)) = both;
+            }
         };
         if (z.v.stride * z.u.stride == 1) {   // pixels of the product are those of the result
             int left = pixels - first;
 #pragma unroll
             for (int i = 0; i < COLUMNS / 4; i++) {
                 int column = i / 2 * 8 + i % 2;
-                if (column < left) store(first + column, sum + i / 2 * 4 + i % 2);
+                store(column < left, first + column, sum + i / 2 * 4 + i % 2);
             }
         } else {
             Digits o[2] = {digits(first, z.v.rows, z.u.rows), digits(first + 1, z.v.rows, z.u.rows)};
@@ -186,21 +197,25 @@ __device__ inline void multiply(const TensorMap &x, const TensorMap &w, const fl
             for (int i = 0; i < COLUMNS / 4; i++) {
                 Digits &at = o[i % 2];
                 int h = at.b * z.v.stride + of(z.v.first, t.v), left = at.c * z.u.stride + of(z.u.first, t.u);
-                if (at.a < z.n && h < z.v.size && left < z.u.size)
-                    store((at.a * z.v.size + h) * z.u.size + left, sum + i / 2 * 4 + i % 2);
+                bool inside = at.a < z.n && h < z.v.size && left < z.u.size;
+                store(inside, (at.a * z.v.size + h) * z.u.size + left, sum + i / 2 * 4 + i % 2);
                 add(at, eight, z.v.rows, z.u.rows);
             }
         }
     }
 }
 
-#define PRODUCT(FILTERS, PIXELS)                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(384, 1) conv2d_wgmma_##FILTERS##x##PIXELS##_tf32(                               \
+#define PRODUCT(FILTERS, PIXELS, TYPE, NAME)                                                                                     \
+    extern "C" __global__ void __launch_bounds__(384, 1) conv2d_wgmma_##FILTERS##x##PIXELS##_##NAME(                             \
         const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, const float *__restrict__ bias,                \
-        float *__restrict__ y, const __grid_constant__ Product z) {                                                              \
-        multiply<Tf32, FILTERS, PIXELS>(x, w, bias, y, z);                                                                             \
+        TYPE::Value *__restrict__ y, const __grid_constant__ Product z) {                                                        \
+        multiply<TYPE, FILTERS, PIXELS>(x, w, bias, y, z);                                                                       \
     }
-PRODUCT(128, 256)
-PRODUCT(128, 128)
-PRODUCT(64, 512)
-PRODUCT(64, 256)
+PRODUCT(128, 256, Tf32, tf32)
+PRODUCT(128, 128, Tf32, tf32)
+PRODUCT(64, 512, Tf32, tf32)
+PRODUCT(64, 256, Tf32, tf32)
+PRODUCT(128, 256, Bf16, bf16)
+PRODUCT(128, 128, Bf16, bf16)
+PRODUCT(64, 512, Bf16, bf16)
+PRODUCT(64, 256, Bf16, bf16)

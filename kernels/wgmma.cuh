@@ -72,6 +72,13 @@ __device__ inline void copy_pixels(unsigned to, const TensorMap &map, unsigned b
 __device__ inline unsigned long long descriptor(unsigned address) {
     return (unsigned long long)((address & 0x3FFFF) >> 4) | 1ull << 16 | (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
 }
+// The same of a factor that lies across: a row of 128 bytes has 64 of its rows (or columns) for one k, the next row those for the next
+// k, and the next 64 begin `further` bytes on (if a factor has no more than 64, `descriptor` says the same). Adding 128 moves along k
+// by 16.
+__device__ inline unsigned long long descriptor_across(unsigned address, unsigned further) {
+    return (unsigned long long)((address & 0x3FFFF) >> 4) | (unsigned long long)(further >> 4) << 16 |
+           (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+}
 // Sums that threads have written may be added to from here on.
 __device__ inline void products_begin() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -92,19 +99,21 @@ template <int N> __device__ inline void registers_take() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
 }
 
-// Types of factors: values of a row of 128 bytes, and how a sum is stored.
+// Types of factors: values of a row of 128 bytes.
 struct Tf32 {
     using Value = float;
-    static __device__ float stored(float x) { return x; }
 };
 struct Bf16 {
     using Value = unsigned short;
-    static __device__ unsigned short stored(float x) {   // to nearest, ties to even
-        unsigned short y;
-        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
-        return y;
-    }
 };
+// Two sums as two bf16, `low` first in memory: to nearest, ties to even.
+__device__ inline unsigned pair(float low, float high) {
+    unsigned y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+}
+// Both factors in bf16, across.
+struct Bf16Across {};
 
 // sum (64×N) += a (64×k) · bᵀ (N×k) by four warps, k being 32 bytes. Of the sums a thread has two of each eight columns in two rows:
 // warp w, lane l hold sum[4j + 2h + e] = row 16w + l / 4 + 8h, column 8j + l % 4 · 2 + e.
@@ -116,10 +125,11 @@ struct Bf16 {
         asm volatile("wgmma.mma_async.sync.aligned.m64n" #N SHAPE " {" LIST "}, " A ", " B ", 1, 1, 1" FLAGS ";"                 \
                      : __VA_ARGS__ : "l"(a), "l"(b));                                                                            \
     }
-// For 16 bits the flags say that both factors have k along their rows.
+// For 16 bits the flags say of each factor whether it has k along its rows or lies across.
 #define PRODUCT(N, LIST, A, B, ...)                                                                                              \
     PRODUCT_OF(Tf32, N, "k8.f32.tf32.tf32", LIST, A, B, "", __VA_ARGS__)                                                         \
-    PRODUCT_OF(Bf16, N, "k16.f32.bf16.bf16", LIST, A, B, ", 0, 0", __VA_ARGS__)
+    PRODUCT_OF(Bf16, N, "k16.f32.bf16.bf16", LIST, A, B, ", 0, 0", __VA_ARGS__)                                                  \
+    PRODUCT_OF(Bf16Across, N, "k16.f32.bf16.bf16", LIST, A, B, ", 1, 1", __VA_ARGS__)
 PRODUCT(128, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) "%60, %61, %62, %63", "%64", "%65",
         SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48))
 PRODUCT(256, TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11)

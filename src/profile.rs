@@ -15,8 +15,8 @@ use crate::core::rng::{Rng, stream};
 use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
 use crate::device::emu::{Emulator, Launched, Options};
-use crate::device::kernels::Kernel;
-use crate::device::{Device, Precision};
+use crate::device::kernels::{Kernel, Target};
+use crate::device::{Device, Hopper, Precision};
 use crate::error::Result;
 use crate::ops::{cast, dot};
 use crate::ptx::Checks;
@@ -63,12 +63,19 @@ impl Row {
     }
 }
 
-/// Runs every case once, forward and backward, and gives a row for each case and kernel. `done` hears of each case that ended.
-pub fn profile(cases: &[Case], precision: Precision, gpu: &'static DataSheet, done: impl Fn() + Sync) -> Result<Vec<Row>> {
+/// Runs every case once, forward and backward, and gives a row for each case and kernel; on kernels for sm_90a where that is asked
+/// for. `done` hears of each case that ended.
+pub fn profile(
+    cases: &[Case],
+    precision: Precision,
+    gpu: &'static DataSheet,
+    hopper: Option<Hopper>,
+    done: impl Fn() + Sync,
+) -> Result<Vec<Row>> {
     let rows: Vec<Vec<Row>> = cases
         .par_iter()
         .map(|c| {
-            let rows = one(c, precision, gpu);
+            let rows = one(c, precision, gpu, hopper);
             done();
             rows
         })
@@ -76,10 +83,14 @@ pub fn profile(cases: &[Case], precision: Precision, gpu: &'static DataSheet, do
     Ok(rows.into_iter().flatten().collect())
 }
 
-fn one(case: &Case, precision: Precision, gpu: &'static DataSheet) -> Result<Vec<Row>> {
+fn one(case: &Case, precision: Precision, gpu: &'static DataSheet, hopper: Option<Hopper>) -> Result<Vec<Row>> {
     // Checks are the tests' business.
     let checks = Checks { init: false, race: false, tf32: false };
-    let emulator = Emulator::new(Options { checks, counters: true, ..Options::default() });
+    let options = Options { checks, counters: true, ..Options::default() };
+    let emulator = match hopper {
+        Some(when) => Emulator::hopper(options, when),
+        None => Emulator::new(options),
+    };
     let store = ParamStore::new(0);
     let mut t = Tape::new(&store);
     let mut store = store;
@@ -129,13 +140,11 @@ fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, g
     let threads = l.block.iter().product();
     let shared = l.shared + l.kernel.shared;
     let c = l.report.counters;
-    let shape = roofline::Shape { threads, registers, shared, half: false };
+    let half = l.kernel.name.contains("wgmma") && l.kernel.name.ends_with("_bf16");
+    let shape = roofline::Shape { threads, registers, shared, half };
     let e = roofline::estimate(&c, shape, gpu);
     let (seconds, bound) = e.as_ref().map_or((None, "does not fit"), |e| (Some(e.seconds), e.bound_name()));
     let i = rows.iter().position(|r| r.kernel.name == l.kernel.name).unwrap_or_else(|| {
-        let multiplies = ["fprop", "dgrad", "wgrad", "linear_fwd"].iter().any(|p| l.kernel.name.contains(p));
-        // With 3xtf32 each factor is a sum of two, and three of the four products are formed.
-        let times = if l.kernel.name.contains("3xtf32") { 3 } else { 1 };
         rows.push(Row {
             layer: case.label.clone(),
             op: case.op.name(),
@@ -148,7 +157,7 @@ fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, g
             registers,
             spilled: built.map_or(0, |r| r.spill_stores + r.spill_loads),
             counters: Counters::default(),
-            useful_macs: multiplies.then_some(macs * times),
+            useful_macs: None,
             occupancy: e.as_ref().map(|e| e.occupancy),
             seconds: Some(0.0),
             bound,
@@ -158,9 +167,95 @@ fn add(rows: &mut Vec<Row>, case: &Case, xs: &[Shape], macs: u64, l: Launched, g
     });
     let row = &mut rows[i];
     row.launches += 1;
+    // fprop and dgrad of a case may be two launches of one kernel for sm_90a.
+    if ["fprop", "dgrad", "wgrad", "linear_fwd", "wgmma"].iter().any(|p| row.kernel.name.contains(p)) {
+        // With 3xtf32 each factor is a sum of two, and three of the four products are formed.
+        let times = if row.kernel.name.contains("3xtf32") { 3 } else { 1 };
+        *row.useful_macs.get_or_insert(0) += macs * times;
+    }
     row.counters.merge(&c);
     row.seconds = row.seconds.zip(seconds).map(|(a, b)| a + b);
     if seconds.unwrap_or(f64::INFINITY) > row.longest {
         (row.longest, row.bound) = (seconds.unwrap_or(f64::INFINITY), bound);
     }
+}
+
+/// A kernel in a step of training, all its launches together.
+pub struct InStep {
+    pub kernel: &'static str,
+    pub launches: u64,
+    pub counters: Counters,
+    pub useful_macs: Option<u64>,
+    /// Estimated, and what binds the longest of its rows.
+    pub seconds: f64,
+    pub bound: &'static str,
+    longest: f64,
+}
+
+/// The kernels of a step of `pictures`, the longest first, from what the emulator counts with two and with four: `two[i]` and `four[i]`
+/// are the same op, each as often as the step runs it. A count is a constant and a share of each picture, but for tiles at the ends of
+/// small layers. Convolutions whose filters stay as they are, which have no sums over pixels, are counted with two pictures alone, as are
+/// cases whose kernels are others with four: these counts are multiplied.
+pub fn step(
+    two: &[Case],
+    four: &[Case],
+    pictures: u64,
+    precision: Precision,
+    gpu: &'static DataSheet,
+    hopper: Option<Hopper>,
+    done: impl Fn() + Sync,
+) -> Result<Vec<InStep>> {
+    assert_eq!(two.len(), four.len(), "one step, recorded twice");
+    let mut unique: Vec<(&Case, &Case, u64)> = Vec::new();
+    for (a, b) in two.iter().zip(four) {
+        match unique.iter_mut().find(|u| u.0.same_work(a) && u.0.wants == a.wants) {
+            Some(u) => u.2 += 1,
+            None => unique.push((a, b, 1)),
+        }
+    }
+    let each = unique.par_iter().map(|&(a, b, times)| {
+        let multiplied = a.op.name().starts_with("conv") && !a.wants.has(1);
+        let more = if multiplied { Vec::new() } else { one(b, precision, gpu, hopper)? };
+        let rows = (one(a, precision, gpu, hopper)?, more, times);
+        done();
+        Ok(rows)
+    });
+    let mut out: Vec<InStep> = Vec::new();
+    for (a, b, times) in each.collect::<Result<Vec<_>>>()? {
+        let same = a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.kernel.name == b.kernel.name);
+        for (i, two) in a.into_iter().enumerate() {
+            // c(n) = c(2) + (n/2 − 1)·(c(4) − c(2)), or c(2)·n/2.
+            let pairs = pictures / 2;
+            let along = |x: u64, y: u64| if same { (x + (pairs - 1) * y).saturating_sub((pairs - 1) * x) } else { x * pairs };
+            let none = Counters::default();
+            let mut c = two.counters.extrapolated(if same { &b[i].counters } else { &none }, along);
+            if two.kernel.module.target == Target::Sm90a {
+                // One for each multiprocessor, however many pictures there are.
+                c.blocks = two.launches * gpu.multiprocessors as u64;
+            }
+            let useful = two.useful_macs.map(|x| along(x, b.get(i).and_then(|r| r.useful_macs).unwrap_or(0)));
+            let half = two.kernel.name.contains("wgmma") && two.kernel.name.ends_with("_bf16");
+            let shape = roofline::Shape { threads: two.threads, registers: two.registers, shared: two.shared, half };
+            let e = roofline::estimate(&c, shape, gpu);
+            let bound = e.as_ref().map_or("does not fit", |e| e.bound_name());
+            let seconds = e.map_or(f64::INFINITY, |e| e.seconds) + (two.launches - 1) as f64 * roofline::LAUNCH;
+            let k = out.iter().position(|r| r.kernel == two.kernel.name).unwrap_or_else(|| {
+                let (kernel, counters) = (two.kernel.name, Counters::default());
+                out.push(InStep { kernel, launches: 0, counters, useful_macs: None, seconds: 0.0, bound, longest: 0.0 });
+                out.len() - 1
+            });
+            let row = &mut out[k];
+            for _ in 0..times {
+                row.counters.merge(&c);
+            }
+            row.launches += times * two.launches;
+            row.useful_macs = useful.map(|u| row.useful_macs.unwrap_or(0) + times * u);
+            row.seconds += times as f64 * seconds;
+            if seconds > row.longest {
+                (row.longest, row.bound) = (seconds, bound);
+            }
+        }
+    }
+    out.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok(out)
 }

@@ -92,7 +92,7 @@ fn measure() -> Result<Pins, Failed> {
         let halved = if lae { network_cases(entry.name, 64, 2, Precision::Bf16)? } else { Vec::new() };
         let halved = halved.into_iter().filter(|c| c.dtypes.contains(&DType::Bf16) && !c.op.name().starts_with("conv")).collect();
         for (precision, some) in [(Precision::F32, &cases), (Precision::Tf32, &convolutions), (Precision::Bf16, &halved)] {
-            for r in profile(some, precision, gpu, || ())? {
+            for r in profile(some, precision, gpu, None, || ())? {
                 if r.spilled > 0 {
                     return Err(format!("{} spills {} bytes of registers", r.kernel.name, r.spilled).into());
                 }

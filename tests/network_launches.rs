@@ -9,8 +9,9 @@
 //!
 //! A batch has two pictures. Convolutions at 128 and 256 pixels have one, but for those that with two launch a kernel which large
 //! batches launch and no other row does; a test of its own asks whether any kernel of such batches is left out. A precision that
-//! launches the same kernels for a layer as another one does not run them again. The convolutions at 64 pixels run in tf32 on the
-//! kernels for sm_90a as well, those of more than 50 million multiply-adds on demand.
+//! launches the same kernels for a layer as another one does not run them again. The convolutions and linear layers of the paper's
+//! training run on the kernels for sm_90a as well, in tf32 and in bf16, where sizes allow it: at 64 pixels; those of more than 50 million
+//! multiply-adds, and all at 128 and 256 pixels, on demand.
 
 mod common;
 
@@ -18,15 +19,17 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use common::{
-    Bench, SCHEDULES, agree, baseline_cases, bits, convolves, epsilon, inputs, kernels, network_cases, normals, on_hopper, terms,
+    Bench, SCHEDULES, agree, baseline_cases, bits, convolves, emulator, epsilon, inputs, kernels, network_cases, normals,
+    on_hopper, terms,
 };
 use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
 use lae_engine::core::shape::Shape;
-use lae_engine::device::emu::{Emulator, Options, Schedule};
+use lae_engine::device::emu::{Options, Schedule};
 use lae_engine::device::kernels::KERNELS;
 use lae_engine::device::{Device, Hopper, Precision};
+use lae_engine::ops::conv_bf16::in_bf16;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Tf32x3];
@@ -75,18 +78,50 @@ fn shrink(cases: &mut [(usize, Case)], later: &[bool]) -> (Kernels, usize) {
     (full.difference(&run).copied().collect(), full.len())
 }
 
-fn run(case: &Case, schedules: &[Schedule], hopper: Option<Hopper>) -> Result<(), Failed> {
+/// Which kernels of a convolution or linear layer.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    /// For sm_80, in all precisions.
+    Sm80,
+    /// For sm_90a.
+    Tf32,
+    Bf16,
+}
+
+impl On {
+    fn word(self) -> &'static str {
+        match self {
+            On::Sm80 => "",
+            On::Tf32 => " sm_90a",
+            On::Bf16 => " sm_90a bf16",
+        }
+    }
+    /// The case as these kernels run it, if there is something for them to do.
+    fn case(self, case: &Case) -> Option<Case> {
+        match self {
+            On::Sm80 => Some(case.clone()),
+            On::Tf32 => (convolves(case) && on_hopper(case)).then(|| case.clone()),
+            On::Bf16 => in_bf16(case).filter(on_hopper),
+        }
+    }
+}
+
+fn run(case: &Case, schedules: &[Schedule], on: On) -> Result<(), Failed> {
     let x = inputs(case, 22);
     let mut oracle = Bench::<f64>::new(case);
     let u: Vec<f64> = normals(oracle.cotangent_len(), 23, 0).iter().map(|&x| x as f32 as f64).collect();
     let exact = oracle.run(&x, &u);
     drop(oracle);
-    for precision in if hopper.is_some() { vec![Precision::Tf32] } else { precisions(case) } {
+    let (hopper, precisions) = match on {
+        On::Sm80 => (None, precisions(case)),
+        On::Tf32 => (Some(Hopper::WherePossible), vec![Precision::Tf32]),
+        On::Bf16 => (Some(Hopper::WherePossible), vec![Precision::F32]),
+    };
+    for precision in precisions {
         let mut first: Option<Vec<u32>> = None;
         for &schedule in schedules {
             let options = Options { schedule, ..Options::default() };
-            let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
-            let device = Device::Gpu(emulator, precision);
+            let device = Device::Gpu(emulator(options, hopper), precision);
             let what = |e: String| format!("{precision:?}, {schedule:?}: {e}");
             let ran = Bench::on(&device, case, Memory::Planned)?.try_run(&x, &u).map_err(|e| what(e.to_string()))?;
             match &first {
@@ -131,25 +166,22 @@ fn main() -> ExitCode {
     for (i, (size, case)) in cases.into_iter().enumerate() {
         let x = case.inputs.first().map_or(String::new(), |(s, _)| format!(" {s}"));
         let of = if i < lae { "" } else { "baselines " };
-        let hopper = (i < lae && size == 64 && convolves(&case) && on_hopper(&case)).then_some(Hopper::WherePossible);
-        for on in std::iter::once(None).chain(hopper.map(Some)) {
-            let name =
-                format!("{of}{size} px/{i} {} {}{x}{}", case.label, case.op.name(), if on.is_some() { " sm_90a" } else { "" });
-            if on.is_some() && heavy(&case) {
-                let (case, name) = (case.clone(), format!("{name}, heavy"));
-                trials.push(Trial::test(name, move || run(&case, &[SCHEDULES[i % 3]], on)).with_ignored_flag(true));
-                continue;
-            }
-            if later[i] || !heavy(&case) {
+        let kinds = if i < lae { &[On::Sm80, On::Tf32, On::Bf16][..] } else { &[On::Sm80] };
+        for (on, case) in kinds.iter().filter_map(|&on| Some((on, on.case(&case)?))) {
+            let name = format!("{of}{size} px/{i} {} {}{x}{}", case.label, case.op.name(), on.word());
+            let (turn, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
+            let [turn, rest] = [turn, rest].map(|list| list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
+            // Schedules, whether the name says that they are not all, and whether they run on demand.
+            let lists = match (later[i], heavy(&case), on) {
+                (true, _, On::Sm80) => vec![(SCHEDULES.to_vec(), "", true)],
+                (_, false, On::Sm80) => vec![(SCHEDULES.to_vec(), "", false)],
+                (_, true, On::Sm80) => vec![(turn, "", false), (rest, ", the other schedules", true)],
+                (_, false, _) => vec![(SCHEDULES.to_vec(), "", size > 64)],
+                (_, true, _) => vec![(turn, ", heavy", true), (rest, ", heavy, the other schedules", true)],
+            };
+            for (schedules, word, ignored) in lists {
                 let case = case.clone();
-                trials.push(Trial::test(name, move || run(&case, &SCHEDULES, on)).with_ignored_flag(later[i]));
-                continue;
-            }
-            let (now, rest): (Vec<_>, Vec<_>) = SCHEDULES.into_iter().enumerate().partition(|(k, _)| k % 3 == i % 3);
-            for (list, others) in [(now, false), (rest, true)] {
-                let (case, list) = (case.clone(), list.into_iter().map(|(_, s)| s).collect::<Vec<_>>());
-                let name = if others { format!("{name}, the other schedules") } else { name.clone() };
-                trials.push(Trial::test(name, move || run(&case, &list, on)).with_ignored_flag(others));
+                trials.push(Trial::test(format!("{name}{word}"), move || run(&case, &schedules, on)).with_ignored_flag(ignored));
             }
         }
     }

@@ -7,8 +7,8 @@
 //! * do all runs and all schedules give the same bits?
 //! * did any check report anything? (A report is an error of the run.)
 //!
-//! Rows of convolutions also run with `precision = tf32` and `3xtf32`, and in `tf32` on the kernels for sm_90a where sizes allow it; ops
-//! that take bf16 run in bf16, too: all rows of those with kernels for it, some of the others.
+//! Rows of convolutions also run with `precision = tf32` and `3xtf32`, and in `tf32` on the kernels for sm_90a where sizes allow it, as do
+//! those of convolutions of bf16; ops that take bf16 run in bf16, too: all rows of those with kernels for it, some of the others.
 //!
 //! `bits/OP/ROW`: ops whose kernels promise the host's bits (f32) keep the promise.
 //!
@@ -18,7 +18,7 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, SCHEDULES, agree, bits, close, epsilon, inputs, normals, on_hopper, oracle, terms};
+use common::{Bench, SCHEDULES, agree, bits, close, emulator, epsilon, inputs, normals, on_hopper, oracle, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
@@ -35,8 +35,7 @@ fn row(case: &Case, precision: Precision, hopper: Option<Hopper>) -> Result<(), 
     let mut first: Option<Vec<u32>> = None;
     for schedule in SCHEDULES {
         let options = Options { schedule, ..Options::default() };
-        let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |h| Emulator::hopper(options.clone(), h));
-        let device = Device::Gpu(emulator, precision);
+        let device = Device::Gpu(emulator(options, hopper), precision);
         let mut bench = Bench::on(&device, case, Memory::Planned)?;
         for how in ["looped", "recorded", "replayed"] {
             let ran = bench.try_run(&x, &u).map_err(|e| format!("{schedule:?}, {how}: {e}"))?;
@@ -210,9 +209,14 @@ fn main() -> ExitCode {
             }
             // Most rows of that label are many channels for a tile of the kernels for sm_80.
             let wide = case.label.starts_with("128x64 tiles, ") && !case.label.contains(" 125 pixels");
-            if matches!(*op, "conv2d" | "conv_transpose2d") && !wide && on_hopper(&case) {
-                let name = format!("kernels/{op}/{i} {} tf32 sm_90a", case.label);
-                trials.push(Trial::test(name, move || row(&case, Precision::Tf32, Some(Hopper::WherePossible))));
+            let hopper = match *op {
+                "conv2d" | "conv_transpose2d" if !wide => Some((Precision::Tf32, " tf32")),
+                "conv_bf16" => Some((Precision::F32, "")),
+                _ => None,
+            };
+            if let Some((precision, word)) = hopper.filter(|_| on_hopper(&case)) {
+                let name = format!("kernels/{op}/{i} {}{word} sm_90a", case.label);
+                trials.push(Trial::test(name, move || row(&case, precision, Some(Hopper::WherePossible))));
             }
         }
     }

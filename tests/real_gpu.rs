@@ -16,10 +16,10 @@ mod common;
 
 use std::process::ExitCode;
 
-use common::{Bench, agree, bits, convolves, epsilon, inputs, network_cases, normals, oracle, terms};
+use common::{Bench, agree, bits, convolves, emulator, epsilon, inputs, network_cases, normals, oracle, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
-use lae_engine::device::emu::{Emulator, Options};
+use lae_engine::device::emu::Options;
 use lae_engine::device::{Device, Precision};
 use lae_engine::ops::OPS;
 use lae_engine::ptx::{Checks, Tensor};
@@ -53,8 +53,8 @@ fn row(case: &Case, precision: Precision, like: Option<Tensor>) -> Result<(), Fa
     if let Some(tensor) = like {
         let checks = Checks { init: false, race: false, tf32: false };
         let options = Options { checks, tensor, ..Options::default() };
-        let emulator = hopper.map_or_else(|| Emulator::new(options.clone()), |when| Emulator::hopper(options.clone(), when));
-        let emulated = bits(&Bench::on(&Device::Gpu(emulator, precision), case, Memory::Planned)?.try_run(&x, &u)?);
+        let emulated =
+            bits(&Bench::on(&Device::Gpu(emulator(options, hopper), precision), case, Memory::Planned)?.try_run(&x, &u)?);
         let gpu = first.expect("ran above");
         let zero = |x: u32| if f32::from_bits(x) == 0.0 { 0 } else { x };
         let other: Vec<usize> = (0..gpu.len()).filter(|&i| zero(gpu[i]) != zero(emulated[i])).collect();
@@ -99,7 +99,9 @@ fn main() -> ExitCode {
     for (name, case) in rows {
         let all = [(Precision::F32, ""), (Precision::Tf32, " tf32"), (Precision::Tf32x3, " 3xtf32")];
         for (precision, word) in all.into_iter().take(if convolves(&case) { 3 } else { 1 }) {
-            let like = if precision == Precision::F32 { Some(Tensor::Ideal) } else { tensor };
+            // Operands in bf16 go to the tensor cores whatever the precision.
+            let plain = precision == Precision::F32 && !case.op.name().ends_with("_bf16");
+            let like = if plain { Some(Tensor::Ideal) } else { tensor };
             let case = case.clone();
             trials.push(Trial::test(format!("{name}{word}"), move || row(&case, precision, like)));
         }

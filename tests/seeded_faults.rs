@@ -15,7 +15,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use common::{Bench, Ran, agree, epsilon, inputs, normals, on_hopper, oracle, terms};
+use common::{Bench, Ran, agree, emulator, epsilon, inputs, normals, on_hopper, oracle, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::op::Pass;
 use lae_engine::core::plan::Memory;
@@ -98,7 +98,9 @@ fn faults(before: &str, line: &str, next: &str) -> Vec<(Kind, String)> {
         && let Ok(n) = n.parse::<u64>()
         && n >> 62 == 1
     {
-        for other in [n ^ 2, n + 8, n ^ 1 << 32, n ^ 1 << 62, n ^ 3 << 62] {
+        // Factors that lie across have a distance of their pieces, too, from bit 16 on; for others it stands for nothing.
+        let pieces = (n >> 16 & 0x3fff > 1).then_some(n ^ 64 << 16);
+        for other in [n ^ 2, n + 8, n ^ 1 << 32, n ^ 1 << 62, n ^ 3 << 62].into_iter().chain(pieces) {
             put(Kind::Descriptor, format!("or.b64{head}, {other};"));
         }
     }
@@ -239,7 +241,7 @@ impl Row {
     }
 
     fn emulator(&self, options: Options) -> std::sync::Arc<Emulator> {
-        if self.hopper { Emulator::hopper(options, Hopper::WherePossible) } else { Emulator::new(options) }
+        emulator(options, self.hopper.then_some(Hopper::WherePossible))
     }
 
     fn run(&self, emulator: &std::sync::Arc<Emulator>) -> Result<Ran, Error> {
@@ -262,6 +264,9 @@ fn rows() -> Vec<Row> {
                 if on_hopper(&case) {
                     out.push(Row::new(case.clone(), Precision::Tf32, true));
                 }
+            }
+            if *op == "conv_bf16" && on_hopper(&case) {
+                out.push(Row::new(case.clone(), Precision::F32, true));
             }
             let xs: Vec<Shape> = case.inputs.iter().map(|i| i.0).collect();
             if let Some(halved) = case.halved().filter(|_| case.op.half_on_gpu(Pass::Forward, &xs)) {

@@ -295,6 +295,46 @@ impl Counters {
         o.lines.iter().for_each(|(at, l)| self.line(*at, l));
     }
 
+    /// What `along` makes of each count of this launch and of another, those of lines left out: of the same launch with more work, say.
+    pub fn extrapolated(&self, o: &Counters, along: impl Fn(u64, u64) -> u64) -> Counters {
+        let f = &along;
+        let global = |a: &GlobalTraffic, b: &GlobalTraffic| GlobalTraffic {
+            requests: f(a.requests, b.requests),
+            sectors: f(a.sectors, b.sectors),
+            bytes: f(a.bytes, b.bytes),
+        };
+        let shared = |a: &SharedTraffic, b: &SharedTraffic| SharedTraffic {
+            requests: f(a.requests, b.requests),
+            waves: f(a.waves, b.waves),
+            ideal: f(a.ideal, b.ideal),
+        };
+        let touched =
+            |a: &Touched, b: &Touched| Touched { bytes: f(a.bytes, b.bytes), sector_bytes: f(a.sector_bytes, b.sector_bytes) };
+        Counters {
+            blocks: f(self.blocks, o.blocks),
+            instructions: f(self.instructions, o.instructions),
+            threads: f(self.threads, o.threads),
+            kinds: std::array::from_fn(|i| f(self.kinds[i], o.kinds[i])),
+            slots10: f(self.slots10, o.slots10),
+            fma: f(self.fma, o.fma),
+            add: f(self.add, o.add),
+            mul: f(self.mul, o.mul),
+            load: global(&self.load, &o.load),
+            store: global(&self.store, &o.store),
+            atomic: global(&self.atomic, &o.atomic),
+            shared_load: shared(&self.shared_load, &o.shared_load),
+            shared_store: shared(&self.shared_store, &o.shared_store),
+            shared_copy: shared(&self.shared_copy, &o.shared_copy),
+            shared_operands: shared(&self.shared_operands, &o.shared_operands),
+            bulk_bytes: f(self.bulk_bytes, o.bulk_bytes),
+            macs: f(self.macs, o.macs),
+            group_macs: f(self.group_macs, o.group_macs),
+            read: touched(&self.read, &o.read),
+            written: touched(&self.written, &o.written),
+            lines: BTreeMap::new(),
+        }
+    }
+
     /// Adds the memory traffic and the multiply-adds of a line.
     pub fn line(&mut self, at: (u32, u32), count: &LineCount) {
         self.lines.entry(at).or_default().add(count);

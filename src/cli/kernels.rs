@@ -9,13 +9,16 @@ use serde::Serialize;
 
 use crate::core::case::Case;
 use crate::core::file::write_whole;
+use crate::core::params::ParamStore;
 use crate::detectors;
-use crate::device::{Precision, kernels};
+use crate::device::{Device, Hopper, Precision, kernels};
 use crate::error::{Error, Result};
 use crate::profile::{self, Row};
 use crate::ptx::roofline::{self, GPUS};
 use crate::report::table::{Align, Table};
 use crate::report::terminal::print;
+use crate::train::TrainConfig;
+use crate::train::detector::{Entry, Purpose};
 
 #[derive(Args)]
 pub struct KernelsArgs {
@@ -34,6 +37,9 @@ pub struct KernelsArgs {
     /// What convolutions round their factors to, or activations are stored in: f32, tf32, 3xtf32, bf16
     #[arg(long, value_name = "P", default_value = "f32")]
     precision: String,
+    /// One step of the first stage in place of each op once: counted with two pictures and with four, extrapolated to --batch
+    #[arg(long)]
+    step: bool,
     /// Only kernels whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -59,7 +65,7 @@ struct Out<'a> {
     gpu: &'static str,
     size: usize,
     batch: usize,
-    precision: Precision,
+    precision: &'a str,
     rows: Vec<JsonRow>,
 }
 
@@ -123,12 +129,17 @@ impl From<&Row> for JsonRow {
     }
 }
 
-/// The ops of all stages of a detector's training at this size, preset `paper`, each once, with all gradients that any stage asks for.
-pub fn network_cases(detector: &str, size: usize, batch: usize, precision: Precision) -> Result<Vec<Case>> {
+/// A detector's preset `paper` at this size.
+fn paper(detector: &str, size: usize, batch: usize, precision: Precision) -> Result<(&'static Entry, TrainConfig)> {
     let mut set = vec![format!("size={size}"), format!("train.batch={batch}")];
     set.extend((precision == Precision::Bf16).then(|| "precision=bf16".to_string()));
     set.extend((detector == "lae").then(|| "lae.grid=16".to_string()));
-    let (entry, c) = detectors::resolve(Some(detector), "paper", None, &set)?;
+    detectors::resolve(Some(detector), "paper", None, &set)
+}
+
+/// The ops of all stages of a detector's training at this size, preset `paper`, each once, with all gradients that any stage asks for.
+pub fn network_cases(detector: &str, size: usize, batch: usize, precision: Precision) -> Result<Vec<Case>> {
+    let (entry, c) = paper(detector, size, batch, precision)?;
     let mut merged: Vec<Case> = Vec::new();
     for case in detectors::cases(entry, &c, |_| batch)? {
         match merged.iter_mut().find(|c| c.same_work(&case)) {
@@ -152,14 +163,25 @@ impl KernelsArgs {
             "bf16" => Precision::Bf16,
             p => return Err(Error::config("--precision", format!("{p:?} is not one of f32, tf32, 3xtf32, bf16"))),
         };
+        let hopper = |when| (gpu.sm == 90 && kernels::hopper()).then_some(when);
         if kernels::KERNELS.is_empty() {
             let why = "this build has no kernels; `lae-engine doctor` says why".to_string();
             return Err(Error::Unavailable { device: "emu".into(), why });
         }
+        if self.step {
+            if self.batch < 2 || self.batch % 2 == 1 {
+                return Err(Error::config(
+                    "--batch",
+                    format!("{}: half of a batch is true, half fake; give an even number", self.batch),
+                ));
+            }
+            let cases = |n| step_cases(&self.detector, self.size, n, precision);
+            return self.estimate_step(&cases(2)?, &cases(4)?, precision, gpu, hopper(Hopper::WherePossible));
+        }
         let cases = network_cases(&self.detector, self.size, self.batch, precision)?;
         let style = ProgressStyle::with_template("{pos}/{len} ops on the emulator, {elapsed}").expect("a valid template");
         let bar = ProgressBar::new(cases.len() as u64).with_style(style);
-        let mut rows = profile::profile(&cases, precision, gpu, || bar.inc(1))?;
+        let mut rows = profile::profile(&cases, precision, gpu, hopper(Hopper::WhereFaster), || bar.inc(1))?;
         bar.finish_and_clear();
         if let Some(text) = &self.filter {
             rows.retain(|r| r.kernel.name.contains(text.as_str()));
@@ -172,7 +194,15 @@ impl KernelsArgs {
         }
         if self.json {
             let (size, batch, rows) = (self.size, self.batch, rows.iter().map(JsonRow::from).collect());
-            let out = Out { estimate: ESTIMATE, detector: &self.detector, gpu: gpu.name, size, batch, precision, rows };
+            let out = Out {
+                estimate: ESTIMATE,
+                detector: &self.detector,
+                gpu: gpu.name,
+                size,
+                batch,
+                precision: &self.precision,
+                rows,
+            };
             print(&format!("{}\n", serde_json::to_string_pretty(&out).expect("plain data")))?;
         } else if self.html.is_none() {
             let (batch, size, total) = (self.batch, self.size, total * 1e6);
@@ -182,6 +212,64 @@ impl KernelsArgs {
         Ok(0)
     }
 }
+
+/// What runs in a step of the first stage, in order, each op with the gradients that are asked of it there.
+fn step_cases(detector: &str, size: usize, batch: usize, precision: Precision) -> Result<Vec<Case>> {
+    let (entry, c) = paper(detector, size, batch, precision)?;
+    let mut store = ParamStore::new(c.seed);
+    let detector = (entry.build)(&c, &mut store, Purpose::Train)?;
+    Ok(detectors::step(&*detector, &c, &store, 0, batch, &Device::Cpu)?.plan.steps_as_cases())
+}
+
+impl KernelsArgs {
+    fn estimate_step(
+        &self,
+        two: &[Case],
+        four: &[Case],
+        precision: Precision,
+        gpu: &'static roofline::DataSheet,
+        hopper: Option<Hopper>,
+    ) -> Result<i32> {
+        let style = ProgressStyle::with_template("{pos} ops on the emulator, {elapsed}").expect("a valid template");
+        let bar = ProgressBar::no_length().with_style(style);
+        let rows = profile::step(two, four, self.batch as u64, precision, gpu, hopper, || bar.inc(1))?;
+        bar.finish_and_clear();
+        let mut t = Table::new(&STEP_COLUMNS);
+        let ms = |s: f64| format!("{:.3}", s * 1e3);
+        for r in rows.iter().take(self.top.unwrap_or(usize::MAX)) {
+            let c = &r.counters;
+            let useful = r.useful_macs.map_or("–".into(), |m| format!("{:.1}", 100.0 * m as f64 / c.all_macs() as f64));
+            let gb = |b: u64| format!("{:.3}", b as f64 / 1e9);
+            let dram = c.read.sector_bytes + c.written.sector_bytes;
+            let (launches, macs) = (r.launches.to_string(), format!("{:.2}", c.all_macs() as f64 / 1e9));
+            t.row([r.kernel.to_string(), launches, macs, useful, gb(dram), gb(c.bulk_bytes), ms(r.seconds), r.bound.to_string()]);
+        }
+        let sum = |f: fn(&profile::InStep) -> bool| rows.iter().filter(|r| f(r)).map(|r| r.seconds).sum::<f64>();
+        let (all, wgmma) = (sum(|_| true), sum(|r| r.kernel.contains("wgmma")));
+        let launches: u64 = rows.iter().map(|r| r.launches).sum();
+        let (batch, size, precision) = (self.batch, self.size, &self.precision);
+        print(&format!(
+            "{}\nOne step of the first stage, {batch} pictures of {size} px, {precision}: {} ms in {launches} launches, of which wgmma {} ms \
+             (estimate, {}; without uploads).\n{ESTIMATE}\n",
+            t.render(),
+            ms(all),
+            ms(wgmma),
+            gpu.name
+        ))?;
+        Ok(0)
+    }
+}
+
+const STEP_COLUMNS: [(&str, Align); 8] = [
+    ("kernel", Align::Left),
+    ("launches", Align::Right),
+    ("GMAC", Align::Right),
+    ("useful %", Align::Right),
+    ("DRAM GB", Align::Right),
+    ("TMA GB", Align::Right),
+    ("est. ms", Align::Right),
+    ("bound", Align::Left),
+];
 
 const COLUMNS: [(&str, Align); 15] = [
     ("layer", Align::Left),

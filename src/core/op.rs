@@ -3,6 +3,7 @@
 //! [`Op`] is the contract and has an example. [`Host`] holds the operands of a pass on the host, [`Operands`] those of a pass on a GPU.
 //! [`DynOp`] and [`Element`] are the engine's own view: an op without its type parameter, and the number types of a plan.
 
+use std::any::Any;
 use std::fmt::Debug;
 
 use half::bf16;
@@ -338,7 +339,7 @@ pub trait Op: Debug + 'static {
 }
 
 /// [`Op`] without its type parameters: what a tape stores.
-pub trait DynOp: Debug {
+pub trait DynOp: Debug + Any {
     fn name(&self) -> &'static str;
     fn infer(&self, at: &str, x: &[Shape]) -> Result<Vec<Shape>>;
     fn dtypes(&self, at: &str, x: &[DType], outputs: usize) -> Result<Vec<DType>>;

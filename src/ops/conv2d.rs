@@ -6,11 +6,12 @@
 //! ```
 //! f32 runs the blocked kernels of [`crate::host::conv`], f64 the plain loops of [`crate::host::plain`].
 
+use super::conv_half::{self, Convolution};
 use super::conv_host::{self, Direction, check_bias};
 use super::conv_launch;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -35,10 +36,7 @@ impl Conv2d {
 
 /// `x` N×H×W×C, `w` K×R×S×(C/groups), `bias` a vector of K.
 pub fn conv2d(t: &mut Tape, x: Var, w: Var, bias: Option<Var>, op: Conv2d) -> Result<Var> {
-    match bias {
-        Some(b) => t.apply(op, &[x, w, b]),
-        None => t.apply(op, &[x, w]),
-    }
+    conv_half::record(t, x, w, bias, op)
 }
 
 impl Conv2d {
@@ -80,7 +78,11 @@ impl Conv2d {
             groups: g as u32,
         })
     }
-    /// [`Conv2d::sizes`] of operands that `infer` has accepted.
+}
+
+impl Convolution for Conv2d {
+    const HALF: &'static str = "conv2d_bf16";
+    const DIRECTION: Direction = Direction::Fprop;
     fn recorded(&self, xs: &[Shape]) -> ConvSizes {
         self.sizes(xs[0], xs[1]).expect("checked when recorded")
     }
@@ -94,9 +96,6 @@ impl Op for Conv2d {
         let (x, w, bias) = conv_host::operands(x)?;
         check_bias(bias, w.n)?;
         Ok(vec![self.sizes(x, w)?.y()])
-    }
-    fn halves(&self) -> Halves {
-        Halves::factors(Set::first(2), Set::of(0))
     }
     fn keeps(&self, wants: Set) -> Keeps {
         conv_host::keeps(wants)

@@ -18,6 +18,13 @@ pub(super) enum Direction {
 use Direction::*;
 
 impl Direction {
+    /// Shapes of the op's input and of its result.
+    pub(super) fn source(self, z: &ConvSizes) -> Shape {
+        if self == Fprop { z.x() } else { z.y() }
+    }
+    pub(super) fn output(self, z: &ConvSizes) -> Shape {
+        if self == Fprop { z.y() } else { z.x() }
+    }
     /// Channels and pixels of the op's result.
     pub(super) fn result(self, z: &ConvSizes) -> (usize, usize) {
         match self {
@@ -72,25 +79,46 @@ pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Se
 
 pub(super) fn forward<T: Real>(z: &ConvSizes, direction: Direction, m: Host<T>) {
     let [y, ..] = m.out;
+    forwards(z, direction, m.x[0], m.x[1], m.x[2], y, m.scratch);
+}
+
+/// The op's result.
+pub(super) fn forwards<T: Real>(
+    z: &ConvSizes,
+    direction: Direction,
+    x: &[T],
+    w: &[T],
+    bias: &[T],
+    y: &mut [T],
+    scratch: &mut [T],
+) {
     match direction {
-        Fprop => fprop(z, m.x[0], m.x[1], m.x[2], y, m.scratch),
-        Dgrad => dgrad(z, m.x[0], m.x[1], m.x[2], y, m.scratch),
+        Fprop => fprop(z, x, w, bias, y, scratch),
+        Dgrad => dgrad(z, x, w, bias, y, scratch),
+    }
+}
+/// The gradient of its input.
+pub(super) fn backwards<T: Real>(z: &ConvSizes, direction: Direction, dy: &[T], w: &[T], dx: &mut [T], scratch: &mut [T]) {
+    match direction {
+        Fprop => dgrad(z, dy, w, &[], dx, scratch),
+        Dgrad => fprop(z, dy, w, &[], dx, scratch),
+    }
+}
+/// The gradient of its filters.
+pub(super) fn filters<T: Real>(z: &ConvSizes, direction: Direction, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T]) {
+    match direction {
+        Fprop => wgrad(z, x, dy, dw, scratch),
+        Dgrad => wgrad(z, dy, x, dw, scratch),
     }
 }
 
 pub(super) fn backward<T: Real>(z: &ConvSizes, direction: Direction, m: Host<T>) {
     let ([dx, dw, db, ..], [x, w, ..], dy) = (m.out, m.x, m.dy);
     if !dx.is_empty() {
-        match direction {
-            Fprop => dgrad(z, dy, w, &[], dx, m.scratch),
-            Dgrad => fprop(z, dy, w, &[], dx, m.scratch),
-        }
+        backwards(z, direction, dy, w, dx, m.scratch);
     }
     if !dw.is_empty() {
-        match direction {
-            Fprop => wgrad(z, x, dy, dw, m.scratch),
-            Dgrad => wgrad(z, dy, x, dw, m.scratch),
-        }
+        filters(z, direction, x, dy, dw, m.scratch);
     }
     if !db.is_empty() {
         bias_grad(direction.result(z).0, dy, db, m.scratch);
@@ -120,7 +148,7 @@ fn wgrad<T: Real>(z: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut 
         (.., None) => plain::wgrad(z, x, dy, dw),
     }
 }
-fn bias_grad<T: Real>(k: usize, dy: &[T], db: &mut [T], scratch: &mut [T]) {
+pub(super) fn bias_grad<T: Real>(k: usize, dy: &[T], db: &mut [T], scratch: &mut [T]) {
     match (T::as_f32(dy), T::as_f32_mut(db)) {
         (Some(dy), Some(db)) => conv::bias_grad(k, dy, db, T::as_f32_mut(scratch).unwrap_or_default()),
         (.., Some(_)) => unreachable!("all operands have one type"),

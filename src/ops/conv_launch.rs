@@ -4,7 +4,7 @@
 
 use super::conv_depthwise::Tiles;
 use super::conv_host::Direction;
-use super::conv_wgmma::{Product, cycles_of_mma};
+use super::conv_wgmma::{Factor, Product, cycles_of_mma};
 use crate::core::launch::{self, F32, Operands};
 use crate::core::op::{Pass, Set};
 use crate::device::{Hopper, Precision, Span};
@@ -126,7 +126,7 @@ impl Tile {
 
 /// Multiprocessors of the GPU that the rules have in mind (132 in an H100; an A100 has 108). Only sizes enter the rules, so results
 /// do not depend on the GPU.
-const PROCESSORS: usize = 132;
+pub(super) const PROCESSORS: usize = 132;
 
 /// The rule of fprop and dgrad. `rows` pixels in each of `phases`, `columns` channels of the result, `k` channels of what is read.
 ///
@@ -176,9 +176,9 @@ fn filters_tile(k: usize, columns: usize, c: usize, precision: Precision) -> Til
 
 /// A sum over `len` pixels in pieces of `span`: `count` of them, the last perhaps shorter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Split {
-    span: usize,
-    count: usize,
+pub(super) struct Split {
+    pub(super) span: usize,
+    pub(super) count: usize,
 }
 
 impl Split {
@@ -191,13 +191,17 @@ impl Split {
     /// length of a block. The second is the time to load and add up p partial sums, and to write those of each block.
     /// A piece (but the last) is a multiple of 16 pixels, and p is so small that a piece has about 128 at least.
     fn fastest(len: usize, blocks: usize, slots: usize) -> Split {
+        Split::in_steps(16, len, blocks, slots)
+    }
+    /// The same with multiples of `step` pixels.
+    pub(super) fn in_steps(step: usize, len: usize, blocks: usize, slots: usize) -> Split {
         let cost = |pieces: &usize| (blocks * pieces).div_ceil(slots) * len.div_ceil(*pieces) + pieces * (1 + blocks);
         let pieces = (1..=(len / 128).clamp(1, 2 * slots)).min_by_key(cost).expect("one piece at least");
-        let span = len.div_ceil(pieces).next_multiple_of(16);
+        let span = len.div_ceil(pieces).next_multiple_of(step);
         Split { span, count: len.div_ceil(span).max(1) }
     }
     /// Values of the partial sums: none if there is nothing to add.
-    fn partial(&self, count: usize) -> usize {
+    pub(super) fn partial(&self, count: usize) -> usize {
         if self.count == 1 { 0 } else { self.count * count }
     }
 }
@@ -211,7 +215,7 @@ fn plain(z: &ConvSizes, dgrad: bool) -> bool {
 /// A convolution whose filter covers the whole picture is a product of matrices: its picture becomes one pixel with H·W·C channels.
 /// Without this, dgrad of the first layer of a DCGAN generator (4×4 filters, one output pixel) would look up 16 taps for each input
 /// pixel, 15 of which lie in the padding.
-fn flat(z: &ConvSizes) -> ConvSizes {
+pub(super) fn flat(z: &ConvSizes) -> ConvSizes {
     let whole = z.groups == 1 && (z.p, z.q, z.pad_h, z.pad_w, z.dil_h, z.dil_w) == (1, 1, 0, 0, 1, 1) && (z.r, z.s) == (z.h, z.w);
     match whole {
         true => ConvSizes { c: z.h * z.w * z.c, h: 1, w: 1, r: 1, s: 1, stride_h: 1, stride_w: 1, ..*z },
@@ -226,7 +230,7 @@ fn matrix(z: &ConvSizes) -> bool {
 
 /// Multiprocessors that a launch for Hopper counts on where the driver wants them anyway: small cases, too, have blocks that work off
 /// several tiles.
-const FEW: usize = 2;
+pub(super) const FEW: usize = 2;
 
 /// Whether kernels for Hopper compute a product, and on how many multiprocessors: the precision is tf32, the driver runs them, the
 /// sizes allow it; and their busiest multiprocessor needs fewer cycles than that of tile `t`, of `phases` with a sum of `depth` in
@@ -260,7 +264,9 @@ fn fprop(g: &Operands, z: &ConvSizes, x: Span, w: Span, bias: Option<Span>, y: S
     let z = flat(z);
     let (rows, columns) = (z.y().pixels(), z.k as usize);
     let t = (!plain(&z, false)).then(|| pixels_tile(rows, 1, columns, z.c as usize, g.precision));
-    if let Some((p, processors)) = on_hopper(g, Product::fprop(&z), bias, t, (rows, columns, z.filters().per_image(), 1)) {
+    if let Some((p, processors)) =
+        on_hopper(g, Product::fprop(&z, Factor::Tf32), bias, t, (rows, columns, z.filters().per_image(), 1))
+    {
         return p.launch(g, (p.tile(processors), processors), x, w, bias, y);
     }
     if matrix(&z) && t.is_some_and(|t| t.tiles(z.n as usize, z.k as usize) < PROCESSORS) {
@@ -291,7 +297,7 @@ fn dgrad(g: &Operands, z: &ConvSizes, dy: Span, w: Span, bias: Option<Span>, dx:
     let columns = z.c as usize;
     let t = (!plain(&z, true)).then(|| pixels_tile(rows, phases, columns, z.k as usize, g.precision));
     let depth = (z.r * z.s * z.k) as usize;
-    if let Some((p, processors)) = on_hopper(g, Product::dgrad(&z), bias, t, (rows, columns, depth, phases)) {
+    if let Some((p, processors)) = on_hopper(g, Product::dgrad(&z, Factor::Tf32), bias, t, (rows, columns, depth, phases)) {
         return p.launch(g, (p.tile(processors), processors), dy, w, bias, dx);
     }
     dgrad_with(g, &z, t, dy, w, bias, dx)
@@ -347,11 +353,12 @@ fn wgrad_with(g: &Operands, z: &ConvSizes, t: Option<Tile>, split: Split, x: Spa
 }
 
 /// `db[k] = Σ dy[·,k]` over all rows.
-fn bias_grad(g: &Operands, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
+pub(super) fn bias_grad(g: &Operands, rows: usize, k: usize, dy: Span, db: Span) -> Result<()> {
     let split = bias_split(rows, k);
     let to = if split.count == 1 { db } else { g.scratch(0, split.partial(k)) };
     let p = Columns { rows: rows as u32, k: k as u32, span: split.span as u32 };
-    g.call("bias_grad_f32")?.grid([split.count, k.div_ceil(256), 1]).block(256).read(dy).write(to).value(&p).go()?;
+    let kernel = if dy.unit == F32 { "bias_grad_f32" } else { "bias_grad_bf16" };
+    g.call(kernel)?.grid([split.count, k.div_ceil(256), 1]).block(256).read(dy).write(to).value(&p).go()?;
     sum_splits(g, to, db, k, split)
 }
 
@@ -359,7 +366,7 @@ fn bias_split(rows: usize, k: usize) -> Split {
     Split::fastest(rows, k.div_ceil(256), 4 * PROCESSORS)
 }
 
-fn sum_splits(g: &Operands, from: Span, to: Span, count: usize, split: Split) -> Result<()> {
+pub(super) fn sum_splits(g: &Operands, from: Span, to: Span, count: usize, split: Split) -> Result<()> {
     if split.count == 1 {
         return Ok(());
     }
@@ -373,7 +380,7 @@ pub(super) fn scratch(z: &ConvSizes, direction: Direction, pass: Pass, wants: Se
     // are taken, the memory stays unused.
     let reads = if pass == Pass::Forward { Direction::Dgrad } else { Direction::Fprop };
     let turns = precision == Precision::Tf32 && direction == reads && (pass == Pass::Forward || wants.has(0));
-    let turned = if turns { Product::dgrad(&flat(z)).map_or(0, |p| F32 * p.turned()) } else { 0 };
+    let turned = if turns { Product::dgrad(&flat(z), Factor::Tf32).map_or(0, |p| F32 * p.turned()) } else { 0 };
     if pass == Pass::Forward {
         return turned;
     }
@@ -455,7 +462,7 @@ pub(super) fn linear_scratch(z: &ConvSizes, wants: Set) -> usize {
 }
 
 /// Bytes that `bias_grad` needs.
-fn bias_scratch(rows: usize, k: usize) -> usize {
+pub(super) fn bias_scratch(rows: usize, k: usize) -> usize {
     F32 * bias_split(rows, k).partial(k)
 }
 

@@ -6,12 +6,13 @@
 //! y[n,h,w,c] = Σ x[n,p,q,k] · w[k,r,s,c] + b[c]   over  h = p·stride − pad + r,  w = q·stride − pad + s
 //! ```
 
+use super::conv_half::{self, Convolution};
 use super::conv_host::{self, Direction, check_bias};
 use super::conv_launch;
 use super::conv2d::Conv2d;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
-use crate::core::op::{Cost, Halves, Host, Keeps, Op, Pass, Set};
+use crate::core::op::{Cost, Host, Keeps, Op, Pass, Set};
 use crate::core::real::Real;
 use crate::core::shape::{Shape, shape};
 use crate::core::tape::{Tape, Var};
@@ -27,10 +28,7 @@ pub struct ConvTranspose2d {
 
 /// `bias` is a vector of C.
 pub fn conv_transpose2d(t: &mut Tape, x: Var, w: Var, bias: Option<Var>, op: ConvTranspose2d) -> Result<Var> {
-    match bias {
-        Some(b) => t.apply(op, &[x, w, b]),
-        None => t.apply(op, &[x, w]),
-    }
+    conv_half::record(t, x, w, bias, op)
 }
 
 impl ConvTranspose2d {
@@ -48,7 +46,11 @@ impl ConvTranspose2d {
         let y = shape(x.n as usize, h, wd, w.c as usize);
         Conv2d::new(self.stride, self.pad).sizes(y, w)
     }
-    /// `sizes` of operands that `infer` has accepted.
+}
+
+impl Convolution for ConvTranspose2d {
+    const HALF: &'static str = "conv_transpose2d_bf16";
+    const DIRECTION: Direction = Direction::Dgrad;
     fn recorded(&self, xs: &[Shape]) -> ConvSizes {
         self.sizes(xs[0], xs[1]).expect("checked when recorded")
     }
@@ -62,9 +64,6 @@ impl Op for ConvTranspose2d {
         let (x, w, bias) = conv_host::operands(x)?;
         check_bias(bias, w.c)?;
         Ok(vec![self.sizes(x, w)?.x()])
-    }
-    fn halves(&self) -> Halves {
-        Halves::factors(Set::first(2), Set::of(0))
     }
     fn keeps(&self, wants: Set) -> Keeps {
         conv_host::keeps(wants)

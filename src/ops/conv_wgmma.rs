@@ -1,4 +1,4 @@
-//! Launches of kernels/conv_wgmma.cu: which convolutions it can do, as what product, and where it is the faster way.
+//! Launches of kernels/conv_wgmma.cu: which convolutions it can do in tf32 and in bf16, as what product, and by which tile.
 
 use crate::core::launch::Operands;
 use crate::device::{Span, TensorMap};
@@ -9,14 +9,14 @@ use crate::ptx::tensor_map::{Cut, ElementType, Swizzle};
 /// `struct Line` of kernels/conv_wgmma.cu.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-struct Line {
+pub(super) struct Line {
     /// Results along the axis, of the phase that has most.
     rows: i32,
     /// Pixels of the source from one result to the next.
-    step: i32,
+    pub(super) step: i32,
     /// Where the window of the first result begins, in the phase where it begins first.
-    base: i32,
-    dil: i32,
+    pub(super) base: i32,
+    pub(super) dil: i32,
     /// Pixels of the result.
     size: i32,
     /// Phases.
@@ -48,9 +48,41 @@ struct Conv {
     span: u32,
 }
 
+/// What factors are in memory, and in the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Factor {
+    /// f32 in memory, rounded on the way.
+    Tf32,
+    Bf16,
+}
+
+impl Factor {
+    pub(super) const fn bytes(self) -> usize {
+        match self {
+            Factor::Tf32 => 4,
+            Factor::Bf16 => 2,
+        }
+    }
+    /// Channels of a stage of the kernels' ring: a row of 128 bytes.
+    const fn depth(self) -> usize {
+        128 / self.bytes()
+    }
+    /// What channels must be multiples of: pixels and taps that begin at multiples of 16 bytes.
+    const fn channels(self) -> i32 {
+        16 / self.bytes() as i32
+    }
+    const fn element(self) -> ElementType {
+        match self {
+            Factor::Tf32 => ElementType::Tf32,
+            Factor::Bf16 => ElementType::Bf16,
+        }
+    }
+}
+
 /// A convolution, or the gradient of its input, as the kernel does it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product {
+    factor: Factor,
     params: Params,
     /// Height and width of what is read.
     source: [i32; 2],
@@ -58,10 +90,8 @@ pub(super) struct Product {
     turn: Option<ConvSizes>,
 }
 
-/// Channels of a stage of the kernels' ring.
-const DEPTH: usize = 32;
 /// The ring, and room to let it begin at a multiple of 1024.
-const SHARED: usize = (216 + 1) * 1024;
+pub(super) const SHARED: usize = (216 + 1) * 1024;
 
 /// One of the kernels: a block computes `filters` × `pixels` results at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +117,23 @@ pub(super) fn cycles_of_mma(macs: usize) -> usize {
 }
 
 impl Tile {
-    fn kernel(&self) -> String {
-        format!("conv2d_wgmma_{}x{}_tf32", self.filters, self.pixels)
+    fn kernel(&self, factor: Factor) -> String {
+        let name = match factor {
+            Factor::Tf32 => "tf32",
+            Factor::Bf16 => "bf16",
+        };
+        format!("conv2d_wgmma_{}x{}_{name}", self.filters, self.pixels)
     }
 }
 
 /// What a corner of a map and an offset of a copy may be: signed and unsigned bytes.
 const CORNER: std::ops::Range<i32> = -128..128;
 const OFFSET: std::ops::Range<i32> = 0..256;
+
+/// Both axes of fprop, vertical and horizontal.
+pub(super) fn axes(z: &ConvSizes) -> (Line, Line) {
+    (forwards(z.p, z.r, z.stride_h, z.pad_h, z.dil_h), forwards(z.q, z.s, z.stride_w, z.pad_w, z.dil_w))
+}
 
 /// One axis of fprop: `y` results of stride `stride` read `x` pixels under a filter of `kernel`.
 fn forwards(y: u32, kernel: u32, stride: u32, pad: u32, dil: u32) -> Line {
@@ -145,7 +184,7 @@ impl Line {
         (self.base, self.base + (self.rows - 1) * self.step - (source - 1))
     }
     /// Whether maps and copies can say it.
-    fn possible(&self, source: i32) -> bool {
+    pub(super) fn possible(&self, source: i32) -> bool {
         let (lower, upper) = self.corners(source);
         let far = (0..2).map(|p| self.shift[p] + (self.taps[p] - 1).max(0) * self.dil).max().unwrap_or(0);
         CORNER.contains(&lower) && CORNER.contains(&upper) && OFFSET.contains(&far) && (1..=8).contains(&self.step)
@@ -153,26 +192,26 @@ impl Line {
 }
 
 impl Product {
-    fn new(params: Params, source: [i32; 2], turn: Option<ConvSizes>) -> Option<Product> {
-        let fours = params.c % 4 == 0 && params.k % 4 == 0;
+    fn new(factor: Factor, params: Params, source: [i32; 2], turn: Option<ConvSizes>) -> Option<Product> {
+        let whole = params.c % factor.channels() == 0 && params.k % factor.channels() == 0;
         let possible = params.v.possible(source[0]) && params.u.possible(source[1]);
-        (fours && possible).then_some(Product { params, source, turn })
+        (whole && possible).then_some(Product { factor, params, source, turn })
     }
-    /// The forward pass, if it is possible. No groups; channels in fours.
-    pub(super) fn fprop(z: &ConvSizes) -> Option<Product> {
-        let (v, u) = (forwards(z.p, z.r, z.stride_h, z.pad_h, z.dil_h), forwards(z.q, z.s, z.stride_w, z.pad_w, z.dil_w));
+    /// The forward pass, if it is possible. No groups; channels in fours, of bf16 in eights.
+    pub(super) fn fprop(z: &ConvSizes, factor: Factor) -> Option<Product> {
+        let (v, u) = axes(z);
         let params = Params { n: z.n as i32, c: z.c as i32, k: z.k as i32, v, u };
-        (z.groups == 1).then(|| Product::new(params, [z.h as i32, z.w as i32], None))?
+        (z.groups == 1).then(|| Product::new(factor, params, [z.h as i32, z.w as i32], None))?
     }
     /// The gradient of the input. A stride of 1 or 2; where it is 2, no dilation.
-    pub(super) fn dgrad(z: &ConvSizes) -> Option<Product> {
+    pub(super) fn dgrad(z: &ConvSizes, factor: Factor) -> Option<Product> {
         let axis = |stride, dil| stride == 1 || stride == 2 && dil == 1;
         if z.groups > 1 || !axis(z.stride_h, z.dil_h) || !axis(z.stride_w, z.dil_w) {
             return None;
         }
         let (v, u) = (backwards(z.h, z.r, z.stride_h, z.pad_h, z.dil_h), backwards(z.w, z.s, z.stride_w, z.pad_w, z.dil_w));
         let params = Params { n: z.n as i32, c: z.k as i32, k: z.c as i32, v, u };
-        Product::new(params, [z.p as i32, z.q as i32], Some(*z))
+        Product::new(factor, params, [z.p as i32, z.q as i32], Some(*z))
     }
 
     /// Tiles, those of all phases.
@@ -185,7 +224,7 @@ impl Product {
     fn stages(&self, t: Tile, processors: usize) -> usize {
         let Params { c, v, u, .. } = &self.params;
         let taps = ((v.taps[0] + v.taps[1]) * (u.taps[0] + u.taps[1])) as usize;
-        let deep = taps * (*c as usize).div_ceil(DEPTH);
+        let deep = taps * (*c as usize).div_ceil(self.factor.depth());
         (self.tiles(t).div_ceil(processors) * deep).div_ceil((v.stride * u.stride) as usize)
     }
     /// Cycles of the multiprocessor that has most to do, the padding of tiles and stages included.
@@ -204,23 +243,19 @@ impl Product {
     /// The source, of which a copy walks over the windows of so many results.
     fn source_map(&self, pixels: usize) -> TensorMap {
         let Params { n, c, v, u, .. } = &self.params;
-        let [h, w] = self.source;
-        let ((top, bottom), (left, right)) = (v.corners(h), u.corners(w));
-        let (lower, upper) = (vec![left, top], vec![right, bottom]);
-        let cut = Cut::Im2col { lower, upper, channels: DEPTH as u32, pixels: pixels as u32 };
-        let dims = [*c, w, h, *n].map(|d| d as u64).to_vec();
-        let steps = vec![1, u.step as u32, v.step as u32, 1];
-        TensorMap { steps, ..TensorMap::dense(ElementType::Tf32, 0, dims, cut, Swizzle::B128) }
+        windows(self.factor, [*n, self.source[0], self.source[1], *c], (v, u), pixels)
     }
     /// The filters, of which a copy takes one tap of so many.
     fn filter_map(&self, filters: usize) -> TensorMap {
         let Params { c, k, v, u, .. } = &self.params;
         let taps = (v.taps[0] + v.taps[1]) * (u.taps[0] + u.taps[1]);
-        let (dims, cut) = ([*c, taps, *k].map(|d| d as u64).to_vec(), Cut::Tiled(vec![DEPTH as u32, 1, filters as u32]));
-        TensorMap::dense(ElementType::Tf32, 0, dims, cut, Swizzle::B128)
+        let (dims, cut) =
+            ([*c, taps, *k].map(|d| d as u64).to_vec(), Cut::Tiled(vec![self.factor.depth() as u32, 1, filters as u32]));
+        TensorMap::dense(self.factor.element(), 0, dims, cut, Swizzle::B128)
     }
 
-    /// `to` = the product of `from` with filters `w`, plus a bias per channel. A gradient turns the filters into scratch memory first.
+    /// `to` = the product of `from` with filters `w`, plus a bias per channel, all of the product's type but the bias, which is f32.
+    /// A gradient turns the filters into scratch memory first.
     pub(super) fn launch(
         &self,
         g: &Operands,
@@ -231,28 +266,46 @@ impl Product {
         to: Span,
     ) -> Result<()> {
         let w = match &self.turn {
-            Some(z) => turn(g, z, w, g.scratch(0, self.turned()))?,
+            Some(z) => {
+                let mem = g.scratch.expect("the op asked for scratch memory");
+                self.turn(g, z, w, Span { len: self.turned() * self.factor.bytes(), unit: self.factor.bytes(), ..mem })?
+            }
             None => w,
         };
         let grid = self.tiles(t).min(processors);
-        let call = g.call(&t.kernel())?.grid([grid, 1, 1]).block(384).shared(SHARED);
+        let call = g.call(&t.kernel(self.factor))?.grid([grid, 1, 1]).block(384).shared(SHARED);
         let call = call.map(from, self.source_map(t.pixels)).map(w, self.filter_map(t.filters));
         call.read_or_null(bias).write(to).value(&self.params).go()
     }
+
+    /// The filters in the order in which the gradient of the input reads them.
+    fn turn(&self, g: &Operands, z: &ConvSizes, w: Span, to: Span) -> Result<Span> {
+        let p = Conv { sizes: *z, bias: 1, span: 0 };
+        let grid = [(z.k as usize).div_ceil(32), (z.c as usize).div_ceil(32), (z.r * z.s) as usize];
+        let kernel = match self.factor {
+            Factor::Tf32 => "conv2d_turn_f32",
+            Factor::Bf16 => "conv2d_turn_bf16",
+        };
+        g.call(kernel)?.grid(grid).block3([32, 8, 1]).write(to).read(w).value(&p).go()?;
+        Ok(to)
+    }
 }
 
-/// The filters in the order in which the gradient of the input reads them.
-fn turn(g: &Operands, z: &ConvSizes, w: Span, to: Span) -> Result<Span> {
-    let p = Conv { sizes: *z, bias: 1, span: 0 };
-    let grid = [(z.k as usize).div_ceil(32), (z.c as usize).div_ceil(32), (z.r * z.s) as usize];
-    g.call("conv2d_turn_f32")?.grid(grid).block3([32, 8, 1]).write(to).read(w).value(&p).go()?;
-    Ok(to)
+/// A source N·H·W·C, of which a copy walks over the windows of so many results, with the channels of a stage.
+pub(super) fn windows(factor: Factor, [n, h, w, c]: [i32; 4], (v, u): (&Line, &Line), pixels: usize) -> TensorMap {
+    let ((top, bottom), (left, right)) = (v.corners(h), u.corners(w));
+    let (lower, upper) = (vec![left, top], vec![right, bottom]);
+    let cut = Cut::Im2col { lower, upper, channels: factor.depth() as u32, pixels: pixels as u32 };
+    let dims = [c, w, h, n].map(|d| d as u64).to_vec();
+    let steps = vec![1, u.step as u32, v.step as u32, 1];
+    TensorMap { steps, ..TensorMap::dense(factor.element(), 0, dims, cut, Swizzle::B128) }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::core::launch::F32;
+    use crate::core::real::Real;
     use crate::core::rng::{Rng, stream};
     use crate::core::shape::{Shape, shape};
     use crate::device::emu::{Emulator, Options, Schedule};
@@ -260,13 +313,15 @@ mod tests {
     use crate::host::plain;
     use crate::ops::conv2d::Conv2d;
 
-    fn conv((stride, pad, dil): (usize, usize, usize), x: Shape, k: usize, r: usize, s: usize) -> ConvSizes {
+    const FACTORS: [Factor; 2] = [Factor::Tf32, Factor::Bf16];
+
+    pub fn conv((stride, pad, dil): (usize, usize, usize), x: Shape, k: usize, r: usize, s: usize) -> ConvSizes {
         let op = Conv2d { stride: (stride, stride), pad: (pad, pad), dilation: (dil, dil), groups: 1 };
         op.sizes(x, shape(k, r, s, x.c as usize)).unwrap()
     }
 
     /// Sizes that end inside tiles, stages, turns of the ring, pictures and phases.
-    fn sizes() -> Vec<ConvSizes> {
+    pub fn sizes() -> Vec<ConvSizes> {
         vec![
             conv((1, 1, 1), shape(1, 7, 5, 32), 64, 3, 3),
             conv((1, 1, 1), shape(2, 9, 8, 36), 68, 3, 3),
@@ -282,6 +337,9 @@ mod tests {
             conv((1, 2, 2), shape(1, 9, 9, 32), 32, 3, 3),
             conv((1, 0, 1), shape(5, 4, 4, 32), 68, 4, 4),
             conv((2, 1, 1), shape(1, 32, 33, 100), 8, 4, 4),
+            conv((1, 1, 1), shape(1, 9, 8, 72), 136, 3, 3),
+            conv((2, 2, 1), shape(2, 6, 11, 40), 8, 5, 3),
+            conv((2, 1, 1), shape(1, 9, 7, 24), 200, 3, 3),
         ]
     }
 
@@ -331,21 +389,23 @@ mod tests {
         y
     }
 
-    fn normals(rng: &mut Rng, len: usize) -> Vec<f64> {
-        (0..len).map(|_| rng.normal() as f64).collect()
+    /// Drawn values that a factor holds: of tf32, numbers that are rounded later.
+    pub fn normals(rng: &mut Rng, factor: Factor, len: usize) -> Vec<f64> {
+        let kept = |x: f32| if factor == Factor::Bf16 { x.bf16().to_f32() } else { x };
+        (0..len).map(|_| kept(rng.normal()) as f64).collect()
     }
 
     /// Both passes of the convolution `z` that are possible: the product, its source, its filters, its bias and the exact result.
-    fn products(z: &ConvSizes, rng: &mut Rng) -> Vec<(Product, [Vec<f64>; 4])> {
-        let (x, w, dy) = (normals(rng, z.x().len()), normals(rng, z.filters().len()), normals(rng, z.y().len()));
-        let (bias_k, bias_c) = (normals(rng, z.k as usize), normals(rng, z.c as usize));
+    fn products(z: &ConvSizes, factor: Factor, rng: &mut Rng) -> Vec<(Product, [Vec<f64>; 4])> {
+        let [x, w, dy] = [z.x(), z.filters(), z.y()].map(|s| normals(rng, factor, s.len()));
+        let [bias_k, bias_c] = [z.k, z.c].map(|n| normals(rng, Factor::Tf32, n as usize));
         let mut out = Vec::new();
-        if let Some(p) = Product::fprop(z) {
+        if let Some(p) = Product::fprop(z, factor) {
             let mut y = vec![0.0; z.y().len()];
             plain::fprop(z, &x, &w, Some(&bias_k), &mut y);
             out.push((p, [x.clone(), w.clone(), bias_k, y]));
         }
-        if let Some(p) = Product::dgrad(z) {
+        if let Some(p) = Product::dgrad(z, factor) {
             let mut dx = vec![0.0; z.x().len()];
             plain::dgrad(z, &dy, &w, Some(&bias_c), &mut dx);
             out.push((p, [dy, w, bias_c, dx]));
@@ -357,8 +417,8 @@ mod tests {
     #[test]
     fn products_are_the_passes_of_a_convolution() {
         let (mut rng, mut passes) = (Rng::new(8, stream("products"), 0), 0);
-        for z in sizes() {
-            for (p, [x, w, bias, exact]) in products(&z, &mut rng) {
+        for (z, factor) in sizes().iter().flat_map(|z| FACTORS.map(|f| (*z, f))) {
+            for (p, [x, w, bias, exact]) in products(&z, factor, &mut rng) {
                 let w = if p.turn.is_some() { turned(&z, &w) } else { w };
                 let y = walked(&p, &x, &w, &bias);
                 let error =
@@ -373,23 +433,25 @@ mod tests {
                 passes += 1;
             }
         }
-        assert!(passes > 25, "only {passes}");
+        assert!(passes > 45, "only {passes}");
         let no = [
             conv((1, 0, 1), shape(1, 5, 5, 3), 8, 3, 3),     // channels not in fours
             conv((3, 0, 1), shape(1, 9, 9, 4), 8, 3, 3),     // dgrad has phases for strides of 2
             conv((2, 2, 2), shape(1, 9, 9, 4), 8, 3, 3),     // and no dilation then
             conv((1, 0, 1), shape(1, 1, 300, 4), 8, 1, 270), // a corner of -269
         ];
-        let possible: Vec<(bool, bool)> = no.iter().map(|z| (Product::fprop(z).is_some(), Product::dgrad(z).is_some())).collect();
-        assert_eq!(possible, [(false, false), (true, false), (true, false), (false, false)]);
+        let possible = |z, f| (Product::fprop(z, f).is_some(), Product::dgrad(z, f).is_some());
+        let of_tf32: Vec<(bool, bool)> = no.iter().map(|z| possible(z, Factor::Tf32)).collect();
+        assert_eq!(of_tf32, [(false, false), (true, false), (true, false), (false, false)]);
+        assert!(no.iter().all(|z| possible(z, Factor::Bf16) == (false, false)), "channels not in eights");
         let groups = Conv2d { groups: 2, ..Conv2d::new(1, 1) }.sizes(shape(1, 5, 5, 8), shape(8, 3, 3, 4)).unwrap();
-        assert!(Product::fprop(&groups).is_none() && Product::dgrad(&groups).is_none());
+        assert_eq!(possible(&groups, Factor::Tf32), (false, false));
     }
 
     /// The tile by counted work: wide ones where there are many, and none whose shared memory is the bottleneck if another fits.
     #[test]
     fn the_rule() {
-        let vgg = |n, size, c, k| Product::fprop(&conv((1, 1, 1), shape(n, size, size, c), k, 3, 3)).unwrap();
+        let vgg = |n, size, c, k| Product::fprop(&conv((1, 1, 1), shape(n, size, size, c), k, 3, 3), Factor::Tf32).unwrap();
         let tile = |p: Product| (p.tile(132).filters, p.tile(132).pixels);
         assert_eq!(tile(vgg(32, 256, 64, 64)), (64, 512));
         assert_eq!([vgg(32, 128, 64, 128), vgg(32, 64, 256, 256), vgg(32, 32, 512, 512)].map(tile), [(128, 256); 3]);
@@ -399,8 +461,8 @@ mod tests {
             8 * 9 * 8,
             "1024 tiles on 132 multiprocessors, nine taps of 8 stages"
         );
-        for t in TILES.into_iter().filter(|_| kernels::hopper()) {
-            let k = kernels::find(&t.kernel()).expect("built");
+        for (t, factor) in TILES.into_iter().flat_map(|t| FACTORS.map(|f| (t, f))).filter(|_| kernels::hopper()) {
+            let k = kernels::find(&t.kernel(factor)).expect("built");
             assert!(k.shared as usize + SHARED <= 227 * 1024 && k.module.target == kernels::Target::Sm90a);
             let stage = 128 * (t.filters + t.pixels);
             assert!(stage * (k.shared as usize / 16) <= SHARED - 1024, "a stage has two barriers, {k:?}");
@@ -415,35 +477,41 @@ mod tests {
     #[test]
     fn counts_are_those_of_the_tiles() {
         let z = conv((1, 1, 1), shape(1, 16, 32, 64), 128, 3, 3);
-        for t in TILES.into_iter().filter(|_| kernels::hopper()) {
+        for (t, factor) in TILES.into_iter().flat_map(|t| FACTORS.map(|f| (t, f))).filter(|_| kernels::hopper()) {
             let device = Emulator::hopper(Options { counters: true, ..Options::default() }, Hopper::WherePossible);
             device.keep_reports();
-            let p = Product::fprop(&z).unwrap();
+            let p = Product::fprop(&z, factor).unwrap();
             let operands = [z.x().len(), z.filters().len(), z.k as usize, z.y().len()].map(|n| vec![1.0; n]);
             run(&device, &p, (t, 132), &operands);
             let (l, c) = device.take_reports().pop().map(|l| (l.grid[0] as usize, l.report.counters)).expect("one launch");
             assert_eq!((l, c.group_macs, c.all_macs()), (p.tiles(t), z.macs(), z.macs()), "{t:?}");
-            let stage = 4 * DEPTH * (t.filters + t.pixels);
-            assert_eq!(c.bulk_bytes as usize, p.tiles(t) * 9 * 2 * stage, "{t:?}: bytes by TMA");
+            // 64 channels are two stages in tf32 and one in bf16, of 128 bytes a row each.
+            let (stage, stages) = (128 * (t.filters + t.pixels), 64 / factor.depth());
+            assert_eq!(c.bulk_bytes as usize, p.tiles(t) * 9 * stages * stage, "{t:?} {factor:?}: bytes by TMA");
             assert_eq!((c.shared_operands.waves, c.conflicts()), (c.shared_operands.ideal, 0), "{t:?}: the swizzle's ideal");
-            assert_eq!(c.store.sectors as usize, z.y().len() * F32 / 32, "{t:?}: whole sectors");
+            assert_eq!(c.store.sectors as usize, z.y().len() * factor.bytes() / 32, "{t:?} {factor:?}: whole sectors");
         }
-        let (mut macs, mut done) = (0, 0);
+        let mut done = [(0, 0); 2];
         let layers =
             [(64, 128, 128, 4, 2), (128, 64, 256, 4, 2), (256, 32, 512, 4, 2), (512, 16, 512, 3, 1), (64, 256, 64, 3, 1)];
         let later =
             [(64, 128, 128, 3, 1), (128, 128, 128, 3, 1), (128, 64, 256, 3, 1), (256, 64, 256, 3, 1), (512, 32, 512, 3, 1)];
         for (c, size, k, r, stride) in layers.into_iter().chain(later) {
             let z = conv((stride, 1, 1), shape(32, size, size, c), k, r, r);
-            for p in [Product::fprop(&z).unwrap(), Product::dgrad(&z).unwrap()] {
-                let (t, cycles) = (p.tile(132), p.cycles(p.tile(132), 132));
-                let useful = z.macs() as f64 / (132 * cycles * 1024) as f64;
-                assert!(useful > 0.8, "{useful:.2} of the multiprocessors' cycles: {t:?} of {z:?}");
-                macs += z.macs();
-                done += (132 * p.stages(t, 132) * t.filters * t.pixels * DEPTH) as u64;
+            for (f, done) in FACTORS.into_iter().zip(&mut done) {
+                for p in [Product::fprop(&z, f).unwrap(), Product::dgrad(&z, f).unwrap()] {
+                    let (t, cycles) = (p.tile(132), p.cycles(p.tile(132), 132));
+                    // Multiply-adds of a cycle: 1024 in tf32, 2048 in bf16.
+                    let useful = z.macs() as f64 / (132 * cycles * 32 * f.depth()) as f64;
+                    assert!(useful > 0.8, "{useful:.2} of the multiprocessors' cycles: {t:?} of {z:?} in {f:?}");
+                    done.0 += z.macs();
+                    done.1 += (132 * p.stages(t, 132) * t.filters * t.pixels * f.depth()) as u64;
+                }
             }
         }
-        assert!(macs as f64 >= 0.9 * done as f64, "{macs} of {done} multiply-adds, idle multiprocessors counted");
+        for (f, (macs, done)) in FACTORS.into_iter().zip(done) {
+            assert!(macs as f64 >= 0.9 * done as f64, "{macs} of {done} multiply-adds in {f:?}, idle multiprocessors counted");
+        }
     }
 
     /// Every kernel on every size, a few blocks for all tiles, under several schedules.
@@ -453,9 +521,10 @@ mod tests {
             return; // built without nvcc, or by one that cannot make sm_90a
         }
         let mut rng = Rng::new(9, stream("wgmma"), 0);
-        for z in sizes() {
-            for (p, operands) in products(&z, &mut rng) {
-                // Two of tf32's roundings, half a unit each, of every product.
+        for (z, factor) in sizes().iter().flat_map(|z| FACTORS.map(|f| (*z, f))) {
+            for (p, operands) in products(&z, factor, &mut rng) {
+                // Two of tf32's roundings, half a unit each, of every product; one of bf16's, of the result, and f32's sums.
+                let bound = if factor == Factor::Tf32 { 2f64.powi(-10) } else { 2f64.powi(-8) + 2f64.powi(-20) };
                 let size = |v: &[f64]| v.iter().map(|x| x.abs()).collect::<Vec<f64>>();
                 let [x, w, bias, _] = operands.each_ref().map(|v| size(v));
                 let sizes = walked(&p, &x, &if p.turn.is_some() { turned(&z, &w) } else { w }, &bias);
@@ -471,7 +540,7 @@ mod tests {
                                 let error = |((&a, b), s): ((&f32, &f64), &f64)| (a as f64 - b).abs() / (s + 1e-3);
                                 let errors = values.iter().zip(&operands[3]).zip(&sizes).map(error);
                                 let worst = errors.fold(0.0, |m: f64, e| if e.is_nan() { e } else { m.max(e) });
-                                assert!(worst <= 2f64.powi(-10), "error {worst:.1e}: {}", what());
+                                assert!(worst <= bound, "error {worst:.1e}: {}", what());
                             }
                         }
                         first = first.or(Some(values));
@@ -482,14 +551,38 @@ mod tests {
     }
 
     fn run(device: &Emulator, p: &Product, how: (Tile, usize), [x, w, bias, y]: &[Vec<f64>; 4]) -> Vec<f32> {
-        let empty = |len: usize| Span::whole(device.alloc(&[("operand".to_string(), len * F32)]).unwrap()[0], len * F32);
-        let put = |v: &[f64]| {
-            let (s, v) = (empty(v.len()), v.iter().map(|&v| v as f32).collect::<Vec<f32>>());
-            device.upload(s, bytemuck::cast_slice(&v)).unwrap();
-            s
-        };
-        let (x, w, bias, to, scratch) = (put(x), put(w), put(bias), empty(y.len()), empty(w.len()));
-        let g = Operands {
+        let bytes = p.factor.bytes();
+        let (to, scratch) = (empty(device, y.len(), bytes), empty(device, w.len(), bytes));
+        let (x, w, bias) = (put(device, x, bytes), put(device, w, bytes), put(device, bias, F32));
+        let g = operands(device, scratch);
+        p.launch(&g, how, x, w, Some(bias), to).unwrap_or_else(|e| panic!("{p:?}, {how:?}: {e}"));
+        get(device, to)
+    }
+
+    /// Memory of the emulator for values of 4 bytes, or of 2 for bf16; without values, and with.
+    pub fn empty(device: &Emulator, len: usize, unit: usize) -> Span {
+        let mem = device.alloc(&[("operand".to_string(), len * unit)]).unwrap()[0];
+        Span { unit, ..Span::whole(mem, len * unit) }
+    }
+    pub fn put(device: &Emulator, values: &[f64], unit: usize) -> Span {
+        let to = empty(device, values.len(), unit);
+        let real: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        let half: Vec<half::bf16> = values.iter().map(|v| v.bf16()).collect();
+        device.upload(to, if unit == F32 { bytemuck::cast_slice(&real) } else { bytemuck::cast_slice(&half) }).unwrap();
+        to
+    }
+    pub fn get(device: &Emulator, from: Span) -> Vec<f32> {
+        let mut bytes = vec![0u8; from.len];
+        device.download(from, &mut bytes).unwrap();
+        let half = |b: &[u8]| half::bf16::from_le_bytes([b[0], b[1]]).to_f32();
+        match from.unit {
+            F32 => bytemuck::pod_collect_to_vec(&bytes),
+            _ => bytes.chunks(2).map(half).collect(),
+        }
+    }
+    /// What launches without a plan need.
+    pub fn operands(device: &Emulator, scratch: Span) -> Operands<'_> {
+        Operands {
             driver: device,
             precision: Precision::Tf32,
             at: "",
@@ -500,10 +593,6 @@ mod tests {
             dy: None,
             out: [None; 6],
             scratch: Some(scratch),
-        };
-        p.launch(&g, how, x, w, Some(bias), to).unwrap_or_else(|e| panic!("{p:?}, {how:?}: {e}"));
-        let mut values = vec![0f32; y.len()];
-        device.download(to, bytemuck::cast_slice_mut(&mut values)).unwrap();
-        values
+        }
     }
 }

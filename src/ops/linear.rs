@@ -13,7 +13,7 @@ use crate::device::Precision;
 use crate::error::Result;
 use crate::host::sizes::ConvSizes;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Linear;
 
 /// `x` N×H×W×C is read as N rows of H·W·C values, and so is `w`, K×H×W×C or K×1×1×HWC; the result is N×1×1×K.

@@ -5,9 +5,12 @@
 
 // Shared by ops, no ops themselves.
 mod conv_depthwise;
+mod conv_half;
+mod conv_half_launch;
 mod conv_host;
 mod conv_launch;
 mod conv_wgmma;
+mod conv_wgmma_wgrad;
 mod edges;
 mod sum;
 
@@ -39,6 +42,7 @@ ops! {
     cast,
     concat,
     conv2d,
+    conv_bf16,
     conv_transpose2d,
     cross_entropy,
     difference,

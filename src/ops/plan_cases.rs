@@ -11,6 +11,18 @@ impl<T: Element> Plan<T> {
     /// once. Values are filled as the op's own table fills them.
     pub fn cases(&self) -> Vec<Case> {
         let mut out: Vec<Case> = Vec::new();
+        for case in self.steps_as_cases() {
+            match out.iter_mut().find(|c| c.same_work(&case)) {
+                Some(c) => c.wants = c.wants.union(case.wants),
+                None => out.push(case),
+            }
+        }
+        out
+    }
+
+    /// The same with every op as often as it runs, each with the gradients that are asked of it there.
+    pub fn steps_as_cases(&self) -> Vec<Case> {
+        let mut out: Vec<Case> = Vec::new();
         for s in self.tape.steps.iter().filter(|s| s.pass == Pass::Forward) {
             let backward = |b: &&Step| b.pass == Pass::Backward && b.y == s.y && !b.y.is_empty();
             let wants = self.tape.steps.iter().find(backward).map_or(Set::NONE, |b| b.wants);
@@ -19,14 +31,8 @@ impl<T: Element> Plan<T> {
             let fill = |i: usize| like.as_ref().map_or(Sampling::Normal, |c| c.inputs[i].1);
             let inputs: Vec<_> = s.x.iter().enumerate().map(|(i, &v)| (self.tape.shape(v), fill(i))).collect();
             let dtypes: Vec<_> = s.x.iter().map(|&v| self.tape.dtype(self.tape.original(v))).collect();
-            let same = |c: &&mut Case| format!("{:?}", c.op) == format!("{:?}", s.op) && c.inputs == inputs && c.dtypes == dtypes;
-            match out.iter_mut().find(same) {
-                Some(c) => c.wants = c.wants.union(wants),
-                None => {
-                    let (op, label) = (s.op.clone(), s.at.to_string());
-                    out.push(Case { op, inputs, dtypes, bench: None, label, wants, withholds: false })
-                }
-            }
+            let (op, label) = (s.op.clone(), s.at.to_string());
+            out.push(Case { op, inputs, dtypes, bench: None, label, wants, withholds: false });
         }
         out
     }

@@ -15,7 +15,7 @@ use lae_engine::core::rng::{Rng, stream};
 use lae_engine::core::shape::Shape;
 use lae_engine::core::tape::{Tape, Var};
 use lae_engine::detectors::{self, DETECTORS};
-use lae_engine::device::emu::Schedule;
+use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::{Device, Driver, Hopper, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
 use lae_engine::ops::{cast::cast, dot::dot};
@@ -153,6 +153,14 @@ impl Driver for Names {
 /// The kernels that a case launches, without running any.
 pub fn kernels(case: &Case, precision: Precision) -> BTreeSet<&'static str> {
     kernels_on(case, precision, None)
+}
+
+/// An emulator of a GPU that runs the kernels for sm_90a when that says so, or of one that cannot.
+pub fn emulator(options: Options, hopper: Option<Hopper>) -> Arc<Emulator> {
+    match hopper {
+        Some(when) => Emulator::hopper(options, when),
+        None => Emulator::new(options),
+    }
 }
 
 /// Whether a case launches kernels for sm_90a, in tf32, where its sizes allow them. None does in a build without them.
