@@ -249,8 +249,8 @@ impl KernelsArgs {
         let launches: u64 = rows.iter().map(|r| r.launches).sum();
         let (batch, size, precision) = (self.batch, self.size, &self.precision);
         print(&format!(
-            "{}\nOne step of the first stage, {batch} pictures of {size} px, {precision}: {} ms in {launches} launches, of which wgmma {} ms \
-             (estimate, {}; without uploads).\n{ESTIMATE}\n",
+            "{}\nOne step of the first stage, {batch} pictures of {size} px, {precision}: {} ms in {launches} launches, of which wgmma \
+             {} ms (estimate, {}; without uploads).\n{ESTIMATE}\n",
             t.render(),
             ms(all),
             ms(wgmma),

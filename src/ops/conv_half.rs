@@ -4,9 +4,9 @@
 //! f32, sums are f32, and a result is rounded once. Filters in f32 are rounded to bf16 first; their gradient is f32 then, and bf16
 //! for filters in bf16: a gradient has the type of its value. A bias and its gradient are f32.
 //!
-//! `conv2d` and `conv_transpose2d` record these ops where `x` or what the tape keeps is bf16; [`super::conv_bf16`] has their rows. They are ops of their own because they need other
-//! workspace: on the host, and on GPUs other than Hopper, operands are converted to f32, multiplied as f32 (as tf32 on tensor cores,
-//! which holds every bf16) and rounded.
+//! `conv2d` and `conv_transpose2d` record these ops where `x` or what the tape keeps is bf16; [`super::conv_bf16`] has their rows. They
+//! are ops of their own because they need other workspace: on the host, and on GPUs other than Hopper, operands are converted to f32,
+//! multiplied as f32 (as tf32 on tensor cores, which holds every bf16) and rounded.
 
 use half::bf16;
 

@@ -202,8 +202,8 @@ mod tests {
         assert!(ran > 100, "only {ran}");
     }
 
-    /// What the kernels move and multiply where sizes fill their tiles, and how the layers of the networks at 256 pixels, batch 32, fill the
-    /// multiprocessors.
+    /// What the kernels move and multiply where sizes fill their tiles, and how the layers of the networks at 256 pixels, batch 32,
+    /// fill the multiprocessors.
     #[test]
     fn counts_are_those_of_the_tiles() {
         let p = Gradient::of(&conv((1, 1, 1), shape(1, 16, 32, 128), 128, 4, 2)).unwrap();
