@@ -48,6 +48,6 @@ pub use config::DataConfig;
 pub use dataset::Dataset;
 pub use picture::{Mask, Picture};
 pub use provenance::Provenance;
-pub use task::Task;
 pub use sample::{Batch, MaskOrigin, Sample, Split};
+pub use task::Task;
 pub use whole::{Whole, WholeConfig};

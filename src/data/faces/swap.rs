@@ -91,7 +91,7 @@ const UNEVEN: f32 = 0.012;
 pub(super) fn transposed(half: &[[f32; 3]], side: usize, out: usize) -> Vec<[f32; 3]> {
     let taps = |i: usize| -> [(usize, f32); 2] {
         let (a, b) = ((i / 2).min(side - 1), (i / 2 + 1).min(side - 1));
-        if i % 2 == 0 { [(a, 1.0), (a, 0.0)] } else { [(a, 0.5 * (1.0 + UNEVEN)), (b, 0.5 * (1.0 + UNEVEN))] }
+        if i.is_multiple_of(2) { [(a, 1.0), (a, 0.0)] } else { [(a, 0.5 * (1.0 + UNEVEN)), (b, 0.5 * (1.0 + UNEVEN))] }
     };
     (0..out * out)
         .map(|p| {
