@@ -15,7 +15,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use common::{Bench, Ran, agree, emulator, epsilon, inputs, normals, on_hopper, oracle, terms};
+use common::{Bench, Ran, agree, emulator, epsilon, inputs, normals, on_hopper, terms};
 use lae_engine::core::case::Case;
 use lae_engine::core::plan::Memory;
 use lae_engine::device::emu::{Emulator, Options};
