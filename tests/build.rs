@@ -46,11 +46,13 @@ struct Ran {
 
 const FILL: &str = include_str!("../kernels/fill.cu");
 const HEADER: &str = include_str!("../kernels/lae.cuh");
+/// What the header includes.
+const BF16: &str = include_str!("../kernels/bf16.cuh");
 
 impl Package {
     fn new() -> Package {
         let p = Package { dir: TempDir::new().unwrap(), settings: Vec::new() };
-        p.file("kernels/fill.cu", FILL).file("kernels/lae.cuh", HEADER).file("out dir/keep", "");
+        p.file("kernels/fill.cu", FILL).file("kernels/lae.cuh", HEADER).file("kernels/bf16.cuh", BF16).file("out dir/keep", "");
         p
     }
     fn root(&self) -> PathBuf {
