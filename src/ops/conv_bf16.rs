@@ -1,17 +1,20 @@
 //! Rows of convolutions of bf16 operands, whose ops are in conv_half.rs.
 
+use std::sync::Arc;
+
 use super::conv_half::{ConvHalf, Convolution};
 use super::conv_transpose2d::ConvTranspose2d;
 use super::conv2d::Conv2d;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::dtype::DType;
+use crate::core::op::DynOp;
 use crate::core::shape::{Shape, shape};
 
 /// The row of an f32 convolution with operands in bf16, but for the bias. None for other ops.
 pub fn in_bf16(c: &Case) -> Option<Case> {
     fn half(c: &Case, op: impl Convolution) -> Case {
         let types = [DType::Bf16, DType::Bf16, DType::F32];
-        let half = case(c.label.clone(), ConvHalf(op), &c.inputs).dtypes(&types[..c.inputs.len()]).withholds();
+        let half = case(c.label.clone(), ConvHalf(op), &c.inputs).dtypes(&types[..c.inputs.len()]);
         Case { bench: c.bench, wants: c.wants, ..half }
     }
     let op: &dyn std::any::Any = &*c.op;
@@ -20,6 +23,18 @@ pub fn in_bf16(c: &Case) -> Option<Case> {
         (_, Some(op)) => Some(half(c, *op)),
         _ => None,
     }
+}
+
+/// The f32 convolution that a row of bf16 stands for, all operands in f32: the same formula without its roundings. None for other ops.
+pub fn in_f32(c: &Case) -> Option<Case> {
+    let op: &dyn std::any::Any = &*c.op;
+    let op: Arc<dyn DynOp + Send + Sync> =
+        match (op.downcast_ref::<ConvHalf<Conv2d>>(), op.downcast_ref::<ConvHalf<ConvTranspose2d>>()) {
+            (Some(op), _) => Arc::new(op.0),
+            (_, Some(op)) => Arc::new(op.0),
+            _ => return None,
+        };
+    Some(Case { op, dtypes: vec![DType::F32; c.inputs.len()], ..c.clone() })
 }
 
 pub fn cases() -> Vec<Case> {

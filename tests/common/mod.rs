@@ -18,7 +18,7 @@ use lae_engine::detectors::{self, DETECTORS};
 use lae_engine::device::emu::{Emulator, Options, Schedule};
 use lae_engine::device::{Device, Driver, Hopper, Launch, Mem, Precision, Replay, Span};
 use lae_engine::error::Result;
-use lae_engine::ops::{cast::cast, dot::dot};
+use lae_engine::ops::{cast::cast, conv_bf16::in_f32, dot::dot};
 
 /// Values for an input, in f64 but exactly representable in f32.
 pub fn fill(kind: Sampling, shape: Shape, rng: &mut Rng) -> Vec<f64> {
@@ -199,7 +199,7 @@ pub fn oracle(case: &Case, x: &[Vec<f64>], u: &[f64]) -> Ran {
     if !case.dtypes.contains(&DType::Bf16) || case.op.name() == "cast" {
         return typed();
     }
-    let wide = Case { dtypes: vec![DType::F32; case.inputs.len()], ..case.clone() };
+    let wide = in_f32(case).unwrap_or_else(|| Case { dtypes: vec![DType::F32; case.inputs.len()], ..case.clone() });
     let stored = case.op.halves().y.has(0);
     let u: Vec<f64> = u.iter().map(|u| if stored { f64::of_bf16(u.bf16()) } else { *u }).collect();
     let mut exact = Bench::<f64>::new(&wide).run(x, &u);
