@@ -7,10 +7,10 @@
 //!
 //! | task | method | after |
 //! |---|---|---|
-//! | swap | [`Warp`](swap::Warp): a photograph of the donor, warped, its colours moved, feathered in | FaceSwap (M. Kowalski 2016), of FaceForensics++ |
-//! | swap | [`Decoder`](swap::Decoder): the donor's face as a decoder makes it at half the resolution, cloned in | auto-encoder swaps ("deepfakes", 2017) |
-//! | attribute | [`Bottleneck`](edit::Bottleneck): the change at half the resolution, through a transposed convolution, over a smoothed photograph | StarGAN (Y. Choi et al. 2018) |
-//! | attribute | [`Flow`](edit::Flow): the region made anew, with noise of its own | Glow (D. Kingma, P. Dhariwal 2018) |
+//! | swap | [`Warp`]: a photograph of the donor, warped, its colours moved, feathered in | FaceSwap (M. Kowalski 2016), of FaceForensics++ |
+//! | swap | [`Decoder`]: the donor's face as a decoder makes it at half the resolution, cloned in | auto-encoder swaps ("deepfakes", 2017) |
+//! | attribute | [`Bottleneck`]: the change at half the resolution, through a transposed convolution, over a smoothed photograph | StarGAN (Y. Choi et al. 2018) |
+//! | attribute | [`Flow`]: the region made anew, with noise of its own | Glow (D. Kingma, P. Dhariwal 2018) |
 
 mod edit;
 mod face;
