@@ -44,7 +44,7 @@ fn main() {
 
 fn run(entry: &Entry, c: &TrainConfig, device: &Device, steps: usize, by_op: bool, by_layer: bool) {
     let device = device.clone().with_precision(c.precision);
-    c.cpu.winograd.set();
+    c.cpu.apply().unwrap_or_else(|e| panic!("{e}"));
     let mut store = ParamStore::new(0);
     store.activations = c.activations();
     let detector = (entry.build)(c, &mut store, Purpose::Train).unwrap();

@@ -547,6 +547,23 @@ fn check_names_what_cannot_be_checked() {
     p.words("check").is(2, &["PATH"]);
 }
 
+/// In one buffer, in the sum of buffers of which each fits, and on the command line: the size, what is left, and the remedy.
+#[test]
+fn a_launch_that_needs_more_memory_than_there_is() {
+    let p = Place::new();
+    let two = GOOD.replace(
+        "v = { type = \"u32\", count = 1 }",
+        "v = { type = \"u32\", count = 1 }\nw = { type = \"f32\", count = 200000 }\nz = { type = \"f32\", count = 200000 }",
+    );
+    p.check(&two).is(0, &["3 launches: 3 ok"]);
+    let words = ["buffers.z: 200000 values of f32 are more than the", "KiB that memory may still have (--memory MIB)"];
+    p.words("check k.ptx s.toml --memory 1").is(2, &words);
+    p.words("check k.ptx s.toml --memory 2").is(0, &["3 launches: 3 ok"]);
+    let none = "17179869184 values of f32 are more than the";
+    p.check(&GOOD.replace("count = 3, iota = 1", "count = 17179869184")).is(2, &[none, "--memory MIB"]);
+    p.words(&format!("{SAXPY} --memory 0")).is(2, &["more than", "--memory"]);
+}
+
 /// The reports are looked at field by field. Those of a folder with every verdict (ok, finding, wrong, not run, an unusable file) were
 /// also validated by hand: SARIF against the JSON schema of 2.1.0 (rtm.5) that `@microsoft/jest-sarif` carries, JUnit against
 /// `junit-10.xsd` of pytest's source package; no errors.

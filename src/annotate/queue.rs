@@ -82,7 +82,7 @@ impl Queue {
             return Err(Error::data(run, why));
         }
         let mut store = ParamStore::new(config.seed);
-        config.cpu.winograd.set();
+        config.cpu.apply()?;
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let stages = detector.stages();
         let place = stages.iter().position(|s| matches!(s.draw, Draw::Annotated(_)));

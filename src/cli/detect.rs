@@ -64,7 +64,7 @@ impl DetectArgs {
         eprintln!("device    {why}");
         let (entry, config) = detectors::of_run(&self.run)?;
         let mut store = ParamStore::new(config.seed);
-        config.cpu.winograd.set();
+        config.cpu.apply()?;
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let model = self.run.join(MODEL);
         let notes = checkpoint::load(&mut store, &model, What::Model)?;

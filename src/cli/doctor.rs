@@ -21,7 +21,7 @@ pub fn run() -> Result<i32> {
     for (what, text) in found.into_iter().chain([("cpu", device::cpu_features())]) {
         print(&format!("{what:<10} {text}\n"))?;
     }
-    print(&format!("bf16       on the cpu {}; on a GPU see docs/kernels.md\n", device::BF16_ON_CPU))?;
+    print(&format!("bf16       on the cpu {}; on a GPU see docs/kernels.md\n", device::bf16_on_cpu()))?;
     let (auto, why) = Device::choose("auto")?;
     let mut good = report(&Device::Cpu)?;
     if let Device::Gpu(driver, _) = &auto {

@@ -59,7 +59,7 @@ impl EvalArgs {
         let data = Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?;
         let met = met_before(&self.run, &data, config.data.allow_duplicates)?;
         let mut store = ParamStore::new(config.seed);
-        config.cpu.winograd.set();
+        config.cpu.apply()?;
         let detector = (entry.build)(&config, &mut store, Purpose::Judge)?;
         let stages = detector.stages();
         let names: Vec<&str> = stages.iter().map(|s| s.name).collect();

@@ -17,6 +17,7 @@ pub mod tiles;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::host::half::Products;
 pub use crate::ptx::TensorMap;
 use kernels::{Kernel, Target};
 
@@ -375,8 +376,13 @@ impl std::fmt::Display for Device {
     }
 }
 
-/// How this machine computes with bf16.
-pub const BF16_ON_CPU: &str = "stored as bf16, converted to f32 for arithmetic (AVX512-BF16 and AMX are not used)";
+/// How this machine computes with bf16, as `cpu.bf16` stands.
+pub fn bf16_on_cpu() -> String {
+    match Products::setting().pairs() {
+        Some(pairs) => format!("stored as bf16, convolutions multiply it by {}", pairs.name()),
+        None => "stored as bf16, converted to f32 for arithmetic".to_string(),
+    }
+}
 
 /// Threads and the vector instructions that the convolutions will use.
 pub fn cpu_features() -> String {

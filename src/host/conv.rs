@@ -202,7 +202,7 @@ fn check(z: &ConvSizes, x: &[f32], w: &[f32], y: &[f32]) {
 /// `z` as an equal product with fewer dimensions. A filter that covers its whole picture is a linear layer over h·w·c values, and
 /// a 1×1 convolution treats all pixels alike,
 /// whatever row they stand in: both become one long row of pixels.
-fn canonical(z: &ConvSizes) -> ConvSizes {
+pub(super) fn canonical(z: &ConvSizes) -> ConvSizes {
     let mut z = *z;
     let unpadded = z.pad_h == 0 && z.pad_w == 0;
     let undilated = (z.dil_h == 1 || z.r == 1) && (z.dil_w == 1 || z.s == 1);

@@ -25,6 +25,8 @@ mod blocks;
 pub mod conv;
 mod depthwise;
 mod gather;
+pub mod half;
+pub mod half_wgrad;
 mod narrow;
 pub mod plain;
 pub mod simd;

@@ -822,6 +822,7 @@ macro_rules! kernel {
     };
 }
 
+pub mod half;
 pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -8,7 +8,7 @@
 //! are ops of their own because they need other workspace: on the host, and on GPUs other than Hopper, operands are converted to f32,
 //! multiplied as f32 (as tf32 on tensor cores, which holds every bf16) and rounded.
 
-use half::bf16;
+use ::half::bf16;
 
 use super::cast::{narrow, widen};
 use super::conv_half_launch;
@@ -21,6 +21,9 @@ use crate::core::shape::Shape;
 use crate::core::tape::{Tape, Var};
 use crate::device::Precision;
 use crate::error::Result;
+use crate::host::half::{self, Products};
+use crate::host::half_wgrad::{Gradient, Wgrad};
+use crate::host::simd::half::Pairs;
 use crate::host::sizes::ConvSizes;
 
 /// What ops of the three products of a convolution say of themselves.
@@ -56,6 +59,63 @@ fn widened<'a, T: Real>(half: &[bf16], real: &[T], scratch: &'a mut [T]) -> (&'a
     (mine, rest)
 }
 
+/// The instructions that multiply bf16, and the pass that they do; none where f32 does it.
+fn products(z: &ConvSizes, direction: Direction) -> Option<(Pairs, half::Pass)> {
+    let pass = match direction {
+        Direction::Fprop => half::Pass::of_fprop(z),
+        Direction::Dgrad => half::Pass::of_dgrad(z),
+    };
+    Products::setting().pairs().zip(pass)
+}
+
+/// The instructions that multiply bf16, and the gradient of filters that they do.
+fn wgrad(z: &ConvSizes) -> Option<(Pairs, Wgrad)> {
+    Products::setting().pairs().zip(Wgrad::of(z))
+}
+
+/// The gradient of filters, f32 or bf16; false where f32 is to do it.
+fn filters_multiplied<T: Real>(
+    z: &ConvSizes,
+    direction: Direction,
+    x: &[bf16],
+    dy: &[bf16],
+    (dw, dw_half): (&mut [T], &mut [bf16]),
+    scratch: &mut [T],
+) -> bool {
+    let (Some((pairs, wgrad)), Some(dw), Some(scratch)) = (wgrad(z), T::as_f32_mut(dw), T::as_f32_mut(scratch)) else {
+        return false;
+    };
+    let dw = if dw_half.is_empty() { Gradient::Real(dw) } else { Gradient::Half(dw_half) };
+    match direction {
+        Direction::Fprop => wgrad.run(pairs, x, dy, dw, scratch),
+        Direction::Dgrad => wgrad.run(pairs, dy, x, dw, scratch),
+    }
+    true
+}
+
+/// The product of the source with filters of bf16, or of f32 that are rounded, and the bias; false where f32 is to do it.
+fn multiplied<T: Real>(
+    z: &ConvSizes,
+    direction: Direction,
+    (x, w, real, bias): (&[bf16], &[bf16], &[T], &[T]),
+    y: &mut [bf16],
+    scratch: &mut [T],
+) -> bool {
+    let (Some((pairs, pass)), Some(bias), Some(scratch)) = (products(z, direction), T::as_f32(bias), T::as_f32_mut(scratch))
+    else {
+        return false;
+    };
+    if !w.is_empty() {
+        pass.run(pairs, x, w, bias, y, scratch);
+        return true;
+    }
+    let (rounded, scratch) = take(scratch, real.len().div_ceil(2));
+    let rounded = &mut bytemuck::cast_slice_mut(rounded)[..real.len()];
+    narrow(rounded, real);
+    pass.run(pairs, x, rounded, bias, y, scratch);
+    true
+}
+
 impl<O: Convolution> Op for ConvHalf<O> {
     fn name(&self) -> &'static str {
         O::HALF
@@ -84,6 +144,12 @@ impl<O: Convolution> Op for ConvHalf<O> {
     }
     fn scratch(&self, pass: Pass, xs: &[Shape], _: &[Shape], wants: Set) -> usize {
         let (z, direction) = (self.0.recorded(xs), O::DIRECTION);
+        let products = match pass {
+            Pass::Forward => products(&z, direction),
+            Pass::Backward => products(&z, direction.turned()).filter(|_| wants.has(0)),
+        };
+        let products = products.map_or(0, |(_, p)| z.filters().len().div_ceil(2).next_multiple_of(LINE) + p.scratch());
+        let wgrad = wgrad(&z).filter(|_| pass == Pass::Backward && wants.has(1)).map_or(0, |(_, w)| w.scratch());
         let sizes = [direction.source(&z), z.filters(), direction.output(&z)].map(|s| s.len().next_multiple_of(LINE));
         // dy, then what the gradients read and, where it is rounded, write.
         let copies = match pass {
@@ -94,7 +160,8 @@ impl<O: Convolution> Op for ConvHalf<O> {
                 sizes[2] + dx.max(dw)
             }
         };
-        copies + conv_host::scratch(&z, direction, pass, wants)
+        // f64 converts wherever it runs.
+        products.max(wgrad).max(copies + conv_host::scratch(&z, direction, pass, wants))
     }
     fn cost(&self, pass: Pass, xs: &[Shape], _: &[Shape]) -> Cost {
         let c = conv_host::cost(&self.0.recorded(xs), pass);
@@ -102,24 +169,34 @@ impl<O: Convolution> Op for ConvHalf<O> {
     }
     fn forward<T: Real>(&self, m: Host<T>) {
         let (z, direction) = (self.0.recorded(m.xs), O::DIRECTION);
+        let [half, ..] = m.half.out;
+        if multiplied(&z, direction, (m.half.x[0], m.half.x[1], m.x[1], m.x[2]), half, m.scratch) {
+            return;
+        }
         let (x, rest) = widened(m.half.x[0], &[], m.scratch);
         let (w, rest) = widened(m.half.x[1], m.x[1], rest);
-        let [half, ..] = m.half.out;
         let (y, rest) = take(rest, half.len());
         conv_host::forwards(&z, direction, x, w, m.x[2], y, rest);
         narrow(half, y);
     }
     fn backward<T: Real>(&self, m: Host<T>) {
         let (z, direction) = (self.0.recorded(m.xs), O::DIRECTION);
-        let (dy, rest) = widened(m.half.dy, &[], m.scratch);
         let ([dx, dw_half, ..], [_, dw, db, ..]) = (m.half.out, m.out);
-        if !dx.is_empty() {
+        let operands = (m.half.dy, m.half.x[1], m.x[1], &[][..]);
+        let dx_left = !dx.is_empty() && !multiplied(&z, direction.turned(), operands, dx, m.scratch);
+        let dw_left = !(dw.is_empty() && dw_half.is_empty())
+            && !filters_multiplied(&z, direction, m.half.x[0], m.half.dy, (dw, dw_half), m.scratch);
+        if !dx_left && !dw_left && db.is_empty() {
+            return;
+        }
+        let (dy, rest) = widened(m.half.dy, &[], m.scratch);
+        if dx_left {
             let (w, rest) = widened(m.half.x[1], m.x[1], rest);
             let (real, rest) = take(rest, dx.len());
             conv_host::backwards(&z, direction, dy, w, real, rest);
             narrow(dx, real);
         }
-        if !dw.is_empty() || !dw_half.is_empty() {
+        if dw_left {
             let (x, rest) = widened(m.half.x[0], &[], rest);
             if dw_half.is_empty() {
                 conv_host::filters(&z, direction, x, dy, dw, rest);

@@ -25,6 +25,10 @@ impl Direction {
     pub(super) fn output(self, z: &ConvSizes) -> Shape {
         if self == Fprop { z.y() } else { z.x() }
     }
+    /// The product that is the gradient of the op's input.
+    pub(super) fn turned(self) -> Direction {
+        if self == Fprop { Dgrad } else { Fprop }
+    }
     /// Channels and pixels of the op's result.
     pub(super) fn result(self, z: &ConvSizes) -> (usize, usize) {
         match self {

@@ -231,7 +231,7 @@ fn failures(o: &Options, job: &str, device: &Device) -> Result<Failures> {
     let (entry, c) = o.config(&job, 0, &o.out)?;
     let data = Dataset::open_processed(&c.data, &c.augment, c.size, c.seed, |_| ())?;
     let mut store = ParamStore::new(c.seed);
-    c.cpu.winograd.set();
+    c.cpu.apply()?;
     let detector = (entry.build)(&c, &mut store, Purpose::Judge)?;
     let stages = detector.stages();
     let names: Vec<&str> = stages.iter().map(|s| s.name).collect();

@@ -11,8 +11,9 @@ use crate::core::dtype::DType;
 use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
 use crate::data::{AugmentConfig, Task};
-use crate::device::{BF16_ON_CPU, Device, Precision};
+use crate::device::{Device, Precision, bf16_on_cpu};
 use crate::error::{Error, Result};
+use crate::host::half::Products;
 use crate::host::winograd::Winograd;
 use crate::{table, words};
 
@@ -54,7 +55,16 @@ table!(
 table!(CpuConfig {
     /// Which 3×3 convolutions at stride 1 take Winograd's form: auto (where it is faster), off, f2 or f4 (all of them).
     winograd: Winograd = Winograd::Auto,
+    /// What multiplies the convolutions of precision = bf16: auto (amx where the machine has it), convert (f32), avx512 or amx.
+    bf16: Products = Products::Auto,
 });
+impl CpuConfig {
+    /// Sets what these keys say for the whole process, before plans are made.
+    pub fn apply(&self) -> Result<()> {
+        self.winograd.set();
+        self.bf16.set()
+    }
+}
 table!(
     /// The first stage of training, of most detectors the only one.
     StageConfig {
@@ -137,7 +147,7 @@ impl TrainConfig {
     pub fn words(&self, device: &Device) -> String {
         match (self.activations(), device) {
             (DType::F32, _) => device.to_string(),
-            (DType::Bf16, Device::Cpu) => format!("{device}; activations in bf16: {BF16_ON_CPU}"),
+            (DType::Bf16, Device::Cpu) => format!("{device}; activations in bf16: {}", bf16_on_cpu()),
             (DType::Bf16, Device::Gpu(..)) => format!("{device}; activations in bf16"),
         }
     }

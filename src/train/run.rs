@@ -166,7 +166,7 @@ struct Parts {
 impl Parts {
     fn build(entry: &Entry, config: &TrainConfig, device: &Device) -> Result<Parts> {
         let device = device.clone().with_precision(config.precision);
-        config.cpu.winograd.set();
+        config.cpu.apply()?;
         let mut store = ParamStore::new(config.seed);
         store.activations = config.activations();
         let mut detector = (entry.build)(config, &mut store, Purpose::Train)?;
