@@ -1,15 +1,16 @@
 // The latent loss, equations 3 and 4; a warp per row.                   twin: src/ops/latent.rs
 #include "lae.cuh"
+#include "math.cuh"
 
 struct Latent {
     unsigned rows, units; // units: even
-    unsigned squared;     // 1: the distance is (a - target)², 0: |a - target|
+    unsigned distance;    // 0: |a - target|, 1: (a - target)², 2: cross entropy of the label on act_0 - act_1
 };
 
 // latent_loss_fwd
 // computes  act = (mean |z| of the first half, of the second)
-//           partial[block] = sum over eight rows of w · (D(act_0 - l) + D(act_1 - (1 - l))), D(e) = |e| or e²; sum_fwd adds
-//           them up
+//           partial[block] = sum over eight rows of w · (D(act_0 - l) + D(act_1 - (1 - l))), D(e) = |e| or e²; or of
+//           w · (softplus(x) - l x), x = act_0 - act_1; sum_fwd adds them up
 // shapes    z rows × units   label l, weight w rows (null: 1)   act rows × 2   partial one f64 per block
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    z, label read once, act written once
@@ -33,7 +34,12 @@ extern "C" __global__ void __launch_bounds__(256)
             act[2 * size_t(row)] = a;
             act[2 * size_t(row) + 1] = b;
             float first = a - l, second = b - (1 - l);
-            term = p.squared ? __fadd_rn(first * first, second * second) : fabsf(first) + fabsf(second);
+            if (p.distance == 2) {
+                float x = a - b;
+                term = (x > 0 ? x : 0) + log1pf(exp_f32(-fabsf(x))) - l * x;
+            } else {
+                term = p.distance ? __fadd_rn(first * first, second * second) : fabsf(first) + fabsf(second);
+            }
             if (weight) term *= weight[row];
         }
     }
@@ -45,7 +51,7 @@ __device__ inline float sign(float x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
 // latent_loss_bwd
 // computes  dz_c = w · dy / rows · 2 / units · D'(act - target) · sign(z_c), target l in the first half, 1 - l in the second
-//           D'(e) = sign(e) or 2 e
+//           D'(e) = sign(e) or 2 e; of the cross entropy sigmoid(act_0 - act_1) - l, with the other sign in the second half
 // shapes    dy 1   z, dz rows × units   act rows × 2   label l, weight w rows (null: 1)
 // grid      x: 8 rows per block                                         256 threads, a warp per row
 // memory    z, act, label read once, dz written once
@@ -62,7 +68,14 @@ extern "C" __global__ void __launch_bounds__(256)
     float k = float(double(dy[0]) / p.rows * 2 / p.units), l = label[row];
     if (weight) k *= weight[row];
     float first = act[2 * size_t(row)] - l, second = act[2 * size_t(row) + 1] - (1 - l);
-    first = k * (p.squared ? first + first : sign(first));
-    second = k * (p.squared ? second + second : sign(second));
+    if (p.distance == 2) {
+        first = sigmoid_f32(act[2 * size_t(row)] - act[2 * size_t(row) + 1]) - l;
+        second = -first;
+    } else {
+        first = p.distance ? first + first : sign(first);
+        second = p.distance ? second + second : sign(second);
+    }
+    first *= k;
+    second *= k;
     for (unsigned c = threadIdx.x % 32; c < p.units; c += 32) dz[c] = (c < half ? first : second) * sign(z[c]);
 }

@@ -103,6 +103,62 @@ fn a_killed_reproduction_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn trainings_against_a_trace_go_on_to_the_same_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|n| root.path().join(n));
+    let args = |out: &Path, more: &[&str]| -> Vec<String> {
+        let all = ["reproduce", "--scale", "smoke", "--table", "shortcut", "--out", path(out)];
+        all.iter().chain(more).map(|s| s.to_string()).collect()
+    };
+    let run = |args: Vec<String>| text(&ok(&args.iter().map(String::as_str).collect::<Vec<_>>()).stdout);
+    let said = run(args(&whole, &[]));
+    assert!(said.contains("Table shortcut") && said.contains("than the paper's training"), "{said}");
+    let shown = json(&whole);
+    let tables = shown["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 1, "tables of the paper were not asked for");
+    let columns: Vec<&str> = tables[0]["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    assert_eq!(columns[..2], ["seen, with the trace", "seen, without it"]);
+    let last = ["genuine with the trace, called fake", "exchanged, called fake", "reversed, called genuine"];
+    assert_eq!(columns[columns.len() - 3..], last);
+    assert_eq!(columns.len(), 2 + 4 + 3, "{columns:?}");
+    let rows = tables[0]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 10, "five ways of training, after stage 1 and after stage 2");
+    for row in rows {
+        for cell in row["cells"].as_array().unwrap() {
+            assert!(cell["mean"]["value"].as_f64().is_some_and(|v| (0.0..=1.0).contains(&v)), "{}: {cell}", row["label"]);
+        }
+    }
+    assert_eq!(shown["gains"].as_array().unwrap().len(), 2 * 2 * 3);
+    assert!(shown["gains"].as_array().unwrap().iter().all(|c| c["verdict"] == "not_resolved"), "seconds decide nothing");
+    // What was done is recorded where a reader looks.
+    let transplant = whole.join("runs/lae-checkerboard-transplant-0");
+    let report: Value = serde_json::from_slice(&std::fs::read(transplant.join("report.json")).unwrap()).unwrap();
+    assert!(report["notices"].to_string().contains("50 % of each class by transplant"), "{}", report["notices"]);
+    assert!(report["config"].to_string().contains("counter.transplant"));
+    // A run that was not judged is judged again, and a killed one goes on.
+    std::fs::remove_file(transplant.join("shortcut-checkerboard.json")).unwrap();
+    let before = csv(&whole);
+    run(args(&whole, &["--resume"]));
+    assert_eq!(before, csv(&whole));
+    let mut child = command().args(args(&killed, &[])).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (start, at) = (Instant::now(), killed.join("runs/lae-checkerboard-transplant-0/stage1.safetensors"));
+    let at = [at, killed.join("runs/lae-checkerboard-transplant-0/model.safetensors")];
+    while !at.iter().any(|f| f.exists()) {
+        assert!(start.elapsed() < Duration::from_secs(300), "the run never came");
+        assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run(args(&killed, &["--resume"]));
+    assert_eq!(before, csv(&killed));
+    for run in std::fs::read_dir(whole.join("runs")).unwrap() {
+        let name = run.unwrap().file_name();
+        same(&whole.join("runs").join(&name), &killed.join("runs").join(&name));
+    }
+}
+
+#[test]
 fn what_diverged_is_a_cell_that_says_so() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("out");
@@ -132,6 +188,8 @@ fn what_cannot_be_done_is_said_before_it_is_begun() {
         assert!(e.contains(words), "{words} in {e}");
     };
     refused(&["--table", "7"], "give 1, 3, 4, 5, 6 or all");
+    refused(&["--table", "shortcut", "--trace", "chess"], "checkerboard-0.5, jpeg");
+    refused(&["--table", "4", "--trace", "jpeg"], "--table shortcut");
     refused(&["--figure", "1"], "2, 3, 4, 5, failures or all");
     refused(&["--detectors", "mezo"], "did you mean meso?");
     refused(&["--table", "4", "--detectors", "meso"], "need the LAE");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::exchange;
 use crate::data::check::{Level, check, photographs};
 use crate::error::Result;
 use crate::report::terminal::{print, say};
@@ -25,6 +26,12 @@ enum What {
         /// Folder of photographs to make forgeries from, as for `train --photos`, instead of a data set
         #[arg(long, value_name = "DIR")]
         photos: Option<PathBuf>,
+        /// Instead: what the model of this run says of the set's fakes with the forged region exchanged with their originals'
+        #[arg(long, value_name = "RUN", conflicts_with = "photos")]
+        exchange: Option<PathBuf>,
+        /// auto, cpu, cuda or emu (for --exchange)
+        #[arg(long, default_value = "auto", requires = "exchange")]
+        device: String,
         /// One JSON object per line
         #[arg(long)]
         json: bool,
@@ -33,7 +40,10 @@ enum What {
 
 impl DataCommand {
     pub fn run(self) -> Result<i32> {
-        let What::Check { dir, photos, json } = self.what;
+        let What::Check { dir, photos, exchange, device, json } = self.what;
+        if let (Some(dir), Some(run)) = (&dir, &exchange) {
+            return exchange::run(dir, run, &device, json);
+        }
         let lines = match (dir, photos) {
             (Some(dir), _) => check(&dir, say)?,
             (None, photos) => photographs(&photos.expect("one of the two"), say)?,

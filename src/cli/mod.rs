@@ -6,6 +6,7 @@ mod describe;
 mod detect;
 mod doctor;
 mod eval;
+mod exchange;
 mod export;
 mod forge;
 pub mod kernels;

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use super::augment::AugmentConfig;
 use super::cache::Cache;
 pub use super::config::DataConfig;
+use super::counter::{CounterConfig, Left};
+use super::counterexamples::Counterexamples;
 use super::faces::Faces;
 use super::folder::Folder;
 use super::made::Made;
@@ -30,6 +32,8 @@ pub struct Dataset {
     size: usize,
     seed: u64,
     pictures: Box<dyn Pictures>,
+    /// What replaces training and validation pictures in [`Dataset::fill_training`], if anything does.
+    counter: Option<Counterexamples>,
     /// (split, index) of samples that are the same in every epoch.
     frozen: Cache<(Split, u32), Sample>,
 }
@@ -70,7 +74,16 @@ impl Dataset {
                 task => Box::new(Faces::open(config, task, size, seed)?),
             },
         };
-        Ok(Dataset { config: config.clone(), size, seed, pictures, frozen: Cache::new(half_cache) })
+        Ok(Dataset { config: config.clone(), size, seed, pictures, counter: None, frozen: Cache::new(half_cache) })
+    }
+
+    /// With the counterexamples that `config` asks for in [`Dataset::fill_training`].
+    pub fn with_counter(mut self, config: &CounterConfig) -> Result<Dataset> {
+        config.check()?;
+        if config.on() {
+            self.counter = Some(Counterexamples::new(config, &*self.pictures, self.size, self.seed)?);
+        }
+        Ok(self)
     }
 
     /// S, pixels a side.
@@ -157,6 +170,21 @@ impl Dataset {
 
     /// Fills a batch with the pictures `indices` of a split, in parallel. The buffers of `batch` are reused.
     pub fn fill(&self, split: Split, epoch: u32, indices: &[u32], batch: &mut Batch) -> Result<()> {
+        self.fill_from(indices, batch, |i| self.shared(split, i, epoch))
+    }
+
+    /// [`Dataset::fill`] for a step of training or of validation: some pictures are counterexamples, if the data set has any
+    /// ([`Dataset::with_counter`]). Labels and masks are those of the pictures that they replace.
+    pub fn fill_training(&self, split: Split, epoch: u32, indices: &[u32], batch: &mut Batch) -> Result<()> {
+        let Some(counter) = &self.counter else { return self.fill(split, epoch, indices, batch) };
+        self.fill_from(indices, batch, |i| {
+            let sample = self.shared(split, i, epoch)?;
+            let other = counter.of(&*self.pictures, split, i, epoch, &sample)?;
+            Ok(other.map_or_else(|| sample.clone(), |picture| Arc::new(Sample { picture, ..sample.as_ref().clone() })))
+        })
+    }
+
+    fn fill_from(&self, indices: &[u32], batch: &mut Batch, sample: impl Fn(u32) -> Result<Arc<Sample>> + Sync) -> Result<()> {
         let (n, pixels) = (indices.len(), self.size * self.size);
         batch.n = n;
         batch.size = self.size;
@@ -171,7 +199,7 @@ impl Dataset {
         let facts = batch.label_true.par_iter_mut().zip(&mut batch.has_mask).zip(&mut batch.group);
         // One picture per task: forgeries differ in cost.
         pictures.zip(facts).zip(indices).with_max_len(1).try_for_each(|(((x, mask), ((label, has_mask), group)), &i)| {
-            let sample = self.shared(split, i, epoch)?;
+            let sample = sample(i)?;
             x.iter_mut().zip(&sample.picture.rgb).for_each(|(x, &v)| *x = v as f32 / 255.0);
             match &sample.mask {
                 Some(m) => mask.iter_mut().zip(&m.on).for_each(|(x, &v)| *x = v as f32),
@@ -264,6 +292,18 @@ impl Dataset {
         self.pictures.entry(split, i)
     }
 
+    /// Pairs that no counterexample could be made of so far.
+    pub fn left_out(&self) -> Vec<Left> {
+        self.counter.as_ref().map_or(Vec::new(), |c| c.left().rows())
+    }
+
+    /// Counts on from what a run had left out that goes on now.
+    pub fn set_left_out(&self, left: Vec<Left>) {
+        if let Some(counter) = &self.counter {
+            counter.left().set(left);
+        }
+    }
+
     /// The numbers that everything drawn begins with.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -278,6 +318,10 @@ impl Dataset {
             record.counts.push(Count { split: self.name(split), real: total - fake, fake });
         }
         self.pictures.describe(&mut record);
+        if let Some(counter) = &self.counter {
+            record.counter = Some(counter.describe());
+            record.notices.extend(counter.notices());
+        }
         record.note_skipped();
         record
     }

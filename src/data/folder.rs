@@ -303,6 +303,11 @@ impl Pictures for Folder {
         self.is_fake(split, i).then(|| Picture::open(&path))
     }
 
+    fn has_original(&self, split: Split, i: u32) -> bool {
+        let entry = self.item(split, i).and_then(|item| item.entry.as_ref());
+        self.is_fake(split, i) && entry.is_some_and(|e| e.original.is_some())
+    }
+
     fn mask_origin(&self) -> MaskOrigin {
         MaskOrigin::File
     }

@@ -381,6 +381,10 @@ impl Pictures for Made {
         (i % 2 == 1).then(|| self.context(split, i, epoch, place).and_then(finish))
     }
 
+    fn has_original(&self, _: Split, i: u32) -> bool {
+        i % 2 == 1
+    }
+
     fn mask_origin(&self) -> MaskOrigin {
         MaskOrigin::Forger
     }

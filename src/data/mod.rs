@@ -12,6 +12,8 @@ mod codec;
 mod colour;
 pub mod config;
 mod convert;
+pub mod counter;
+mod counterexamples;
 pub mod dataset;
 pub mod duplicates;
 pub mod export;
@@ -45,6 +47,7 @@ mod window;
 
 pub use augment::AugmentConfig;
 pub use config::DataConfig;
+pub use counter::CounterConfig;
 pub use dataset::Dataset;
 pub use picture::{Mask, Picture};
 pub use provenance::Provenance;

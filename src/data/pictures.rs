@@ -64,6 +64,11 @@ pub trait Pictures: Send + Sync {
         None
     }
 
+    /// Whether [`Pictures::untouched`] has a picture, without making it.
+    fn has_original(&self, _split: Split, _i: u32) -> bool {
+        false
+    }
+
     /// Who made the masks.
     fn mask_origin(&self) -> MaskOrigin;
 

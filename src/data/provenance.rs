@@ -38,6 +38,8 @@ pub struct Provenance {
     /// Processing that genuine and forged pictures have had, in words.
     pub processing: Option<String>,
     pub fingerprint: Option<FingerprintRecord>,
+    /// Counterexamples among the training pictures, in words.
+    pub counter: Option<String>,
     /// What a reader must know: planted traces, shared photographs, missing masks, format leaks.
     pub notices: Vec<String>,
 }

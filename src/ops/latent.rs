@@ -7,12 +7,18 @@
 //! ```
 //! The printed distance is a median: a batch's gradient is that of its majority, whatever the others are. [`Distance::Squared`] has
 //! (a − target)² and 2·(a − target) in place of |a − target| and sign(a − target), and weighs every picture by how wrong it is.
+//! [`Distance::Ce`] is the binary cross entropy of the label on a_T − a_F, the number whose sign is the verdict:
+//!
+//! ```text
+//! L = mean_i ( softplus(x) − l·x ),  x = a_T − a_F       ∂L/∂a_T = σ(x) − l = −∂L/∂a_F
+//! ```
 //!
 //! Outputs: the loss, and the activations N×1×1×2 as (a_T, a_F): the picture is called true if a_T > a_F.
 //!
 //! A batch may be windows with a place, N×h×w: every place is a row then. With weights, row i counts w_i times; the divisor stays the
 //! number of rows.
 
+use super::bce_logits::{sigmoid, softplus};
 use super::sum;
 use crate::core::case::{Case, Sampling, case};
 use crate::core::launch::Operands;
@@ -31,6 +37,8 @@ words!(
         L1,
         /// (a − target)².
         Squared,
+        /// Cross entropy of the label on the difference of the activations.
+        Ce,
     }
 );
 
@@ -40,11 +48,26 @@ pub struct Latent {
 }
 
 impl Distance {
-    fn of<T: Real>(self, error: T) -> T {
-        if self == Distance::L1 { error.abs() } else { error * error }
+    /// The loss of a row with activations `t` and `f`, label `l`.
+    fn of<T: Real>(self, [t, f]: [T; 2], l: T) -> T {
+        let errors = [t - l, f - (T::ONE - l)];
+        match self {
+            Distance::L1 => errors[0].abs() + errors[1].abs(),
+            Distance::Squared => errors[0] * errors[0] + errors[1] * errors[1],
+            Distance::Ce => softplus(t - f) - l * (t - f),
+        }
     }
-    fn derivative<T: Real>(self, error: T) -> T {
-        if self == Distance::L1 { error.sign() } else { error + error }
+    /// Its derivatives by both activations.
+    fn derivatives<T: Real>(self, [t, f]: [T; 2], l: T) -> [T; 2] {
+        let errors = [t - l, f - (T::ONE - l)];
+        match self {
+            Distance::L1 => errors.map(|e| e.sign()),
+            Distance::Squared => errors.map(|e| e + e),
+            Distance::Ce => {
+                let slope = sigmoid(t - f) - l;
+                [slope, -slope]
+            }
+        }
     }
 }
 
@@ -71,12 +94,17 @@ fn activation<T: Real>(half: &[T]) -> T {
 struct Params {
     rows: u32,
     units: u32,
-    squared: u32,
+    distance: u32,
 }
 
 impl Latent {
     fn params(&self, z: Shape) -> Params {
-        Params { rows: rows(z) as u32, units: z.c, squared: (self.distance == Distance::Squared) as u32 }
+        let distance = match self.distance {
+            Distance::L1 => 0,
+            Distance::Squared => 1,
+            Distance::Ce => 2,
+        };
+        Params { rows: rows(z) as u32, units: z.c, distance }
     }
 }
 
@@ -122,8 +150,7 @@ impl Op for Latent {
         for (i, ((z, act), &l)) in m.x[0].chunks(d).zip(act.chunks_mut(2)).zip(m.x[1]).enumerate() {
             act[0] = activation(&z[..d / 2]);
             act[1] = activation(&z[d / 2..]);
-            let error = self.distance.of(act[0] - l) + self.distance.of(act[1] - (T::ONE - l));
-            sum += (weight(m.x[2], i) * error).f64();
+            sum += (weight(m.x[2], i) * self.distance.of([act[0], act[1]], l)).f64();
         }
         loss[0] = T::of(sum / rows(m.xs[0]) as f64);
     }
@@ -132,7 +159,7 @@ impl Op for Latent {
         let k = T::of(m.dy[0].f64() / rows(m.xs[0]) as f64 * 2.0 / d as f64);
         for (i, (((dz, z), act), &l)) in dz.chunks_mut(d).zip(m.x[0].chunks(d)).zip(m.y[1].chunks(2)).zip(m.x[1]).enumerate() {
             let k = k * weight(m.x[2], i);
-            let side = [act[0] - l, act[1] - (T::ONE - l)].map(|error| k * self.distance.derivative(error));
+            let side = self.distance.derivatives([act[0], act[1]], l).map(|slope| k * slope);
             dz.iter_mut().zip(z).enumerate().for_each(|(c, (dz, z))| *dz = side[c * 2 / d] * z.sign());
         }
     }
@@ -161,14 +188,18 @@ pub fn cases() -> Vec<Case> {
     };
     let row = |n, d| of(format!("{n}x{d}"), Distance::L1, n, d, Sampling::OffZero);
     let squared = |n, d| of(format!("{n}x{d} squared"), Distance::Squared, n, d, Sampling::OffZero);
+    let ce = |n, d| of(format!("{n}x{d} cross entropy"), Distance::Ce, n, d, Sampling::OffZero);
     // A warp per picture, eight pictures per block of the kernels.
     let mut rows: Vec<Case> =
         [(5, 6), (3, 128), (7, 62), (8, 64), (9, 66), (1, 2), (2, 300)].iter().map(|&(n, d)| row(n, d)).collect();
     // Zeros among the units: sign(0) = 0.
     rows.push(of("zeros".into(), Distance::L1, 5, 6, Sampling::Binary));
     rows.extend([(5, 6), (9, 66)].map(|(n, d)| squared(n, d)));
+    rows.extend([(5, 6), (9, 66)].map(|(n, d)| ce(n, d)));
     // Windows: rows with a place, each with a weight.
-    for (name, distance) in [("windows", Distance::L1), ("windows squared", Distance::Squared)] {
+    for (name, distance) in
+        [("windows", Distance::L1), ("windows squared", Distance::Squared), ("windows cross entropy", Distance::Ce)]
+    {
         let (z, one) = (shape(3, 5, 2, 34), shape(3, 5, 2, 1));
         let operands = [(z, Sampling::OffZero), (one, Sampling::Binary), (one, Sampling::Positive)];
         rows.push(case(name, Latent { distance }, &operands));

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::arms::TRACES;
+use super::copies;
 use crate::error::{Error, Result};
 use crate::metrics::Interval;
 use crate::metrics::student;
 use crate::report::{DetectionRow, LocalisationRow, Origin, ReportData};
+use crate::train::exchange::Copies;
 use crate::train::run::SELECTION;
 
 /// The record of a finished run in its folder.
@@ -40,6 +43,8 @@ pub struct Outcome {
     pub notices: Vec<String>,
     /// Share of the training pictures that the linear concept model gets right.
     pub linear: Option<f64>,
+    /// For each trace that it was judged by, what it says of pictures with and without it.
+    pub copies: Vec<(&'static str, Vec<Copies>)>,
 }
 
 impl Outcome {
@@ -51,12 +56,23 @@ impl Outcome {
             Error::data(&file, format!("not a record of `reproduce` ({e}); remove the folder and it is trained again"))
         })?;
         if cell.failed.is_some() {
-            return Ok(Outcome { cell, detection: vec![], localisation: vec![], notices: vec![], linear: None });
+            let (detection, localisation, notices, copies) = (vec![], vec![], vec![], vec![]);
+            return Ok(Outcome { cell, detection, localisation, notices, linear: None, copies });
         }
         let report = ReportData::load(dir.join("report.json"))?;
         let linear = std::fs::read(dir.join(SELECTION)).ok();
         let linear = linear.and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok()?["linear_accuracy"].as_f64());
-        Ok(Outcome { cell, detection: report.detection, localisation: report.localisation, notices: report.notices, linear })
+        let mut judged = Vec::new();
+        for trace in &TRACES {
+            judged.extend(copies::load(dir, trace.name)?.map(|c| (trace.name, c)));
+        }
+        let ReportData { detection, localisation, notices, .. } = report;
+        Ok(Outcome { cell, detection, localisation, notices, linear, copies: judged })
+    }
+
+    /// What it says of pictures with and without a trace; nothing where it was not judged by that.
+    pub fn copies(&self, trace: &str) -> &[Copies] {
+        self.copies.iter().find(|c| c.0 == trace).map_or(&[], |c| &c.1)
     }
 
     /// The accuracy of the weights that the last stage left, and its interval over test pictures.

@@ -39,7 +39,7 @@ pub struct Claim {
 }
 
 /// `+1.2 points [−0.3, +2.7], p = 0.04, 3 seeds`
-fn said(differences: &[f64]) -> String {
+pub(super) fn said(differences: &[f64]) -> String {
     match differences.len() {
         0 => "no pair of runs yet".into(),
         1 => format!("{} points, one seed: no interval", signed(100.0 * differences[0], 1)),
@@ -48,12 +48,12 @@ fn said(differences: &[f64]) -> String {
 }
 
 /// The interval of two or more differences; none from one seed, which says nothing of the spread.
-fn spread(differences: &[f64]) -> Option<Interval> {
+pub(super) fn spread(differences: &[f64]) -> Option<Interval> {
     (differences.len() > 1).then(|| interval(differences))
 }
 
 /// Holds if every difference is clearly above zero, does not if one is clearly below.
-fn all_above(differences: &[Option<Interval>]) -> Verdict {
+pub(super) fn all_above(differences: &[Option<Interval>]) -> Verdict {
     if differences.iter().flatten().any(|i| i.hi < 0.0) {
         Verdict::DoesNot
     } else if !differences.is_empty() && differences.iter().all(|i| i.is_some_and(|i| i.lo > 0.0)) {
@@ -348,7 +348,7 @@ mod tests {
             failed: accuracy.is_none().then(|| "diverged".into()),
         };
         let detection = accuracy.map_or(vec![], |[seen, unseen]| vec![row(Origin::Seen, seen), row(Origin::Unseen, unseen)]);
-        Outcome { cell, detection, localisation: vec![], notices: vec![], linear: None }
+        Outcome { cell, detection, localisation: vec![], notices: vec![], linear: None, copies: vec![] }
     }
 
     fn verdict(part: Part, runs: Vec<Outcome>, start: &str) -> Option<(Verdict, String)> {
@@ -357,6 +357,7 @@ mod tests {
             scale: Scale::Small,
             parts: vec![part],
             detectors: DETECTORS.iter().map(|e| e.name).collect(),
+            traces: vec![],
         };
         let found = claims(&plan, &Runs(runs)).into_iter().find(|c| c.claim.starts_with(start));
         found.map(|c| (c.verdict, c.because))
@@ -401,7 +402,13 @@ mod tests {
 
     #[test]
     fn a_training_is_broken_if_no_seed_survives() {
-        let plan = Plan { task: Task::Inpainting, scale: Scale::Small, parts: vec![Part::Table5], detectors: vec!["lae"] };
+        let plan = Plan {
+            task: Task::Inpainting,
+            scale: Scale::Small,
+            parts: vec![Part::Table5],
+            detectors: vec!["lae"],
+            traces: vec![],
+        };
         let rows = plan.rows(Part::Table5);
         let of = |usual: [Option<f64>; 2], high: [Option<f64>; 2]| {
             let seeds = |job: &str, a: [Option<f64>; 2]| [0, 1].map(|s| run(job, s, a[s as usize].map(|a| [a, 0.5])));

@@ -5,8 +5,11 @@ use std::path::Path;
 use maud::{Markup, html};
 use serde::Serialize;
 
+use super::arms::Trace;
 use super::cells::{Cell, Figure, Outcome, Runs, Set};
 use super::claims::{Claim, Verdict, claims};
+use super::copies::TRACED;
+use super::gains::gains;
 use super::options::Options;
 use super::paper;
 use super::pictures::Pictures;
@@ -25,7 +28,7 @@ pub struct Filled {
     #[serde(skip)]
     pub part: Part,
     pub name: String,
-    pub title: &'static str,
+    pub title: String,
     pub columns: Vec<String>,
     pub rows: Vec<FilledRow>,
     /// What the paper's two columns are.
@@ -57,6 +60,8 @@ pub struct Shown {
     pub maps: Vec<Filled>,
     pub linear: Vec<(String, Figure)>,
     pub claims: Vec<Claim>,
+    /// What the trainings against a trace gain over the paper's.
+    pub gains: Vec<Claim>,
     pub cells: Vec<Cell>,
     #[serde(skip)]
     pub figure5: Option<Chart>,
@@ -92,22 +97,27 @@ impl Shown {
             let cells = |job: &str| sets.iter().map(|s| runs.figure(job, |o| of(o, s))).collect();
             rows.into_iter().map(|r| FilledRow { cells: cells(&r.job), label: r.label, job: r.job, paper: r.paper }).collect()
         };
-        let table = |part: Part, title, paper_columns, rows| Filled {
+        let table = |part: Part, title: &str, paper_columns, rows| Filled {
             part,
             name: part.name(),
-            title,
+            title: title.into(),
             columns: columns.clone(),
             rows,
             paper_columns,
         };
-        let tables = parts()
-            .map(|&(part, title, paper)| table(part, title, paper, fill(plan.rows(part), &|o, s| o.accuracy(s))))
-            .filter(|t| !t.rows.is_empty())
-            .collect();
+        let of_paper =
+            parts().map(|&(part, title, paper)| table(part, title, paper, fill(plan.rows(part), &|o, s| o.accuracy(s))));
+        let tables = of_paper.chain(shortcuts(o, runs)).filter(|t| !t.rows.is_empty()).collect();
         // Maps: of every method of Table 3 that has one, and of stage 1.
         let mut rows: Vec<Row> = plan.rows(Part::Table3).into_iter().map(|r| Row { paper: None, ..r }).collect();
         if plan.detectors.contains(&"lae") {
             rows.push(Row { label: "stage 1 of the LAE".into(), job: FIRST.into(), paper: None });
+        }
+        let traces = plan.traces.iter().filter(|_| plan.parts.contains(&Part::Shortcut));
+        for row in traces.flat_map(|trace| plan.arms(trace)) {
+            if rows.iter().all(|r| r.job != row.job) {
+                rows.push(row);
+            }
         }
         let mut maps: Vec<FilledRow> = fill(rows, &|o, s| o.iou(s, false));
         maps.retain(|r| r.cells.iter().any(|c| c.mean.is_some()));
@@ -155,11 +165,32 @@ impl Shown {
             maps,
             linear: linear.into_iter().filter(|l| l.1.mean.is_some()).collect(),
             claims: claims(plan, runs),
+            gains: gains(plan, runs),
             cells: runs.0.iter().map(|r| r.cell.clone()).collect(),
             figure5: plan.parts.contains(&Part::Figure5).then(|| figure5(o, runs)),
             pictures,
         }
     }
+}
+
+/// A table for each trace: every arm on pictures with and without it, from the runs that were judged by them.
+fn shortcuts(o: &Options, runs: &Runs) -> Vec<Filled> {
+    let one = |trace: &Trace| {
+        let first = runs.0.iter().map(|r| r.copies(trace.name)).find(|c| !c.is_empty());
+        let columns: Vec<String> = first.map_or(vec![TRACED.into()], |c| c.iter().map(|c| c.name.clone()).collect());
+        let value = |r: &Outcome, name: &str| r.copies(trace.name).iter().find(|c| c.name == name).map(|c| c.value);
+        let cells = |job: &str| columns.iter().map(|name| runs.figure(job, |r| value(r, name))).collect();
+        let rows = o.plan.arms(trace).into_iter();
+        Filled {
+            part: Part::Shortcut,
+            name: format!("{}, {}", Part::Shortcut.name(), trace.name),
+            title: "Trainings on fakes that carry a trace, and what is done about it; shares of the test pictures".into(),
+            rows: rows.map(|r| FilledRow { cells: cells(&r.job), label: r.label, job: r.job, paper: r.paper }).collect(),
+            columns,
+            paper_columns: ["", ""],
+        }
+    };
+    o.plan.traces.iter().filter(|_| o.plan.parts.contains(&Part::Shortcut)).map(one).collect()
 }
 
 /// Accuracy on unseen pictures over the number of annotations.
@@ -238,7 +269,7 @@ pub fn text(shown: &Shown) -> String {
         }
         out += &format!("{}: {}\n{}\n", t.name, t.title, table.render());
     }
-    for c in &shown.claims {
+    for c in shown.claims.iter().chain(&shown.gains) {
         out += &format!("{}: {}\n    {}\n", c.verdict.words(), c.claim, c.because);
     }
     out
@@ -254,7 +285,7 @@ fn cell(f: &Figure) -> Markup {
 fn table(t: &Filled) -> Markup {
     let with_paper = t.rows.iter().any(|r| r.paper.is_some());
     html! {
-        (report::scroll(t.title, html! {
+        (report::scroll(&t.title, html! {
             table {
                 thead { tr {
                     th.set scope="col" { "" }
@@ -286,7 +317,8 @@ fn intervals(t: &Filled) -> Markup {
     const LEFT: f64 = 200.0;
     const RIGHT: f64 = 20.0;
     const STEP: f64 = 26.0;
-    let marks: Vec<usize> = [0].into_iter().chain((t.columns.len() > 1).then(|| t.columns.len() - 1)).collect();
+    let other = if t.part == Part::Shortcut { 1 } else { t.columns.len() - 1 };
+    let marks: Vec<usize> = [0].into_iter().chain((t.columns.len() > 1).then_some(other)).collect();
     let bottom = 10.0 + STEP * t.rows.len() as f64;
     let x = |v: f64| fixed(LEFT + v.clamp(0.0, 1.0) * (W - LEFT - RIGHT), 1);
     html! {
@@ -323,12 +355,16 @@ fn page(shown: &Shown) -> String {
     };
     let body = html! {
         (report::read_first(&shown.notices))
-        section {
-            h2 { "What the paper claims" }
-            p { "Each claim against these runs. What differs between runs has an interval from two seeds on; with one it resolves nothing." }
-            (report::scroll("Claims", html! { table.pairs { tbody {
-                @for c in &shown.claims { tr { th scope="row" { (c.claim) } td { (verdict(c)) small { (c.because) } } } }
-            } } }))
+        @for (title, claims) in [("What the paper claims", &shown.claims), ("Against the paper's training", &shown.gains)] {
+            @if !claims.is_empty() {
+                section {
+                    h2 { (title) }
+                    p { "Each claim against these runs. What differs between runs has an interval from two seeds on; with one it resolves nothing." }
+                    (report::scroll("Claims", html! { table.pairs { tbody {
+                        @for c in claims { tr { th scope="row" { (c.claim) } td { (verdict(c)) small { (c.because) } } } }
+                    } } }))
+                }
+            }
         }
         @for t in &shown.tables {
             section {

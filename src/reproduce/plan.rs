@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
+use super::arms::{ARMS, Trace};
 use super::paper;
 use crate::data::Task;
 use crate::detectors;
 use crate::train::detector::Entry;
 use crate::train::resolve::whole_pictures;
 
-/// A table or a figure of the paper.
+/// A table or a figure, most of them of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Table1,
@@ -22,11 +23,15 @@ pub enum Part {
     Figure5,
     /// §3.5: where right and wrong verdicts look.
     Failures,
+    /// Not of the paper: trainings against a planted trace.
+    Shortcut,
 }
 
 impl Part {
     pub const TABLES: [(&'static str, Part); 5] =
         [("1", Part::Table1), ("3", Part::Table3), ("4", Part::Table4), ("5", Part::Table5), ("6", Part::Table6)];
+    /// Tables that are not of the paper, made only if they are asked for by name.
+    pub const BEYOND: [(&'static str, Part); 1] = [("shortcut", Part::Shortcut)];
     pub const FIGURES: [(&'static str, Part); 5] =
         [("2", Part::Figure2), ("3", Part::Figure3), ("4", Part::Figure4), ("5", Part::Figure5), ("failures", Part::Failures)];
 
@@ -37,7 +42,8 @@ impl Part {
                 .find(|p| p.1 == self)
                 .map(|p| if p.0 == "failures" { "Section 3.5".into() } else { format!("{what} {}", p.0) })
         };
-        of(&Part::TABLES, "Table").or_else(|| of(&Part::FIGURES, "Figure")).expect("one of both")
+        let tables = of(&Part::TABLES, "Table").or_else(|| of(&Part::BEYOND, "Table"));
+        tables.or_else(|| of(&Part::FIGURES, "Figure")).expect("one of all")
     }
 }
 
@@ -146,6 +152,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// Names of the detectors that take part.
     pub detectors: Vec<&'static str>,
+    /// Traces that the table of shortcuts is made for.
+    pub traces: Vec<Trace>,
 }
 
 impl Plan {
@@ -195,6 +203,20 @@ impl Plan {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The rows about a trace: every arm after stage 1 and, with the fewest annotations, after stage 2.
+    pub fn arms(&self, trace: &Trace) -> Vec<Row> {
+        let (n, lae) = (self.scale.annotations()[0], self.takes(LAE));
+        let rows = ARMS.iter().filter(|_| lae).flat_map(|arm| {
+            let jobs = match arm.job(trace) {
+                None => [FIRST.to_string(), annotated(n, false)],
+                Some(job) => [job.clone(), format!("{job}-{n}")],
+            };
+            let stages = ["stage 1".to_string(), format!("LAE_{n}")];
+            stages.into_iter().zip(jobs).map(|(stage, job)| Row { label: format!("{}: {stage}", arm.label), job, paper: None })
+        });
+        rows.collect()
     }
 
     /// Every training once, in an order in which what a job goes on from comes before it.
@@ -249,6 +271,15 @@ impl Plan {
                 need(first(&weights(b), &set.iter().map(String::as_str).collect::<Vec<_>>()));
             }
         }
+        if self.takes(LAE) && self.has(Part::Shortcut) {
+            let n = counts[0];
+            need(active(n));
+            for (trace, arm) in self.traces.iter().flat_map(|t| ARMS.iter().map(move |a| (t, a))) {
+                let (Some(name), set) = (arm.job(trace), arm.settings(trace)) else { continue };
+                need(first(&name, &set.iter().map(String::as_str).collect::<Vec<_>>()));
+                need(Job { from: Some(name.clone()), ..second(format!("{name}-{n}"), n, set) });
+            }
+        }
         if self.takes(LAE) && self.has(Part::Table6) {
             for (l, ..) in paper::TABLE_6 {
                 let set = l.iter().enumerate().map(|(i, l)| format!("loss.lambda{}={l:?}", i + 1)).collect();
@@ -262,9 +293,10 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reproduce::arms::TRACES;
 
     fn plan(parts: Vec<Part>, detectors: Vec<&'static str>) -> Plan {
-        Plan { task: Task::Inpainting, scale: Scale::Small, parts, detectors }
+        Plan { task: Task::Inpainting, scale: Scale::Small, parts, detectors, traces: TRACES.to_vec() }
     }
 
     fn all() -> Plan {
@@ -292,10 +324,31 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_shortcuts_shares_the_run_without_a_trace() {
+        let own = plan(vec![Part::Shortcut], vec!["lae", "meso"]);
+        let jobs = own.jobs();
+        for trace in &TRACES {
+            let rows = own.arms(trace);
+            assert_eq!(rows.len(), 2 * ARMS.len());
+            for row in &rows {
+                assert_eq!(jobs.iter().filter(|j| j.name == row.job).count(), 1, "{}", row.label);
+            }
+            assert_eq!((rows[0].job.as_str(), rows[1].job.as_str()), (FIRST, "lae-100-active"));
+        }
+        for (i, job) in jobs.iter().enumerate() {
+            assert!(job.from.as_ref().is_none_or(|from| jobs[..i].iter().any(|j| j.name == *from)), "{}", job.name);
+        }
+        assert_eq!(jobs.len(), 2 + 2 * (ARMS.len() - 1) * TRACES.len());
+        assert!(plan(vec![Part::Shortcut], vec!["meso"]).jobs().is_empty());
+        assert!(all().parts.iter().all(|p| *p != Part::Shortcut), "it is no table of the paper");
+    }
+
+    #[test]
     fn settings_of_every_job_are_keys_of_its_detector() {
         for scale in [Scale::Smoke, Scale::Small, Scale::Paper] {
             let dir = tempfile::tempdir().unwrap();
-            for job in (Plan { scale, ..all() }).jobs() {
+            let parts = [all().parts, vec![Part::Shortcut]].concat();
+            for job in (Plan { scale, parts, ..all() }).jobs() {
                 let entry = detectors::find(job.detector).unwrap();
                 let file = dir.path().join("settings.toml");
                 std::fs::write(&file, scale.settings(entry)).unwrap();

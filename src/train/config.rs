@@ -10,7 +10,7 @@ use super::keys::{self, Keys, check};
 use crate::core::dtype::DType;
 use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
-use crate::data::{AugmentConfig, Task};
+use crate::data::{AugmentConfig, CounterConfig, Task};
 use crate::device::{Device, Precision, bf16_on_cpu};
 use crate::error::{Error, Result};
 use crate::host::half::Products;
@@ -47,6 +47,7 @@ table!(
         cpu: CpuConfig = CpuConfig::default(),
         data: DataConfig = DataConfig::default(),
         augment: AugmentConfig = AugmentConfig::default(),
+        counter: CounterConfig = CounterConfig::default(),
         train: StageConfig = StageConfig::default(),
         detect: DetectConfig = DetectConfig::default(),
         eval: EvalConfig = EvalConfig::default(),
@@ -253,6 +254,7 @@ impl Shared {
         check::decays(&[("train.beta1", self.train.beta1), ("train.beta2", self.train.beta2)])?;
         check::shares(&[("train.anneal", self.train.anneal, "the steps")])?;
         self.augment.check()?;
+        self.counter.check()?;
         self.data.check()?;
         // A ready data set names its methods itself.
         match self.data.dir {

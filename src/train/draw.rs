@@ -101,12 +101,12 @@ impl Drawer {
         select.clear();
         if self.pool.is_none() {
             select.resize(n, 0.0);
-            return self.data.fill(Split::Train, self.crops, &indices, batch);
+            return self.data.fill_training(Split::Train, self.crops, &indices, batch);
         }
         let k = self.n_annotated;
         let annotated: Vec<u32> = (0..k).map(|i| self.turn[(step * k + i) % self.turn.len()]).collect();
-        self.data.fill(Split::Train, self.crops, &indices, &mut self.full)?;
-        self.data.fill(Split::Train, 0, &annotated, &mut self.annotated)?;
+        self.data.fill_training(Split::Train, self.crops, &indices, &mut self.full)?;
+        self.data.fill_training(Split::Train, 0, &annotated, &mut self.annotated)?;
         put(&self.masks, &mut self.annotated);
         // Only the pools of epoch 0 hold the pictures that a person saw.
         if self.pool == Some(Pool::Full) {

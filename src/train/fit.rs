@@ -145,7 +145,7 @@ impl Run {
                 validators.push(Judged::record(self, index, Mode::Eval, n)?);
             }
             let validator = validators.iter_mut().find(|v| v.step.n == n).expect("just made");
-            self.data.fill(Split::Val, 0, part, &mut batch)?;
+            self.data.fill_training(Split::Val, 0, part, &mut batch)?;
             validator.step.feed_batch(&batch, &[], 0)?;
             let terms = validator.step.run(&mut self.store, 0, 0.0)?;
             let terms = validator.with_accuracy(&*self.detector, terms, &batch.label_true)?;

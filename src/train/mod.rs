@@ -7,6 +7,7 @@ pub mod detector;
 pub mod draw;
 pub mod evaluate;
 pub mod examine;
+pub mod exchange;
 mod fit;
 pub mod full_size;
 pub mod grad_cam;

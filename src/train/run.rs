@@ -34,6 +34,7 @@ use crate::core::dtype::DType;
 use crate::core::file::write_whole;
 use crate::core::params::{Arena, Kind, ParamStore};
 use crate::core::text::thousands;
+use crate::data::counter::Left;
 use crate::data::dataset::{Batch, Dataset, Split};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -84,6 +85,9 @@ pub(super) struct State {
     pub seconds: Vec<(String, f64)>,
     /// What happened on the way that a reader of the report must know.
     notices: Vec<String>,
+    /// Pairs that no counterexample could be made of.
+    #[serde(default)]
+    left_out: Vec<Left>,
 }
 
 impl State {
@@ -102,6 +106,7 @@ impl State {
             log_bytes: 0,
             seconds: Vec::new(),
             notices: Vec::new(),
+            left_out: Vec::new(),
         }
     }
     /// The state in a resume checkpoint, whose arrays go into the store.
@@ -170,7 +175,8 @@ impl Parts {
         let mut store = ParamStore::new(config.seed);
         store.activations = config.activations();
         let mut detector = (entry.build)(config, &mut store, Purpose::Train)?;
-        let data = Rc::new(Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?);
+        let data = Dataset::open_processed(&config.data, &config.augment, config.size, config.seed, say)?;
+        let data = Rc::new(data.with_counter(&config.counter)?);
         // Nothing to learn from: a folder of tests alone, as `forge --whole` writes.
         if let (Some(dir), true) = (&config.data.dir, data.is_empty(Split::Train) || data.is_empty(Split::Val)) {
             let why = "holds tests alone: training needs DIR/train/{real,fake} and DIR/val/{real,fake}; `lae-engine eval RUN \
@@ -251,6 +257,7 @@ impl Run {
         let (dir, hold) = begin(&place, &config, &files)?;
         write_whole(dir.join(METRICS), &log)?;
         (state.stage, state.ready) = (1, false);
+        parts.data.set_left_out(state.left_out.clone());
         let log = JsonLog::resume(dir.join(METRICS), state.log_bytes)?;
         let events = EventWriter::resume(dir.join(EVENTS), state.steps)?;
         let mut run = Self::of(entry, config, parts, (log, events, state), (&dir, hold), command);
@@ -280,6 +287,7 @@ impl Run {
         let (mut state, mut log) = (State::start(), None);
         if file.exists() {
             state = State::load(&mut parts.store, &file)?;
+            parts.data.set_left_out(state.left_out.clone());
             log = Some(JsonLog::resume(dir.join(METRICS), state.log_bytes)?);
         }
         state.notices.extend(same_files(dir, &parts.data, state.steps, changed_data)?);
@@ -394,6 +402,7 @@ impl Run {
     pub(super) fn save(&mut self) -> Result<()> {
         self.store.pull()?;
         self.state.log_bytes = self.log.len_bytes();
+        self.state.left_out = self.data.left_out();
         self.log.sync()?;
         self.events.flush()?;
         let state = serde_json::to_string(&self.state).expect("plain data");

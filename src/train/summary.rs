@@ -154,6 +154,7 @@ impl Run {
             let kind = format!("{:?}", f.kind).to_lowercase();
             KeyValue::new("planted trace", format!("{kind}, amplitude {}, on {} of the seen fakes", f.amplitude, f.rate))
         }));
+        rows.extend(p.counter.iter().map(|c| KeyValue::new("counterexamples", c)));
         rows.extend(p.counts.iter().map(|n| KeyValue::new(&n.split, format!("{} true, {} fake", n.real, n.fake))));
         if p.skipped_files > 0 {
             rows.push(KeyValue::new("skipped", format!("{} unreadable pictures", p.skipped_files)));

@@ -160,6 +160,10 @@ impl Pictures for Faces {
         (i % 2 == 1).then(|| Ok(self.portrait(split, i, epoch).picture().clone()))
     }
 
+    fn has_original(&self, _: Split, i: u32) -> bool {
+        i % 2 == 1
+    }
+
     fn mask_origin(&self) -> MaskOrigin {
         MaskOrigin::Forger
     }

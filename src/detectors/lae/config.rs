@@ -111,7 +111,8 @@ table!(
     }
 );
 table!(LatentConfig {
-    /// Distance of an activation from its target (eq. 4; paper: l1). `squared` weighs a picture by how wrong it is.
+    /// Distance of an activation from its target (eq. 4; paper: l1). `squared` weighs a picture by how wrong it is; `ce`: cross
+    /// entropy on a_T − a_F.
     distance: latent::Distance = latent::Distance::L1,
     /// Sides of windows, in cells of the encoder's last maps, that have a latent loss of their own each, with a label from the mask:
     /// genuine windows of forged pictures are genuine. Empty: the picture as a whole (paper).
