@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::pairs::{Pairs, pair};
 use super::reading::{Layout, Reading};
 use super::row::{Place, Row};
 use crate::error::{Error, Result};
@@ -88,7 +89,7 @@ fn read(path: &Path, out: &mut Reading) -> Result<()> {
                     }
                     let mut row = Row::new(path, fake, if fake { method } else { "" });
                     row.split = Some(place);
-                    row.group = Some(group(video));
+                    row.group = Some(video.clone());
                     row.mask =
                         Some(base.find(&text.replace("frames", "masks"))).filter(|m| fake && *m != row.path && m.is_file());
                     out.rows.push(row);
@@ -99,6 +100,14 @@ fn read(path: &Path, out: &mut Reading) -> Result<()> {
     if out.rows.is_empty() {
         return Err(bad("it names no frame in train, val or test"));
     }
+    // 000, 001, 000_001 and 001_000 are one group; other names are groups of their own.
+    let mut pairs = Pairs::default();
+    for (a, b) in out.rows.iter().filter_map(|r| pair(r.group.as_deref()?)) {
+        pairs.join(a, b);
+    }
+    for row in &mut out.rows {
+        row.group = row.group.take().map(|name| pairs.of(pair(&name).map_or(name.as_str(), |p| p.0)));
+    }
     others.sort();
     others.dedup();
     if !others.is_empty() {
@@ -106,14 +115,6 @@ fn read(path: &Path, out: &mut Reading) -> Result<()> {
         out.notes.push(format!("of the compressions one was taken; {} is there, too", others.join(" and ")));
     }
     Ok(())
-}
-
-/// Of `000_003` and `003_000`: one; other names are their own.
-fn group(video: &str) -> String {
-    match video.split_once('_') {
-        Some((a, b)) if [a, b].iter().all(|id| id.len() == 3 && id.bytes().all(|c| c.is_ascii_digit())) => a.min(b).into(),
-        _ => video.into(),
-    }
 }
 
 /// Where the frames may lie.

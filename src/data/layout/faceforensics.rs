@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::pairs::{Pairs, numbered, pair};
 use super::reading::{Layout, Reading, folders, videos, videos_only};
 use super::row::{Place, Row};
 use crate::error::{Error, Result};
@@ -230,39 +231,4 @@ fn splits(root: &Path, real: &Videos, out: &mut Reading) -> Result<Option<HashMa
         out.sources.push(file);
     }
     Ok(Some(of))
-}
-
-fn numbered(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Target and source of a fake, of its name `000_003`.
-fn pair(name: &str) -> Option<(&str, &str)> {
-    name.split_once('_').filter(|(a, b)| numbered(a) && numbered(b))
-}
-
-/// Videos that fakes join.
-#[derive(Default)]
-struct Pairs(HashMap<String, String>);
-
-impl Pairs {
-    fn root(&self, id: &str) -> String {
-        let mut at = id.to_string();
-        while let Some(up) = self.0.get(&at) {
-            at = up.clone();
-        }
-        at
-    }
-
-    fn join(&mut self, a: &str, b: &str) {
-        let (a, b) = (self.root(a), self.root(b));
-        if a != b {
-            self.0.insert(a.clone().max(b.clone()), a.min(b));
-        }
-    }
-
-    /// The group of a video: the least name among those that are joined.
-    fn of(&self, id: &str) -> String {
-        self.root(id)
-    }
 }

@@ -8,6 +8,7 @@ mod bench;
 mod celeba;
 pub mod crop;
 mod faceforensics;
+mod pairs;
 mod plain;
 mod reading;
 mod ready;
