@@ -153,7 +153,10 @@ fn ready(root: &Path) {
     }
 }
 
-fn tree(make: fn(&Path)) -> TempDir {
+/// Writes a tree into an empty folder.
+type Make = fn(&Path);
+
+fn tree(make: Make) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());
     dir
@@ -354,6 +357,24 @@ fn celeba_beside_forged_outputs() {
 }
 
 #[test]
+fn masks_are_made_of_differences() {
+    let dir = tree(celeba);
+    let file = dir.path().join("set.csv");
+    let said = text(&ok(&["data", "import", path(dir.path()), "--masks", "difference", "--out", path(&file)]).stderr);
+    // Of Glow's six outputs the two of the test are used.
+    says(&said, &["2 masks were made from differences; 0 fakes stay without"]);
+    let data = open(&file);
+    for i in 4..6 {
+        let made = data.whole(Split::Unseen(0), i).unwrap().mask.expect("a mask");
+        let both = made.on.iter().zip(&mask().on).filter(|(a, b)| **a + **b == 2).count();
+        let any = made.on.iter().zip(&mask().on).filter(|(a, b)| **a + **b > 0).count();
+        assert!(2 * both > any, "intersection {both}, union {any}");
+    }
+    let again = lae(&["data", "import", path(dir.path()), "--masks", "difference", "--out", path(&dir.path().join("set.jsonl"))]);
+    says(&text(&again.stderr), &["set.masks", "already"]);
+}
+
+#[test]
 fn folders_by_label() {
     let dir = tree(plain);
     let rows = read(dir.path()).rows;
@@ -430,7 +451,7 @@ fn lists_of_deepfakebench() {
 /// Every layout gives the same pictures directly, by a CSV manifest and by JSON lines in other folders.
 #[test]
 fn manifests_of_all_layouts_give_the_same_pictures() {
-    let trees: [(fn(&Path), &str); 6] = [
+    let trees: [(Make, &str); 6] = [
         (faceforensics, "faceforensics"),
         (celeba, "celeba"),
         (plain, "plain"),

@@ -54,6 +54,9 @@ struct ImportArgs {
     /// Cut pictures by a square about the mask (mask), or not (none)
     #[arg(long, value_name = "HOW", default_value = "none")]
     crop: String,
+    /// Where a fake has an original and no mask: make one of their difference (difference, in the folder FILE.masks), or not (none)
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    masks: String,
     /// Seed of the division of a set without splits
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -68,6 +71,11 @@ impl ImportArgs {
         if self.out.exists() {
             return Err(Error::data(&self.out, "is there already; remove it, or give another name"));
         }
+        let differences = match self.masks.as_str() {
+            "difference" => true,
+            "none" => false,
+            other => return Err(Error::config("--masks", format!("{other:?} is no way to make masks; give difference or none"))),
+        };
         let by_masks = match self.crop.as_str() {
             "mask" => true,
             "none" => false,
@@ -83,10 +91,17 @@ impl ImportArgs {
             straddling: self.allow_duplicates,
         };
         let mut reading = layout::open(&self.from, layout, &wanted)?;
+        reading.understood().iter().for_each(|line| say(line));
+        let before = reading.remarks();
+        if differences {
+            // Names of rows are what the manifest is written from, so the folder is as absolute as they may be.
+            let dir = std::path::absolute(self.out.with_extension("masks")).map_err(|e| Error::io(&self.out, e))?;
+            layout::difference::write(&mut reading, &dir)?;
+        }
         if by_masks {
             layout::crop::by_masks(&mut reading)?;
         }
-        reading.understood().iter().for_each(|line| say(line));
+        reading.remarks().iter().filter(|r| !before.contains(r)).for_each(|r| say(&format!("note      {r}")));
         layout::write(&reading, &self.out)?;
         say(&format!("manifest  {} with {} rows; train --data {0}", shown(&self.out), thousands(reading.rows.len())));
         Ok(0)

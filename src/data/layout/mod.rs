@@ -7,6 +7,7 @@
 mod bench;
 mod celeba;
 pub mod crop;
+pub mod difference;
 mod faceforensics;
 mod pairs;
 mod plain;
