@@ -181,10 +181,10 @@ pub fn unknown(index: u32) -> Error {
 fn item(data: &Dataset, index: u32) -> Item {
     let path = data.path(Split::Train, index);
     let picture = path.map(|p| {
-        let root = data.config().dir.as_deref();
+        let root = data.config().root();
         shown(root.and_then(|r| p.strip_prefix(r).ok()).unwrap_or(p))
     });
-    let size = path.map_or(Ok((data.size(), data.size())), Picture::probe);
+    let size = data.own_size(Split::Train, index).unwrap_or(Ok((data.size(), data.size())));
     let (size, broken) = match size {
         Ok(size) => (size, None),
         Err(e) => ((0, 0), Some(e.to_string())),

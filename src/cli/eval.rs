@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::core::params::ParamStore;
-use crate::data::dataset::{Dataset, Split};
+use crate::data::dataset::{DataConfig, Dataset, Split};
 use crate::data::whole::{Whole, WholeConfig};
 use crate::detectors;
 use crate::device::Device;
@@ -28,8 +28,8 @@ use crate::train::summary::{mask_rows, stage_models};
 pub struct EvalArgs {
     /// Run folder
     run: PathBuf,
-    /// Judge this data set (the layout of `train --data`) instead of the run's own
-    #[arg(long, value_name = "DIR")]
+    /// Judge this data set (a folder or a manifest, as for `train --data`) instead of the run's own
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Go on where a picture is in two splits, has two labels, or was trained on
     #[arg(long)]
@@ -53,6 +53,8 @@ impl EvalArgs {
         if let Some(dir) = &self.data {
             config.data.dir = Some(dir.clone());
             config.data.photos = None;
+            // What the run was trained on says nothing of which methods another set has.
+            (config.data.seen, config.data.unseen) = (DataConfig::default().seen, Vec::new());
         }
         config.data.allow_duplicates |= self.allow_duplicates;
         let view = self.view.unwrap_or(config.detect.view);

@@ -48,7 +48,7 @@ enum Command {
     Export(export::ExportArgs),
     /// Write a data set of genuine and forged pictures with masks
     Forge(forge::ForgeArgs),
-    /// Look at a data set before it is used
+    /// Look at a data set before it is used, or write a manifest of one
     Data(data::DataCommand),
     /// Print the networks as tables
     Describe(describe::DescribeArgs),
@@ -66,8 +66,9 @@ pub struct DataArgs {
     /// Folder of photographs (searched recursively); the forgeries are made here
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     photos: Option<PathBuf>,
-    /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}
-    #[arg(long, value_name = "DIR")]
+    /// Data set: DIR/{train,val,test}/{real,fake,mask} and DIR/unseen/METHOD/{fake,mask}, a manifest (FILE.csv, FILE.jsonl), or a folder
+    /// of FaceForensics++, CelebA, DeepfakeBench, 0_real/1_fake or Tp/Gt (docs/data.md)
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Go on where a picture is in two splits or has two labels, and keep copies among photographs
     #[arg(long)]
@@ -91,7 +92,8 @@ impl DataArgs {
     fn settings(&self) -> Result<Vec<String>> {
         let path = |key: &str, p: &Option<PathBuf>| -> Result<Option<String>> {
             let Some(p) = p else { return Ok(None) };
-            if !p.is_dir() {
+            // A data set may be a file: its layout, or what is wrong with it, is said when it is opened.
+            if !p.is_dir() && (key != "data.dir" || !p.is_file()) {
                 return Err(Error::data(
                     p,
                     if p.exists() { "is a file; give the folder" } else { "no such folder; check the path" },

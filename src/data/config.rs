@@ -1,6 +1,6 @@
 //! The `[data]` table of a config file: what the pictures are, how they are forged, how they are divided.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +31,12 @@ pub struct DataConfig {
     /// painter is the source.
     #[serde(with = "crate::text::optional_path")]
     pub photos: Option<PathBuf>,
-    /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`.
+    /// Ready-made data set: `DIR/{train,val,test}/{real,fake,mask}/` and `DIR/unseen/<method>/{fake,mask}/`, a folder of another layout of
+    /// [`layout::LAYOUTS`](super::layout::LAYOUTS), or a manifest (CSV, JSON lines).
     #[serde(with = "crate::text::optional_path")]
     pub dir: Option<PathBuf>,
     /// Method of the fakes that are trained on: telea, harmonic, biharmonic, patchmatch or poisson; warp or decoder (swap);
-    /// bottleneck or flow (attribute).
+    /// bottleneck or flow (attribute). With `dir`: a method of the data set, or all; names of the program's methods are not looked at.
     pub seen: String,
     /// Methods that are only tested on. Empty: all the others of the task.
     pub unseen: Vec<String>,
@@ -192,7 +193,14 @@ impl DataConfig {
                     .into(),
             );
         }
-        self.check_methods()
+        // A ready data set names its methods itself.
+        if self.dir.is_some() { Ok(()) } else { self.check_methods() }
+    }
+
+    /// The folder that the names of a ready data set are relative to: `dir`, or the folder of the manifest.
+    pub fn root(&self) -> Option<&Path> {
+        let dir = self.dir.as_deref()?;
+        if dir.is_file() { dir.parent() } else { Some(dir) }
     }
 
     /// What belongs to contexts that are larger than the pictures.

@@ -15,6 +15,7 @@ use super::counter::{CounterConfig, Left};
 use super::counterexamples::Counterexamples;
 use super::faces::Faces;
 use super::folder::Folder;
+use super::layout;
 use super::made::Made;
 use super::manifest::Entry;
 use super::picture::Picture;
@@ -25,6 +26,7 @@ use super::source::{Source, Tell};
 use super::task::Task;
 use crate::core::rng::{Rng, stream};
 use crate::error::{Error, Result};
+use crate::text::shown;
 
 /// An opened data set. Pictures are made or read when they are first asked for; any number of threads may ask at once.
 pub struct Dataset {
@@ -60,7 +62,7 @@ impl Dataset {
         }
         let half_cache = config.cache_mib.saturating_mul(1 << 20) / 2;
         let pictures: Box<dyn Pictures> = match &config.dir {
-            Some(dir) => Box::new(Folder::open(dir, size, config.allow_duplicates, tell)?),
+            Some(path) => Box::new(ready(config, path, size, seed, tell)?),
             None => match Task::of_method("data.seen", &config.seen)? {
                 Task::Inpainting => Box::new(Made::open(config, augment, size, seed, half_cache, tell)?),
                 // Faces are not processed: nothing would be drawn from `augment`.
@@ -287,6 +289,11 @@ impl Dataset {
         self.pictures.path(split, i)
     }
 
+    /// Width and height of [`Dataset::whole`] for a ready data set, in pixels, without reading the picture.
+    pub fn own_size(&self, split: Split, i: u32) -> Option<Result<(usize, usize)>> {
+        self.pictures.own_size(split, i)
+    }
+
     /// What the manifest of a folder says of picture `i`.
     pub fn entry(&self, split: Split, i: u32) -> Option<&Entry> {
         self.pictures.entry(split, i)
@@ -336,6 +343,36 @@ impl Dataset {
             Split::Unseen(k) => format!("unseen/{}", self.unseen().get(k).unwrap_or(&"?")),
         }
     }
+}
+
+/// The data set in `path`: a folder of the program's own layout, else a manifest or a layout that is known.
+fn ready(config: &DataConfig, path: &Path, size: usize, seed: u64, tell: Tell) -> Result<Folder> {
+    // Names of methods of the program count where pictures are made.
+    let named = |name: &&String| Task::of_method("data.seen", name).is_err();
+    let seen = Some(&config.seen).filter(named).cloned();
+    let unseen: Vec<String> = config.unseen.iter().filter(named).cloned().collect();
+    let layout = layout::detect(path, None)?;
+    if let Some(layout) = layout.filter(|l| !layout::is_ready(Some(l))) {
+        let wanted = layout::Wanted {
+            seen,
+            unseen,
+            shares: (config.val_share as f64, config.test_share as f64),
+            seed,
+            straddling: config.allow_duplicates,
+        };
+        return Folder::listed(layout::open(path, layout, &wanted)?, size, config.allow_duplicates, tell);
+    }
+    if layout.is_none() && !["train", "val", "test"].iter().any(|s| path.join(s).exists()) {
+        return Err(layout::unknown(path));
+    }
+    let folder = Folder::open(path, size, config.allow_duplicates, tell)?;
+    for (key, names) in [("data.seen", seen.into_iter().collect()), ("data.unseen", unseen)] {
+        if let Some(name) = names.iter().find(|n| n.as_str() != folder.seen() && !folder.unseen().contains(&n.as_str())) {
+            let why = format!("{name:?}: the folders of {} say which methods are seen and unseen; leave it out", shown(path));
+            return Err(Error::config(key, why));
+        }
+    }
+    Ok(folder)
 }
 
 #[cfg(test)]

@@ -7,48 +7,28 @@
 //! * `unseen/<method>/real/` is optional; without it the test's genuine pictures are used (models.md A35).
 //! * Pictures that cannot be read are skipped, told to the user and counted, as long as they are at most half of their class.
 //! * `manifest.jsonl`, if there (the program's own export writes it), adds methods and photograph numbers.
+//!
+//! Data sets of other layouts and manifests come as the rows of a [`Reading`]; what holds of the pictures holds of them, too.
 
-// Over 600 lines because the last third is the tests of the layout: made-up folders with one fault each.
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
+use super::class::{Class, Item};
 use super::duplicates::{self, Member};
+use super::layout::{Place, Reading, Row};
 use super::leak;
-use super::manifest::{self, Entry, slashes};
+use super::manifest::{self, Entry};
 use super::note::Noted;
-use super::picture::{Mask, Picture};
+use super::picture::Picture;
 use super::pictures::Pictures;
 use super::provenance::{MethodRecord, Provenance};
 use super::sample::{MaskOrigin, Sample, Split};
-use super::source::{Skipped, Tell, tell_passed};
-use super::walk::{Found, Passed, explained, identity, walk, without_ending};
+use super::source::{Tell, tell_passed};
+use super::walk::Passed;
 use crate::error::{Error, Result};
 use crate::text::shown;
-
-/// Files of a class whose headers are read when the folder is opened. Files after these are first read when a picture is asked for.
-const PROBED: usize = 4000;
-
-/// A picture file, its mask file, its line of the manifest.
-struct Item {
-    path: PathBuf,
-    mask: Option<PathBuf>,
-    entry: Option<Entry>,
-}
-
-/// The pictures of one class folder: genuine or forged.
-struct Class {
-    items: Vec<Item>,
-    /// Files found, readable or not.
-    found: usize,
-    /// Of all pictures, reckoned from those whose headers were read.
-    pixels: u64,
-    skipped: Skipped,
-    dir: PathBuf,
-}
 
 /// Both classes of one split.
 struct Part {
@@ -61,6 +41,10 @@ struct Part {
 /// An opened data folder.
 pub struct Folder {
     root: PathBuf,
+    /// In words, for the report.
+    source: String,
+    /// Files that told of the pictures.
+    told_by: Vec<PathBuf>,
     /// S: pictures and masks are resized to S × S.
     size: usize,
     /// What a reader must know: missing masks, format leaks.
@@ -120,20 +104,92 @@ impl Folder {
                 unseen.push(opened);
             }
         }
-        let mut folder = Folder { root: root.to_path_buf(), size, notices, noted: Noted::new(tell), seen, unseen };
-        let mut notices = Vec::new();
-        folder.notices.extend(folder.format_leaks());
-        for part in folder.parts().map(|p| p.1) {
-            let (real, fake) = (folder.real(part), &part.fake.items);
-            notices.extend(leak::notices(real.iter().map(|i| &*i.path), fake.iter().map(|i| &*i.path), &part.fake.dir));
-        }
-        folder.notices.extend(notices);
+        let source = format!("folder {}", shown(root));
+        let told_by = Vec::new();
+        let mut folder =
+            Folder { root: root.to_path_buf(), source, told_by, size, notices, noted: Noted::new(tell), seen, unseen };
+        folder.look_for_leaks();
         folder.notices.extend(passed.notice());
         tell_passed(&passed, tell);
-        let pixels = folder.classes().map(|c| c.pixels).sum();
-        let notices = duplicates::check(&folder.members(), root, pixels, duplicates, tell)?;
-        folder.notices.extend(notices);
-        Ok(folder)
+        folder.look_for_twins(root, duplicates, tell)
+    }
+
+    /// The data set of these rows, each of which has its split. As [`Folder::open`] in everything else; what was understood is told first.
+    pub fn listed(reading: Reading, size: usize, duplicates: bool, tell: Tell) -> Result<Folder> {
+        reading.understood().iter().for_each(|line| tell(line));
+        let mut notices = reading.remarks();
+        let Reading { given, root, sources, rows, title, .. } = reading;
+        let mut groups: HashMap<String, u32> = HashMap::new();
+        let mut classes: BTreeMap<(Place, String, bool), Vec<Item>> = BTreeMap::new();
+        for row in rows {
+            let place = row.split.unwrap_or(Place::Test);
+            let method = if place == Place::Unseen { row.method.clone() } else { String::new() };
+            classes.entry((place, method, row.fake)).or_default().push(item(row, &root, &mut groups));
+        }
+        let mut methods: Vec<String> = classes.keys().filter(|k| k.0 == Place::Unseen).map(|k| k.1.clone()).collect();
+        methods.dedup();
+        let whole: Vec<Place> = [Place::Train, Place::Val, Place::Test]
+            .into_iter()
+            .filter(|p| {
+                // A set that is only judged has neither train nor val; a part that is there must be whole.
+                *p == Place::Test || classes.keys().any(|k| matches!(k.0, Place::Train | Place::Val))
+            })
+            .collect();
+        let mut part = |place: Place, method: &str| -> Result<Part> {
+            let name = if place == Place::Unseen { format!("unseen/{method}") } else { place.name().to_string() };
+            let mut class = |fake: bool| -> Result<Option<Class>> {
+                let name = format!("{name}/{}", if fake { "fake" } else { "real" });
+                let items = classes.remove(&(place, method.to_string(), fake));
+                items.map(|items| Class::of(items, &given.join(&name), name, tell)).transpose()
+            };
+            let missing = |what: &str| {
+                Error::data(
+                    &given,
+                    format!("has no {what} picture in {name}: training, validation and test each need both kinds"),
+                )
+            };
+            let real = class(false)?;
+            if real.is_none() && place != Place::Unseen {
+                return Err(missing("genuine"));
+            }
+            let mut fake = class(true)?.ok_or_else(|| missing("forged"))?;
+            let without = fake.items.iter().filter(|i| i.mask.is_none()).count();
+            if without > 0 {
+                notices.push(format!("{without} of {} fakes in {name} have no mask: they are used without", fake.items.len()));
+            }
+            notices.extend(fake.settle_masks(size)?);
+            let mut methods = fake.items.iter().map(|i| i.entry.as_ref().map(|e| e.method.as_str()));
+            let first = methods.next().flatten();
+            let one = first.filter(|f| methods.all(|m| m == Some(*f))).unwrap_or("fake");
+            let method = if place == Place::Unseen { method.into() } else { one.into() };
+            Ok(Part { real, fake, method })
+        };
+        let mut seen = [None, None, None];
+        for place in whole {
+            seen[place as usize] = Some(part(place, "")?);
+        }
+        let unseen = methods.iter().map(|m| part(Place::Unseen, m)).collect::<Result<Vec<Part>>>()?;
+        let source = format!("{title}: {}", shown(&given));
+        let mut folder = Folder { root, source, told_by: sources, size, notices, noted: Noted::new(tell), seen, unseen };
+        folder.look_for_leaks();
+        folder.look_for_twins(&given, duplicates, tell)
+    }
+
+    fn look_for_leaks(&mut self) {
+        let mut notices = self.format_leaks();
+        for part in self.parts().map(|p| p.1) {
+            let (real, fake) = (self.real(part), &part.fake.items);
+            notices.extend(leak::notices(real.iter().map(|i| &*i.path), fake.iter().map(|i| &*i.path), &part.fake.dir));
+        }
+        self.notices.extend(notices);
+    }
+
+    /// Pictures in two splits or with two labels are an error unless `allowed`. `given`: what heads it.
+    fn look_for_twins(mut self, given: &Path, allowed: bool, tell: Tell) -> Result<Folder> {
+        let pixels = self.classes().map(|c| c.pixels).sum();
+        let notices = duplicates::check(&self.members(), given, pixels, allowed, tell)?;
+        self.notices.extend(notices);
+        Ok(self)
     }
 
     fn part(&self, split: Split) -> Option<&Part> {
@@ -198,8 +254,7 @@ impl Folder {
     fn formats(&self) -> Vec<(String, String, usize)> {
         let mut rows = Vec::new();
         for class in self.classes() {
-            let dir = slashes(class.dir.strip_prefix(&self.root).unwrap_or(&class.dir));
-            rows.extend(class.formats().into_iter().map(|(format, n)| (dir.clone(), format, n)));
+            rows.extend(class.formats().into_iter().map(|(format, n)| (class.name.clone(), format, n)));
         }
         rows
     }
@@ -299,8 +354,9 @@ impl Pictures for Folder {
     }
 
     fn untouched(&self, split: Split, i: u32, _epoch: u32) -> Option<Result<Picture>> {
-        let path = self.root.join(self.item(split, i)?.entry.as_ref()?.original.as_ref()?);
-        self.is_fake(split, i).then(|| Picture::open(&path))
+        let item = self.item(split, i)?;
+        let path = self.root.join(item.entry.as_ref()?.original.as_ref()?);
+        self.is_fake(split, i).then(|| item.untouched(&path))
     }
 
     fn has_original(&self, split: Split, i: u32) -> bool {
@@ -316,13 +372,18 @@ impl Pictures for Folder {
         Some(&self.item(split, i)?.path)
     }
 
+    fn own_size(&self, split: Split, i: u32) -> Option<Result<(usize, usize)>> {
+        Some(self.item(split, i)?.size())
+    }
+
     fn entry(&self, split: Split, i: u32) -> Option<&Entry> {
         self.item(split, i)?.entry.as_ref()
     }
 
     fn files(&self) -> Vec<(String, &Path)> {
         let items = self.classes().flat_map(|c| &c.items);
-        items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().map(|path| (self.name(path), &**path)).collect()
+        let files = items.flat_map(|i| [Some(&i.path), i.mask.as_ref()]).flatten().chain(&self.told_by);
+        files.map(|path| (self.name(path), &**path)).collect()
     }
 
     fn files_of(&self, split: Split) -> Vec<(String, &Path)> {
@@ -332,7 +393,7 @@ impl Pictures for Folder {
 
     fn describe(&self, record: &mut Provenance) {
         let method = |name: &str, role| MethodRecord { name: name.into(), role, source: "folder".into() };
-        record.source = format!("folder {}", shown(&self.root));
+        record.source = self.source.clone();
         record.skipped_files = self.classes().map(|c| c.skipped.count()).sum();
         record.methods.push(method(self.seen(), "seen"));
         record.methods.extend(self.unseen().iter().map(|name| method(name, "unseen")));
@@ -342,243 +403,30 @@ impl Pictures for Folder {
     }
 }
 
-impl Item {
-    /// The picture and its mask, both `size` × `size`; without a size as they are.
-    fn load(&self, size: Option<usize>, noted: &Noted) -> Result<(Picture, Option<Mask>)> {
-        let opened = Picture::open_noted(&self.path)?;
-        noted.add(&self.path, &opened.notes);
-        let shape = opened.shape();
-        let picture = match size {
-            Some(size) => {
-                let small = opened.picture.resize(size);
-                drop(opened);
-                small
-            }
-            None => opened.picture,
-        };
-        let mask = match &self.mask {
-            Some(path) => {
-                let (mask, notes) = Mask::fitted(path, shape)?;
-                noted.add(path, &notes);
-                Some(size.map_or_else(|| mask.clone(), |size| mask.resize_to(size, size))).filter(|m| m.area() > 0)
-            }
-            None => None,
-        };
-        Ok((picture, mask))
-    }
-}
-
-impl Item {
-    fn sample(&self, picture: Picture, mask: Option<Mask>, fake: bool, method: Arc<str>) -> Sample {
-        let entry = self.entry.as_ref();
-        Sample {
-            picture,
-            mask,
-            fake,
-            method,
-            group: entry.and_then(|e| e.group),
-            fingerprinted: entry.is_some_and(|e| e.fingerprinted),
-            path: Some(self.path.clone()),
-        }
-    }
-}
-
-impl Class {
-    /// Lists a folder of pictures, pairs each with a mask if there is a mask folder, and drops what is unreadable.
-    fn open(
-        root: &Path,
-        dir: &Path,
-        masks: Option<&Path>,
-        manifest: &HashMap<String, Entry>,
-        tell: Tell,
-        passed: &mut Passed,
-    ) -> Result<Class> {
-        if !dir.is_dir() {
-            return Err(Error::data(
-                dir,
-                "this folder is missing; a data set has DIR/{train,val,test}/{real,fake}/ (and mask/), and \
-                 DIR/unseen/<method>/fake/",
-            ));
-        }
-        // With masks a file counts under each of its names until pairs are made.
-        let Found { pictures: files, passed: beside } = walk(dir, masks.is_some())?;
-        passed.join(beside);
-        let mut masks = masks.map(|m| stems(m, passed)).transpose()?;
-        let (mut items, mut names) = (Vec::new(), HashSet::new());
-        let mut stems_seen: HashMap<String, PathBuf> = HashMap::new();
-        for path in files {
-            let stem = stem(dir, &path);
-            let mask = match &mut masks {
-                None => None,
-                Some(of) => {
-                    if let Some(twin) = stems_seen.insert(stem.clone(), path.clone()) {
-                        return Err(Error::data(
-                            &path,
-                            format!("has the same stem as {}, so that their mask is ambiguous; rename one", shown(&twin)),
-                        ));
-                    }
-                    Some(of.1.remove(&stem).ok_or_else(|| {
-                        Error::data(
-                            &path,
-                            format!("no mask with the stem \"{stem}\" in {}; add it, or remove the picture", shown(&of.0)),
-                        )
-                    })?)
-                }
-            };
-            let entry = path.strip_prefix(root).ok().and_then(|p| manifest.get(&slashes(p)).cloned());
-            match identity(&path) {
-                Ok(id) if !names.insert(id.clone()) => passed.add_name(&path),
-                _ => items.push(Item { path, mask, entry }),
-            }
-        }
-        if let Some((_, left)) = &masks
-            && let Some((stem, path)) = left.iter().min()
-        {
-            return Err(Error::data(
-                path,
-                format!(
-                    "a mask without a picture: no file with the stem \"{stem}\" in {}; add the picture or remove the mask",
-                    shown(dir)
-                ),
-            ));
-        }
-        let found = items.len();
-        if found == 0 {
-            return Err(Error::data(dir, "no pictures in this folder; put png, jpeg, webp, bmp, tiff, gif or pnm files here"));
-        }
-        let mut class = Class { items, found, pixels: 0, skipped: Skipped::new(tell), dir: dir.to_path_buf() };
-        class.probe()?;
-        Ok(class)
-    }
-
-    /// Drops files whose headers are unreadable. A mask of another shape is an error: a wrong pairing, not a bad file.
-    fn probe(&mut self) -> Result<()> {
-        // Outer error: the pairing is wrong; inner: the file is bad.
-        let probe = |item: &Item| -> Result<Result<u64>> {
-            let shape = match Picture::shape(&item.path).map_err(explained) {
-                Ok(shape) => shape,
-                Err(e) => return Ok(Err(e)),
-            };
-            let pixels = (shape.w * shape.h) as u64;
-            match item.mask.as_ref().map(|mask| (mask, Picture::probe(mask))) {
-                None => Ok(Ok(pixels)),
-                Some((_, Err(e))) => Ok(Err(e)),
-                Some((mask, Ok(of_mask))) => Mask::check_fits(mask, of_mask, shape).map(|()| Ok(pixels)),
-            }
-        };
-        let probes: Vec<_> = self.items.par_iter().take(PROBED).map(probe).collect();
-        let mut bad = Vec::new();
-        for (i, probe) in probes.into_iter().enumerate() {
-            match probe? {
-                Ok(pixels) => self.pixels += pixels,
-                Err(e) => {
-                    self.skipped.report(&self.items[i].path, &e);
-                    bad.push(i);
-                }
-            }
-        }
-        self.pixels = self.pixels * self.items.len() as u64 / self.items.len().clamp(1, PROBED) as u64;
-        self.drop_items(&bad)
-    }
-
-    /// Leaves out the items of these numbers, in order. An error if too many are left out by now.
-    fn drop_items(&mut self, bad: &[usize]) -> Result<()> {
-        self.mostly_readable()?;
-        let mut i = 0;
-        self.items.retain(|_| {
-            i += 1;
-            bad.binary_search(&(i - 1)).is_err()
-        });
-        Ok(())
-    }
-
-    /// Reads every mask now, so that no training ends with masks that cannot be used. One that covers nothing says nothing of where,
-    /// and its picture is used without it; one that cannot be read costs its picture. The notices for the report.
-    fn settle_masks(&mut self, size: usize) -> Result<Vec<String>> {
-        let share = |item: &Item| -> Option<Result<usize>> {
-            let mask = item.mask.as_ref()?;
-            let fitted = Picture::shape(&item.path).and_then(|shape| Mask::fitted(mask, shape));
-            Some(fitted.map(|(m, _)| m.resize_to(size, size).area()))
-        };
-        let areas: Vec<_> = self.items.par_iter().with_max_len(1).map(share).collect();
-        let total = areas.iter().flatten().count();
-        let (mut bad, mut nothing, mut everything) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, area) in areas.into_iter().enumerate() {
-            match area {
-                Some(Err(e)) => {
-                    self.skipped.report(&self.items[i].path, &e);
-                    bad.push(i);
-                }
-                Some(Ok(0)) => nothing.extend(self.items[i].mask.take()),
-                Some(Ok(area)) if area == size * size => everything.extend(self.items[i].mask.clone()),
-                _ => {}
-            }
-        }
-        self.drop_items(&bad)?;
-        let rows = [
-            (nothing, "nothing", "their pictures are used without masks"),
-            (everything, "everything", "no map is judged by them"),
-        ];
-        let notice = |(masks, what, so): (Vec<PathBuf>, &str, &str)| {
-            let first = shown(masks.first()?);
-            Some(format!("{} of {total} masks cover {what} at {size} × {size} pixels ({first} first): {so}", masks.len()))
-        };
-        Ok(rows.into_iter().filter_map(notice).collect())
-    }
-
-    fn mostly_readable(&self) -> Result<()> {
-        let bad = self.skipped.count();
-        if bad * 2 > self.found {
-            return Err(Error::data(
-                &self.dir,
-                format!(
-                    "{bad} of {} pictures (or their masks) cannot be read: more than half; copy the folder again",
-                    self.found
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    fn formats(&self) -> BTreeMap<String, usize> {
-        let mut formats = BTreeMap::new();
-        for item in &self.items {
-            let ending = item.path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            let format = match ending.as_str() {
-                "jpeg" | "jpe" | "jfif" => "jpg".into(),
-                "dib" => "bmp".into(),
-                "tiff" => "tif".into(),
-                "apng" => "png".into(),
-                _ => ending,
-            };
-            *formats.entry(format).or_default() += 1;
-        }
-        formats
-    }
-}
-
-/// A mask folder and its files by stem.
-fn stems(dir: &Path, passed: &mut Passed) -> Result<(PathBuf, HashMap<String, PathBuf>)> {
-    let mut by_stem = HashMap::new();
-    let found = walk(dir, true)?;
-    passed.join(found.passed);
-    for path in found.pictures {
-        if let Some(twin) = by_stem.insert(stem(dir, &path), path.clone()) {
-            return Err(Error::data(&path, format!("has the same stem as {}; remove one of the two masks", shown(&twin))));
-        }
-    }
-    Ok((dir.to_path_buf(), by_stem))
-}
-
-/// The path below `dir` without the ending of a picture, with forward slashes.
-fn stem(dir: &Path, path: &Path) -> String {
-    slashes(&without_ending(path.strip_prefix(dir).unwrap_or(path)))
+/// A row as an item; its group by number, in the order of the first picture of each.
+fn item(row: Row, root: &Path, groups: &mut HashMap<String, u32>) -> Item {
+    let name = |p: &PathBuf| p.strip_prefix(root).unwrap_or(p).to_string_lossy().into_owned();
+    let next = groups.len() as u32;
+    let entry = Entry {
+        path: name(&row.path),
+        label: row.label().into(),
+        method: crate::text::line(if row.fake { &row.method } else { "real" }),
+        group: row.group.as_ref().map(|g| *groups.entry(g.clone()).or_insert(next)),
+        split: row.split_name(),
+        mask: row.mask.as_ref().map(&name),
+        original: row.original.as_ref().map(&name),
+        fingerprinted: row.fingerprinted,
+        side: row.side,
+        bounds: row.bounds,
+    };
+    Item { path: row.path, mask: row.mask, entry: Some(entry), crop: row.crop, line: row.line }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::dataset::{DataConfig, Dataset};
+    use crate::data::picture::Mask;
     use crate::data::procedural::photograph;
 
     /// A sound data folder: 3 genuine and 3 forged pictures in each part, one unseen method.

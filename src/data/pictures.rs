@@ -77,6 +77,11 @@ pub trait Pictures: Send + Sync {
         None
     }
 
+    /// Width and height of [`Pictures::original`], in pixels, without reading the picture.
+    fn own_size(&self, _split: Split, _i: u32) -> Option<Result<(usize, usize)>> {
+        None
+    }
+
     /// The line of the manifest about picture `i`, where there is one.
     fn entry(&self, _split: Split, _i: u32) -> Option<&Entry> {
         None

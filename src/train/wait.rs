@@ -8,7 +8,7 @@ use super::masks::{self, Answer};
 use super::run::Run;
 use super::select::{MaskUse, Selection};
 use crate::data::dataset::Split;
-use crate::data::{Mask, MaskOrigin, Picture};
+use crate::data::{Mask, MaskOrigin};
 use crate::error::{Error, Result};
 use crate::report::MaskRow;
 use crate::report::terminal::say;
@@ -94,10 +94,7 @@ impl Run {
     fn mask_of(&self, index: u32) -> Result<Mask> {
         let file = masks::file(&self.dir, index);
         let size = self.config.size;
-        let (w, h) = match self.data.path(Split::Train, index) {
-            Some(path) => Picture::probe(path)?,
-            None => (size, size),
-        };
+        let (w, h) = self.data.own_size(Split::Train, index).unwrap_or(Ok((size, size)))?;
         let mask = Mask::open_for(&file, w, h)?;
         Ok(mask)
     }
