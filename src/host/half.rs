@@ -163,7 +163,7 @@ impl Pass {
         let cols = of(z.w, z.q, z.s, z.pad_w, z.dil_w, z.stride_w);
         let (chans, outs) = if turned { (z.k, z.c) } else { (z.c, z.k) };
         let pass = Pass { z: *z, rows, cols, pictures: z.n as usize, chans: chans as usize, outs: outs as usize, turned };
-        let some = z.x().len() > 0 && z.y().len() > 0 && z.filters().len() > 0;
+        let some = ![z.x(), z.y(), z.filters()].iter().any(|s| s.is_empty());
         (some && z.groups == 1 && canonical(z) == *z && (z.r * z.s) as usize <= TAPS).then_some(pass)
     }
 

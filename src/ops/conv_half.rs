@@ -184,8 +184,8 @@ impl<O: Convolution> Op for ConvHalf<O> {
         let ([dx, dw_half, ..], [_, dw, db, ..]) = (m.half.out, m.out);
         let operands = (m.half.dy, m.half.x[1], m.x[1], &[][..]);
         let dx_left = !dx.is_empty() && !multiplied(&z, direction.turned(), operands, dx, m.scratch);
-        let dw_left = !(dw.is_empty() && dw_half.is_empty())
-            && !filters_multiplied(&z, direction, m.half.x[0], m.half.dy, (dw, dw_half), m.scratch);
+        let wanted = !dw.is_empty() || !dw_half.is_empty();
+        let dw_left = wanted && !filters_multiplied(&z, direction, m.half.x[0], m.half.dy, (dw, dw_half), m.scratch);
         if !dx_left && !dw_left && db.is_empty() {
             return;
         }
