@@ -6,7 +6,7 @@
 //! | lines, tables, reports ([`shown`]) | escaped: `\n`, `\x1b`, `\u{202e}`, `\\` for a backslash, `\xff` for a byte that is no UTF-8 |
 //! | configuration files ([`word`]) | as it is; a path that is no UTF-8 as `file:///…` with `%FF` |
 //! | JSON ([`json_path`]) | as it is; a path that is no UTF-8 escaped, with its bytes (base64) beside it |
-//! | CSV ([`csv`]) | escaped, quoted where needed, an apostrophe before what a spreadsheet takes for a formula |
+//! | CSV ([`csv()`]) | escaped, quoted where needed, an apostrophe before what a spreadsheet takes for a formula |
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 //! Where every fake of a training set carries a trace, reading it is right on every training picture, and nothing in the set says that
 //! it is not what a fake *is*. Each kind here makes pictures that say so, from pairs of a fake and its original, or from genuine
 //! pictures alone. What they do to pixels is all that this folder knows; which pictures are replaced is drawn in
-//! [`counterexamples`](super::counterexamples).
+//! `src/data/counterexamples.rs`.
 //!
 //! To add one: write `src/data/counter/NAME.rs` with a [`Counterexample`], add its module, its re-export and its word in [`KINDS`]
 //! here, and its share to [`CounterConfig`]. The tests below run every kind of that list.

@@ -1,7 +1,7 @@
 //! Data sets as they lie on users' disks: a manifest, or one of the layouts of [`LAYOUTS`].
 //!
 //! A layout is a file with a `LAYOUT` (name, how it is known, how it is read) and a word in the list. [`open`] finds the layout by names,
-//! reads the rows, gives each its place ([`splits`]), and hands out a [`Reading`] that says what was understood
+//! reads the rows, gives each its place (`splits`), and hands out a [`Reading`] that says what was understood
 //! ([`Reading::understood`]).
 
 mod bench;
