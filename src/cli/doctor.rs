@@ -9,6 +9,7 @@ use crate::core::tape::Tape;
 use crate::device::kernels::{self, KERNELS};
 use crate::device::{self, Device};
 use crate::error::Result;
+use crate::host::half;
 use crate::ops::conv2d::{Conv2d, conv2d};
 use crate::ops::dot::dot;
 use crate::report::terminal::print;
@@ -21,7 +22,7 @@ pub fn run() -> Result<i32> {
     for (what, text) in found.into_iter().chain([("cpu", device::cpu_features())]) {
         print(&format!("{what:<10} {text}\n"))?;
     }
-    print(&format!("bf16       on the cpu {}; on a GPU see docs/kernels.md\n", device::bf16_on_cpu()))?;
+    print(&format!("bf16       on the cpu {}; on a GPU see docs/kernels.md\n", half::bf16_on_cpu()))?;
     let (auto, why) = Device::choose("auto")?;
     let mut good = report(&Device::Cpu)?;
     if let Device::Gpu(driver, _) = &auto {

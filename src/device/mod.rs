@@ -17,7 +17,6 @@ pub mod tiles;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::host::half::Products;
 pub use crate::ptx::TensorMap;
 use kernels::{Kernel, Target};
 
@@ -373,14 +372,6 @@ impl std::fmt::Display for Device {
             Device::Gpu(d, Precision::Tf32) => write!(f, "{}, convolutions in tf32", d.name()),
             Device::Gpu(d, Precision::Tf32x3) => write!(f, "{}, convolutions in 3xtf32", d.name()),
         }
-    }
-}
-
-/// How this machine computes with bf16, as `cpu.bf16` stands.
-pub fn bf16_on_cpu() -> String {
-    match Products::setting().pairs() {
-        Some(pairs) => format!("stored as bf16, convolutions multiply it by {}", pairs.name()),
-        None => "stored as bf16, converted to f32 for arithmetic".to_string(),
     }
 }
 

@@ -72,6 +72,14 @@ impl Products {
     }
 }
 
+/// How this machine computes with bf16, as `cpu.bf16` stands.
+pub fn bf16_on_cpu() -> String {
+    match Products::setting().pairs() {
+        Some(pairs) => format!("stored as bf16, convolutions multiply it by {}", pairs.name()),
+        None => "stored as bf16, converted to f32 for arithmetic".to_string(),
+    }
+}
+
 /// Most taps of a phase: 7 × 7 fit.
 const TAPS: usize = 64;
 /// Places of a task, about.

@@ -11,9 +11,9 @@ use crate::core::dtype::DType;
 use crate::data::dataset::DataConfig;
 use crate::data::whole::WholeConfig;
 use crate::data::{AugmentConfig, CounterConfig, Task};
-use crate::device::{Device, Precision, bf16_on_cpu};
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
-use crate::host::half::Products;
+use crate::host::half::{Products, bf16_on_cpu};
 use crate::host::winograd::Winograd;
 use crate::{table, words};
 
